@@ -1,0 +1,110 @@
+# One command does everything: make all. `make` alone lists the rest.
+#
+#   MODEL=models/portrait   the model's folder (it may lie outside the repository)
+#   RECIPES="float16 w8"    recipes to export; empty: those of the model's budget.toml
+#   OUT=build               where artifacts, evidence and the report go
+#   SAMPLES=dir             more photos to judge by; they are copied nowhere
+#   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
+#   PYTHON=python3.11       the interpreter the environment is made from
+#   TORCH_INDEX=url         an extra package index for PyTorch. Where plain pip would fetch PyTorch's CUDA build
+#                           (several GB, never used here), take the CPU build from PyTorch's own index:
+#                           make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+MODEL ?= models/portrait
+RECIPES ?=
+OUT ?= build
+SAMPLES ?=
+CALIBRATE ?=
+PYTHON ?=
+TORCH_INDEX ?=
+export MODEL RECIPES OUT SAMPLES CALIBRATE PYTHON TORCH_INDEX
+
+# Test workers. Two fit in 16 GB; TEST_WORKERS=0 runs the tests in one process.
+TEST_WORKERS ?= 2
+
+# One thread: a sum's order, and with it the last bits of an artifact, must not depend on the number of cores.
+# The latency benchmark sets its own number.
+OMP_NUM_THREADS ?= 1
+OPENBLAS_NUM_THREADS ?= 1
+MKL_NUM_THREADS ?= 1
+export OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS
+
+BIN := .venv/bin
+VENV := .venv/.setup-stamp
+NODE := node_modules/.setup-stamp
+PACKAGES := models reference export benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity bench report all \
+	check lint format types imports test test-all clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk '/^#   [A-Z]/ {sub(/^#   /, "  "); print; on = 1; next} on && /^#    / {sub(/^#   /, "  "); print; next} {on = 0}' $(MAKEFILE_LIST)
+
+setup: $(VENV) $(NODE) ## install everything this project needs (once; instant after that)
+
+$(VENV): pyproject.toml constraints.txt scripts/setup.sh
+	@bash scripts/setup.sh python
+	@touch $@
+
+$(NODE): package.json package-lock.json .npmrc
+	@bash scripts/setup.sh node
+	@touch $@
+
+doctor: setup ## what is installed, which targets and runtimes work here, and why not
+	@bash scripts/run.sh doctor
+
+export: setup ## export every target
+	@bash scripts/run.sh export
+
+export-ios: setup ## export for iOS (coreml)
+	@bash scripts/run.sh export-ios
+
+export-android: setup ## export for Android (litert)
+	@bash scripts/run.sh export-android
+
+export-web: setup ## export for the web (onnx, tfjs)
+	@bash scripts/run.sh export-web
+
+goldens: setup ## freeze the reference's inputs and outputs
+	@bash scripts/run.sh goldens
+
+parity: setup ## does each artifact compute what the reference computes? (exports first)
+	@bash scripts/run.sh export goldens parity
+
+bench: setup ## size and latency of each artifact (exports first)
+	@bash scripts/run.sh export size latency
+
+report: setup ## one report of the evidence (gathers first what was never gathered)
+	@bash scripts/run.sh evidence report
+
+all: setup ## export, judge, measure and report everything; fails when any of it failed
+	@bash scripts/run.sh export goldens parity size latency report
+
+check: lint format types imports ## static checks: ruff, mypy, import contracts
+
+lint: setup
+	$(BIN)/ruff check .
+
+format: setup
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-logo
+
+# One file of tests stays on one worker, so that its fixtures are made once.
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+test: setup check ## the checks and the tests
+	$(PYTEST) -m "not slow"
+
+test-all: setup check ## the checks and every test, the slow ones too
+	$(PYTEST)
+
+clean: ## remove build/ and the caches (the environment stays: .venv, node_modules)
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Runs the named steps in order, e.g. `run.sh export goldens parity report`. A failed step does not stop the ones after
+# it: a report of what went wrong is worth more than none. The first step that failed decides the exit code, and the
+# last line printed is its verdict. Only bad usage (2) stops at once: every later step would say the same.
+# Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+MODEL=${MODEL:-models/portrait}
+OUT=${OUT:-build}
+python=.venv/bin/python
+export PYTHONUNBUFFERED=1
+
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+code=0
+verdict=""
+
+# attempt TITLE COMMAND...: runs the command; remembers the first failure, or the last success.
+attempt() {
+  local title=$1 status line
+  shift
+  printf '\n== %s\n' "$title"
+  "$@" | tee "$output"
+  status=${PIPESTATUS[0]}
+  line=$(grep '^verdict: ' "$output" | tail -n 1)
+  if [ "$status" -gt 4 ]; then # killed, or an interpreter that never started
+    line="verdict: 3 $title ended with exit code $status"
+    status=3
+  fi
+  if [ "$code" -eq 0 ]; then
+    code=$status
+    verdict=${line:-"verdict: $status $title ended without a verdict"}
+  fi
+  if [ "$status" -eq 2 ]; then
+    finish
+  fi
+}
+
+finish() {
+  printf '\n%s\n' "$verdict"
+  exit "$code"
+}
+
+export_to() {
+  local arguments=("$1" --model "$MODEL" --out "$OUT" --overwrite) recipe
+  for recipe in ${RECIPES:-}; do
+    arguments+=(--recipe "$recipe")
+  done
+  if [ -n "${CALIBRATE:-}" ]; then
+    arguments+=(--calibrate "$CALIBRATE")
+  fi
+  attempt "export $1" "$python" -m export "${arguments[@]}"
+}
+
+goldens() {
+  local arguments=(--model "$MODEL" --out "$OUT")
+  if [ -n "${SAMPLES:-}" ]; then
+    arguments+=(--samples "$SAMPLES")
+  fi
+  attempt goldens "$python" -m models goldens "${arguments[@]}"
+}
+
+benchmark() {
+  attempt "$1" "$python" -m benchmarks "$1" --model "$MODEL" --out "$OUT"
+}
+
+# evidence: what a report needs and nobody gathered yet.
+evidence() {
+  local folder
+  folder=$OUT/$("$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL")
+  [ -f "$folder/manifest.json" ] || step export
+  if [ ! -f "$folder/parity.json" ]; then
+    step goldens
+    step parity
+  fi
+  [ -f "$folder/size.json" ] || step size
+  [ -f "$folder/latency.json" ] || step latency
+}
+
+step() {
+  case "$1" in
+  export) export_to all ;;
+  export-*) export_to "${1#export-}" ;;
+  goldens) goldens ;;
+  parity | size | latency | report) benchmark "$1" ;;
+  evidence) evidence ;;
+  doctor)
+    attempt "targets" "$python" -m export doctor
+    attempt "runtimes" "$python" -m benchmarks doctor
+    ;;
+  *)
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, size, latency, report, evidence, doctor)"
+    code=2
+    finish
+    ;;
+  esac
+}
+
+for name in "$@"; do
+  step "$name"
+done
+finish

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules.
+# Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
+# it was done. PYTHON and TORCH_INDEX: see the Makefile.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+fail() {
+  say "$*"
+  exit 1
+}
+
+# system_packages DEBIAN_NAMES BREW_NAMES: installs by the machine's own package manager.
+system_packages() {
+  if command -v apt-get >/dev/null; then
+    local sudo=""
+    if [ "$(id -u)" -ne 0 ]; then
+      command -v sudo >/dev/null || fail "not root and no sudo: install these Debian packages by hand: $1"
+      sudo="sudo"
+    fi
+    say "installing Debian packages: $1"
+    # shellcheck disable=SC2086  # a list of names
+    $sudo apt-get update -q && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $1
+  elif command -v brew >/dev/null; then
+    say "installing Homebrew packages: $2"
+    # shellcheck disable=SC2086  # a list of names
+    brew install $2
+  else
+    fail "neither apt-get nor brew here: install by hand (Debian: $1; Homebrew: $2)"
+  fi
+}
+
+usable_python() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3.11 python3 /usr/bin/python3.11}; do
+    if usable_python "$candidate"; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+setup_python() {
+  local python
+  if ! python=$(find_python); then
+    [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is not a CPython 3.11 with the venv and ensurepip modules"
+    system_packages "python3.11 python3.11-venv" "python@3.11" ||
+      fail "this system has no Python 3.11 package: install CPython 3.11 and say where: make setup PYTHON=/path/to/python3.11"
+    python=$(find_python) || fail "still no CPython 3.11: install it and say where: make setup PYTHON=/path/to/python3.11"
+  fi
+
+  # An environment of another interpreter (or a broken one) is remade, a sound one is brought up to date.
+  if [ -d .venv ] && ! usable_python .venv/bin/python; then
+    say "remaking .venv: its interpreter is not CPython 3.11"
+    rm -rf .venv
+  fi
+  [ -d .venv ] || "$python" -m venv .venv
+
+  # The direct dependencies stand in pyproject.toml alone; constraints.txt pins them and all they bring.
+  local requirements
+  requirements=$(mktemp)
+  # shellcheck disable=SC2064  # the name is needed now: a local variable is gone when the trap runs
+  trap "rm -f '$requirements'" EXIT
+  .venv/bin/python - >"$requirements" <<'PYTHON_END'
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+print("\n".join(project["dependencies"] + project["optional-dependencies"]["dev"]))
+PYTHON_END
+  say "installing the Python packages (the first time: some minutes, 4 GB)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+    -c constraints.txt -r "$requirements" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
+  .venv/bin/python -m pip check
+}
+
+setup_node() {
+  if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+    system_packages "nodejs npm" "node"
+  fi
+  local major
+  major=$(node -p 'process.versions.node.split(".")[0]')
+  [ "$major" -ge 18 ] || fail "Node $(node --version) is too old: 18 or newer is needed to run the TF.js artifacts"
+  say "installing the npm packages"
+  npm ci --no-progress --loglevel=error
+}
+
+case "${1:-}" in
+python) setup_python ;;
+node) setup_node ;;
+*) fail "usage: setup.sh python|node" ;;
+esac
