@@ -1,0 +1,1 @@
+"""Artifact to evidence: one runtime adapter a file; parity, size, latency, reports."""

@@ -1,0 +1,134 @@
+"""The seam between the benchmarks and the runtimes. A new runtime is one file that implements `Runtime`, one row
+in `IMPLEMENTATIONS`, and a short test."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import Entry, Port
+from models.errors import StageError, unknown
+
+Array = NDArray[np.generic]
+Tensors = Mapping[str, Array]
+
+# Dotted names, so that listing runtimes imports no vendor.
+IMPLEMENTATIONS = {
+    "pytorch": "benchmarks.runtimes.pytorch:PyTorchRuntime",
+    "onnxruntime": "benchmarks.runtimes.onnxruntime:OnnxRuntime",
+    "litert": "benchmarks.runtimes.litert:LiteRTRuntime",
+    "coreml-mil": "benchmarks.runtimes.coreml_mil:MILRuntime",
+    "coreml-predict": "benchmarks.runtimes.coreml_predict:PredictRuntime",
+    "tfjs-tensorflow": "benchmarks.runtimes.tfjs_tensorflow:TensorFlowRuntime",
+    "tfjs-node": "benchmarks.runtimes.tfjs_node:NodeRuntime",
+}
+# Where a number comes from; every figure in a report carries one of these.
+EVIDENCE = (
+    "measured-on-device",
+    "host",
+    "browser-host",
+    "emulated-arm",
+    "instruction-proxy",
+    "interpreted",
+    "static",
+)
+
+
+class Session(Protocol):
+    """One entry of one artifact, loaded. Not thread-safe. Used as a context manager, or closed by `close`."""
+
+    def bind(self, inputs: Tensors) -> None:
+        """Set the inputs, given by reference name in reference layout and value range (see `to_file`)."""
+        ...
+
+    def invoke(self) -> float:
+        """Run once on the bound inputs; returns seconds, timed as near to the runtime as it allows
+        (without copying inputs in or outputs out where the runtime separates them)."""
+        ...
+
+    def fetch(self) -> dict[str, Array]:
+        """Copies of the outputs by reference name, in reference layout, float32 where the file has a float type."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Runtime(Protocol):
+    """A program that executes artifacts of some targets."""
+
+    name: str
+    evidence: str
+    targets: tuple[str, ...]
+    # False where the time of `invoke` says nothing about a shipped app (an interpreter of ours).
+    timed: bool
+    # For humans: what is executed and what that does not prove.
+    about: str
+
+    def unavailable(self) -> str | None:
+        """Why it cannot run here (package, platform, program missing), with the command that would help; or None.
+
+        Must be cheap: look a package up (importlib.util.find_spec) rather than import it.
+        """
+        ...
+
+    def version(self) -> dict[str, str]:
+        """Versions of the runtime, such as {"onnxruntime": "1.32.0"}."""
+        ...
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> Session:
+        """Load `entry` of the artifact in `folder`. Raises StageError("open") naming the file and the reason."""
+        ...
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        """Bytes of weights by storage dtype ("float32", "float16", "int8", ...), read from the saved file.
+
+        Large constants only (more than 16 values): scales, shapes and biases of a few values are not weights.
+        """
+        ...
+
+
+def load_runtime(name: str) -> Runtime:
+    if name not in IMPLEMENTATIONS:
+        raise unknown("runtime", name, IMPLEMENTATIONS)
+    dotted, _, kind = IMPLEMENTATIONS[name].partition(":")
+    runtime: Runtime = getattr(importlib.import_module(dotted), kind)()
+    return runtime
+
+
+def run(session: Session, inputs: Tensors) -> dict[str, Array]:
+    """bind, invoke, fetch."""
+    session.bind(inputs)
+    session.invoke()
+    return session.fetch()
+
+
+def to_file(port: Port, value: Array) -> Array:
+    """A reference tensor as the file wants it: axes moved, scaled, cast. C-contiguous."""
+    if port.reference_layout == "NCHW" and port.layout == "NHWC":
+        value = np.transpose(value, (0, 2, 3, 1))
+    if port.scale != 1.0:
+        value = value * np.float32(port.scale)
+    if tuple(value.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} has shape {list(value.shape)}, the file wants {list(port.shape)}")
+    if port.dtype == "uint8":
+        value = np.clip(np.round(value), 0, 255)
+    return np.ascontiguousarray(value.astype(port.dtype, copy=False))
+
+
+def from_file(port: Port, value: Any) -> Array:
+    """A file's tensor as the reference has it: a copy, axes moved back, unscaled, floats as float32."""
+    array = np.array(value)
+    if tuple(array.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} came out with shape {list(array.shape)}, not {list(port.shape)}")
+    if port.layout == "NHWC" and port.reference_layout == "NCHW":
+        array = np.transpose(array, (0, 3, 1, 2))
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    if port.scale != 1.0:
+        array = array / np.float32(port.scale)
+    return np.ascontiguousarray(array)

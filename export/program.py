@@ -1,0 +1,142 @@
+"""Capture: a model's entries as plain PyTorch callables with example inputs and known tensor shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.artifact import Port
+from models.errors import StageError
+from models.loader import load_modules
+from models.samples import load_samples, sample_inputs
+from models.spec import EntrySpec, ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+STAGE = "capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A model ready to be converted.
+
+    `tensors` holds one real value of every tensor of the model (inputs, features, outputs) in reference
+    layout, from the first judging sample: example inputs, shapes and dtypes are all read from it.
+    """
+
+    spec: ModelSpec
+    size: tuple[int, int]
+    modules: Mapping[str, torch.nn.Module]
+    tensors: Mapping[str, torch.Tensor]
+
+    @property
+    def entries(self) -> tuple[EntrySpec, ...]:
+        return tuple(self.spec.entries.values())
+
+    def callable(self, entry: EntrySpec) -> torch.nn.Module:
+        """The entry as one module: positional tensors in `entry.inputs` order, a tuple in `entry.outputs` order."""
+        return entry_module(self.modules, entry, self.spec)
+
+    def example(self, entry: EntrySpec) -> tuple[torch.Tensor, ...]:
+        return tuple(self.tensors[name] for name in entry.inputs)
+
+    def exported(self, entry: EntrySpec) -> ExportedProgram:
+        """The entry as a fresh torch.export program (vendors mutate what they are given)."""
+        import torch
+
+        with torch.no_grad():
+            return torch.export.export(self.callable(entry), self.example(entry), strict=False)
+
+    def port(self, name: str, nhwc: bool = False, file_name: str | None = None) -> Port:
+        """The Port of a tensor for a file that keeps its dtype; `nhwc` moves the axes of NCHW tensors.
+
+        A target changes the fields where its file differs with dataclasses.replace.
+        """
+        value = self.tensors[name]
+        declared = self.spec.tensors.get(name)
+        layout = declared.layout if declared else ("NCHW" if value.ndim == 4 else "any")
+        moved = nhwc and layout == "NCHW"
+        shape = tuple(value.shape)
+        return Port(
+            name=name,
+            file_name=file_name or name,
+            shape=(shape[0], shape[2], shape[3], shape[1]) if moved else shape,
+            layout="NHWC" if moved else layout,
+            dtype=str(value.dtype).removeprefix("torch."),
+            reference_layout=layout,
+            range=declared.range if declared else None,
+            kind=declared.kind if declared else "tensor",
+            judge=declared.judge if declared else None,
+            description=declared.description if declared else "",
+        )
+
+
+def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec: ModelSpec) -> torch.nn.Module:
+    """Several modules wired by tensor name, as one torch.nn.Module. Works for a single one too."""
+    import torch
+
+    class Wired(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name in entry.modules:
+                self.add_module(name, modules[name])
+
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            known = dict(zip(entry.inputs, inputs, strict=True))
+            for name in entry.modules:
+                module = spec.modules[name]
+                made = getattr(self, name)(*(known[tensor] for tensor in module.inputs))
+                known.update(zip(module.outputs, as_tuple(made), strict=True))
+            return tuple(known[tensor] for tensor in entry.outputs)
+
+    return Wired().eval()
+
+
+def as_tuple(made: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple(made) if isinstance(made, tuple | list) else (made,)
+
+
+def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
+    """Load the modules, run them once on a real input, and check them against the spec.
+
+    Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
+    shape or dtype than declared, or a value is not finite.
+    """
+    import torch
+
+    size = size or spec.size
+    modules = load_modules(spec)
+    arrays = sample_inputs(spec, load_samples(spec, "judge")[0], size)
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    for module in spec.modules.values():
+        try:
+            with torch.no_grad():
+                made = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
+        except Exception as error:  # the module is foreign code: whatever it raises is its failure
+            raise StageError(STAGE, f"module {module.name!r} failed: {type(error).__name__}: {error}") from error
+        if len(made) != len(module.outputs):
+            raise StageError(
+                STAGE, f"module {module.name!r} returned {len(made)} tensors, the spec names {list(module.outputs)}"
+            )
+        tensors.update(zip(module.outputs, made, strict=True))
+    for name, value in tensors.items():
+        check_tensor(spec, name, value, size)
+    return Program(spec, size, modules, tensors)
+
+
+def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
+    import torch
+
+    declared = spec.tensors.get(name)
+    shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
+    if declared is not None and declared.at(size) != shape:
+        raise StageError(STAGE, f"tensor {name!r} has shape {list(shape)}, the spec says {list(declared.at(size))}")
+    if declared is not None and declared.dtype != dtype:
+        raise StageError(STAGE, f"tensor {name!r} has dtype {dtype}, the spec says {declared.dtype}")
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise StageError(STAGE, f"tensor {name!r} holds NaN or infinite values")

@@ -1,0 +1,87 @@
+"""The seam between the exporter and its targets. A new target is one file that implements `Target`, one row
+in `TARGETS`, and a short test."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from export.program import Program
+from models.artifact import Entry
+from models.errors import unknown
+from models.recipes import Recipe
+
+# Dotted names, so that listing targets imports no vendor.
+IMPLEMENTATIONS = {
+    "onnx": "export.targets.onnx:OnnxTarget",
+    "coreml": "export.targets.coreml:CoreMLTarget",
+    "litert": "export.targets.litert:LiteRTTarget",
+    "tfjs": "export.targets.tfjs:TFJSTarget",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """What a target wrote into the folder it was given.
+
+    `requires` says what an app needs ({"ios": "16.0"}, {"opset": "20"}); `notes` are facts a reader of
+    artifact.json should know, such as why a fused copy was left out.
+    """
+
+    entries: tuple[Entry, ...]
+    requires: dict[str, str]
+    notes: tuple[str, ...] = field(default=())
+
+
+class Target(Protocol):
+    """One output format.
+
+    The order of calls, all in one worker process: `refuses` for each recipe, `convert` once, `emit` for each
+    recipe that is not refused. What `convert` returns is only handed back to the same target's `emit`.
+    """
+
+    name: str
+    # PyPI packages whose versions decide the bytes, recorded in artifact.json.
+    toolchain: tuple[str, ...]
+
+    def refuses(self, recipe: Recipe) -> str | None:
+        """Why this target has no such recipe, or None when it has. Must not import the vendor."""
+        ...
+
+    def unavailable(self) -> str | None:
+        """Why exporting cannot work on this machine (package missing, platform), or None."""
+        ...
+
+    def convert(self, program: Program, scratch: Path) -> Any:
+        """The expensive, recipe-independent part: every entry converted at float32. `scratch` is a temporary folder.
+
+        Raises StageError("convert") naming the entry, and the op where an op is the reason.
+        """
+        ...
+
+    def emit(self, program: Program, converted: Any, recipe: Recipe, folder: Path) -> Emitted:
+        """Write the files of `recipe` into the empty `folder` and describe them.
+
+        Files must be the same bytes for the same input. artifact.json, goldens and USAGE.md are added by the caller.
+        """
+        ...
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        """Facts read from a saved file or package for `inspect`: format, metadata, entries with their tensors
+        (name, shape, dtype), weight bytes by dtype, op counts. Never believes artifact.json."""
+        ...
+
+    def usage(self, emitted: Emitted) -> str:
+        """The body of USAGE.md (Markdown): load the files, feed a photo, run encoder then head, check the golden,
+        in the platform's language with these files' real names, shapes and layouts."""
+        ...
+
+
+def load_target(name: str) -> Target:
+    if name not in IMPLEMENTATIONS:
+        raise unknown("target", name, IMPLEMENTATIONS)
+    dotted, _, kind = IMPLEMENTATIONS[name].partition(":")
+    target: Target = getattr(importlib.import_module(dotted), kind)()
+    return target

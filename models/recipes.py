@@ -1,0 +1,50 @@
+"""Recipes: how an artifact stores its weights and computes its activations, with one naming grammar.
+
+    float32 | float16          weights and activations in that type
+    w<bits>[g<block>]          integer weights, float activations; per channel, or per block of <block> inputs
+    w<bits>a<bits>             integer weights and integer activations (static, calibrated)
+    p<bits>[g<group>]          palettized weights: a table of 2**bits values, per tensor or per group of channels
+
+What a target does with a recipe, or why it cannot, is the target's own knowledge (`Target.refuses`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from models.errors import UsageError, unknown
+
+GRAMMAR = re.compile(
+    r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)|g(?P<block>\d+))?|p(?P<palette>[1-8])(g(?P<group>\d+))?"
+)
+COMMON = ("float32", "float16", "w8")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`scheme` is "float", "int" or "palette"; `activation_bits` 0 means float; `block` 0 means per channel/tensor."""
+
+    name: str
+    scheme: str
+    weight_bits: int
+    activation_bits: int = 0
+    block: int = 0
+
+
+def recipe(name: str) -> Recipe:
+    """Parse a recipe's name. Raises UsageError with the nearest common name when it is not in the grammar."""
+    match = GRAMMAR.fullmatch(name)
+    if match is None:
+        hint = str(unknown("recipe", name, COMMON))
+        raise UsageError(f"{hint}; grammar: float32, float16, w<bits>, w<bits>g<block>, w<bits>a<bits>, p<bits>")
+    if match["float"]:
+        return Recipe(name, "float", int(match["float"].removeprefix("float")))
+    if match["palette"]:
+        return Recipe(name, "palette", int(match["palette"]), block=int(match["group"] or 0))
+    return Recipe(name, "int", int(match["bits"]), int(match["act"] or 0), int(match["block"] or 0))
+
+
+FLOAT32 = recipe("float32")
+FLOAT16 = recipe("float16")
+W8 = recipe("w8")

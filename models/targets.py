@@ -1,0 +1,24 @@
+"""The words of the command line: a target is a format, a platform is a group of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from models.errors import unknown
+
+TARGETS = ("onnx", "coreml", "litert", "tfjs")
+PLATFORMS = {"ios": ("coreml",), "android": ("litert",), "web": ("onnx", "tfjs"), "all": TARGETS}
+
+
+def resolve(names: Iterable[str]) -> tuple[str, ...]:
+    """Targets for target or platform names, each once. Raises UsageError for a mistyped one."""
+    chosen: list[str] = []
+    for name in names:
+        if name not in TARGETS and name not in PLATFORMS:
+            raise unknown("target or platform", name, [*TARGETS, *PLATFORMS])
+        chosen += PLATFORMS.get(name, (name,))
+    return tuple(dict.fromkeys(chosen))
+
+
+def platform_of(target: str) -> str:
+    return next(name for name, members in PLATFORMS.items() if target in members)
