@@ -1,0 +1,176 @@
+"""A Hydra: one EfficientNet-Lite0 encoder and heads that each own their light decoder.
+
+Everything here is feed-forward and exports with `torch.export` at any H and W that are multiples of 32: every
+upsampling is by exactly 2 and no shape is read as a Python integer. All activations are ReLU6 and there is no
+squeeze-excite, which keeps quantization and conversion simple.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FEATURE_STRIDES = (2, 4, 8, 16, 32)
+"""Stride of each feature map the encoder returns, finest first."""
+
+FEATURE_CHANNELS = (16, 24, 40, 112, 320)
+"""Channels of each feature map the encoder returns, finest first."""
+
+# EfficientNet-Lite0: (expansion, output channels, repeats, kernel, stride of the first repeat) of each stage.
+_STAGES = (
+    (1, 16, 1, 3, 1),
+    (6, 24, 2, 3, 2),
+    (6, 40, 2, 5, 2),
+    (6, 80, 3, 3, 2),
+    (6, 112, 3, 5, 1),
+    (6, 192, 4, 5, 2),
+    (6, 320, 1, 3, 1),
+)
+# The last block at each stride: the blocks whose outputs are the features.
+_TAPS = (0, 2, 4, 10, 15)
+
+# Statistics of ImageNet in RGB, which the encoder's weights were trained with.
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution without bias, batch norm, and ReLU6 where `activation`; padding keeps H and W at stride 1."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        # The epsilon of the ImageNet weights.
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.act = nn.ReLU6() if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.act(self.norm(self.conv(x)))
+        return out
+
+
+class InvertedResidual(nn.Module):
+    """MBConv without squeeze-excite: expand 1x1 (unless the expansion is 1), depthwise kxk, linear project 1x1."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        middle = inputs * expansion
+        self.expand = ConvNormAct(inputs, middle, 1) if expansion != 1 else nn.Identity()
+        self.depthwise = ConvNormAct(middle, middle, kernel, stride=stride, groups=middle)
+        self.project = ConvNormAct(middle, outputs, 1, activation=False)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.project(self.depthwise(self.expand(x)))
+        return x + out if self.residual else out
+
+
+class Encoder(nn.Module):
+    """The EfficientNet-Lite0 trunk (Tan and Le, 2019; the Lite variant of the TPU repository), no classifier.
+
+    Takes RGB in [0, 1], NCHW, H and W multiples of 32, and normalises it with ImageNet's mean and standard
+    deviation itself, so that no caller can forget to.
+    Returns (f2, f4, f8, f16, f32): FEATURE_CHANNELS channels at FEATURE_STRIDES.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Constants of the architecture, not weights: they stay out of the state dict.
+        self.register_buffer("mean", torch.tensor(_MEAN).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1.0 / torch.tensor(_STD).reshape(1, 3, 1, 1), persistent=False)
+        self.stem = ConvNormAct(3, 32, 3, stride=2)
+        blocks: list[nn.Module] = []
+        channels = 32
+        for expansion, outputs, repeats, kernel, first_stride in _STAGES:
+            for repeat in range(repeats):
+                stride = first_stride if repeat == 0 else 1
+                blocks.append(InvertedResidual(channels, outputs, kernel, stride, expansion))
+                channels = outputs
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        x = self.stem((image - self.mean) * self.scale)
+        features: list[Tensor] = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in _TAPS:
+                features.append(x)
+        f2, f4, f8, f16, f32 = features
+        return f2, f4, f8, f16, f32
+
+
+class Decoder(nn.Module):
+    """Features to one raw map at the size of the photo: a feature pyramid of depthwise-separable convolutions.
+
+    Each feature is projected to `width` channels; from the coarsest to the finest the map is refined, doubled
+    (nearest) and added to the next projection. The mean of f32 over the photo is added at the coarsest level as
+    global context. The prediction is made at stride 2 and doubled bilinearly.
+
+    Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W), unbounded.
+    """
+
+    def __init__(self, width: int = 48, bias: float = 0.0) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in FEATURE_CHANNELS])
+        self.context = nn.Conv2d(FEATURE_CHANNELS[-1], width, 1)
+        # The two coarsest levels are cheap: they get the larger kernel, twice.
+        self.refine = nn.ModuleList([_separable(width, width, *shape) for shape in ((3, 1),) * 3 + ((5, 2),) * 2])
+        self.smooth = _separable(width, width // 2, 3, 1)
+        self.predict = nn.Conv2d(width // 2, 1, 3, padding=1)
+        assert self.predict.bias is not None
+        nn.init.constant_(self.predict.bias, bias)
+
+    def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
+        context = self.context(f32.mean(dim=(2, 3), keepdim=True))
+        x: Tensor = self.refine[4](self.lateral[4](f32) + context)
+        for level, feature in ((3, f16), (2, f8), (1, f4), (0, f2)):
+            upsampled = functional.interpolate(x, scale_factor=2.0, mode="nearest")
+            x = self.refine[level](self.lateral[level](feature) + upsampled)
+        raw: Tensor = self.predict(self.smooth(x))
+        return functional.interpolate(raw, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class DepthHead(nn.Module):
+    """Relative depth of a portrait: clamp(d / 2, 0, 1), d the disparity over the person's median disparity.
+
+    So the person's median is 0.5 and larger is nearer, linearly in disparity. Takes (f2, f4, f8, f16, f32),
+    returns (N, 1, H, W) in [0, 1]. `decoder` alone gives d, unclamped, for training.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Before training every pixel sits just behind the person's median.
+        self.decoder = Decoder(bias=0.8)
+
+    def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
+        disparity: Tensor = self.decoder(f2, f4, f8, f16, f32)
+        return (disparity * 0.5).clamp(0.0, 1.0)
+
+
+class SegmentationHead(nn.Module):
+    """The matte of the people in a portrait: alpha in [0, 1], 1 is person.
+
+    Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W). `decoder` alone gives the logit, for training.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = Decoder()
+
+    def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
+        return torch.sigmoid(self.decoder(f2, f4, f8, f16, f32))
+
+
+def _separable(width: int, outputs: int, kernel: int, repeats: int) -> nn.Sequential:
+    """`repeats` x (depthwise kxk, pointwise 1x1); the last pointwise gives `outputs` channels."""
+    layers: list[nn.Module] = []
+    for repeat in range(repeats):
+        last = outputs if repeat == repeats - 1 else width
+        layers += [ConvNormAct(width, width, kernel, groups=width), ConvNormAct(width, last, 1)]
+    return nn.Sequential(*layers)
