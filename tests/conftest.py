@@ -22,8 +22,8 @@ def root() -> Path:
 def build_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BuildOnce:
     """`build_once(name, build)`: the folder `name`, filled by `build(folder)` once a run, however many workers ask.
 
-    For artifacts that take seconds or minutes to make. The folder is shared: a test that changes a file copies it first.
-    An error in `build` leaves nothing behind and is raised in every test that asks.
+    For artifacts that take seconds or minutes to make. The folder is shared: a test that changes a file copies it
+    first. An error in `build` leaves nothing behind and is raised in every test that asks.
     """
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "built"

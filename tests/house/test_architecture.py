@@ -1,0 +1,62 @@
+"""The layers of the code hold, and the contracts that say so really bite."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("models", "reference", "export", "benchmarks")
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_import_contracts_hold(root: Path) -> None:
+    result = lint_imports(root)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "contract"),
+    [
+        ("models/intruder.py", "import export.target", "models is the ground floor"),
+        ("benchmarks/intruder.py", "import reference.hydra", "meet on disk"),
+        ("export/intruder.py", "import benchmarks.runtime", "meet on disk"),
+        ("benchmarks/intruder.py", "import torch", "torch:"),
+        ("export/targets/onnx/intruder.py", "def lazy():\n    import coremltools.models", "coremltools:"),
+        ("benchmarks/runtimes/litert/intruder.py", "import tensorflow", "tensorflow:"),
+        ("export/intruder.py", "import litert_torch", "LiteRT's converter"),
+        ("benchmarks/intruder.py", "from ai_edge_litert import interpreter", "LiteRT's interpreter"),
+        ("export/intruder.py", "import onnx", "onnx:"),
+        ("reference/intruder.py", "import onnxruntime", "onnxruntime:"),
+        ("export/targets/first.py", "import export.targets.second", "no target knows"),
+        ("benchmarks/runtimes/first.py", "import benchmarks.runtimes.second", "no runtime knows"),
+    ],
+)
+def test_import_contracts_bite(root: Path, tmp_path: Path, file: str, line: str, contract: str) -> None:
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    for package in PACKAGES:
+        for source in (root / package).rglob("*.py"):
+            copy = tmp_path / source.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, copy)
+    for name in ("export/targets/first.py", "export/targets/second.py"):
+        (tmp_path / name).touch()
+    for name in ("benchmarks/runtimes/first.py", "benchmarks/runtimes/second.py"):
+        (tmp_path / name).touch()
+    intruder = tmp_path / file
+    intruder.parent.mkdir(exist_ok=True)
+    (intruder.parent / "__init__.py").touch()
+    intruder.write_text(line + "\n")
+
+    result = lint_imports(tmp_path)
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    broken = [text for text in result.stdout.splitlines() if " BROKEN" in text]
+    assert any(contract in text for text in broken), result.stdout

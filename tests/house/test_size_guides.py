@@ -1,0 +1,51 @@
+"""Small files, short functions, few parameters: the guides, and the reviewed exceptions to them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGES = ("models", "reference", "export", "benchmarks")
+FILE_LINES = 400
+FUNCTION_LINES = 60
+PARAMETERS = 6
+
+# path, or path::function -> (the limit granted, why it is better whole). An exception no longer needed fails.
+EXCEPTIONS: dict[str, tuple[int, str]] = {}
+
+
+def measures(root: Path) -> Iterator[tuple[str, str, int, int]]:
+    """(key, what, size, limit) of every file and function of the packages."""
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            text = path.read_text(encoding="utf-8")
+            yield name, "lines", len(text.splitlines()), FILE_LINES
+            for node in ast.walk(ast.parse(text, name)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    key = f"{name}::{node.name}"
+                    yield key, "lines", (node.end_lineno or node.lineno) - node.lineno + 1, FUNCTION_LINES
+                    yield key, "parameters", parameters(node), PARAMETERS
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The parameters a caller writes: `self` and `cls` are not among them."""
+    arguments = function.args
+    names = [argument.arg for argument in arguments.posonlyargs + arguments.args + arguments.kwonlyargs]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def test_files_and_functions_stay_small(root: Path) -> None:
+    too_large = [
+        f"{key}: {size} {what}, at most {EXCEPTIONS.get(key, (limit, ''))[0]}"
+        for key, what, size, limit in measures(root)
+        if size > EXCEPTIONS.get(key, (limit, ""))[0]
+    ]
+    assert not too_large, "\n".join(too_large)
+
+
+def test_exceptions_are_still_needed(root: Path) -> None:
+    needed = {key for key, _, size, limit in measures(root) if size > limit}
+    assert set(EXCEPTIONS) <= needed, f"no longer needed: {sorted(set(EXCEPTIONS) - needed)}"
+    assert all(reason for _, reason in EXCEPTIONS.values())

@@ -1,0 +1,109 @@
+"""The driver of `make all`: every step runs, the first failure decides, its verdict is the last line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ALL = ("export", "goldens", "parity", "size", "latency", "report")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# Stands in for the environment's Python: logs its arguments, ends as FAIL says ("parity=1 report=3").
+FAKE_PYTHON = """#!/usr/bin/env bash
+echo "$*" >>"$LOG"
+words=" $* "
+for rule in ${FAIL:-}; do
+  case "$words" in *" ${rule%%=*} "*)
+    code=${rule#*=}
+    [ "$code" = kill ] && kill -9 $$
+    echo "verdict: $code ${rule%%=*} failed"
+    exit "$code" ;;
+  esac
+done
+echo "verdict: 0 passed"
+"""
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path) -> Run:
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(root / "scripts/run.sh", tmp_path / "scripts")
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+
+    def start(*steps: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": os.environ["PATH"], "LOG": str(tmp_path / "log"), **settings}
+        command = ["bash", "scripts/run.sh", *steps]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    return start
+
+
+def steps_run(folder: Path) -> list[str]:
+    return (folder / "log").read_text().splitlines()
+
+
+def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
+    result = run(*ALL, RECIPES="float16 w8", SAMPLES="my photos", CALIBRATE="more")
+    assert result.returncode == 0
+    assert result.stdout.splitlines()[-1] == "verdict: 0 passed"
+    assert steps_run(tmp_path) == [
+        "-m export all --model models/portrait --out build --overwrite --recipe float16 --recipe w8 --calibrate more",
+        "-m models goldens --model models/portrait --out build --samples my photos",
+        "-m benchmarks parity --model models/portrait --out build",
+        "-m benchmarks size --model models/portrait --out build",
+        "-m benchmarks latency --model models/portrait --out build",
+        "-m benchmarks report --model models/portrait --out build",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fail", "code", "last"),
+    [
+        ("parity=1", 1, "verdict: 1 parity failed"),
+        ("all=3 parity=1", 3, "verdict: 3 all failed"),
+        ("parity=1 report=3", 1, "verdict: 1 parity failed"),
+        ("latency=4", 4, "verdict: 4 latency failed"),
+        ("goldens=kill", 3, "verdict: 3 goldens ended with exit code 137"),
+    ],
+)
+def test_the_first_failure_decides_and_the_report_is_still_written(
+    run: Run, tmp_path: Path, fail: str, code: int, last: str
+) -> None:
+    result = run(*ALL, FAIL=fail)
+    assert result.returncode == code
+    assert result.stdout.splitlines()[-1] == last
+    assert len(steps_run(tmp_path)) == 6
+    assert "report" in steps_run(tmp_path)[-1]
+
+
+def test_bad_usage_stops_at_once(run: Run, tmp_path: Path) -> None:
+    result = run(*ALL, FAIL="all=2")
+    assert result.returncode == 2
+    assert result.stdout.splitlines()[-1] == "verdict: 2 all failed"
+    assert len(steps_run(tmp_path)) == 1
+
+
+def test_an_unknown_step_names_the_known_ones(run: Run) -> None:
+    result = run("exprot")
+    assert result.returncode == 2
+    assert "no step 'exprot'" in result.stdout
+    assert "parity" in result.stdout
+
+
+def test_make_offers_every_command(root: Path) -> None:
+    listing = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
+    offered = {line.split()[1] for line in listing.splitlines() if line.startswith("  make ")}
+    assert offered >= {
+        *("setup", "doctor", "export", "export-ios", "export-android", "export-web", "goldens", "parity", "bench"),
+        *("report", "all", "test", "test-all", "check", "clean"),
+    }
