@@ -96,8 +96,9 @@ def _open(path: Path, data: bytes) -> Image.Image:
         register_heif_opener()
     try:
         with warnings.catch_warnings():
-            # Pillow warns below our own limit, which is checked next, and raises above twice its own.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow warns of sizes (our own limit is checked next) and of oddities it reads past, such as the
+            # depth pictures that phones append to a JPEG.
+            warnings.simplefilter("ignore")
             return Image.open(io.BytesIO(data))
     except UnidentifiedImageError as error:
         raise StageError(STAGE, f"{path} is not an image that can be read (or its header is damaged)") from error
