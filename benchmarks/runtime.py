@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import Entry, Port
-from models.errors import StageError, unknown
+from models.artifact import Entry
+from models.errors import unknown
+from models.ports import from_file as from_file
+from models.ports import to_file as to_file
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 
 # Dotted names, so that listing runtimes imports no vendor.
@@ -105,30 +106,3 @@ def run(session: Session, inputs: Tensors) -> dict[str, Array]:
     session.bind(inputs)
     session.invoke()
     return session.fetch()
-
-
-def to_file(port: Port, value: Array) -> Array:
-    """A reference tensor as the file wants it: axes moved, scaled, cast. C-contiguous."""
-    if port.reference_layout == "NCHW" and port.layout == "NHWC":
-        value = np.transpose(value, (0, 2, 3, 1))
-    if port.scale != 1.0:
-        value = value * np.float32(port.scale)
-    if tuple(value.shape) != port.shape:
-        raise StageError("run", f"{port.name!r} has shape {list(value.shape)}, the file wants {list(port.shape)}")
-    if port.dtype == "uint8":
-        value = np.clip(np.round(value), 0, 255)
-    return np.ascontiguousarray(value.astype(port.dtype, copy=False))
-
-
-def from_file(port: Port, value: Any) -> Array:
-    """A file's tensor as the reference has it: a copy, axes moved back, unscaled, floats as float32."""
-    array = np.array(value)
-    if tuple(array.shape) != port.shape:
-        raise StageError("run", f"{port.name!r} came out with shape {list(array.shape)}, not {list(port.shape)}")
-    if port.layout == "NHWC" and port.reference_layout == "NCHW":
-        array = np.transpose(array, (0, 3, 1, 2))
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32)
-    if port.scale != 1.0:
-        array = array / np.float32(port.scale)
-    return np.ascontiguousarray(array)

@@ -137,14 +137,16 @@ def read_artifact(folder: Path) -> Artifact:
     table = Table(read_json(folder / FILE, STAGE), f"{folder}/{FILE}", STAGE)
     if table.whole("schema") != SCHEMA:
         raise table.error(f"schema {table.data['schema']} is not known (known: {SCHEMA})")
+    texts = ("model", "version", "target", "recipe", "license", "description")
+    hashes = ("input_hash", "spec_sha256", "weights_sha256", "sha256")
+    content: dict[str, Any] = {key: table.string(key) for key in (*texts, *hashes)}
+    content |= {key: dict(table.table(key).data) for key in ("preprocessing", "requires", "toolchain", "golden")}
     artifact = Artifact(
-        **{key: table.string(key) for key in ("model", "version", "target", "recipe", "license", "description")},
-        **{key: table.string(key) for key in ("input_hash", "spec_sha256", "weights_sha256", "sha256")},
+        **content,
         authors=table.strings("authors"),
         size=read_pair(table, "size"),
         entries=tuple(read_entry(row) for row in table.rows("entries")),
         edges=tuple(read_edge(row) for row in table.rows("edges")),
-        **{key: dict(table.table(key).data) for key in ("preprocessing", "requires", "toolchain", "golden")},
         notes=table.strings("notes"),
         files=tuple(read_file(row) for row in table.rows("files")),
     )

@@ -31,7 +31,7 @@ def run(app: typer.Typer) -> NoReturn:
         code, reason = error.exit_code, str(error)
     except KeyboardInterrupt:
         code, reason = ExitCode.STAGE, "interrupted"
-    except Exception as error:  # the outermost frame: everything unexpected becomes exit code 3, never 1
+    except Exception as error:  # noqa: BLE001  the outermost frame: everything unexpected becomes exit code 3, never 1
         shown = getattr(error, "format_message", None)
         if shown is not None:
             code, reason = ExitCode.USAGE, str(shown())

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.errors import StageError
 from models.files import inside, sha256_file
@@ -46,7 +46,7 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
         # A model outside the repository brings its own code: its folder is importable as a package.
         sys.path.append(parent)
     try:
-        made = getattr(importlib.import_module(dotted), function)()
+        made: Any = getattr(importlib.import_module(dotted), function)()
     except Exception as error:  # the factory is foreign code: whatever it raises is its failure, not ours
         raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}") from error
     good = isinstance(made, dict) and all(isinstance(module, torch.nn.Module) for module in made.values())
@@ -56,7 +56,7 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
             "factory",
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
-    return made
+    return dict(made)
 
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:

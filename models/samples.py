@@ -50,7 +50,9 @@ def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tup
     chosen = committed + added
     if not chosen:
         return tuple(
-            Sample(f"seeded-{split}-{index}", split, sha256_bytes(f"{split}{index}".encode()), None, "seeded", "CC0-1.0")
+            Sample(
+                f"seeded-{split}-{index}", split, sha256_bytes(f"{split}{index}".encode()), None, "seeded", "CC0-1.0"
+            )
             for index in range(SEEDED)
         )
     refuse_overlap(spec, chosen, split)
@@ -96,7 +98,9 @@ def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> Non
     others = {sample.sha256 for sample in committed_samples(spec) if sample.split != split}
     for sample in chosen:
         if sample.sha256 in others:
-            raise StageError(STAGE, f"{sample.path} is asked for {split!r} but the model's list has it in the other split")
+            raise StageError(
+                STAGE, f"{sample.path} is asked for {split!r} but the model's list has it in the other split"
+            )
 
 
 def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:

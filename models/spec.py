@@ -15,6 +15,7 @@ from typing import Any
 from models.errors import UsageError
 from models.files import canonical_json, sha256_bytes
 from models.table import Table, read_toml
+from models.targets import TARGETS
 
 STAGE = "spec"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -74,7 +75,10 @@ class EntrySpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A parsed model.toml. `folder` is where it lies; `sha256` covers its parsed content, not its comments."""
+    """A parsed model.toml. `folder` is where it lies; `sha256` covers its parsed content, not its comments.
+
+    `options` holds [options.<target>] tables as they stand; each target checks its own.
+    """
 
     folder: Path
     name: str
@@ -89,6 +93,7 @@ class ModelSpec:
     tensors: Mapping[str, TensorSpec]
     modules: Mapping[str, ModuleSpec]
     entries: Mapping[str, EntrySpec]
+    options: Mapping[str, Mapping[str, Any]]
     sha256: str
 
     @property
@@ -141,6 +146,7 @@ def load_spec(folder: Path) -> ModelSpec:
         tensors=tensors,
         modules=modules,
         entries=read_entries(top, modules),
+        options=read_options(top),
         sha256=sha256_bytes(canonical_json(plain(top.data)).encode()),
     )
     weights.done()
@@ -163,10 +169,21 @@ def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
     return text
 
 
+def read_options(top: Table) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, table in top.tables("options", {}):
+        if name not in TARGETS:
+            raise table.error(f"no target {name!r} (available: {', '.join(TARGETS)})")
+        found[name] = dict(table.data)
+    return found
+
+
 def read_sizes(top: Table) -> tuple[tuple[int, int], ...]:
     sizes: list[tuple[int, int]] = []
     for item in top.items("sizes"):
-        good = isinstance(item, list) and len(item) == 2 and all(type(side) is int and 0 < side <= 8192 for side in item)
+        good = (
+            isinstance(item, list) and len(item) == 2 and all(type(side) is int and 0 < side <= 8192 for side in item)
+        )
         if not good:
             raise top.error(f"'sizes' must list [height, width] pairs from 1 to 8192, found {item!r}")
         sizes.append((item[0], item[1]))
@@ -179,7 +196,7 @@ def read_tensor(name: str, table: Table) -> TensorSpec:
     named(table, name, TENSOR_NAME)
     shape = tuple(table.items("shape"))
     if not shape or not all(dim in ("H", "W") or (type(dim) is int and dim > 0) for dim in shape):
-        raise table.error(f"'shape' must list positive whole numbers, \"H\" or \"W\", found {list(shape)}")
+        raise table.error(f'\'shape\' must list positive whole numbers, "H" or "W", found {list(shape)}')
     limits = table.items("range", ())
     if limits and not (
         len(limits) == 2 and all(type(item) in (int, float) for item in limits) and limits[0] < limits[1]

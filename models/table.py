@@ -39,10 +39,12 @@ class Table:
         return found
 
     def string(self, key: str, default: Any = MISSING) -> str:
-        return self.typed(key, str, "a string", default)
+        found: str = self.typed(key, str, "a string", default)
+        return found
 
     def flag(self, key: str, default: Any = MISSING) -> bool:
-        return self.typed(key, bool, "true or false", default)
+        found: bool = self.typed(key, bool, "true or false", default)
+        return found
 
     def whole(self, key: str, default: Any = MISSING) -> int:
         found = self.value(key, default)

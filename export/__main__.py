@@ -1,0 +1,113 @@
+"""python -m export TARGET|PLATFORM|all, plus `list`, `inspect FILE` and `doctor`.
+
+The first word is a target, a platform or a verb; targets are the default verb's argument, so that the common
+case stays short.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.cli import run
+from models.targets import PLATFORMS, TARGETS
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Turn a model folder into Core ML, LiteRT, ONNX and TF.js artifacts. "
+    f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(TARGETS)}; "
+    f"platforms: {', '.join(PLATFORMS)}.",
+)
+VERBS = ("make", "list", "inspect", "doctor")
+
+
+@app.command()
+def make(
+    what: Annotated[list[str], typer.Argument(help="Targets (coreml, ...) or platforms (ios, ..., all).")],
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml. It names code that is run: trust it.")] = Path(
+        "models/portrait"
+    ),
+    recipe: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: the recipes of budget.toml.")] = None,
+    out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts made from other inputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
+) -> str:
+    """Export artifacts (the default verb)."""
+    from dataclasses import asdict
+
+    from export.driver import make_plan, run_plan, verdict
+    from export.show import outcome_table, progress_display
+    from models.recipes import recipe as parse
+    from models.spec import load_spec
+    from models.targets import resolve
+
+    recipes = [parse(name).name for name in recipe or []]
+    plan = make_plan(load_spec(model), resolve(what), recipes, out, overwrite)
+    with progress_display(plan.jobs, quiet=as_json) as progress:
+        outcomes = run_plan(plan, progress)
+    if as_json:
+        typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
+    else:
+        outcome_table(outcomes)
+    return verdict(outcomes)
+
+
+@app.command("list")
+def list_support(as_json: Annotated[bool, typer.Option("--json")] = False) -> str:
+    """Which target has which recipe, and why not."""
+    from export.show import support_rows, support_table
+
+    rows = support_rows()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        support_table(rows)
+    return f"{len(rows)} combinations of target and recipe"
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An artifact folder, .mlpackage, .tflite, .onnx or model.json.")],
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> str:
+    """Entries, tensors, dtypes, sizes and metadata, read from the file itself."""
+    from export.inspect import inspect_path
+    from export.show import facts_tree
+
+    facts = inspect_path(file)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        facts_tree(facts)
+    return f"read {file}"
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> str:
+    """What is installed, which targets can be exported here, and why not."""
+    from export.show import doctor_rows, doctor_table
+
+    rows = doctor_rows()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        doctor_table(rows)
+    ready = sum(not row["unavailable"] for row in rows)
+    return f"{ready} of {len(rows)} targets can be exported here"
+
+
+def insert_default_verb(arguments: list[str]) -> list[str]:
+    """`export onnx ...` becomes `export make onnx ...`; verbs and options stay as they are."""
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in VERBS:
+        return ["make", *arguments]
+    return arguments
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = insert_default_verb(sys.argv[1:])
+    run(app)

@@ -1,0 +1,126 @@
+"""The last stage of an export: golden, USAGE.md, artifact.json with every file's hash; then the folder moves in."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from export.golden import write_golden
+from export.program import Program
+from export.target import Emitted, Target
+from models.artifact import Artifact, Edge, digest, list_files, write_artifact
+from models.errors import StageError
+from models.files import canonical_json, sha256_bytes, sha256_file, write_text
+from models.preprocess import CONTRACT
+from models.recipes import Recipe
+from models.samples import load_samples
+from models.spec import ModelSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def toolchain(target: Target) -> dict[str, str]:
+    """Versions of Python and of every package that decides the bytes of `target`'s files."""
+    versions = {"python": ".".join(map(str, sys.version_info[:2]))}
+    for package in ("torch", *target.toolchain):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def source_hash(spec: ModelSpec) -> str:
+    """Hash of the code that shapes an artifact: this package, `models`, and the package of the model's factory."""
+    folders = [ROOT / "export", ROOT / "models"]
+    top = spec.factory.partition(":")[0].partition(".")[0]
+    found = importlib.util.find_spec(top)
+    if found is not None and found.submodule_search_locations:
+        folders += [Path(location) for location in found.submodule_search_locations]
+    elif (spec.folder.parent / top).is_dir():
+        folders.append(spec.folder.parent / top)
+    hashes = {
+        f"{folder.name}/{path.relative_to(folder).as_posix()}": sha256_file(path)
+        for folder in folders
+        for path in folder.rglob("*.py")
+    }
+    return sha256_bytes(canonical_json(hashes).encode())
+
+
+def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Sequence[str] = ()) -> str:
+    """What an artifact depends on: spec, weights, recipe, calibration photos, toolchain and exporter."""
+    parts: dict[str, Any] = {
+        "spec": spec.sha256,
+        "weights": spec.weights_sha256,
+        "target": target.name,
+        "recipe": asdict(recipe),
+        "calibration": sorted(calibration),
+        "toolchain": toolchain(target),
+        "sources": source_hash(spec),
+    }
+    return sha256_bytes(canonical_json(parts).encode())
+
+
+def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, folder: Path) -> Artifact:
+    """Complete `folder` (which holds the target's files) and write its artifact.json.
+
+    Raises StageError("seal") when the target described an entry that it did not write.
+    """
+    spec = program.spec
+    check_entries(folder, emitted, spec)
+    sample = next(sample for sample in load_samples(spec, "judge") if not sample.private)
+    tensors = {name: value.numpy() for name, value in program.tensors.items()}
+    golden = write_golden(folder, emitted.entries, tensors, recipe, sample.name)
+    write_text(folder / "USAGE.md", usage_text(program, target, recipe, emitted))
+    artifact = Artifact(
+        model=spec.name,
+        version=spec.version,
+        target=target.name,
+        recipe=recipe.name,
+        license=spec.license,
+        authors=spec.authors,
+        description=spec.description,
+        size=program.size,
+        input_hash=input_hash(spec, target, recipe),
+        spec_sha256=spec.sha256,
+        weights_sha256=spec.weights_sha256,
+        entries=emitted.entries,
+        edges=tuple(Edge(name, source, readers) for name, (source, readers) in spec.edges().items()),
+        preprocessing=preprocessing(spec),
+        requires=emitted.requires,
+        toolchain=toolchain(target),
+        golden={"folder": "golden", "sample": golden["sample"]},
+        notes=emitted.notes,
+        files=list_files(folder),
+    )
+    artifact = replace(artifact, sha256=digest(artifact))
+    write_artifact(folder, artifact)
+    return artifact
+
+
+def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:
+    for entry in emitted.entries:
+        if not (folder / entry.file).exists():
+            raise StageError("seal", f"entry {entry.id!r} names {entry.file}, which was not written")
+        if entry.name not in spec.entries:
+            raise StageError("seal", f"entry {entry.name!r} is not in the spec (has: {', '.join(spec.entries)})")
+    missing = [name for name in spec.entries if name not in {entry.name for entry in emitted.entries}]
+    if missing:
+        raise StageError("seal", f"no file holds the entry {missing[0]!r}")
+
+
+def preprocessing(spec: ModelSpec) -> Mapping[str, Any]:
+    """The photo contract where the model takes a photo; an empty table where it takes other tensors."""
+    photos = [name for name in spec.inputs() if spec.tensors[name].kind == "rgb-photo"]
+    return {"inputs": photos, **CONTRACT} if photos else {}
+
+
+def usage_text(program: Program, target: Target, recipe: Recipe, emitted: Emitted) -> str:
+    spec = program.spec
+    head = f"# {spec.name} {spec.version}: {target.name}, {recipe.name}\n\n{spec.description}\n\n"
+    return head + target.usage(emitted).strip() + "\n"

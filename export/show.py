@@ -1,0 +1,108 @@
+"""What the export commands print: tables, a progress display, a tree of facts."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.tree import Tree
+
+from export.driver import Outcome
+from export.driver import Progress as Report
+from export.target import IMPLEMENTATIONS, load_target
+from models.recipes import COMMON, recipe
+from models.targets import platform_of
+
+# Names worth a row in `list`; the grammar has more, each target says what it takes.
+LISTED = (*COMMON, "w16", "w8a8", "w4", "p8", "p6", "p4")
+STYLE = {"exported": "green", "up to date": "green", "not supported": "yellow", "failed": "red", "unavailable": "red"}
+
+
+@contextmanager
+def progress_display(jobs: Mapping[str, Sequence[str]], quiet: bool) -> Iterator[Report]:
+    """A line a target with its current stage and the time; plain lines where the output is not a terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield (lambda target, text: None) if quiet else (lambda target, text: console.print(f"{target}: {text}"))
+        return
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+        tasks = {target: bar.add_task(f"{target}: waiting") for target in jobs}
+        yield lambda target, text: bar.update(tasks[target], description=f"{target}: {text}")
+
+
+def outcome_table(outcomes: Sequence[Outcome]) -> None:
+    table = Table("target", "recipe", "state", "seconds", "reason")
+    for outcome in sorted(outcomes, key=lambda item: (item.target, item.recipe)):
+        style = STYLE[outcome.state]
+        reason = f"{outcome.stage}: {outcome.reason}" if outcome.stage else outcome.reason
+        seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
+        table.add_row(outcome.target, outcome.recipe, f"[{style}]{outcome.state}[/]", seconds, reason)
+    Console().print(table)
+
+
+def support_rows() -> list[dict[str, str]]:
+    rows = []
+    for name in IMPLEMENTATIONS:
+        target = load_target(name)
+        for entry in LISTED:
+            reason = target.refuses(recipe(entry))
+            rows.append({"platform": platform_of(name), "target": name, "recipe": entry, "refused": reason or ""})
+    return rows
+
+
+def support_table(rows: Sequence[Mapping[str, str]]) -> None:
+    table = Table("platform", "target", "recipe", "supported", "reason")
+    for row in rows:
+        supported = "[yellow]no[/]" if row["refused"] else "[green]yes[/]"
+        table.add_row(row["platform"], row["target"], row["recipe"], supported, row["refused"])
+    Console().print(table)
+
+
+def doctor_rows() -> list[dict[str, str]]:
+    rows = []
+    for name in IMPLEMENTATIONS:
+        target = load_target(name)
+        found = ", ".join(f"{package} {installed(package)}" for package in target.toolchain)
+        rows.append({"target": name, "packages": found, "unavailable": target.unavailable() or ""})
+    return rows
+
+
+def installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
+    table = Table("target", "packages", "export here")
+    for row in rows:
+        table.add_row(
+            row["target"], row["packages"], f"[red]no: {row['unavailable']}[/]" if row["unavailable"] else "yes"
+        )
+    Console().print(table)
+
+
+def facts_tree(facts: Mapping[str, Any]) -> None:
+    tree = Tree(str(facts.get("path", "artifact")))
+    grow(tree, facts)
+    Console().print(tree)
+
+
+def grow(tree: Tree, value: Any) -> None:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in items:
+        if isinstance(item, Mapping | list | tuple) and item and not is_row(item):
+            grow(tree.add(f"[bold]{key}[/]"), item)
+        else:
+            tree.add(f"[bold]{key}[/] {item}")
+
+
+def is_row(value: Any) -> bool:
+    """Short lists of scalars (a shape) read better on one line."""
+    return isinstance(value, list | tuple) and not any(isinstance(item, Mapping | list | tuple) for item in value)

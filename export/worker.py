@@ -1,0 +1,104 @@
+"""The worker process of one target: capture once, convert once, derive every recipe.
+
+A vendor's crash, hang or memory use stays in here. Events go to the parent as JSON lines on a pipe; stdout and
+stderr (vendors are noisy) are a log file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from export.program import capture
+from export.seal import seal
+from export.target import load_target
+from models.artifact import artifact_folder
+from models.errors import StageError
+from models.files import locked, staging_folder
+from models.recipes import recipe
+from models.spec import load_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker is asked to make: one target, several recipes, into `out`/<model>/<target>/<recipe>."""
+
+    model: str
+    target: str
+    recipes: tuple[str, ...]
+    out: str
+
+
+class Events:
+    """Writes {"event": "start" | "done" | "failed", "stage": ..., "recipe": ...} lines to the parent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def send(self, **content: Any) -> None:
+        print(json.dumps(content), file=self.stream, flush=True)
+
+    @contextmanager
+    def stage(self, name: str, recipe_name: str = "") -> Iterator[None]:
+        """Announce a stage. An error inside is reported with its stage and raised on."""
+        self.send(event="start", stage=name, recipe=recipe_name)
+        try:
+            yield
+        except StageError as error:
+            self.send(event="failed", stage=error.stage, recipe=recipe_name, error=error.message)
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            self.send(event="failed", stage=name, recipe=recipe_name, error=f"{type(error).__name__}: {error}")
+            raise StageError(name, str(error)) from error
+        self.send(event="done", stage=name, recipe=recipe_name)
+
+
+def work(job: Job, events: Events) -> bool:
+    """Run a job; True when every recipe was written. A failing recipe does not stop the others."""
+    target = load_target(job.target)
+    try:
+        with events.stage("capture"):
+            program = capture(load_spec(Path(job.model)))
+        with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
+            with events.stage("convert"):
+                converted = target.convert(program, Path(scratch))
+            return all(emit_one(job, target, program, converted, name, events) for name in job.recipes)
+    except StageError:
+        return False
+
+
+def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> bool:
+    folder = artifact_folder(Path(job.out), program.spec.name, job.target, name)
+    chosen = recipe(name)
+    try:
+        with events.stage("emit", name), locked(folder.parent / f".{name}.lock"), staging_folder(folder) as staging:
+            emitted = target.emit(program, converted, chosen, staging)
+            seal(program, target, chosen, emitted, staging)
+    except StageError:
+        return False
+    return True
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Usage: python -m export.worker EVENTS_FD < job.json"""
+    import torch
+
+    # One thread: sums of another order would change the last bits from one machine to the next.
+    torch.set_num_threads(1)
+    fields = json.load(sys.stdin)
+    job = Job(fields["model"], fields["target"], tuple(fields["recipes"]), fields["out"])
+    with os.fdopen(int(arguments[0]), "w") as stream:
+        return 0 if work(job, Events(stream)) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

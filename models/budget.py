@@ -1,0 +1,146 @@
+"""budget.toml: which recipes must ship, and the limits every artifact is held to. Reviewed data, not code.
+
+    [ship]            onnx = ["float32", "float16"] ...        recipes that must pass
+    [candidates]      tfjs = ["w8"] ...                        exported and judged; refused when over a limit
+    [[limit]]         recipe, output (or "features"), metric, limit, reason [, targets = [...]]
+
+A model without the file ships float32 everywhere under the default limits below. For models with judges the
+ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.errors import StageError
+from models.measures import HIGHER, worse
+from models.recipes import recipe
+from models.spec import ModelSpec
+from models.table import Table, read_toml
+from models.targets import TARGETS
+
+STAGE = "budget"
+FEATURES = "features"
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`output` is a tensor's name, "features" (tensors between modules) or "*" (every final output)."""
+
+    recipe: str
+    output: str
+    metric: str
+    limit: float
+    reason: str
+    targets: tuple[str, ...] = TARGETS
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    ship: Mapping[str, tuple[str, ...]]
+    candidates: Mapping[str, tuple[str, ...]]
+    limits: tuple[Limit, ...]
+
+    def recipes(self, target: str) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
+
+    def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
+        """metric -> limit for one tensor; the tightest where several rows apply."""
+        found: dict[str, float] = {}
+        for row in self.limits:
+            applies = row.output == output or row.output == (FEATURES if feature else ANY)
+            if row.recipe == recipe_name and target in row.targets and applies:
+                known = found.get(row.metric)
+                found[row.metric] = row.limit if known is None or worse(row.metric, known, row.limit) else known
+        return found
+
+
+# Held by every model at float32: an error above a thousandth of how far the output moves between inputs is a
+# wrong graph, whatever its cosine says (sound conversions of other people's nets stayed under 5e-5).
+DEFAULTS = (
+    Limit("float32", ANY, "err_sens", 1e-3, "sound conversions stay under 5e-5, a wrong one was at .29"),
+    Limit("float32", FEATURES, "err_sens", 1e-3, "as for outputs"),
+    Limit("float16", ANY, "snr_db", 30.0, "half precision carries 11 bits; below 30 dB something else is wrong"),
+    Limit("float16", FEATURES, "snr_db", 30.0, "as for outputs"),
+    Limit("w8", ANY, "snr_db", 10.0, "8-bit weights: below 10 dB the output is mostly noise"),
+)
+# Ceilings by the kind of judge: what an output of that kind may lose at most, on its worst sample.
+CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
+    "relative-depth": {
+        "float32": {"max_abs": 1e-4},
+        "float16": {"mean_abs": 1e-3, "order_flips": 0.005},
+        "w8": {"order_flips": 0.015},
+    },
+    "alpha-matte": {
+        "float32": {"max_abs": 1e-4},
+        "float16": {"mean_abs": 1e-3, "iou": 0.998},
+        "w8": {"iou": 0.990},
+    },
+    "class-scores": {"float32": {"top1": 1.0}},
+}
+
+
+def load_budget(spec: ModelSpec) -> Budget:
+    """The model's budget, defaults and ceilings included. Raises StageError("budget") for a malformed or looser one."""
+    ceilings = [
+        Limit(name, tensor.name, metric, limit, f"ceiling of the judge {tensor.judge}")
+        for tensor in spec.judged()
+        for name, metrics in CEILINGS[tensor.judge or ""].items()
+        for metric, limit in metrics.items()
+    ]
+    path = spec.folder / "budget.toml"
+    if not path.is_file():
+        return Budget(dict.fromkeys(TARGETS, ("float32",)), {}, (*DEFAULTS, *ceilings))
+    top = read_toml(path, STAGE)
+    ship, candidates = read_recipes(top, "ship"), read_recipes(top, "candidates")
+    rows = [read_limit(spec, row) for row in top.rows("limit", [])]
+    for row in rows:
+        for ceiling in ceilings:
+            same = (row.recipe, row.output, row.metric) == (ceiling.recipe, ceiling.output, ceiling.metric)
+            if same and worse(row.metric, row.limit, ceiling.limit):
+                raise StageError(
+                    STAGE,
+                    f"{path}: {row.metric} of {row.output!r} at {row.recipe} is {row.limit:g}, "
+                    f"looser than the ceiling {ceiling.limit:g}",
+                )
+    top.done()
+    return Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows))
+
+
+def read_recipes(top: Table, key: str) -> dict[str, tuple[str, ...]]:
+    table = top.table(key, {})
+    found = {target: table.strings(target, ()) for target in TARGETS}
+    for names in found.values():
+        for name in names:
+            recipe(name)
+    table.done()
+    return found
+
+
+def read_limit(spec: ModelSpec, row: Table) -> Limit:
+    targets = row.strings("targets", TARGETS)
+    for target in targets:
+        if target not in TARGETS:
+            raise row.error(f"no target {target!r} (available: {', '.join(TARGETS)})")
+    finals = {name for entry in spec.entries.values() for name in entry.outputs}
+    limit = Limit(
+        recipe(row.string("recipe")).name,
+        row.one_of("output", tuple(sorted({*finals, FEATURES, ANY}))),
+        row.string("metric"),
+        row.number("limit"),
+        row.string("reason"),
+        targets,
+    )
+    if not limit.reason.strip():
+        raise row.error("'reason' is empty; a limit without its reason cannot be reviewed")
+    if limit.metric in HIGHER and limit.limit < 0:
+        raise row.error(f"{limit.metric} cannot be limited by {limit.limit:g}")
+    row.done()
+    return limit
+
+
+def budget_path(spec: ModelSpec) -> Path:
+    return spec.folder / "budget.toml"

@@ -1,0 +1,195 @@
+"""Measures and judges: every number that a report shows is computed here, once.
+
+Tensor measures compare two arrays element by element. Judges say what an output is worth in the task's own
+units: `relative-depth`, `alpha-matte`, `class-scores`. All compare a candidate with the reference network's
+own output, not with ground truth.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import StageError
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Numbers = dict[str, float]
+
+PAIRS = 20_000
+PAIR_SEED = 20260101
+PERSON = 0.9
+# Signal-to-noise of equal arrays is infinite, which JSON cannot hold; 200 dB is beyond double precision.
+SNR_CEILING = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One reported number. `limit` is None where nothing is asked of it; `worst` names the sample it comes from.
+
+    `value` is the worst over the samples (the least for metrics of `HIGHER`), `mean` the mean over them.
+    """
+
+    output: str
+    metric: str
+    value: float
+    mean: float
+    limit: float | None
+    worst: str
+
+    @property
+    def passed(self) -> bool:
+        return self.limit is None or within(self.metric, self.value, self.limit)
+
+
+# Metrics where larger is better; all others are losses.
+HIGHER = frozenset({"snr_db", "cosine", "iou", "delta_1.25", "delta_1.05", "top1", "spearman"})
+
+
+def within(metric: str, value: float, limit: float) -> bool:
+    return value >= limit if metric in HIGHER else value <= limit
+
+
+def worse(metric: str, a: float, b: float) -> bool:
+    """Whether `a` is worse than `b`."""
+    return a < b if metric in HIGHER else a > b
+
+
+def tensor_measures(candidate: Array, reference: Array, sensitivity: float | None = None) -> Numbers:
+    """max_abs, mean_abs, p99_abs, snr_db, cosine, and err_sens when `sensitivity` is given.
+
+    `sensitivity` is how far the reference output moves between real inputs, max|y(x1) - y(x2)|: an error of
+    1e-3 of it is invisible, one of .3 is another network whatever its cosine says. Raises StageError("judge")
+    for different shapes, an empty comparison, or a candidate that is not finite.
+    """
+    a, b = candidate.astype(np.float64), reference.astype(np.float64)
+    if a.shape != b.shape:
+        raise StageError("judge", f"shapes differ: {list(a.shape)} against {list(b.shape)}")
+    if a.size == 0:
+        raise StageError("judge", "a comparison of nothing")
+    if not np.isfinite(a).all():
+        raise StageError("judge", f"{int((~np.isfinite(a)).sum())} of {a.size} values are not finite")
+    error = np.abs(a - b)
+    noise, signal = float((error**2).sum()), float((b**2).sum())
+    norm = math.sqrt(float((a**2).sum()) * signal)
+    numbers = {
+        "max_abs": float(error.max()),
+        "mean_abs": float(error.mean()),
+        "p99_abs": float(np.quantile(error, 0.99)),
+        "snr_db": snr(signal, noise),
+        "cosine": float((a * b).sum()) / norm if norm else float(noise == 0.0),
+    }
+    if sensitivity is not None:
+        # A constant output has no sensitivity; any error on it is then judged as it stands.
+        numbers["err_sens"] = float(error.max()) / (sensitivity or 1.0)
+    return numbers
+
+
+def snr(signal: float, noise: float) -> float:
+    if noise == 0.0:
+        return SNR_CEILING
+    return min(SNR_CEILING, 10 * math.log10(max(signal, 1e-300) / noise))
+
+
+def sensitivity(outputs: list[Array]) -> float:
+    """max |y(x1) - y(x2)| over neighbouring samples; 0 for a single one."""
+    pairs = itertools.pairwise(outputs)
+    return max((float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) for a, b in pairs), default=0.0)
+
+
+def align(candidate: Floats, target: Floats) -> Floats:
+    """Least-squares scale and shift of `candidate` onto `target` (both 1-D)."""
+    design = np.stack([candidate, np.ones_like(candidate)], axis=1)
+    solution = np.linalg.lstsq(design, target, rcond=None)[0]
+    return np.asarray(design @ solution)
+
+
+def seeded_pairs(count: int, pairs: int = PAIRS, seed: int = PAIR_SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    first, second = np.random.default_rng(seed).integers(0, count, (2, pairs))
+    return first, second
+
+
+def order_errors(candidate: Floats, truth: Floats, gap: float) -> float:
+    """Share of seeded pairs whose truth differs by more than `gap` of its p2-p98 range and whose order differs.
+
+    A tie in the candidate counts as wrong. 0 when no pair is far enough apart (a flat truth has no order).
+    """
+    first, second = seeded_pairs(truth.size)
+    difference = truth[first] - truth[second]
+    spread = float(np.quantile(truth, 0.98) - np.quantile(truth, 0.02))
+    far = np.abs(difference) > gap * spread
+    if spread <= 0.0 or not far.any():
+        return 0.0
+    wrong = (candidate[first] - candidate[second]) * difference <= 0
+    return float(wrong[far].mean())
+
+
+def judge_depth(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Relative depth inside the person, candidate against the reference's own output.
+
+    order_flips (5 % gap, ties count), and after scale-and-shift alignment abs_rel and delta_1.25, delta_1.05
+    (Eigen et al. 2014). `person` is the mask alpha > .9 of the reference; all pixels where there is none.
+    """
+    chosen = person if person is not None and person.any() else np.ones(reference.shape, dtype=bool)
+    a, b = candidate.astype(np.float64)[chosen], reference.astype(np.float64)[chosen]
+    aligned, floor = align(a, b), 1e-3
+    ratio = np.maximum(
+        np.maximum(aligned, floor) / np.maximum(b, floor), np.maximum(b, floor) / np.maximum(aligned, floor)
+    )
+    return {
+        "order_flips": order_errors(a, b, 0.05),
+        "abs_rel": float((np.abs(aligned - b) / np.maximum(b, floor)).mean()),
+        "delta_1.25": float((ratio < 1.25).mean()),
+        "delta_1.05": float((ratio < 1.05).mean()),
+    }
+
+
+def judge_matte(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Alpha matte: IoU of the masks alpha > .5 (1 when both are empty) and the mean absolute error."""
+    a, b = candidate > 0.5, reference > 0.5
+    union = int((a | b).sum())
+    return {
+        "iou": float((a & b).sum()) / union if union else 1.0,
+        "mae": float(np.abs(candidate.astype(np.float64) - reference.astype(np.float64)).mean()),
+    }
+
+
+def judge_scores(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Class scores over the last axis: top1 is the share of rows with the same best class."""
+    same = candidate.argmax(axis=-1) == reference.argmax(axis=-1)
+    return {"top1": float(np.mean(same))}
+
+
+JUDGES: Mapping[str, Callable[[Array, Array, NDArray[np.bool_] | None], Numbers]] = {
+    "relative-depth": judge_depth,
+    "alpha-matte": judge_matte,
+    "class-scores": judge_scores,
+}
+
+
+def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str, float]) -> list[Measure]:
+    """Fold per-sample numbers into Measures: the worst value with the sample's name, and the mean.
+
+    Raises StageError("judge") when there are no samples, or a limit names a metric that was not measured.
+    """
+    if not per_sample:
+        raise StageError("judge", f"no samples were compared for {output!r}")
+    metrics = list(next(iter(per_sample.values())))
+    for metric in limits:
+        if metric not in metrics:
+            raise StageError("judge", f"the budget limits {metric!r} of {output!r}; measured: {', '.join(metrics)}")
+    folded = []
+    for metric in metrics:
+        worst = next(iter(per_sample))
+        for sample, numbers in per_sample.items():
+            if worse(metric, numbers[metric], per_sample[worst][metric]):
+                worst = sample
+        mean = float(np.mean([numbers[metric] for numbers in per_sample.values()]))
+        folded.append(Measure(output, metric, per_sample[worst][metric], mean, limits.get(metric), worst))
+    return folded

@@ -1,0 +1,40 @@
+"""Between the reference's tensors and a file's: axes, scale and dtype, in one place for export and benchmarks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.artifact import Port
+from models.errors import StageError
+
+Array = NDArray[Any]
+
+
+def to_file(port: Port, value: Array) -> Array:
+    """A reference tensor as the file wants it: axes moved, scaled, cast. C-contiguous."""
+    if port.reference_layout == "NCHW" and port.layout == "NHWC":
+        value = np.transpose(value, (0, 2, 3, 1))
+    if port.scale != 1.0:
+        value = value * np.float32(port.scale)
+    if tuple(value.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} has shape {list(value.shape)}, the file wants {list(port.shape)}")
+    if port.dtype == "uint8":
+        value = np.clip(np.round(value), 0, 255)
+    return np.ascontiguousarray(value.astype(port.dtype, copy=False))
+
+
+def from_file(port: Port, value: Any) -> Array:
+    """A file's tensor as the reference has it: a copy, axes moved back, unscaled, floats as float32."""
+    array = np.array(value)
+    if tuple(array.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} came out with shape {list(array.shape)}, not {list(port.shape)}")
+    if port.layout == "NHWC" and port.reference_layout == "NCHW":
+        array = np.transpose(array, (0, 3, 1, 2))
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    if port.scale != 1.0:
+        array = array / np.float32(port.scale)
+    return np.ascontiguousarray(array)
