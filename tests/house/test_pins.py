@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +27,20 @@ def direct(root: Path) -> list[Requirement]:
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
+PACKAGES = ("models", "reference", "export", "benchmarks", "scripts")
+
+
+def imported_names(path: Path) -> set[str]:
+    """The top-level packages a file imports by an import statement, wherever it stands."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
 def pinned_version(pin: Requirement) -> str:
     (specifier,) = pin.specifier
     assert specifier.operator == "==", f"not a pin: {pin}"
@@ -37,6 +53,21 @@ def test_every_dependency_is_pinned_inside_its_range(direct: list[Requirement], 
         version = versions.get(canonicalize_name(wanted.name))
         assert version is not None, f"{wanted.name} has no pin in constraints.txt"
         assert wanted.specifier.contains(version), f"{wanted} against the pin {version}"
+
+
+def test_every_import_is_a_declared_dependency(root: Path, direct: list[Requirement]) -> None:
+    """Nothing relies on a package that only happens to be there because another one brings it."""
+    declared = {canonicalize_name(requirement.name) for requirement in direct}
+    providers = metadata.packages_distributions()
+    own = {*PACKAGES, "tests"}
+    undeclared = []
+    for folder in (*PACKAGES, "tests"):
+        for path in sorted((root / folder).rglob("*.py")):
+            for name in sorted(imported_names(path) - own - set(sys.stdlib_module_names)):
+                found = {canonicalize_name(each) for each in providers.get(name, [name])}
+                if not found & declared:
+                    undeclared.append(f"{path.relative_to(root)}: {name} (of {', '.join(sorted(found))})")
+    assert not undeclared, "not among the dependencies of pyproject.toml:\n" + "\n".join(undeclared)
 
 
 def test_the_environment_is_the_pinned_one(pins: list[Requirement]) -> None:

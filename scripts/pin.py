@@ -1,0 +1,72 @@
+"""Write constraints.txt: every package that pyproject.toml's dependencies bring, at the version .venv holds now.
+
+Run it with the environment's interpreter after a dependency has changed and the tests pass:
+`.venv/bin/python scripts/pin.py`. Packages that somebody installed by hand and nothing asks for are named, not pinned.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAD = """\
+# Every package of the environment, pinned; written by scripts/pin.py, read by scripts/setup.sh (pip install -c).
+# TensorFlow has another name where it has no CPU-only wheel. torch is pinned without its build: the CPU build of
+# Linux (+cpu) and that of macOS both satisfy it. All of these have wheels for x86-64 Linux and for macOS on arm64.
+"""
+CPU_WHEEL = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
+INSTALLER = {"pip"}
+
+
+def asked_for() -> list[Requirement]:
+    """The direct dependencies, development's included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
+
+
+def closure(wanted: list[Requirement]) -> dict[str, str]:
+    """Name -> version of everything that `wanted` brings on this platform; a missing package raises."""
+    found: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    queue = [(requirement, "") for requirement in wanted]
+    while queue:
+        requirement, extra = queue.pop()
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(requirement.name)
+        distribution = metadata.distribution(name)
+        found[name] = Version(distribution.version).public
+        for wanted_extra in ("", *sorted(requirement.extras)):
+            if (name, wanted_extra) not in seen:
+                seen.add((name, wanted_extra))
+                queue += [(Requirement(line), wanted_extra) for line in distribution.requires or ()]
+    return found
+
+
+def lines_of(pins: dict[str, str]) -> list[str]:
+    """One constraint a line, sorted; TensorFlow under both its names."""
+    tensorflow = pins.get("tensorflow-cpu") or pins["tensorflow"]
+    lines = [f"{name}=={version}" for name, version in pins.items() if name not in ("tensorflow", "tensorflow-cpu")]
+    lines += [f"tensorflow-cpu=={tensorflow} ; {CPU_WHEEL}", f"tensorflow=={tensorflow} ; {OTHERS}"]
+    return sorted(lines)
+
+
+def main() -> None:
+    pins = closure(asked_for())
+    (ROOT / "constraints.txt").write_text(HEAD + "\n".join(lines_of(pins)) + "\n", encoding="utf-8")
+    installed = {canonicalize_name(distribution.metadata["Name"]) for distribution in metadata.distributions()}
+    unasked = sorted(installed - set(pins) - INSTALLER)
+    if unasked:
+        sys.stderr.write(f"installed, but no dependency asks for it: {', '.join(unasked)}\n")
+
+
+if __name__ == "__main__":
+    main()
