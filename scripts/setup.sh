@@ -54,9 +54,9 @@ setup_python() {
     python=$(find_python) || fail "still no CPython 3.11: install it and say where: make setup PYTHON=/path/to/python3.11"
   fi
 
-  # An environment of another interpreter (or a broken one) is remade, a sound one is brought up to date.
-  if [ -d .venv ] && ! usable_python .venv/bin/python; then
-    say "remaking .venv: its interpreter is not CPython 3.11"
+  # An environment of another interpreter, or half made, is remade; a sound one is brought up to date.
+  if [ -d .venv ] && ! { usable_python .venv/bin/python && .venv/bin/python -m pip --version >/dev/null; }; then
+    say "remaking .venv: it is half made or not of CPython 3.11"
     rm -rf .venv
   fi
   [ -d .venv ] || "$python" -m venv .venv
