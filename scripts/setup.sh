@@ -50,7 +50,7 @@ setup_python() {
   if ! python=$(find_python); then
     [ -z "${PYTHON:-}" ] || fail "PYTHON=$PYTHON is not a CPython 3.11 with the venv and ensurepip modules"
     system_packages "python3.11 python3.11-venv" "python@3.11" ||
-      fail "this system has no Python 3.11 package: install CPython 3.11 and say where: make setup PYTHON=/path/to/python3.11"
+      fail "Python 3.11 could not be installed from this system's packages: install it yourself and say where: make setup PYTHON=/path/to/python3.11"
     python=$(find_python) || fail "still no CPython 3.11: install it and say where: make setup PYTHON=/path/to/python3.11"
   fi
 
