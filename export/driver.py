@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import select
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from export.seal import ROOT, input_hash
+from export.seal import input_hash
 from export.target import load_target
 from models.artifact import artifact_folder, read_artifact, verify, write_manifest
 from models.budget import load_budget
 from models.errors import StageError, UsageError
 from models.files import dump_json, locked, read_json, write_text
+from models.process import WorkerDied, events
 from models.recipes import recipe
 from models.spec import ModelSpec
 
@@ -133,91 +129,26 @@ def run_target(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
 
 def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float) -> list[Outcome]:
     """One worker process. Returns an outcome for at least one recipe: those it finished, or the one it died in."""
-    log = plan.out / plan.spec.name / target / "export.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    reader, writer = os.pipe()
     job = {"model": str(plan.spec.folder), "target": target, "recipes": recipes, "out": str(plan.out)}
-    try:
-        with log.open("ab") as noise:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "export.worker", str(writer)],
-                stdin=subprocess.PIPE,
-                stdout=noise,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writer,),
-                env=worker_environment(),
-                start_new_session=True,
-            )
-            os.close(writer)
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(job).encode())
-            process.stdin.close()
-            with os.fdopen(reader, "rb", buffering=0) as events:
-                return follow(process, events.fileno(), (target, recipes), progress, limit)
-    except OSError as error:
-        raise StageError("export", f"the worker for {target} could not start: {error}") from error
-
-
-def worker_environment() -> dict[str, str]:
-    """One thread, no chatter, a fixed hash seed (set order must not reach the bytes), the repository importable."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {
-        **os.environ,
-        **single,
-        "PYTHONHASHSEED": "0",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-
-
-def follow(
-    process: subprocess.Popen[bytes], events: int, job: tuple[str, tuple[str, ...]], progress: Progress, limit: float
-) -> list[Outcome]:
-    """Read events until the worker ends or hangs; turn them into outcomes."""
-    target, recipes = job
+    log = plan.out / plan.spec.name / target / "export.log"
     outcomes: list[Outcome] = []
     stage, current, started = "start", "", time.monotonic()
-    pending = b""
-    while True:
-        ready, _, _ = select.select([events], [], [], limit)
-        if not ready:
-            kill(process)
-            return [*outcomes, *lost(target, recipes, stage, current, f"no progress for {limit:.0f} s, killed")]
-        block = os.read(events, 65536)
-        if not block:
-            break
-        *lines, pending = (pending + block).split(b"\n")
-        for event in map(json.loads, lines):
+    try:
+        for event in events("export.worker", job, log, limit):
             if event["event"] == "start":
                 stage, current, started = event["stage"], event["recipe"], time.monotonic()
                 progress(target, f"{stage} {current}".strip())
             elif event["event"] == "failed":
-                failed = (event["recipe"],) if event["recipe"] else recipes
+                failed = (current,) if current else recipes
                 outcomes += [Outcome(target, name, "failed", event["stage"], event["error"]) for name in failed]
-                stage = "end"
-            elif event["recipe"]:
+            elif current:
                 outcomes.append(Outcome(target, current, "exported", seconds=round(time.monotonic() - started, 2)))
-                stage = "end"
-    code = process.wait()
-    if len(outcomes) < len(recipes) and code != 0:
+    except WorkerDied as error:
+        # A death inside one recipe costs that recipe; a death before any recipe costs all.
         named = {outcome.recipe for outcome in outcomes}
-        left = tuple(name for name in recipes if name not in named)
-        where = current if stage != "end" and current in left else ""
-        return [*outcomes, *lost(target, left, stage, where, f"the worker died with code {code}, see export.log")]
+        dead = (current,) if current and current not in named else tuple(r for r in recipes if r not in named)
+        outcomes += [Outcome(target, name, "failed", stage, str(error)) for name in dead]
     return outcomes
-
-
-def lost(target: str, recipes: tuple[str, ...], stage: str, current: str, reason: str) -> list[Outcome]:
-    """A death inside one recipe costs that recipe; a death before any recipe costs all."""
-    return [Outcome(target, name, "failed", stage, reason) for name in ((current,) if current else recipes)]
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it started (it leads its own process group)."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, 9)
-    process.wait()
 
 
 def verdict(outcomes: Sequence[Outcome]) -> str:

@@ -6,12 +6,10 @@ stderr (vendors are noisy) are a log file.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from export.target import load_target
 from models.artifact import artifact_folder
 from models.errors import StageError
 from models.files import locked, staging_folder
+from models.process import receive, send
 from models.recipes import recipe
 from models.spec import load_spec
 
@@ -44,7 +43,7 @@ class Events:
         self.stream = stream
 
     def send(self, **content: Any) -> None:
-        print(json.dumps(content), file=self.stream, flush=True)
+        send(self.stream, **content)
 
     @contextmanager
     def stage(self, name: str, recipe_name: str = "") -> Iterator[None]:
@@ -62,8 +61,8 @@ class Events:
         self.send(event="done", stage=name, recipe=recipe_name)
 
 
-def work(job: Job, events: Events) -> bool:
-    """Run a job; True when every recipe was written. A failing recipe does not stop the others."""
+def work(job: Job, events: Events) -> None:
+    """Run a job. Failures are told as events; a failing recipe does not stop the others."""
     target = load_target(job.target)
     try:
         with events.stage("capture"):
@@ -71,12 +70,13 @@ def work(job: Job, events: Events) -> bool:
         with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
             with events.stage("convert"):
                 converted = target.convert(program, Path(scratch))
-            return all(emit_one(job, target, program, converted, name, events) for name in job.recipes)
+            for name in job.recipes:
+                emit_one(job, target, program, converted, name, events)
     except StageError:
-        return False
+        return  # told as an event
 
 
-def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> bool:
+def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> None:
     folder = artifact_folder(Path(job.out), program.spec.name, job.target, name)
     chosen = recipe(name)
     try:
@@ -84,21 +84,18 @@ def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, eve
             emitted = target.emit(program, converted, chosen, staging)
             seal(program, target, chosen, emitted, staging)
     except StageError:
-        return False
-    return True
+        return  # told as an event
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Usage: python -m export.worker EVENTS_FD < job.json"""
+def main() -> None:
     import torch
 
     # One thread: sums of another order would change the last bits from one machine to the next.
     torch.set_num_threads(1)
-    fields = json.load(sys.stdin)
-    job = Job(fields["model"], fields["target"], tuple(fields["recipes"]), fields["out"])
-    with os.fdopen(int(arguments[0]), "w") as stream:
-        return 0 if work(job, Events(stream)) else 3
+    fields, stream = receive(sys.argv[1:])
+    with stream:
+        work(Job(fields["model"], fields["target"], tuple(fields["recipes"]), fields["out"]), Events(stream))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

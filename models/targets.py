@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from models.errors import unknown
+from models.recipes import recipe
 
 TARGETS = ("onnx", "coreml", "litert", "tfjs")
 PLATFORMS = {"ios": ("coreml",), "android": ("litert",), "web": ("onnx", "tfjs"), "all": TARGETS}
@@ -22,3 +23,18 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
 
 def platform_of(target: str) -> str:
     return next(name for name, members in PLATFORMS.items() if target in members)
+
+
+def resolve_pairs(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """(target, recipe) for each TARGET, PLATFORM or TARGET/RECIPE; the recipe is "" where none was named."""
+    pairs: list[tuple[str, str]] = []
+    for name in names:
+        first, _, second = name.partition("/")
+        pairs += [(target, recipe(second).name if second else "") for target in resolve([first])]
+    return tuple(dict.fromkeys(pairs))
+
+
+def chosen(pairs: Iterable[tuple[str, str]], target: str, recipe_name: str) -> bool:
+    """Whether target x recipe is among `pairs`; an empty choice means everything."""
+    asked = list(pairs)
+    return not asked or (target, "") in asked or (target, recipe_name) in asked

@@ -1,0 +1,65 @@
+"""python -m benchmarks parity|latency|size|report|doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from models.cli import run
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Run artifacts and report what they compute and cost."
+)
+
+Model = Annotated[Path, typer.Option(help="Folder with a model.toml.")]
+Out = Annotated[Path, typer.Option(help="Build folder; evidence goes to OUT/<model>.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Only = Annotated[list[str] | None, typer.Option(help="Only this TARGET, PLATFORM or TARGET/RECIPE. Repeatable.")]
+Runtimes = Annotated[list[str] | None, typer.Option("--runtime", help="Only these runtimes. Repeatable.")]
+MODEL, OUT = Path("models/portrait"), Path("build")
+
+
+@app.command()
+def parity(
+    model: Model = MODEL,
+    out: Out = OUT,
+    samples: Annotated[Path | None, typer.Option(help="A folder of further judging photos.")] = None,
+    only: Only = None,
+    runtime: Runtimes = None,
+    as_json: Json = False,
+) -> str:
+    """Compare every artifact with the reference in every runtime that runs it."""
+    from benchmarks.parity import Request, conclude, run_parity
+    from benchmarks.show import parity_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    spec = load_spec(model)
+    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []))
+    document = run_parity(request, say(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        parity_table(spec, document)
+    return conclude(spec, document)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> str:
+    """Which runtimes can run here, and why not."""
+    from benchmarks.show import doctor_rows, doctor_table
+
+    rows = doctor_rows()
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        doctor_table(rows)
+    ready = sum(not row["unavailable"] for row in rows)
+    return f"{ready} of {len(rows)} runtimes can run here"
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,182 @@
+"""Judge one artifact in one runtime: every entry, direct, at its module boundary, and chained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runtime import Array, Runtime, Session, run
+from benchmarks.verdict import Result, judge
+from models.artifact import Artifact, Entry, read_artifact, verify
+from models.budget import Budget
+from models.errors import HydraError, StageError
+from models.goldens import Golden
+from models.measures import JUDGES, Measure, Numbers, collect, sensitivity, tensor_measures
+from models.recipes import recipe
+from models.spec import ModelSpec
+
+# Share of weight elements that must be stored in the recipe's own type: biases and a layer kept in float for
+# accuracy may differ, a file that is mostly something else is not what its name says.
+STORED = 0.85
+FLOATS = {32: ("float32",), 16: ("float16",)}
+WIDTH = {"float64": 8, "float32": 4, "float16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What an artifact is judged by: the model's spec, budget and goldens."""
+
+    spec: ModelSpec
+    budget: Budget
+    goldens: Sequence[Golden]
+
+    def person(self, golden: Golden) -> Array | None:
+        """alpha > .9 in the reference where the model has a matte: depth is judged inside the person."""
+        matte = next((tensor.name for tensor in self.spec.judged() if tensor.judge == "alpha-matte"), None)
+        return golden.tensors[matte] > 0.9 if matte else None
+
+    def limits(self, artifact: Artifact, output: str) -> dict[str, float]:
+        feature = output in self.spec.edges()
+        return self.budget.limits_for(artifact.target, artifact.recipe, output, feature)
+
+
+def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Result]:
+    """All results of one artifact in one runtime. A failure ends in a Result with its stage, not in an exception."""
+    artifact = read_artifact(folder)
+    base = Blank(artifact, runtime)
+    try:
+        verify(folder, artifact)
+        check_model(bench, artifact)
+    except HydraError as error:
+        yield base.failed(error)
+        return
+    for variant in dict.fromkeys(entry.variant for entry in artifact.entries):
+        entries = [entry for entry in artifact.entries if entry.variant == variant]
+        yield from judge_variant(bench, runtime, folder, base, entries)
+
+
+def check_model(bench: Bench, artifact: Artifact) -> None:
+    spec = bench.spec
+    if (artifact.spec_sha256, artifact.weights_sha256) != (spec.sha256, spec.weights_sha256):
+        raise StageError("golden", "the artifact was made from another spec or other weights; export it again")
+    if not bench.goldens:
+        raise StageError("golden", "no samples to judge by; a comparison of nothing is not a pass")
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """Builds Results of one artifact in one runtime."""
+
+    artifact: Artifact
+    runtime: Runtime
+
+    def result(self, **fields: Any) -> Result:
+        own: dict[str, Any] = {
+            "target": self.artifact.target,
+            "recipe": self.artifact.recipe,
+            "artifact": self.artifact.sha256,
+        }
+        return Result(**own, runtime=self.runtime.name, evidence=self.runtime.evidence, **fields)
+
+    def failed(self, error: HydraError, **fields: Any) -> Result:
+        stage = error.stage if isinstance(error, StageError) else "run"
+        reason = error.message if isinstance(error, StageError) else str(error)
+        return self.result(verdict="failed", stage=stage, reason=reason, **fields)
+
+
+def judge_variant(
+    bench: Bench, runtime: Runtime, folder: Path, base: Blank, entries: Sequence[Entry]
+) -> Iterator[Result]:
+    """The entries of one variant: each by itself, then the modules chained on their own features."""
+    # What the exported modules made, per sample: the input of the chain.
+    made: list[dict[str, Array]] = [dict(golden.inputs) for golden in bench.goldens]
+    for entry in entries:
+        try:
+            yield stored_types(base, runtime, folder, entry)
+            session = runtime.open(folder, entry)
+        except HydraError as error:
+            yield base.failed(error, entry=entry.id, mode="open")
+            continue
+        try:
+            yield from judge_entry(bench, base, session, entry, made)
+        except HydraError as error:
+            yield base.failed(error, entry=entry.id, mode="run")
+        finally:
+            session.close()
+
+
+def judge_entry(
+    bench: Bench, base: Blank, session: Session, entry: Entry, made: list[dict[str, Array]]
+) -> Iterator[Result]:
+    features = set(bench.spec.edges()) & {port.name for port in entry.inputs}
+    mode = "boundary" if features else "direct"
+    outputs = [run(session, {p.name: as_float(golden.value(p.name)) for p in entry.inputs}) for golden in bench.goldens]
+    yield compare(bench, base, entry, mode, outputs)
+    fused = len(entry.modules) > 1
+    if not features and not fused:
+        for known, output in zip(made, outputs, strict=True):
+            known.update(output)
+    if features and not fused and all(port.name in made[0] for port in entry.inputs):
+        chained = [run(session, {port.name: known[port.name] for port in entry.inputs}) for known in made]
+        for known, output in zip(made, chained, strict=True):
+            known.update(output)
+        yield compare(bench, base, entry, "chain", chained)
+
+
+def as_float(value: Array) -> Array:
+    return value.astype("float32") if value.dtype == "float16" else value
+
+
+def compare(bench: Bench, base: Blank, entry: Entry, mode: str, outputs: Sequence[Mapping[str, Array]]) -> Result:
+    """Fold the outputs of all samples into one Result."""
+    measures: list[Measure] = []
+    for port in entry.outputs:
+        truth = [expected(golden, entry, mode, port.name) for golden in bench.goldens]
+        spread = sensitivity([as_float(value) for value in truth])
+        numbers: dict[str, Numbers] = {}
+        for golden, wanted, output in zip(bench.goldens, truth, outputs, strict=True):
+            found = output[port.name]
+            numbers[golden.sample] = tensor_measures(found, wanted, spread)
+            declared = bench.spec.tensors.get(port.name)
+            if declared and declared.judge:
+                numbers[golden.sample] |= JUDGES[declared.judge](found, wanted, bench.person(golden))
+        limits = bench.limits(base.artifact, port.name)
+        known = next(iter(numbers.values()))
+        measures += collect(port.name, numbers, {metric: value for metric, value in limits.items() if metric in known})
+    verdict, reason = judge(measures)
+    return base.result(
+        entry=entry.id, mode=mode, verdict=verdict, reason=reason, samples=len(bench.goldens), measures=tuple(measures)
+    )
+
+
+def expected(golden: Golden, entry: Entry, mode: str, name: str) -> Array:
+    """The reference's value: of the module on the stored features at a boundary, of the whole model otherwise."""
+    if mode == "boundary" and len(entry.modules) == 1:
+        return golden.boundary[entry.modules[0]][name]
+    return golden.tensors[name]
+
+
+def stored_types(base: Blank, runtime: Runtime, folder: Path, entry: Entry) -> Result:
+    """Whether the weights in the file really have the type that the recipe's name promises."""
+    chosen = recipe(base.artifact.recipe)
+    found = runtime.read_dtypes(folder, entry)
+    elements = {name: count / WIDTH.get(name, 0.5) for name, count in found.items()}
+    total = sum(elements.values())
+    facts = {"weight_bytes": found}
+    if not total:
+        return base.result(entry=entry.id, mode="dtypes", verdict="pass", facts=facts, reason="no weights")
+    wanted = wanted_types(chosen.scheme, chosen.weight_bits)
+    share = sum(count for name, count in elements.items() if name in wanted) / total
+    good = share >= STORED
+    reason = "" if good else f"{share:.0%} of the weights are {' or '.join(wanted)}; found {found}"
+    return base.result(
+        entry=entry.id, mode="dtypes", verdict="pass" if good else "mismatch", reason=reason, facts=facts
+    )
+
+
+def wanted_types(scheme: str, bits: int) -> tuple[str, ...]:
+    if scheme == "float":
+        return FLOATS[bits]
+    return ("int8", "uint8") if bits == 8 else ("int16", "uint16") if bits == 16 else (f"int{bits}", f"uint{bits}")

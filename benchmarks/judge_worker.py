@@ -1,0 +1,45 @@
+"""The worker process of one runtime: judges artifacts one after the other and sends each result as it comes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+from benchmarks.judge import Bench, Blank, judge_artifact
+from benchmarks.runtime import load_runtime
+from models.artifact import read_artifact
+from models.budget import load_budget
+from models.errors import HydraError, StageError
+from models.goldens import load_goldens
+from models.process import receive, send
+from models.samples import load_samples
+from models.spec import load_spec
+
+
+def main() -> None:
+    job, stream = receive(sys.argv[1:])
+    spec = load_spec(Path(job["model"]))
+    samples = load_samples(spec, "judge", Path(job["samples"]) if job["samples"] else None)
+    goldens = load_goldens(spec, samples, spec.size, Path(job["out"]))
+    bench = Bench(spec, load_budget(spec), goldens)
+    runtime = load_runtime(job["runtime"])
+    with stream:
+        for name in job["folders"]:
+            folder = Path(name)
+            send(stream, event="start", folder=name)
+            try:
+                for result in judge_artifact(bench, runtime, folder):
+                    send(stream, event="result", folder=name, result=result.as_json())
+            except Exception as error:  # noqa: BLE001  an adapter's own bug is one artifact's failure, not the whole runtime's
+                traceback.print_exc()
+                wrapped = (
+                    error if isinstance(error, HydraError) else StageError("run", f"{type(error).__name__}: {error}")
+                )
+                failed = Blank(read_artifact(folder), runtime).failed(wrapped)
+                send(stream, event="result", folder=name, result=failed.as_json())
+            send(stream, event="done", folder=name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Parity: every artifact x entry x runtime against the reference's goldens, and what that means for shipping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import identity
+from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from models.artifact import Artifact, find_artifacts, read_artifact
+from models.budget import Budget, load_budget
+from models.errors import BudgetBroken, NothingJudged, StageError, unknown
+from models.files import dump_json, read_json, write_text
+from models.goldens import load_goldens
+from models.process import WorkerDied, events
+from models.samples import load_samples
+from models.spec import ModelSpec
+from models.targets import chosen
+
+HANG_LIMIT = 600.0
+WORKERS = 2
+Row = dict[str, Any]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to judge. `only` holds (target, recipe or ""); empty `only` or `runtimes` mean all."""
+
+    spec: ModelSpec
+    out: Path
+    samples: Path | None = None
+    only: tuple[tuple[str, str], ...] = ()
+    runtimes: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Path:
+        return self.out / self.spec.name
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.only or self.runtimes)
+
+
+def select(request: Request) -> tuple[list[tuple[Path, Artifact]], list[Row]]:
+    """The readable artifacts to judge, and failed rows for the unreadable ones."""
+    found: list[tuple[Path, Artifact]] = []
+    broken: list[Row] = []
+    for folder in find_artifacts(request.root):
+        target, name = folder.parent.name, folder.name
+        if not chosen(request.only, target, name):
+            continue
+        try:
+            found.append((folder, read_artifact(folder)))
+        except StageError as error:
+            broken.append(row(target, name, "", "", verdict="failed", stage=error.stage, reason=error.message))
+    if not found and not broken:
+        asked = f" for {', '.join('/'.join(filter(None, pair)) for pair in request.only)}" if request.only else ""
+        raise NothingJudged(f"no artifacts in {request.root}{asked}; make them with: make export")
+    return found, broken
+
+
+def row(target: str, name: str, artifact: str, runtime: str, **fields: Any) -> Row:
+    blank: Row = {"entry": "", "mode": "", "stage": "", "reason": "", "samples": 0, "measures": [], "facts": {}}
+    own = {"target": target, "recipe": name, "artifact": artifact, "runtime": runtime, "evidence": ""}
+    return {**own, **blank, **fields}
+
+
+def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
+    """Judge, and write `build/<model>/parity.json`; returns its content.
+
+    A partial request replaces its own rows and keeps the others (those of artifacts that still stand).
+    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
+    """
+    for name in request.runtimes:
+        if name not in IMPLEMENTATIONS:
+            raise unknown("runtime", name, IMPLEMENTATIONS)
+    found, rows = select(request)
+    samples = load_samples(request.spec, "judge", request.samples)
+    goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
+    jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
+    for name in request.runtimes or IMPLEMENTATIONS:
+        runtime = load_runtime(name)
+        mine = [(folder, artifact) for folder, artifact in found if artifact.target in runtime.targets]
+        missing = runtime.unavailable() if mine else None
+        if missing:
+            rows += [unavailable(runtime, artifact, missing) for _, artifact in mine]
+        elif mine:
+            jobs.append((runtime, mine))
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for judged in pool.map(lambda job: judge_runtime(request, job[0], job[1], progress), jobs):
+            rows += judged
+    if request.partial:
+        rows += kept_rows(request, rows)
+    document = {
+        "schema": 1,
+        "model": request.spec.name,
+        "spec_sha256": request.spec.sha256,
+        "weights_sha256": request.spec.weights_sha256,
+        "samples": [golden.sample for golden in goldens],
+        "samples_asked": len(samples),
+        "machine": identity(),
+        "results": sorted(rows, key=lambda r: (r["target"], r["recipe"], r["runtime"], r["entry"], r["mode"])),
+    }
+    write_text(request.root / "parity.json", dump_json(document))
+    return document
+
+
+def unavailable(runtime: Runtime, artifact: Artifact, reason: str) -> Row:
+    fields = {"verdict": "unavailable", "reason": reason, "evidence": runtime.evidence}
+    return row(artifact.target, artifact.recipe, artifact.sha256, runtime.name, **fields)
+
+
+def judge_runtime(
+    request: Request, runtime: Runtime, artifacts: Sequence[tuple[Path, Artifact]], progress: Progress
+) -> list[Row]:
+    """All artifacts of one runtime, in a worker process; one that dies costs the artifact it was judging."""
+    rows: list[Row] = []
+    waiting = dict(artifacts)
+    while waiting:
+        job = {
+            "model": str(request.spec.folder),
+            "out": str(request.out),
+            "samples": str(request.samples) if request.samples else None,
+            "runtime": runtime.name,
+            "folders": [str(folder) for folder in waiting],
+        }
+        current = next(iter(waiting))
+        try:
+            for event in events("benchmarks.judge_worker", job, request.root / "parity.log", HANG_LIMIT):
+                current = Path(event["folder"])
+                if event["event"] == "start":
+                    progress(f"{runtime.name}: {waiting[current].target} {waiting[current].recipe}")
+                elif event["event"] == "result":
+                    rows.append({**event["result"], "runtime_version": runtime.version()})
+                else:
+                    del waiting[current]
+        except WorkerDied as error:
+            artifact = waiting.pop(current)
+            fields = {"verdict": "failed", "stage": "run", "reason": str(error), "evidence": runtime.evidence}
+            rows.append(row(artifact.target, artifact.recipe, artifact.sha256, runtime.name, **fields))
+    return rows
+
+
+def kept_rows(request: Request, fresh: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Rows of an earlier run that this one did not redo and whose artifact still is the same."""
+    path = request.root / "parity.json"
+    if not path.is_file():
+        return []
+    redone = {(r["target"], r["recipe"], r["runtime"]) for r in fresh}
+    standing = {a.sha256 for a in (readable(f) for f in find_artifacts(request.root)) if a}
+    old: list[Row] = read_json(path, "parity").get("results", [])
+    return [r for r in old if (r["target"], r["recipe"], r["runtime"]) not in redone and r["artifact"] in standing]
+
+
+def readable(folder: Path) -> Artifact | None:
+    try:
+        return read_artifact(folder)
+    except StageError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one artifact stands after all its results. `state`: ships, refused, broken, failed, unjudged."""
+
+    target: str
+    recipe: str
+    ship: bool
+    state: str
+    reason: str
+
+
+def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standing]:
+    """One Standing a target x recipe. A refused candidate is no failure; a broken ship recipe is."""
+    grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for item in rows:
+        grouped.setdefault((item["target"], item["recipe"]), []).append(item)
+    found = []
+    for (target, name), own in sorted(grouped.items()):
+        ship = name in budget.ship.get(target, ())
+        state, reason = ("ships" if ship else "passes"), ""
+        by_verdict = {kind: [r for r in own if r["verdict"] == kind] for kind in ("failed", "mismatch", "pass")}
+        if by_verdict["failed"]:
+            state, reason = "failed", explain(by_verdict["failed"][0])
+        elif by_verdict["mismatch"]:
+            state, reason = ("broken" if ship else "refused"), explain(by_verdict["mismatch"][0])
+        elif not any(r["measures"] for r in by_verdict["pass"]):
+            state, reason = "unjudged", next((r["reason"] for r in own if r["reason"]), "no runtime judged it")
+        found.append(Standing(target, name, ship, state, reason))
+    return found
+
+
+def explain(item: Mapping[str, Any]) -> str:
+    where = " ".join(filter(None, (item["runtime"], item["entry"], item["mode"], item["stage"])))
+    return f"{where}: {item['reason']}" if where else str(item["reason"])
+
+
+def conclude(spec: ModelSpec, document: Mapping[str, Any]) -> str:
+    """The reason line of a pass; raises with the exit code of the worst standing."""
+    found = standings(load_budget(spec), document["results"])
+    for state, kind in (("failed", None), ("broken", BudgetBroken), ("unjudged", NothingJudged)):
+        bad = [standing for standing in found if standing.state == state]
+        if bad:
+            text = f"{bad[0].target} {bad[0].recipe}: {bad[0].reason} ({len(bad)} of {len(found)} artifacts {state})"
+            raise kind(text) if kind else StageError("parity", text)
+    refused = sum(standing.state == "refused" for standing in found)
+    return f"{len(found) - refused} artifacts agree with the reference" + (f", {refused} refused" if refused else "")

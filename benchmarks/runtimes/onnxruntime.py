@@ -1,0 +1,81 @@
+"""ONNX Runtime on this computer's CPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runtime import Array, Tensors, from_file, to_file
+from models.artifact import Entry
+from models.errors import StageError
+
+# Constants of up to this many values are scales, shapes or biases, not weights.
+SMALL = 16
+
+
+class OnnxSession:
+    def __init__(self, path: Path, entry: Entry, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a family of C++ exception types without a common base
+            raise StageError("open", f"ONNX Runtime cannot load {path}: {error}") from error
+        self.entry = entry
+        present = {value.name for value in (*self.session.get_inputs(), *self.session.get_outputs())}
+        for port in (*entry.inputs, *entry.outputs):
+            if port.file_name not in present:
+                raise StageError("open", f"{path} has no tensor {port.file_name!r} (has: {', '.join(sorted(present))})")
+        self.names = [port.file_name for port in entry.outputs]
+        self.feeds: dict[str, Array] = {}
+        self.results: list[Array] = []
+
+    def bind(self, inputs: Tensors) -> None:
+        self.feeds = {port.file_name: to_file(port, inputs[port.name]) for port in self.entry.inputs}
+
+    def invoke(self) -> float:
+        started = time.perf_counter()
+        self.results = self.session.run(self.names, self.feeds)
+        return time.perf_counter() - started
+
+    def fetch(self) -> dict[str, Array]:
+        return {port.name: from_file(port, value) for port, value in zip(self.entry.outputs, self.results, strict=True)}
+
+    def close(self) -> None:
+        self.results, self.feeds = [], {}
+
+
+class OnnxRuntime:
+    name = "onnxruntime"
+    evidence = "host"
+    targets = ("onnx",)
+    timed = True
+    about = "ONNX Runtime, CPU execution provider, on this computer; says nothing about a browser's or phone's build"
+
+    def unavailable(self) -> str | None:
+        return None if importlib.util.find_spec("onnxruntime") else "onnxruntime is not installed; run: make setup"
+
+    def version(self) -> dict[str, str]:
+        return {"onnxruntime": importlib.metadata.version("onnxruntime")}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> OnnxSession:
+        return OnnxSession(folder / entry.file, entry, threads)
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        import onnx
+
+        found: dict[str, int] = {}
+        for tensor in onnx.load(folder / entry.file).graph.initializer:
+            value: Any = onnx.numpy_helper.to_array(tensor)
+            if value.size > SMALL:
+                found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
+        return found

@@ -1,0 +1,89 @@
+"""What the benchmark commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.parity import standings
+from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
+from models.budget import load_budget
+from models.spec import ModelSpec
+
+STYLE = {"pass": "green", "mismatch": "red", "failed": "red", "unavailable": "yellow"}
+STATE = {"ships": "green", "passes": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "red"}
+
+
+def say(quiet: bool) -> Callable[[str], None]:
+    """Progress, one line a step, on stderr."""
+    console = Console(stderr=True)
+    return (lambda text: None) if quiet else lambda text: console.print(text, highlight=False)
+
+
+def parity_table(spec: ModelSpec, document: Mapping[str, Any]) -> None:
+    """One row a result, tightest measure shown; then where each artifact stands."""
+    table = Table("target", "recipe", "runtime", "entry", "mode", "verdict", "evidence", "closest to its limit")
+    for row in document["results"]:
+        verdict = f"[{STYLE[row['verdict']]}]{row['verdict']}[/]"
+        shown = row["reason"] or closest(row["measures"])
+        table.add_row(
+            row["target"], row["recipe"], row["runtime"], row["entry"], row["mode"], verdict, row["evidence"], shown
+        )
+    console = Console()
+    console.print(table)
+    summary = Table("target", "recipe", "must ship", "stands", "reason")
+    for standing in standings(load_budget(spec), document["results"]):
+        state = f"[{STATE[standing.state]}]{standing.state}[/]"
+        summary.add_row(standing.target, standing.recipe, "yes" if standing.ship else "no", state, standing.reason)
+    console.print(summary)
+
+
+def closest(measures: Sequence[Mapping[str, Any]]) -> str:
+    """The measure that used up the most of its limit."""
+    limited = [measure for measure in measures if measure["limit"] is not None]
+    if not limited:
+        return ""
+    tight = max(limited, key=used)
+    return f"{tight['output']} {tight['metric']} {tight['value']:.3g} (limit {tight['limit']:g}, {tight['worst']})"
+
+
+def used(measure: Mapping[str, Any]) -> float:
+    """Share of the limit that is used up: 1 is at the limit, whichever way the metric points."""
+    from models.measures import HIGHER
+
+    value, limit = float(measure["value"]), float(measure["limit"])
+    if measure["metric"] in HIGHER:
+        if limit >= 1.0:  # decibels
+            return limit / value if value > 0 else float("inf")
+        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else float(value < limit)
+    return value / limit if limit else float(value > 0)
+
+
+def doctor_rows() -> list[dict[str, str]]:
+    rows = []
+    for name in IMPLEMENTATIONS:
+        runtime = load_runtime(name)
+        missing = runtime.unavailable()
+        versions = "" if missing else ", ".join(f"{key} {value}" for key, value in runtime.version().items())
+        runs = ", ".join(runtime.targets) or "the reference"
+        rows.append(
+            {
+                "runtime": name,
+                "runs": runs,
+                "evidence": runtime.evidence,
+                "version": versions,
+                "unavailable": missing or "",
+            }
+        )
+    return rows
+
+
+def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
+    table = Table("runtime", "runs", "evidence", "version", "here")
+    for row in rows:
+        here = f"[yellow]no: {row['unavailable']}[/]" if row["unavailable"] else "[green]yes[/]"
+        table.add_row(row["runtime"], row["runs"], row["evidence"], row["version"], here)
+    Console().print(table)

@@ -1,0 +1,56 @@
+"""What a comparison came to: Pass, Mismatch, Failed or Unavailable. A verdict never loses its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from models.measures import Measure
+
+KINDS = ("pass", "mismatch", "failed", "unavailable")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One artifact x entry x mode x runtime.
+
+    `mode`: "direct" (photo in), "boundary" (a module on reference features), "chain" (a module on features that
+    the exported modules before it made), "dtypes" (storage types read from the file). `artifact` is the sha256
+    of the sealed artifact the numbers belong to; a report shows a result with another hash as stale.
+    """
+
+    target: str
+    recipe: str
+    artifact: str
+    runtime: str
+    evidence: str
+    entry: str = ""
+    mode: str = ""
+    verdict: str = "pass"
+    stage: str = ""
+    reason: str = ""
+    samples: int = 0
+    measures: tuple[Measure, ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        row = asdict(self)
+        row["measures"] = [{**asdict(measure), "passed": measure.passed} for measure in self.measures]
+        return row
+
+
+def judge(measures: Sequence[Measure]) -> tuple[str, str]:
+    """("pass" | "mismatch", reason). The reason of a mismatch names the first broken limit, the worst sample and
+    the limit that would have passed. A comparison without a single limit proves nothing and is a mismatch."""
+    limited = [measure for measure in measures if measure.limit is not None]
+    if not limited:
+        return "mismatch", "nothing was compared against a limit"
+    broken = [measure for measure in limited if not measure.passed]
+    if not broken:
+        return "pass", ""
+    first = broken[0]
+    return "mismatch", (
+        f"{first.output} {first.metric} {first.value:.3g} against a limit of {first.limit:g} on {first.worst} "
+        f"({first.value:.3g} would have passed)"
+    )

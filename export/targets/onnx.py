@@ -1,0 +1,213 @@
+"""ONNX: a file a module and a file a fused entry, for the web (onnxruntime-web) and for servers.
+
+float16 computes in half precision with float32 inputs and outputs; w8 stores int8 weights per channel behind
+DequantizeLinear, which ONNX Runtime folds when it loads, so it is smaller to download and as fast as float32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.onnx_graph import onnx_program
+from export.program import Program
+from export.target import Emitted
+from export.targets.onnx_usage import usage_javascript
+from models.artifact import Entry
+from models.errors import StageError
+from models.files import write_bytes
+from models.recipes import Recipe
+from models.spec import EntrySpec, ModelSpec
+
+if TYPE_CHECKING:
+    import onnx
+
+SUPPORTED = ("float32", "float16", "w8")
+# Operators whose second input is a weight, with the axis of its output channels.
+WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
+# Below this a quantized weight saves less than its scales and DequantizeLinear node cost.
+LEAST_WEIGHTS = 64
+OPTIONS = ("dynamic",)
+
+
+class OnnxTarget:
+    name = "onnx"
+    toolchain = ("onnx", "onnxscript", "onnxruntime")
+
+    def refuses(self, recipe: Recipe) -> str | None:
+        if recipe.name in SUPPORTED:
+            return None
+        return f"onnx has {', '.join(SUPPORTED)}"
+
+    def unavailable(self) -> str | None:
+        missing = [name for name in ("torch", *self.toolchain) if importlib.util.find_spec(name) is None]
+        return f"{', '.join(missing)} not installed; run: make setup" if missing else None
+
+    def convert(self, program: Program, scratch: Path) -> dict[str, onnx.ModelProto]:
+        """Entry id -> float32 model; with `[options.onnx] dynamic = true` also "<name>@dynamic"."""
+        options = program.spec.options.get("onnx", {})
+        unknown = [key for key in options if key not in OPTIONS]
+        if unknown:
+            raise StageError("convert", f"[options.onnx] has no {unknown[0]!r} (known: {', '.join(OPTIONS)})")
+        models: dict[str, onnx.ModelProto] = {}
+        for entry in program.entries:
+            models[entry.name] = onnx_program(program, entry)
+            if options.get("dynamic"):
+                models[f"{entry.name}@dynamic"] = onnx_program(program, entry, dynamic=True)
+        return models
+
+    def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:
+        entries = []
+        for ident, model in converted.items():
+            name, _, variant = ident.partition("@")
+            spec = program.spec.entries[name]
+            saved = transform(model, recipe)
+            annotate(saved, program.spec, spec)
+            file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
+            write_bytes(folder / file, saved.SerializeToString(deterministic=True))
+            entries.append(self.entry(program, spec, ident, file, variant))
+        first = next(iter(converted.values()))
+        requires = {"opset": str(first.opset_import[0].version), "ir": str(first.ir_version)}
+        return Emitted(tuple(entries), requires)
+
+    def entry(self, program: Program, spec: EntrySpec, ident: str, file: str, variant: str) -> Entry:
+        return Entry(
+            id=ident,
+            name=spec.name,
+            modules=spec.modules,
+            file=file,
+            inputs=tuple(program.port(name) for name in spec.inputs),
+            outputs=tuple(program.port(name) for name in spec.outputs),
+            variant=variant,
+        )
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        import onnx
+
+        try:
+            model = onnx.load(path)
+            onnx.checker.check_model(model)
+        except Exception as error:  # protobuf and the checker raise types of their own
+            raise StageError("inspect", f"{path} is not a valid ONNX file: {error}") from error
+        initial = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
+        weights: Counter[str] = Counter()
+        for value in initial:
+            weights[str(value.dtype)] += value.nbytes
+        return {
+            "format": f"ONNX opset {model.opset_import[0].version}, IR {model.ir_version}",
+            "metadata": {item.key: item.value for item in model.metadata_props},
+            "entries": [
+                {
+                    "inputs": [tensor_facts(value) for value in model.graph.input],
+                    "outputs": [tensor_facts(value) for value in model.graph.output],
+                }
+            ],
+            "weight_bytes": dict(sorted(weights.items())),
+            "ops": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
+        }
+
+    def usage(self, emitted: Emitted) -> str:
+        return usage_javascript(emitted)
+
+
+def transform(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
+    """A copy of `model` in the recipe's types."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    if recipe.name == "float16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        # ONNX Runtime's converter inserts 5 casts into such a net where onnxconverter-common's inserts 27.
+        halved: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        return halved
+    if recipe.name == "w8":
+        quantize_weights(copy)
+    return copy
+
+
+def quantize_weights(model: onnx.ModelProto) -> None:
+    """Store every large weight as int8 with a float scale per output channel, symmetric, in place."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        weight = stored.get(node.input[1]) if node.op_type in WEIGHT_AXIS and len(node.input) > 1 else None
+        if weight is not None and readers[weight.name] == 1 and weight.data_type == 1:
+            value = numpy_helper.to_array(weight)
+            if value.ndim >= 2 and value.size >= LEAST_WEIGHTS:
+                axis = weight_axis(node, value.ndim)
+                integers, scale = quantize(value, axis)
+                name = weight.name
+                graph.initializer.remove(weight)
+                graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+                graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+                nodes.append(
+                    helper.make_node(
+                        "DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [name], f"{name}.dq", axis=axis
+                    )
+                )
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def weight_axis(node: onnx.NodeProto, rank: int) -> int:
+    transposed = any(item.name == "transB" and item.i for item in node.attribute)
+    if node.op_type == "Gemm":
+        return 0 if transposed else 1
+    return WEIGHT_AXIS[node.op_type] % rank
+
+
+def quantize(value: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric int8 over [-127, 127] with one scale per index of `axis`; an all-zero channel gets scale 1."""
+    others = tuple(dim for dim in range(value.ndim) if dim != axis)
+    peak = np.abs(value).max(axis=others)
+    scale = np.where(peak > 0, peak / 127.0, 1.0).astype(np.float32)
+    shape = [1] * value.ndim
+    shape[axis] = -1
+    integers = np.clip(np.round(value / scale.reshape(shape)), -127, 127).astype(np.int8)
+    return integers, scale
+
+
+def annotate(model: onnx.ModelProto, spec: ModelSpec, entry: EntrySpec) -> None:
+    """Name, version, licence, authors, description and per-tensor descriptions, where the format has places."""
+    model.producer_name = "hydra-mobile"
+    model.producer_version = spec.version
+    model.doc_string = entry.description or spec.description
+    del model.metadata_props[:]
+    content = {
+        "authors": ", ".join(spec.authors),
+        "description": spec.description,
+        "entry": entry.name,
+        "license": spec.license,
+        "name": spec.name,
+        "tensors": json.dumps(
+            {name: tensor.description for name, tensor in spec.tensors.items() if tensor.description}
+        ),
+        "version": spec.version,
+    }
+    for key, text in content.items():
+        model.metadata_props.add(key=key, value=text)
+    for value in (*model.graph.input, *model.graph.output):
+        tensor = spec.tensors.get(value.name)
+        value.doc_string = tensor.description if tensor else ""
+
+
+def tensor_facts(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    import onnx
+
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    dims = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
+    return {"name": value.name, "shape": dims, "dtype": str(dtype), "description": value.doc_string}

@@ -1,0 +1,113 @@
+"""Worker processes: a vendor's crash, hang or leak costs its own stage, never the command.
+
+A worker is `python -m <module> <fd>`: it reads one JSON job from stdin, writes JSON lines to the pipe `fd`, and
+its stdout and stderr are a log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from models.errors import HydraError, StageError
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerDied(HydraError):
+    """The worker ended without finishing its job; the message says how (exit code, signal, hang)."""
+
+
+def environment() -> dict[str, str]:
+    """One thread (the order of a sum must not depend on the machine), a fixed hash seed (the order of a set must
+    not reach the bytes), no chatter, and the repository importable from any folder."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, "1"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iterator[dict[str, Any]]:
+    """Run a worker and yield what it sends. Appends its output to `log`.
+
+    Raises WorkerDied when it exits with a code other than 0, is killed by a signal, or sends nothing for `limit`
+    seconds (it and its children are then killed). The worker is killed too when the caller stops iterating.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    reader, writer = os.pipe()
+    try:
+        with log.open("ab") as noise:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, str(writer)],
+                stdin=subprocess.PIPE,
+                stdout=noise,
+                stderr=subprocess.STDOUT,
+                pass_fds=(writer,),
+                env=environment(),
+                start_new_session=True,
+            )
+    except OSError as error:
+        os.close(reader)
+        raise StageError("start", f"the worker {module} could not start: {error}") from error
+    finally:
+        os.close(writer)
+    try:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode())
+            process.stdin.close()
+        with os.fdopen(reader, "rb", buffering=0) as stream:
+            yield from lines(stream.fileno(), limit)
+        code = process.wait()
+        if code != 0:
+            raise WorkerDied(f"the worker {death(code)}; its log: {log}")
+    finally:
+        kill(process)
+
+
+def lines(stream: int, limit: float) -> Iterator[dict[str, Any]]:
+    pending = b""
+    while True:
+        ready, _, _ = select.select([stream], [], [], limit)
+        if not ready:
+            raise WorkerDied(f"the worker showed no progress for {limit:.0f} s and was killed")
+        block = os.read(stream, 65536)
+        if not block:
+            return
+        *whole, pending = (pending + block).split(b"\n")
+        yield from map(json.loads, whole)
+
+
+def death(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and whatever it started (it leads its own process group)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def receive(arguments: list[str]) -> tuple[dict[str, Any], TextIO]:
+    """The worker's side: its job, and the stream for `send`."""
+    if len(arguments) != 1 or not arguments[0].isdigit():
+        raise SystemExit("a worker is started by its command, not by hand")
+    return json.load(sys.stdin), os.fdopen(int(arguments[0]), "w")
+
+
+def send(stream: TextIO, **content: Any) -> None:
+    print(json.dumps(content), file=stream, flush=True)
