@@ -64,5 +64,17 @@ def port(
     return f"{count} tensors carried over"
 
 
+@app.command()
+def samples(
+    assets: Annotated[Path, typer.Option(help="MakeHuman wardrobe: clothes/, hair/, skins/, eyes/, rigs/ ...")],
+    out: Annotated[Path, typer.Option(help="The folder to replace.")] = Path("models/portrait/samples"),
+) -> str:
+    """Render the portrait model's sample photos again and write samples.toml."""
+    from reference.render.samples import write_samples
+
+    names = write_samples(assets, out)
+    return f"{len(names)} samples in {out}"
+
+
 if __name__ == "__main__":
     run(app)

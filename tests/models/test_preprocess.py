@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 
 from models.errors import StageError
 from models.preprocess import CONTRACT, load_photo, nearest_size, to_tensor
+from reference.render.profile import display_p3
 
 QUADRANTS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
 
@@ -35,38 +36,6 @@ def corners(image: Image.Image) -> list[tuple[int, int, int]]:
     points = [((2 * i % 4 + 1) * image.width // 4, (i // 2 * 2 + 1) * image.height // 4) for i in range(4)]
     pixels = np.asarray(image)[[y for _, y in points], [x for x, _ in points]]
     return [tuple(int(v > 127) * 255 for v in pixel) for pixel in pixels]  # type: ignore[misc]
-
-
-def display_p3() -> bytes:
-    """A minimal Display P3 profile (ICC v2, gamma 2.2 curves), built by hand; primaries adapted to D50."""
-
-    def fixed(values: tuple[float, ...]) -> bytes:
-        return struct.pack(f">{len(values)}i", *(round(v * 65536) for v in values))
-
-    def xyz(*values: float) -> bytes:
-        return b"XYZ \0\0\0\0" + fixed(values)
-
-    curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
-    tags = {
-        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 3) + b"P3\0" + bytes(78),
-        b"cprt": b"text\0\0\0\0CC0\0",
-        b"wtpt": xyz(0.9642, 1.0, 0.8249),
-        b"rXYZ": xyz(0.51512, 0.24120, -0.00105),
-        b"gXYZ": xyz(0.29198, 0.69225, 0.04189),
-        b"bXYZ": xyz(0.15710, 0.06657, 0.78407),
-        b"rTRC": curve,
-        b"gTRC": curve,
-        b"bTRC": curve,
-    }
-    table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
-    for name, value in tags.items():
-        value += bytes(-len(value) % 4)
-        table += name + struct.pack(">II", offset + len(body), len(value))
-        body += value
-    size = offset + len(body)
-    header = struct.pack(">I4sI4s4s4s", size, b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
-    header += bytes(12) + b"acsp" + bytes(28) + fixed((0.9642, 1.0, 0.8249)) + bytes(48)
-    return header[:128] + struct.pack(">I", len(tags)) + table + body
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
