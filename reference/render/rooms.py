@@ -132,7 +132,7 @@ def _surface(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _free(name: str) -> NDArray[np.uint8]:
-    """brick, grass or gravel of scikit-image (from CC0Textures, CC0), brightened to mid-tones."""
+    """brick, grass or gravel of scikit-image (CC0, from CC0Textures and LinolaFett), brightened to mid-tones."""
     from skimage import data
 
     gray = np.asarray(Image.fromarray(getattr(data, name)()).resize((_SIDE, _SIDE)), np.float64)

@@ -122,7 +122,7 @@ def real_photos() -> list[Entry]:
     cameraman = io.BytesIO()
     _packaged("camera").save(cameraman, "PNG", optimize=True)
     hopper = Path(str(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))).read_bytes()
-    nasa = "NASA, S99-04729 (Great Images in NASA), as shipped by scikit-image; cropped"
+    nasa = "NASA Great Images (https://flic.kr/p/r9qvLn), as shipped by scikit-image; cropped"
     return [
         Entry("astronaut.png", astronaut.getvalue(), "judge", nasa, "public domain", "Eileen Collins, studio"),
         Entry(
