@@ -129,7 +129,7 @@ def real_photos() -> list[Entry]:
             "grace-hopper.jpg",
             hopper,
             "judge",
-            "James S. Davis, United States Navy, as shipped by matplotlib",
+            "United States Navy, official portrait photograph of 1984, as shipped by matplotlib",
             "public domain",
             "Grace Hopper, studio",
         ),
