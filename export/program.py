@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import load_modules
+from models.recipes import FLOAT_SHARE
 from models.samples import load_samples, sample_inputs
 from models.spec import EntrySpec, ModelSpec
 
@@ -51,6 +53,20 @@ class Program:
 
         with torch.no_grad():
             return torch.export.export(self.callable(entry), self.example(entry), strict=False)
+
+    def least_quantized(self, share: float = FLOAT_SHARE) -> int:
+        """Elements below which a weight stays in float: the tensors smaller than this hold at most `share` of all.
+
+        Counts parameters of two or more dimensions, each once however many modules use it.
+        """
+        unique = {id(p): p for module in self.modules.values() for p in module.parameters() if p.ndim >= 2}
+        sizes = Counter(parameter.numel() for parameter in unique.values())
+        allowed, held = share * sum(size * count for size, count in sizes.items()), 0
+        for size, count in sorted(sizes.items()):
+            held += size * count
+            if held > allowed:
+                return size
+        return 0
 
     def port(self, name: str, nhwc: bool = False, file_name: str | None = None) -> Port:
         """The Port of a tensor for a file that keeps its dtype; `nhwc` moves the axes of NCHW tensors.

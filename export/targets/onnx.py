@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 SUPPORTED = ("float32", "float16", "w8")
 # Operators whose second input is a weight, with the axis of its output channels.
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
-# Below this a quantized weight saves less than its scales and DequantizeLinear node cost.
-LEAST_WEIGHTS = 64
 OPTIONS = ("dynamic",)
 
 
@@ -63,11 +61,11 @@ class OnnxTarget:
         return models
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:
-        entries = []
+        entries, least = [], program.least_quantized()
         for ident, model in converted.items():
             name, _, variant = ident.partition("@")
             spec = program.spec.entries[name]
-            saved = transform(model, recipe)
+            saved = transform(model, recipe, least)
             annotate(saved, program.spec, spec)
             file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
             write_bytes(folder / file, saved.SerializeToString(deterministic=True))
@@ -116,8 +114,8 @@ class OnnxTarget:
         return usage_javascript(emitted)
 
 
-def transform(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
-    """A copy of `model` in the recipe's types."""
+def transform(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelProto:
+    """A copy of `model` in the recipe's types; weights of fewer than `least` elements stay float at w8."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -129,12 +127,12 @@ def transform(model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
         halved: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
         return halved
     if recipe.name == "w8":
-        quantize_weights(copy)
+        quantize_weights(copy, least)
     return copy
 
 
-def quantize_weights(model: onnx.ModelProto) -> None:
-    """Store every large weight as int8 with a float scale per output channel, symmetric, in place."""
+def quantize_weights(model: onnx.ModelProto, least: int) -> None:
+    """Store weights of `least` elements or more as int8, symmetric, with a float scale per output channel; in place."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -145,7 +143,7 @@ def quantize_weights(model: onnx.ModelProto) -> None:
         weight = stored.get(node.input[1]) if node.op_type in WEIGHT_AXIS and len(node.input) > 1 else None
         if weight is not None and readers[weight.name] == 1 and weight.data_type == 1:
             value = numpy_helper.to_array(weight)
-            if value.ndim >= 2 and value.size >= LEAST_WEIGHTS:
+            if value.ndim >= 2 and value.size >= least:
                 axis = weight_axis(node, value.ndim)
                 integers, scale = quantize(value, axis)
                 name = weight.name
