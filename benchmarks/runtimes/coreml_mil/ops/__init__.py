@@ -1,0 +1,37 @@
+"""The ops of MIL in numpy: one table, filled by families.
+
+Semantics are those documented for MIL (the op definitions in coremltools), not those of the framework a net came
+from: a converter that picks the wrong sampling mode must show up here as a wrong result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchmarks.runtimes.coreml_mil.ops.activation import OPS as ACTIVATION
+from benchmarks.runtimes.coreml_mil.ops.call import Op
+from benchmarks.runtimes.coreml_mil.ops.constexpr import OPS as CONSTEXPR
+from benchmarks.runtimes.coreml_mil.ops.convolution import OPS as CONVOLUTION
+from benchmarks.runtimes.coreml_mil.ops.elementwise import OPS as ELEMENTWISE
+from benchmarks.runtimes.coreml_mil.ops.layout import OPS as LAYOUT
+from benchmarks.runtimes.coreml_mil.ops.linear import OPS as LINEAR
+from benchmarks.runtimes.coreml_mil.ops.normalization import OPS as NORMALIZATION
+from benchmarks.runtimes.coreml_mil.ops.pooling import OPS as POOLING
+from benchmarks.runtimes.coreml_mil.ops.reduction import OPS as REDUCTION
+from benchmarks.runtimes.coreml_mil.ops.resize import OPS as RESIZE
+from benchmarks.runtimes.coreml_mil.ops.selection import OPS as SELECTION
+
+# Folded when a file is opened: constants, and weights stored compressed.
+CONSTANT_OPS: Mapping[str, Op] = CONSTEXPR
+OPS: Mapping[str, Op] = {
+    **ACTIVATION,
+    **CONVOLUTION,
+    **ELEMENTWISE,
+    **LAYOUT,
+    **LINEAR,
+    **NORMALIZATION,
+    **POOLING,
+    **REDUCTION,
+    **RESIZE,
+    **SELECTION,
+}

@@ -1,0 +1,154 @@
+"""A saved .mlpackage read back: its functions as lists of operations, constants decoded, nothing run yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runtimes.coreml_mil.schema import load_schema
+from benchmarks.runtimes.coreml_mil.values import BY_NAME, Constant, ValueType, read_value, value_type
+from models.errors import StageError
+
+STAGE = "open"
+MODEL = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS = "Data/com.apple.CoreML/weights"
+# Scales, shapes and biases of a few values are not weights.
+SMALL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One MIL operation. An argument is the name of a value, a list of names, or a constant written in place."""
+
+    type: str
+    name: str
+    arguments: Mapping[str, Argument]
+    outputs: tuple[tuple[str, ValueType], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant in the file. `size` in bytes as stored; `blob` tells equal places in weight.bin apart, or is None."""
+
+    value: Constant
+    type: ValueType
+    size: int
+    blob: tuple[str, int] | None
+
+
+Argument = str | tuple[str, ...] | Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image input: Core ML hands the program 0..255 in the order the file names; /255 lies in the program."""
+
+    width: int
+    height: int
+    order: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """`images` are the inputs whose description says image; every other one is a MultiArray."""
+
+    name: str
+    inputs: Mapping[str, ValueType]
+    images: Mapping[str, Image]
+    operations: tuple[Operation, ...]
+    outputs: Mapping[str, str]
+
+
+def load_function(package: Path, name: str | None) -> Function:
+    """Read one function of a package (`name` None: its only or default one). Raises StageError("open")."""
+    model = read_model(package)
+    functions = model.mlProgram.functions
+    chosen = name or model.description.defaultFunctionName or "main"
+    if chosen not in functions:
+        raise StageError(STAGE, f"{package} has no function {chosen!r} (available: {', '.join(sorted(functions))})")
+    proto = functions[chosen]
+    body = proto.block_specializations[proto.opset]
+    described = [row for row in model.description.functions if row.name == chosen] or [model.description]
+    operations = tuple(read_operation(op, package / WEIGHTS) for op in body.operations)
+    return Function(
+        name=chosen,
+        inputs={row.name: value_type(row.type) for row in proto.inputs},
+        images=read_images(described[0].input),
+        operations=operations,
+        # A program may name a result otherwise than its description does; the two lists have one order.
+        outputs={row.name: result for row, result in zip(described[0].output, body.outputs, strict=True)}
+        if {row.name for row in described[0].output} != set(body.outputs)
+        else {result: result for result in body.outputs},
+    )
+
+
+def read_model(package: Path) -> Any:
+    path = package / MODEL
+    if not path.is_file():
+        raise StageError(STAGE, f"{package} is not an .mlpackage: it has no {MODEL}")
+    model = load_schema().Model()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except Exception as error:  # protobuf's DecodeError; its class depends on protobuf's backend
+        raise StageError(STAGE, f"{path} is not a Core ML model: {error}") from error
+    kind = model.WhichOneof("Type")
+    if kind != "mlProgram":
+        raise StageError(STAGE, f"{path} is a {kind} model; only ML programs are evaluated here")
+    return model
+
+
+def read_images(features: Any) -> dict[str, Image]:
+    images = {}
+    for feature in features:
+        if feature.type.WhichOneof("Type") == "imageType":
+            image = feature.type.imageType
+            order = type(image).ColorSpace.Name(image.colorSpace)
+            images[feature.name] = Image(int(image.width), int(image.height), order)
+    return images
+
+
+def read_operation(proto: Any, weights: Path) -> Operation:
+    if proto.blocks:
+        raise StageError(STAGE, f"op {proto.type!r} holds blocks (control flow), which is not supported")
+    arguments: dict[str, Argument] = {}
+    for key, value in proto.attributes.items():
+        if key != "name":
+            arguments[key] = read_literal(value, weights)
+    for key, argument in proto.inputs.items():
+        rows = list(argument.arguments)
+        if len(rows) == 1 and key != "values":
+            named = rows[0].WhichOneof("binding") == "name"
+            arguments[key] = str(rows[0].name) if named else read_literal(rows[0].value, weights)
+        elif all(row.WhichOneof("binding") == "name" for row in rows):
+            arguments[key] = tuple(str(row.name) for row in rows)
+        else:
+            raise StageError(STAGE, f"op {proto.type!r}: a literal in a list argument ({key!r}) is not supported")
+    outputs = tuple((row.name, value_type(row.type)) for row in proto.outputs)
+    return Operation(proto.type, outputs[0][0] if outputs else proto.type, arguments, outputs)
+
+
+def read_literal(proto: Any, weights: Path) -> Literal:
+    kind = value_type(proto.type)
+    value = read_value(proto, weights)
+    in_file = proto.WhichOneof("value") == "blobFileValue"
+    blob = (str(proto.blobFileValue.fileName), int(proto.blobFileValue.offset)) if in_file else None
+    count = 1 if isinstance(value, str) else value.size
+    return Literal(value, kind, (count * BY_NAME[kind.dtype].bits + 7) // 8, blob)
+
+
+def weight_bytes(function: Function) -> dict[str, int]:
+    """Bytes of the constants of more than 16 values that a function reads, by stored dtype; a shared blob once."""
+    found: dict[str, int] = {}
+    seen: set[tuple[str, int]] = set()
+    for operation in function.operations:
+        for argument in operation.arguments.values():
+            if not isinstance(argument, Literal) or isinstance(argument.value, str) or argument.value.size <= SMALL:
+                continue
+            if argument.blob is not None:
+                if argument.blob in seen:
+                    continue
+                seen.add(argument.blob)
+            found[argument.type.dtype] = found.get(argument.type.dtype, 0) + argument.size
+    return dict(sorted(found.items()))

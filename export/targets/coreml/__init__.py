@@ -1,0 +1,103 @@
+"""Core ML: ML programs in .mlpackage folders, converted by coremltools.
+
+Two ways to ship the same modules: one multifunction package in which every entry is a function and equal
+weights are stored once (iOS 18), and one package an entry (iOS 16 and up, in `separate/`).
+A model of a single entry is one plain package.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from export.program import Program
+from export.target import Emitted
+from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package, quantize_weights
+from export.targets.coreml.describe import describe_package
+from export.targets.coreml.package import describe_entry, function_name, seal
+from export.targets.coreml.usage import usage_text
+from models.errors import StageError
+from models.recipes import Recipe
+
+__all__ = ["CoreMLTarget"]
+
+# The precision a recipe's packages are converted at before its weights are compressed.
+PRECISION = {"float32": "float32", "float16": "float16", "w8": "float16"}
+MULTIFUNCTION_IOS = 18
+
+
+class CoreMLTarget:
+    name = "coreml"
+    toolchain = ("coremltools", "torch", "numpy", "protobuf")
+
+    def refuses(self, recipe: Recipe) -> str | None:
+        if recipe.name in PRECISION:
+            return None
+        return f"Core ML export makes {', '.join(PRECISION)}; {recipe.name!r} is not among them"
+
+    def unavailable(self) -> str | None:
+        if find_spec("coremltools") is None:
+            return "coremltools is not installed; run: make setup"
+        return None
+
+    def convert(self, program: Program, scratch: Path) -> Converted:
+        check_names(program)
+        return convert_all(program, scratch)
+
+    def emit(self, program: Program, converted: Converted, recipe: Recipe, folder: Path) -> Emitted:
+        reason = self.refuses(recipe)
+        if reason:
+            raise StageError("emit", reason)
+        plain = {entry.name: make_plain(program, converted, entry.name, recipe) for entry in program.entries}
+        notes = tuple(row.note for row in plain.values() if row.note)
+        oldest = max(row.ios for row in plain.values())
+        if len(plain) == 1:
+            return Emitted((write_single(program, plain, folder),), {"ios": f"{oldest}.0"}, notes)
+        merged = converted.scratch / f"{recipe.name}-multifunction.mlpackage"
+        # The fused entry is what most apps call first; without one, the model's last module.
+        default = function_name(program.entries[-1].name)
+        merge({function_name(name): row.package for name, row in plain.items()}, default, merged)
+        file = f"{program.spec.name}.mlpackage"
+        model = seal(merged, folder / file, program, program.entries)
+        entries = [
+            describe_entry(model, program, entry, entry.name, (file, function_name(entry.name), ""))
+            for entry in program.entries
+        ]
+        for entry in program.entries:
+            file = f"separate/{entry.name}.mlpackage"
+            model = seal(plain[entry.name].package, folder / file, program, (entry,))
+            where = (file, None, "separate")
+            entries.append(describe_entry(model, program, entry, f"{entry.name}@separate", where))
+        requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
+        return Emitted(tuple(entries), requires, notes)
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        return describe_package(path)
+
+    def usage(self, emitted: Emitted) -> str:
+        return usage_text(emitted)
+
+
+def check_names(program: Program) -> None:
+    """Two entries whose names differ by "-" and "_" alone would be one function."""
+    names: dict[str, str] = {}
+    for entry in program.entries:
+        clash = names.setdefault(function_name(entry.name), entry.name)
+        if clash != entry.name:
+            raise StageError("convert", f"entries {clash!r} and {entry.name!r} have the same name as Core ML functions")
+
+
+def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe) -> Plain:
+    """The single-function package of an entry in `recipe`, in the scratch folder."""
+    plain = plain_package(program, converted, program.spec.entries[name], PRECISION[recipe.name])
+    if recipe.name != "w8":
+        return plain
+    return quantize_weights(plain, converted.scratch / f"{recipe.name}-{name}.mlpackage")
+
+
+def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Any:
+    (entry,) = program.entries
+    file = f"{program.spec.name}.mlpackage"
+    model = seal(plain[entry.name].package, folder / file, program, (entry,))
+    return describe_entry(model, program, entry, entry.name, (file, None, ""))

@@ -1,0 +1,206 @@
+"""From a captured entry to a plain single-function .mlpackage, and from there to int8 weights."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from export.program import Program
+from export.targets.coreml.fix_alias import erase_aliases
+from export.targets.coreml.vendor import load_compression, load_coremltools
+from models.errors import StageError
+from models.spec import EntrySpec
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+
+STAGE = "convert"
+# The oldest system first: a net that needs a newer op set is converted for the next one and says so.
+IOS = (16, 18)
+PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
+UNSUPPORTED = (
+    re.compile(r"Unsupported fx node (?P<op>[\w.]+)"),
+    re.compile(r"convert function for op '(?P<op>[\w.:]+)' not implemented"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """One entry as a single-function package. `ios`: the oldest system that loads it; `note`: what was unusual."""
+
+    package: Path
+    ios: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """Every entry, by precision and entry name. float32 is made by `convert_all`, others when first asked for."""
+
+    scratch: Path
+    exported: dict[str, ExportedProgram | StageError]
+    plain: dict[tuple[str, str], Plain] = field(default_factory=dict)
+
+
+def convert_all(program: Program, scratch: Path) -> Converted:
+    """Export every entry once and convert it at float32. Raises StageError("convert") naming the entry and the op."""
+    converted = Converted(scratch, {entry.name: decompose(program, entry) for entry in program.entries})
+    for entry in program.entries:
+        plain_package(program, converted, entry, "float32")
+    return converted
+
+
+def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
+    """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
+    try:
+        exported: ExportedProgram = program.exported(entry).run_decompositions({})
+    except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too
+        return StageError(STAGE, f"torch.export: {first_line(error)}")
+    erase_aliases(exported)
+    return exported
+
+
+def plain_package(program: Program, converted: Converted, entry: EntrySpec, precision: str) -> Plain:
+    """The entry at `precision` ("float32" or "float16"), converted when first asked for.
+
+    torch.export comes first (it takes nets that tracing refuses, and names survive); jit.trace is the fallback.
+    """
+    key = (precision, entry.name)
+    if key not in converted.plain:
+        package = converted.scratch / f"{precision}-{entry.name}.mlpackage"
+        converted.plain[key] = attempt(program, converted, entry, precision, package)
+    return converted.plain[key]
+
+
+def attempt(program: Program, converted: Converted, entry: EntrySpec, precision: str, package: Path) -> Plain:
+    exported = converted.exported[entry.name]
+    failures: list[tuple[str, Exception]] = []
+    if isinstance(exported, StageError):
+        failures.append(("torch.export", exported))
+    sources: dict[str, Callable[[], Any]] = {"jit.trace": lambda: trace(program, entry)}
+    if not isinstance(exported, StageError):
+        sources = {"torch.export": lambda: exported, **sources}
+    for source, make in sources.items():
+        for ios in IOS:
+            try:
+                save(make(), program, entry, precision, (ios, package))
+            except Exception as error:  # noqa: BLE001 - coremltools raises every type; all are told if nothing works
+                failures.append((f"{source} for iOS {ios}", error))
+            else:
+                return Plain(package, ios, explain(entry, source, ios, failures))
+    raise refusal(entry, failures)
+
+
+def trace(program: Program, entry: EntrySpec) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return torch.jit.trace(program.callable(entry), program.example(entry), check_trace=False)
+
+
+def save(source: Any, program: Program, entry: EntrySpec, precision: str, where: tuple[int, Path]) -> None:
+    """Convert `source` (an ExportedProgram or a traced module) and save it. `where` is (iOS version, package)."""
+    ct = load_coremltools()
+    ios, package = where
+    pipeline = ct.PassPipeline.DEFAULT
+    # Merges equal strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
+    pipeline.set_options("common::const_deduplication", {"const_threshold": 1})
+    model = ct.convert(
+        source,
+        inputs=[input_type(program, name, precision) for name in entry.inputs],
+        outputs=[ct.TensorType(name=name, dtype=file_dtype(program, name, precision)) for name in entry.outputs],
+        convert_to="mlprogram",
+        compute_precision=getattr(ct.precision, PRECISIONS[precision]),
+        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+        pass_pipeline=pipeline,
+        skip_model_load=True,
+    )
+    model.save(str(package))
+
+
+def input_type(program: Program, name: str, precision: str) -> Any:
+    """A photo is an image of 8-bit RGB whose /255 lies in the graph; anything else a MultiArray."""
+    ct = load_coremltools()
+    shape = tuple(program.tensors[name].shape)
+    declared = program.spec.tensors.get(name)
+    if declared is not None and declared.kind == "rgb-photo":
+        return ct.ImageType(name=name, shape=shape, scale=1 / 255.0, color_layout=ct.colorlayout.RGB)
+    return ct.TensorType(name=name, shape=shape, dtype=file_dtype(program, name, precision))
+
+
+def file_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
+    """The MultiArray type of a tensor: Core ML has float32, float16 and int32 only."""
+    value = program.tensors[name]
+    if not value.is_floating_point():
+        return np.int32
+    return np.float16 if precision == "float16" else np.float32
+
+
+def quantize_weights(plain: Plain, package: Path) -> Plain:
+    """int8 weights, symmetric, one scale per output channel; activations stay as they are.
+
+    Weights of fewer than 2048 values (depthwise kernels, mostly) stay float: they are a hundredth of the bytes
+    and most of the error.
+    """
+    ct, compression = load_coremltools(), load_compression()
+    config = compression.OptimizationConfig(
+        global_config=compression.OpLinearQuantizerConfig(
+            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=2048
+        )
+    )
+    model = ct.models.MLModel(str(plain.package), skip_model_load=True)
+    compression.linear_quantize_weights(model, config).save(str(package))
+    return Plain(package, plain.ios, plain.note)
+
+
+def merge(functions: dict[str, Path], default: str, package: Path) -> None:
+    """One multifunction package of single-function ones, equal weights stored once."""
+    ct = load_coremltools()
+    descriptor = ct.utils.MultiFunctionDescriptor()
+    for name, path in functions.items():
+        descriptor.add_function(str(path), src_function_name="main", target_function_name=name)
+    descriptor.default_function_name = default
+    ct.utils.save_multifunction(descriptor, str(package))
+
+
+def explain(entry: EntrySpec, source: str, ios: int, failures: list[tuple[str, Exception]]) -> str:
+    if not failures:
+        return ""
+    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
+    return f"entry {entry.name!r} was converted through {source} for iOS {ios}, because of {reasons}"
+
+
+def refusal(entry: EntrySpec, failures: list[tuple[str, Exception]]) -> StageError:
+    """The error after every way failed: the unsupported op where one is the reason, else what each way said."""
+    for _, error in failures:
+        for pattern in UNSUPPORTED:
+            if match := pattern.search(str(error)):
+                return unsupported(entry, match["op"])
+    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
+    return StageError(STAGE, f"entry {entry.name!r} cannot be converted: {reasons}")
+
+
+def unsupported(entry: EntrySpec, op: str) -> StageError:
+    load_coremltools()
+    registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")
+    supported = sorted(registry._TORCH_OPS_REGISTRY.name_to_func_mapping)
+    short = op.rpartition("::")[2].partition(".")[0]
+    near = difflib.get_close_matches(short, supported, n=3, cutoff=0.6)
+    nearest = f"; nearest: {', '.join(near)}" if near else ""
+    return StageError(
+        STAGE,
+        f"entry {entry.name!r}: op {op!r} is not supported by coremltools (supported: {len(supported)} ops{nearest})",
+    )
+
+
+def first_line(error: Exception) -> str:
+    text = str(error).strip()
+    line = text.splitlines()[0] if text else ""
+    return f"{type(error).__name__}: {line[:300]}"

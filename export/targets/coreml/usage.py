@@ -1,0 +1,175 @@
+"""The body of USAGE.md: Swift for these packages, with their real names and shapes. Nothing here is compiled."""
+
+from __future__ import annotations
+
+from export.target import Emitted
+from models.artifact import Entry, Port
+
+INTRODUCTION = """\
+The Swift below uses this artifact's names, shapes and types. It was generated, and not compiled here.
+"""
+
+PIXELS = """\
+## Make the input
+
+`{name}` takes the whole photo, upright, stretched to {width} x {height} pixels (width x height; no crop, no
+letterbox), as 8-bit sRGB. The division by 255 is inside the model.
+
+```swift
+import CoreImage
+import CoreML
+
+/// The whole photo in a pixel buffer of the model's size. `photo` must be upright: CIImage(contentsOf: url,
+/// options: [.applyOrientationProperty: true]) applies the EXIF orientation.
+func pixelBuffer(_ photo: CIImage) throws -> CVPixelBuffer {{
+    var buffer: CVPixelBuffer?
+    CVPixelBufferCreate(nil, {width}, {height}, kCVPixelFormatType_32BGRA, nil, &buffer)
+    guard let buffer else {{ throw CocoaError(.featureUnsupported) }}
+    // An antialiased reduction: a plain bilinear one costs accuracy (the report's "from pixels" row says how much).
+    let scaled = photo
+        .transformed(by: CGAffineTransform(translationX: -photo.extent.minX, y: -photo.extent.minY))
+        .applyingFilter("CILanczosScaleTransform", parameters: [
+            kCIInputScaleKey: CGFloat({height}) / photo.extent.height,
+            kCIInputAspectRatioKey: (CGFloat({width}) / photo.extent.width) / (CGFloat({height}) / photo.extent.height),
+        ])
+    let sRGB = CGColorSpace(name: CGColorSpace.sRGB)!
+    // Without colour management CIContext would work in linear light: the model was trained on sRGB values.
+    let context = CIContext(options: [.workingColorSpace: sRGB])
+    context.render(scaled, to: buffer, bounds: CGRect(x: 0, y: 0, width: {width}, height: {height}), colorSpace: sRGB)
+    return buffer
+}}
+```
+
+With Vision (`VNCoreMLRequest`) set `imageCropAndScaleOption = .scaleFill`: the default crops.
+"""
+
+LOAD_FUNCTION = """\
+```swift
+import CoreML
+
+/// One function of {file} (iOS 18). Xcode compiles the package in the app's bundle to .mlmodelc.
+func load(_ function: String) throws -> MLModel {{
+    let configuration = MLModelConfiguration()
+    configuration.functionName = function
+    let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
+    return try MLModel(contentsOf: url, configuration: configuration)
+}}
+```
+
+Functions: {functions}. Equal weights are stored once, whatever is loaded.
+"""
+
+LOAD_PLAIN = """\
+```swift
+import CoreML
+
+/// Xcode compiles {file} in the app's bundle to .mlmodelc.
+func load() throws -> MLModel {{
+    let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
+    return try MLModel(contentsOf: url, configuration: MLModelConfiguration())
+}}
+```
+"""
+
+GOLDEN = """\
+## Check it on the phone
+
+`golden/golden.json` lists, for every entry, the bytes of one sample's inputs and expected outputs
+(`golden/<entry>.<tensor>.bin`, little-endian, in the shape and type listed) and `max_abs`, how far an output may be
+off. {image}Feed the inputs, run the entry, compare:
+
+```swift
+func worstError(_ output: MLMultiArray, expected: [Float]) -> Float {
+    // Subscripting follows the array's strides, which Core ML pads as it likes: do not read dataPointer as if packed.
+    zip(0..<output.count, expected).map { abs(output[$0].floatValue - $1) }.max() ?? .infinity
+}
+```
+"""
+
+IMAGE_GOLDEN = "An image's bytes are rows of interleaved RGB: copy them into a BGRA pixel buffer, alpha 255. "
+
+
+def usage_text(emitted: Emitted) -> str:
+    """Markdown: the tensors, the input image, loading, running the modules in turn, the golden check."""
+    primary = [entry for entry in emitted.entries if not entry.variant]
+    photo = next((port for entry in primary for port in entry.inputs if port.dtype == "uint8"), None)
+    parts = [INTRODUCTION, tensors(primary), loading(emitted, primary)]
+    if photo is not None:
+        _, height, width, _ = photo.shape
+        parts.append(PIXELS.format(name=photo.file_name, height=height, width=width))
+    parts += [running(primary), GOLDEN.replace("{image}", IMAGE_GOLDEN if photo is not None else "")]
+    return "\n".join(parts)
+
+
+def tensors(entries: list[Entry]) -> str:
+    rows = ["## Entries", "", "| entry | side | tensor | shape | type |", "| --- | --- | --- | --- | --- |"]
+    for entry in entries:
+        for side, ports in (("input", entry.inputs), ("output", entry.outputs)):
+            rows += [
+                f"| {entry.id} | {side} | `{port.file_name}` | {shape_text(port)} | {type_text(port)} |"
+                for port in ports
+            ]
+    return "\n".join([*rows, ""])
+
+
+def shape_text(port: Port) -> str:
+    if port.dtype == "uint8":
+        return f"{port.shape[2]} x {port.shape[1]} (width x height)"
+    return " x ".join(map(str, port.shape))
+
+
+def type_text(port: Port) -> str:
+    return "image, 8-bit RGB" if port.dtype == "uint8" else f"MLMultiArray, {port.dtype}"
+
+
+def loading(emitted: Emitted, primary: list[Entry]) -> str:
+    first = primary[0]
+    stem = first.file.rpartition("/")[2].removesuffix(".mlpackage")
+    if first.function is None:
+        return f"## Load it (iOS {emitted.requires['ios']})\n\n" + LOAD_PLAIN.format(file=first.file, stem=stem)
+    functions = ", ".join(f"`{entry.function}`" for entry in primary)
+    text = LOAD_FUNCTION.format(file=first.file, stem=stem, functions=functions)
+    separate = [f"`{entry.file}`" for entry in emitted.entries if entry.variant == "separate"]
+    older = (
+        f"Apps for iOS {emitted.requires['ios-separate']} take the packages of one entry each instead: "
+        f"{', '.join(separate)}. They hold the same tensors under the same names; load them without `functionName`.\n"
+    )
+    return f"## Load it (iOS {emitted.requires['ios']})\n\n{text}\n{older}"
+
+
+def running(primary: list[Entry]) -> str:
+    """Every entry that is fed by nobody, then those that read what it makes: an encoder, then its heads."""
+    lines = ["## Run it", "", "```swift"]
+    made: dict[str, str] = {}
+    for entry in primary:
+        name = identifier(entry.id)
+        lines.append(f"let {name} = try load({f'{chr(34)}{entry.function}{chr(34)}' if entry.function else ''})")
+        feeds = ", ".join(feed(port, made) for port in entry.inputs)
+        lines += [
+            f"let {name}Out = try {name}.prediction(from: MLDictionaryFeatureProvider(dictionary: [{feeds}]))",
+            *(
+                f'let {name}_{port.name} = {name}Out.featureValue(for: "{port.file_name}")!.multiArrayValue!'
+                for port in entry.outputs
+            ),
+            "",
+        ]
+        made |= {port.name: f"{name}_{port.name}" for port in entry.outputs if port.name not in made}
+    lines[-1] = "```"
+    note = (
+        "Keep the encoder's features: a head run again on them costs a fraction of the whole.\n"
+        if len(primary) > 1
+        else ""
+    )
+    return "\n".join([*lines, "", note])
+
+
+def feed(port: Port, made: dict[str, str]) -> str:
+    if port.dtype == "uint8":
+        value = "MLFeatureValue(pixelBuffer: pixelBuffer(photo))"
+    else:
+        value = f"MLFeatureValue(multiArray: {made.get(port.name, port.name)})"
+    return f'"{port.file_name}": {value}'
+
+
+def identifier(text: str) -> str:
+    return "".join(char if char.isalnum() else "_" for char in text)
