@@ -21,7 +21,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     r"download\.pytorch\.org": ("Makefile", "README.md"),  # where the CPU build of torch comes from
 }
 THIS = "tests/house/test_tracked_files.py"
-DIRECTIVE = re.compile(r"type:\s*ignore(\[[^\]]*\])?|noqa(:\s*[A-Z]+\d+(\s*,\s*[A-Z]+\d+)*)?|fmt:\s*(on|off|skip)")
+DIRECTIVE = re.compile(r"type:\s*ignore(\[[^\]]*\])?|noqa(:\s*[A-Z]+\d+(\s*,\s*[A-Z]+\d+)*)?")
 
 
 def tracked(root: Path, *patterns: str) -> list[str]:
