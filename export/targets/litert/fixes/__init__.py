@@ -1,0 +1,26 @@
+"""Graph rewrites around faults of the converter, one file a fix, each with its symptom and what retires it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from export.program import Program
+from export.targets.litert.fixes import broadcast_expand, contiguous_weights, nearest_ratio
+from models.spec import EntrySpec
+
+if TYPE_CHECKING:
+    import torch
+
+GRAPH_FIXES = (nearest_ratio.apply, broadcast_expand.apply)
+
+
+def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
+    """The entry's module, rewritten where a fix applies; otherwise the module itself, whose names are better."""
+    original = program.callable(entry)
+    graph = program.exported(entry).module(check_guards=False)
+    changed = [apply(graph) for apply in GRAPH_FIXES]
+    if not any(changed):
+        return contiguous_weights.apply(original)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return contiguous_weights.apply(graph)

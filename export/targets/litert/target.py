@@ -1,0 +1,148 @@
+"""LiteRTTarget: the steps of the LiteRT export, in order."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.program import Program
+from export.target import Emitted
+from export.targets.litert import flatbuffer
+from export.targets.litert.convert import convert_modules, file_ports, to_layout
+from export.targets.litert.describe import DTYPES, describe_file
+from export.targets.litert.fuse import add_fused
+from export.targets.litert.metadata import annotate, minimum_runtime
+from export.targets.litert.recipes import SUPPORTED, apply_recipe
+from export.targets.litert.usage import usage_kotlin
+from models.artifact import Entry, Port
+from models.errors import StageError
+from models.files import write_bytes
+from models.recipes import Recipe
+from models.spec import EntrySpec
+
+# A fused signature shares the weights of its modules: more than this would be weights stored twice.
+FUSED_LIMIT = 0.05
+
+
+class LiteRTTarget:
+    name = "litert"
+    toolchain = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert", "flatbuffers")
+
+    def refuses(self, recipe: Recipe) -> str | None:
+        return None if recipe.name in SUPPORTED else f"litert has {', '.join(SUPPORTED)}"
+
+    def unavailable(self) -> str | None:
+        needed = ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert")
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        return f"{', '.join(missing)} not installed; run: make setup" if missing else None
+
+    def convert(self, program: Program, scratch: Path) -> bytes:
+        """The modules as one float32 .tflite; fused entries and recipes are made of it by `emit`."""
+        options = program.spec.options.get("litert", {})
+        if options:
+            raise StageError("convert", f"[options.litert] has no {next(iter(options))!r} (it has none yet)")
+        return convert_modules(program)
+
+    def emit(self, program: Program, converted: bytes, recipe: Recipe, folder: Path) -> Emitted:
+        spec = program.spec
+        model = flatbuffer.compact(flatbuffer.parse(apply_recipe(converted, recipe)))
+        runtime = minimum_runtime(model)
+        bare = flatbuffer.serialize(model)
+        file = f"{spec.name}.tflite"
+        files = dict.fromkeys(spec.modules, file)
+        notes: list[str] = []
+        separate: dict[str, Any] = {}
+        for entry in program.entries:
+            if not entry.fused:
+                continue
+            fused = add_fused(model, entry)
+            grown = len(flatbuffer.serialize(fused)) / len(flatbuffer.serialize(model)) - 1
+            difference = fused_difference(program, entry, fused)
+            facts = f"adds {grown:.2%} to the file; its outputs differ by {difference:g} at most from {chain(entry)}"
+            if grown <= FUSED_LIMIT and difference == 0.0:
+                model, files[entry.name] = fused, file
+                notes.append(f"signature {entry.name!r} {facts}")
+            else:
+                files[entry.name] = f"{entry.name}.tflite" if entry.name != spec.name else f"{entry.name}.fused.tflite"
+                # A graph is shared by reference between models: parse a fresh one before its indices move.
+                again = add_fused(flatbuffer.parse(bare), entry)
+                separate[entry.name] = flatbuffer.compact(flatbuffer.only(again, entry.name))
+                notes.append(f"{files[entry.name]} is a file of its own: as a signature of {file} it {facts}")
+        notes.append(transposes(model))
+        for name, content in {file: model, **{files[key]: value for key, value in separate.items()}}.items():
+            write_bytes(folder / name, annotate(content, program, recipe, runtime))
+        # Read from what was written, not from what was asked for.
+        saved = {name: flatbuffer.load(folder / name, "emit") for name in set(files.values())}
+        entries = tuple(read_entry(program, entry, files[entry.name], saved) for entry in program.entries)
+        return Emitted(entries, {"litert": runtime}, tuple(notes))
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        return describe_file(path)
+
+    def usage(self, emitted: Emitted) -> str:
+        return usage_kotlin(emitted)
+
+
+def chain(entry: EntrySpec) -> str:
+    return " then ".join(repr(name) for name in entry.modules)
+
+
+def transposes(model: Any) -> str:
+    """Layout changes left in the file: none for a convolutional net; attention has its own."""
+    found = {flatbuffer.text(graph.name): flatbuffer.count_ops(model, graph)["TRANSPOSE"] for graph in model.subgraphs}
+    listed = ", ".join(f"{name} {count}" for name, count in found.items() if count)
+    return f"{sum(found.values())} TRANSPOSE operators" + (f" ({listed})" if listed else "")
+
+
+def read_entry(program: Program, entry: EntrySpec, file: str, saved: Mapping[str, Any]) -> Entry:
+    """The Entry as the written file has it: dtypes from the file, names checked against it."""
+    model = saved[file]
+    signature = flatbuffer.signature(model, entry.name)
+    graph = model.subgraphs[signature.subgraphIndex]
+
+    def ports(items: Any, names: tuple[str, ...]) -> tuple[Port, ...]:
+        types = {flatbuffer.text(item.name): graph.tensors[item.tensorIndex].type for item in items}
+        if set(types) != set(names):
+            raise StageError("emit", f"{file}: signature {entry.name!r} has {sorted(types)}, not {sorted(names)}")
+        return tuple(replace(port, dtype=DTYPES[types[port.name]]) for port in file_ports(program, names))
+
+    return Entry(
+        id=entry.name,
+        name=entry.name,
+        modules=entry.modules,
+        file=file,
+        inputs=ports(signature.inputs, entry.inputs),
+        outputs=ports(signature.outputs, entry.outputs),
+        function=entry.name,
+    )
+
+
+def fused_difference(program: Program, entry: EntrySpec, model: Any) -> float:
+    """The largest difference between the fused signature and its modules run one by one, on the real sample."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=flatbuffer.serialize(model), num_threads=1)
+    known: dict[str, NDArray[np.generic]] = {
+        port.name: to_layout(program.tensors[port.name], port).numpy() for port in file_ports(program, entry.inputs)
+    }
+
+    def call(name: str, inputs: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+        runner = interpreter.get_signature_runner(name)
+        details = runner.get_input_details()
+        given = {key: known[key].astype(details[key]["dtype"], copy=False) for key in inputs}
+        return {key: np.array(value) for key, value in runner(**given).items()}
+
+    fused = call(entry.name, entry.inputs)
+    for name in entry.modules:
+        known.update(call(name, program.spec.modules[name].inputs))
+    worst = 0.0
+    for name, value in fused.items():
+        if not np.array_equal(value, known[name]):
+            worst = max(worst, float(np.max(np.abs(value.astype(np.float64) - known[name].astype(np.float64)))))
+    return worst
