@@ -1,0 +1,161 @@
+"""TensorFlow as an independent check of TF.js graph models: other kernels, another reader of the weights.
+
+A graph model is a TensorFlow GraphDef but for one thing: TF.js's fused convolutions. TensorFlow's _FusedConv2D
+wants its argument types spelled out, and FusedDepthwiseConv2dNative is no TensorFlow op at all. `as_graph_def`
+rewrites those two and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import importlib.util
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.graph_model import GraphModel, read_graph_model, read_weights, weight_dtypes
+from benchmarks.runtime import Array, Tensors, from_file, to_file
+from models.artifact import Entry
+from models.errors import StageError
+
+PACKAGES = ("tensorflow-cpu", "tensorflow")
+
+
+def quiet_tensorflow() -> Any:
+    """TensorFlow without its start-up lines on stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels reorder sums
+    import tensorflow
+
+    return tensorflow
+
+
+class TensorFlowSession:
+    def __init__(self, model: GraphModel, entry: Entry, threads: int) -> None:
+        tensorflow = quiet_tensorflow()
+        self.entry = entry
+        self.feeds: list[Any] = []
+        self.results: list[Any] = []
+        configure(tensorflow, threads)
+        graph_def = as_graph_def(tensorflow, model)
+
+        def imported() -> None:
+            tensorflow.compat.v1.import_graph_def(graph_def, name="")
+
+        try:
+            with tensorflow.device("/CPU:0"):
+                wrapped = tensorflow.compat.v1.wrap_function(imported, [])
+            find = wrapped.graph.as_graph_element
+            inputs = [find(f"{port.file_name}:0") for port in entry.inputs]
+            self.function = wrapped.prune(inputs, [find(f"{port.file_name}:0") for port in entry.outputs])
+        except (ValueError, KeyError, tensorflow.errors.OpError) as error:
+            raise StageError("open", f"TensorFlow cannot load {model.file}: {error}") from error
+        self.tensorflow = tensorflow
+
+    def bind(self, inputs: Tensors) -> None:
+        constant = self.tensorflow.constant
+        self.feeds = [constant(to_file(port, inputs[port.name])) for port in self.entry.inputs]
+
+    def invoke(self) -> float:
+        started = time.perf_counter()
+        try:
+            self.results = list(self.function(*self.feeds))
+        except self.tensorflow.errors.OpError as error:
+            raise StageError("run", f"TensorFlow failed in {self.entry.file}: {error.message}") from error
+        return time.perf_counter() - started
+
+    def fetch(self) -> dict[str, Array]:
+        pairs = zip(self.entry.outputs, self.results, strict=True)
+        return {port.name: from_file(port, value.numpy()) for port, value in pairs}
+
+    def close(self) -> None:
+        self.feeds, self.results = [], []
+
+
+def configure(tensorflow: Any, threads: int) -> None:
+    """Thread counts can be set only before TensorFlow's first op; a later session keeps the first one's."""
+    try:
+        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+        tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        return
+
+
+def as_graph_def(tensorflow: Any, model: GraphModel) -> Any:
+    """The topology with its weights filled in and the two fused ops rewritten.
+
+    Raises StageError("open") naming the file when a constant has no weight or the JSON is no GraphDef.
+    """
+    from google.protobuf import json_format
+
+    weights = read_weights(model)
+    nodes = [rewritten for node in model.topology["node"] for rewritten in rewrite(node)]
+    try:
+        graph_def = json_format.ParseDict(
+            {**model.topology, "node": nodes}, tensorflow.compat.v1.GraphDef(), ignore_unknown_fields=False
+        )
+    except json_format.ParseError as error:
+        raise StageError("open", f"{model.file} holds no GraphDef: {error}") from error
+    for node in graph_def.node:
+        if node.op == "Const":
+            if node.name not in weights:
+                raise StageError("open", f"{model.file}: constant {node.name!r} is not in the weights manifest")
+            node.attr["value"].tensor.CopyFrom(tensorflow.make_tensor_proto(weights[node.name]))
+    return graph_def
+
+
+def rewrite(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The mechanical rewrite. Every other op passes unchanged."""
+    if node["op"] == "_FusedConv2D":
+        types = {"TArgs": {"list": {"type": ["DT_FLOAT"] * (len(node["input"]) - 2)}}, "num_host_args": {"i": "0"}}
+        yield {**node, "attr": {**node["attr"], **types}}
+    elif node["op"] == "FusedDepthwiseConv2dNative":
+        yield from unfused(node)
+    else:
+        yield node
+
+
+def unfused(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """DepthwiseConv2dNative, then BiasAdd, then the activation, which carries the node's name on."""
+    steps = [base64.b64decode(step).decode() for step in node["attr"]["fused_ops"]["list"]["s"]]
+    kept = ("T", "strides", "dilations", "padding", "explicit_paddings", "data_format")
+    names = [f"{node['name']}/unfused_{index}" for index in range(len(steps))] + [node["name"]]
+    source, kernel, bias = node["input"]
+    yield {
+        "name": names[0],
+        "op": "DepthwiseConv2dNative",
+        "input": [source, kernel],
+        "attr": {key: value for key, value in node["attr"].items() if key in kept},
+    }
+    for index, step in enumerate(steps):
+        extra = [bias] if step == "BiasAdd" else []
+        attr = {"T": node["attr"]["T"]}
+        yield {"name": names[index + 1], "op": step, "input": [names[index], *extra], "attr": attr}
+
+
+class TensorFlowRuntime:
+    name = "tfjs-tensorflow"
+    evidence = "host"
+    targets = ("tfjs",)
+    timed = False
+    about = "TensorFlow on this computer, as an independent check of the graph and its weights; it is not what ships"
+
+    def unavailable(self) -> str | None:
+        return None if importlib.util.find_spec("tensorflow") else "tensorflow is not installed; run: make setup"
+
+    def version(self) -> dict[str, str]:
+        for package in PACKAGES:
+            try:
+                return {package: importlib.metadata.version(package)}
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return {}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> TensorFlowSession:
+        return TensorFlowSession(read_graph_model(folder, entry), entry, threads)
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        return weight_dtypes(read_graph_model(folder, entry))

@@ -1,0 +1,85 @@
+"""TF.js: a graph model for each entry, written straight from its ONNX graph, with no converter in between."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from export.onnx_graph import onnx_program
+from export.program import Program
+from export.target import Emitted
+from export.targets.tfjs.describe import describe_model
+from export.targets.tfjs.encode import TFJS, Ports, metadata, write_model
+from export.targets.tfjs.lower import Lowered, lower
+from export.targets.tfjs.usage import usage_text
+from models.artifact import Entry, Port
+from models.recipes import Recipe
+from models.spec import EntrySpec
+
+WEIGHT_BITS = (8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    entry: EntrySpec
+    ports: Ports
+    graph: Lowered
+
+
+class TFJSTarget:
+    """A folder `<entry>/` with model.json and weight shards of at most 4 MB, NHWC for image-like tensors."""
+
+    name = "tfjs"
+    toolchain = ("torch", "onnx", "onnxscript", "numpy")
+
+    def refuses(self, recipe: Recipe) -> str | None:
+        if recipe.scheme == "palette":
+            return "a graph model has no palettes; use w8 or w16 (affine codes, one scale a weight)"
+        if recipe.activation_bits:
+            return "TF.js has no integer kernels for activations; use w8 (integer weights, float activations)"
+        if recipe.block:
+            return "a graph model stores one scale a weight, not one a block; use w8 or w16"
+        if recipe.scheme == "int" and recipe.weight_bits not in WEIGHT_BITS:
+            return f"a graph model stores uint8 or uint16 weights, not {recipe.weight_bits} bits; use w8 or w16"
+        return None
+
+    def unavailable(self) -> str | None:
+        missing = [name for name in self.toolchain if importlib.util.find_spec(name) is None]
+        return f"{', '.join(missing)} not installed; run: make setup" if missing else None
+
+    def convert(self, program: Program, scratch: Path) -> tuple[Converted, ...]:
+        return tuple(convert_entry(program, entry) for entry in program.entries)
+
+    def emit(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe, folder: Path) -> Emitted:
+        entries = []
+        for item in converted:
+            name = item.entry.name
+            write_model(
+                folder / name, item.graph, recipe, item.ports, metadata(program, item.entry, recipe, item.ports)
+            )
+            file = f"{name}/model.json"
+            entries.append(Entry(name, name, item.entry.modules, file, item.ports.inputs, item.ports.outputs))
+        return Emitted(tuple(entries), {"tfjs": TFJS})
+
+    def describe(self, path: Path) -> dict[str, Any]:
+        return describe_model(path)
+
+    def usage(self, emitted: Emitted) -> str:
+        return usage_text(emitted)
+
+
+def convert_entry(program: Program, entry: EntrySpec) -> Converted:
+    ports = Ports(
+        tuple(file_port(program, name) for name in entry.inputs),
+        tuple(file_port(program, name) for name in entry.outputs),
+    )
+    model = onnx_program(program, entry)
+    return Converted(entry, ports, lower(model, ports.inputs, ports.outputs, entry.name))
+
+
+def file_port(program: Program, name: str) -> Port:
+    """The tensor as the file has it: channels last, and int32 where PyTorch has int64."""
+    port = program.port(name, nhwc=True)
+    return replace(port, dtype="int32") if port.dtype == "int64" else port
