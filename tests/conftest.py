@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.artifact import artifact_folder
+from models.artifact import Artifact, artifact_folder, digest, list_files, read_artifact, write_artifact
 from models.files import locked, staging_folder
 from models.goldens import build_folder, golden_path, load_golden
 from models.recipes import COMMON
@@ -121,3 +126,88 @@ def golden(build: Callable[[str], Path], model_dir: Callable[[str], Path]) -> Ca
         return {**found.inputs, **found.tensors}
 
     return load
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that ended: its exit code, what it printed, and the reason of its verdict line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def verdict(self) -> str:
+        """The last line printed, checked against the exit code; without its "verdict: <code> "."""
+        lines = (self.out if "verdict: " in self.out else self.err).splitlines()
+        assert lines, "nothing was printed"
+        match = re.fullmatch(r"verdict: (\d) (.+)", lines[-1])
+        assert match, f"the last line is no verdict: {lines[-1]!r}\n{self.err[-2000:]}"
+        assert int(match[1]) == self.code
+        return match[2]
+
+
+@pytest.fixture(scope="session")
+def command(root: Path) -> Callable[..., Finished]:
+    """`command("export", "onnx", "--out", path)`: `python -m export onnx --out path`, from the repository's root."""
+
+    def run(package: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path = root) -> Finished:
+        words = [sys.executable, "-m", package, *map(str, arguments)]
+        full = {**os.environ, "COLUMNS": "200", **(env or {})}
+        done = subprocess.run(words, cwd=cwd, env=full, capture_output=True, text=True, check=False, timeout=300)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def out_with(tmp_path: Path, build: Callable[[str], Path]) -> Callable[..., Path]:
+    """`out_with(model, folder, ...)`: an OUT folder of this test's own, with goldens and copies of artifact folders."""
+
+    def fill(model: str, *folders: Path) -> Path:
+        out = tmp_path / "out"
+        shutil.copytree(build(model), out, dirs_exist_ok=True)
+        for folder in folders:
+            shutil.copytree(folder, artifact_folder(out, model, folder.parent.name, folder.name))
+        return out
+
+    return fill
+
+
+@pytest.fixture(scope="session")
+def reseal() -> Callable[..., Artifact]:
+    """`reseal(folder, change)`: after an edit, hash the files anew and write an artifact.json that fits them.
+
+    `change` may alter the description too. Only for copies: what a careful forger would do.
+    """
+
+    def seal(folder: Path, change: Callable[[Artifact], Artifact] = lambda artifact: artifact) -> Artifact:
+        changed = replace(change(read_artifact(folder)), files=list_files(folder))
+        sealed = replace(changed, sha256=digest(changed))
+        write_artifact(folder, sealed)
+        return sealed
+
+    return seal
+
+
+@pytest.fixture
+def own_model(tmp_path: Path, model_dir: Callable[[str], Path]) -> Callable[..., Path]:
+    """`own_model(name, edits)`: a copy of a model outside the repository, with pieces of its model.toml replaced.
+
+    It has a name of its own on the import path, so that it never runs the original's code.
+    """
+    counter = itertools.count()
+
+    def copy(name: str, edits: Mapping[str, str] | None = None) -> Path:
+        package = f"own_{name}_{tmp_path.name}_{next(counter)}"
+        folder = tmp_path / "elsewhere" / re.sub(r"\W", "_", package)
+        shutil.copytree(model_dir(name), folder, ignore=shutil.ignore_patterns("__pycache__"))
+        path = folder / "model.toml"
+        text = path.read_text(encoding="utf-8").replace(f"{name}.net:build", f"{folder.name}.net:build")
+        for old, new in (edits or {}).items():
+            assert old in text, f"model.toml of {name} has no {old!r}"
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+        return folder
+
+    return copy

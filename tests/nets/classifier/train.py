@@ -60,6 +60,7 @@ def main() -> None:
         print("accuracy", (net(images).argmax(1) == classes).float().mean().item())
     tensors = {f"{name}.{key}": value for name, m in modules.items() for key, value in m.state_dict().items()}
     save_file(tensors, HERE / "weights.safetensors")
+    (HERE / "weights.safetensors").chmod(0o644)
     found = hashlib.sha256((HERE / "weights.safetensors").read_bytes()).hexdigest()
     text = (HERE / "model.toml").read_text(encoding="utf-8")
     (HERE / "model.toml").write_text(re.sub(r'sha256 = "[0-9a-f]*"', f'sha256 = "{found}"', text), encoding="utf-8")
