@@ -63,7 +63,11 @@ goldens() {
 }
 
 benchmark() {
-  attempt "$1" "$python" -m benchmarks "$1" --model "$MODEL" --out "$OUT"
+  local arguments=("$1" --model "$MODEL" --out "$OUT")
+  if [ "$1" = parity ] && [ -n "${SAMPLES:-}" ]; then
+    arguments+=(--samples "$SAMPLES")
+  fi
+  attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }
 
 # evidence: what a report needs and nobody gathered yet.
