@@ -145,15 +145,20 @@ def judge_runtime(
     return rows
 
 
-def kept_rows(request: Request, fresh: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Rows of an earlier run that this one did not redo and whose artifact still is the same."""
-    path = request.root / "parity.json"
+def kept_rows(
+    request: Request, fresh: Sequence[Mapping[str, Any]], kind: str = "parity", also: frozenset[str] = frozenset()
+) -> list[Row]:
+    """Rows of an earlier run that this one did not redo and whose artifact still is the same.
+
+    `kind` names the evidence file; `also` holds hashes that stand beside those of the artifacts on disk.
+    """
+    path = request.root / f"{kind}.json"
     if not path.is_file():
         return []
-    redone = {(r["target"], r["recipe"], r["runtime"]) for r in fresh}
-    standing = {a.sha256 for a in (readable(f) for f in find_artifacts(request.root)) if a}
-    old: list[Row] = read_json(path, "parity").get("results", [])
-    return [r for r in old if (r["target"], r["recipe"], r["runtime"]) not in redone and r["artifact"] in standing]
+    redone = {(r["target"], r["recipe"], r.get("runtime")) for r in fresh}
+    standing = {a.sha256 for a in (readable(f) for f in find_artifacts(request.root)) if a} | also
+    old: list[Row] = read_json(path, kind).get("results", [])
+    return [r for r in old if (r["target"], r["recipe"], r.get("runtime")) not in redone and r["artifact"] in standing]
 
 
 def readable(folder: Path) -> Artifact | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
@@ -14,6 +15,7 @@ from models.budget import load_budget
 from models.spec import ModelSpec
 
 STYLE = {"pass": "green", "mismatch": "red", "failed": "red", "unavailable": "yellow"}
+TIMES = ("load", "first", "p50", "p90", "p99", "share")
 STATE = {"ships": "green", "passes": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "red"}
 
 
@@ -60,6 +62,52 @@ def used(measure: Mapping[str, Any]) -> float:
             return limit / value if value > 0 else float("inf")
         return (1.0 - value) / (1.0 - limit) if limit < 1.0 else float(value < limit)
     return value / limit if limit else float(value > 0)
+
+
+def size_table(document: Mapping[str, Any]) -> None:
+    """One row an artifact: what an app ships of it, and its weights by storage type."""
+    table = Table("target", "recipe", "an app ships", "gzip", "above one copy of the weights", "weights")
+    for row in document["results"]:
+        if row["verdict"] == "failed":
+            table.add_row(row["target"], row["recipe"], "[red]failed[/]", "", "", f"{row['stage']}: {row['reason']}")
+            continue
+        ships, over = row["ships"], row["shared"]["over_one_copy"]
+        modules = [entry for entry in row["entries"] if not entry["variant"] and len(entry["modules"]) == 1]
+        weights = Counter[str]()
+        for entry in modules:
+            weights.update(entry["weights"])
+        shown = ", ".join(f"{name} {megabytes(count)}" for name, count in weights.items())
+        zipped = megabytes(ships["gzip"]) if ships["gzip"] else ""
+        above = "" if over is None else f"{over:+.1%}"
+        table.add_row(row["target"], row["recipe"], megabytes(ships["bytes"]), zipped, above, shown or row["reason"])
+    Console().print(table)
+
+
+def megabytes(count: int) -> str:
+    """Bytes as MB of 10^6 bytes, as app stores count them."""
+    return f"{count / 1e6:.2f} MB"
+
+
+def latency_table(document: Mapping[str, Any]) -> None:
+    """One row an entry, milliseconds; `share` is the time over the primary entry's, from alternated rounds."""
+    table = Table("artifact", "runtime", "entry", *(Column(name, justify="right") for name in TIMES))
+    for row in document["results"]:
+        artifact = "/".join(filter(None, (row["target"], row["recipe"])))
+        if row["verdict"] != "measured":
+            reason = row["reason"] if row["verdict"] == "untimed" else f"{row['stage']} {row['reason']}".strip()
+            table.add_row(artifact, row["runtime"], f"[yellow]{row['verdict']}[/]: {reason}")
+            continue
+        shares = {ratio["entry"]: ratio["value"] for ratio in row["ratios"] if ratio["kind"] != "reference"}
+        for entry in row["entries"]:
+            times = [f"{entry['load_s'] * 1e3:.0f}", f"{entry['first_s'] * 1e3:.0f}"]
+            times += [f"{entry[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")]
+            share = f"{shares[entry['entry']]:.0%}" if entry["entry"] in shares else ""
+            table.add_row(artifact, row["runtime"], entry["entry"], *times, share)
+    console = Console()
+    console.print(table)
+    console.print("Milliseconds on this machine (evidence: host); share: of the primary entry, in alternated rounds.")
+    for note in document["notes"]:
+        console.print(note)
 
 
 def doctor_rows() -> list[dict[str, str]]:
