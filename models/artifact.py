@@ -151,7 +151,11 @@ def read_artifact(folder: Path) -> Artifact:
         files=tuple(read_file(row) for row in table.rows("files")),
     )
     table.done()
-    if digest(artifact) != artifact.sha256:
+    try:
+        untouched = digest(artifact) == artifact.sha256
+    except ValueError as error:
+        raise table.error("holds a number that is not finite (NaN or Infinity)") from error
+    if not untouched:
         raise table.error("was changed after it was sealed: its sha256 does not match its content; export it again")
     for path in [record.path for record in artifact.files] + [entry.file for entry in artifact.entries]:
         inside(folder, path, STAGE)
@@ -181,15 +185,13 @@ def read_entry(table: Table) -> Entry:
 
 
 def read_port(table: Table) -> Port:
-    shape, limits = table.items("shape"), table.value("range")
+    shape = table.items("shape")
     if not all(type(dim) is int and dim > 0 for dim in shape):
         raise table.error(f"'shape' must list positive whole numbers, found {shape}")
-    if limits is not None and not (isinstance(limits, list) and len(limits) == 2):
-        raise table.error(f"'range' must be [low, high] or null, found {limits!r}")
     port = Port(
         **{key: table.string(key) for key in ("name", "file_name", "layout", "dtype", "reference_layout", "kind")},
         shape=tuple(shape),
-        range=None if limits is None else (float(limits[0]), float(limits[1])),
+        range=table.limits("range"),
         judge=None if table.value("judge") is None else table.string("judge"),
         scale=table.number("scale"),
         description=table.string("description"),

@@ -72,7 +72,7 @@ def read_json(path: Path, stage: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StageError(stage, f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: encoding, syntax, a number too long to read
         raise StageError(stage, f"{path} is not readable JSON: {error}") from error
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from models.errors import UsageError, unknown
 
 GRAMMAR = re.compile(
-    r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)|g(?P<block>\d+))?|p(?P<palette>[1-8])(g(?P<group>\d+))?"
+    r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)|g(?P<block>[1-9][0-9]{0,3}))?"
+    r"|p(?P<palette>[1-8])(g(?P<group>[1-9][0-9]{0,3}))?"
 )
 # Share of a net's weights, its smallest tensors, that integer recipes leave in float. On the portrait the smallest
 # 3 % carry most of the error of 8-bit weights (worst matte IoU .989 with them quantized, .995 without) and cost

@@ -147,11 +147,18 @@ def load_spec(folder: Path) -> ModelSpec:
         modules=modules,
         entries=read_entries(top, modules),
         options=read_options(top),
-        sha256=sha256_bytes(canonical_json(plain(top.data)).encode()),
+        sha256=content_hash(top),
     )
     weights.done()
     top.done()
     return spec
+
+
+def content_hash(top: Table) -> str:
+    try:
+        return sha256_bytes(canonical_json(plain(top.data)).encode())
+    except ValueError as error:
+        raise top.error("holds a number that is not finite (nan or inf)") from error
 
 
 def plain(value: Any) -> Any:
@@ -197,17 +204,12 @@ def read_tensor(name: str, table: Table) -> TensorSpec:
     shape = tuple(table.items("shape"))
     if not shape or not all(dim in ("H", "W") or (type(dim) is int and dim > 0) for dim in shape):
         raise table.error(f'\'shape\' must list positive whole numbers, "H" or "W", found {list(shape)}')
-    limits = table.items("range", ())
-    if limits and not (
-        len(limits) == 2 and all(type(item) in (int, float) for item in limits) and limits[0] < limits[1]
-    ):
-        raise table.error(f"'range' must be [low, high] with low < high, found {limits}")
     tensor = TensorSpec(
         name=name,
         shape=shape,
         layout=table.one_of("layout", LAYOUTS, "NCHW" if len(shape) == 4 else "any"),
         dtype=table.one_of("dtype", DTYPES, "float32"),
-        range=(float(limits[0]), float(limits[1])) if limits else None,
+        range=table.limits("range", None),
         kind=table.one_of("kind", KINDS, "tensor"),
         judge=table.one_of("judge", JUDGES) if "judge" in table.data else None,
         description=table.string("description", ""),

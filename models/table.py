@@ -54,9 +54,18 @@ class Table:
 
     def number(self, key: str, default: Any = MISSING) -> float:
         found = self.value(key, default)
-        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        if not is_number(found):
             raise self.error(f"{key!r} must be a finite number, found {kind_of(found)} {found!r}")
         return float(found)
+
+    def limits(self, key: str, default: Any = MISSING) -> tuple[float, float] | None:
+        """[low, high] with low < high; None where the value is None."""
+        found = self.value(key, default)
+        if found is None:
+            return None
+        if not isinstance(found, list) or len(found) != 2 or not all(map(is_number, found)) or found[0] >= found[1]:
+            raise self.error(f"{key!r} must be [low, high] with low < high, found {found!r}")
+        return float(found[0]), float(found[1])
 
     def strings(self, key: str, default: Any = MISSING) -> tuple[str, ...]:
         found = self.value(key, default)
@@ -109,6 +118,14 @@ class Table:
             raise self.error(f"unknown key {left[0]!r}{hint} (known: {', '.join(sorted(self.asked))})")
 
 
+def is_number(value: Any) -> bool:
+    """Whether `value` is a number that a finite float can hold; booleans are none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond 1.8e308
+        return False
+
+
 def kind_of(value: Any) -> str:
     return {str: "a string", bool: "a boolean", int: "a whole number", float: "a number", list: "a list"}.get(
         type(value), "a table" if isinstance(value, Mapping) else type(value).__name__
@@ -121,5 +138,5 @@ def read_toml(path: Path, stage: str) -> Table:
         return Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, stage)
     except FileNotFoundError as error:
         raise StageError(stage, f"{path} does not exist") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: encoding, syntax, a number too long to read
         raise StageError(stage, f"{path} is not readable TOML: {error}") from error
