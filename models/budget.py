@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import StageError
-from models.measures import HIGHER, worse
+from models.measures import JUDGE_METRICS, TENSOR_METRICS, worse
 from models.recipes import recipe
 from models.spec import ModelSpec
 from models.table import Table, read_toml
@@ -55,7 +55,7 @@ class Budget:
             if row.recipe == recipe_name and target in row.targets and applies:
                 known = found.get(row.metric)
                 found[row.metric] = row.limit if known is None or worse(row.metric, known, row.limit) else known
-        return found
+        return found or dict(FALLBACK)
 
 
 # Held by every model at float32: an error above a thousandth of how far the output moves between inputs is a
@@ -65,8 +65,9 @@ DEFAULTS = (
     Limit("float32", FEATURES, "err_sens", 1e-3, "as for outputs"),
     Limit("float16", ANY, "snr_db", 30.0, "half precision carries 11 bits; below 30 dB something else is wrong"),
     Limit("float16", FEATURES, "snr_db", 30.0, "as for outputs"),
-    Limit("w8", ANY, "snr_db", 10.0, "8-bit weights: below 10 dB the output is mostly noise"),
 )
+# For every recipe and tensor that no row speaks of: below 10 dB a tensor is mostly noise.
+FALLBACK = {"snr_db": 10.0}
 # Ceilings by the kind of judge: what an output of that kind may lose at most, on its worst sample.
 CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "relative-depth": {
@@ -126,20 +127,27 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
         if target not in TARGETS:
             raise row.error(f"no target {target!r} (available: {', '.join(TARGETS)})")
     finals = {name for entry in spec.entries.values() for name in entry.outputs}
+    output = row.one_of("output", tuple(sorted({*finals, FEATURES, ANY})))
     limit = Limit(
         recipe(row.string("recipe")).name,
-        row.one_of("output", tuple(sorted({*finals, FEATURES, ANY}))),
-        row.string("metric"),
+        output,
+        row.one_of("metric", metrics_of(spec, output)),
         row.number("limit"),
         row.string("reason"),
         targets,
     )
     if not limit.reason.strip():
         raise row.error("'reason' is empty; a limit without its reason cannot be reviewed")
-    if limit.metric in HIGHER and limit.limit < 0:
+    if limit.limit < 0:
         raise row.error(f"{limit.metric} cannot be limited by {limit.limit:g}")
     row.done()
     return limit
+
+
+def metrics_of(spec: ModelSpec, output: str) -> tuple[str, ...]:
+    """What is measured of an output: a limit on anything else would never be looked at."""
+    judges = {tensor.judge for tensor in spec.judged() if output in (tensor.name, ANY)}
+    return (*TENSOR_METRICS, *(metric for judge in sorted(filter(None, judges)) for metric in JUDGE_METRICS[judge]))
 
 
 def budget_path(spec: ModelSpec) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -40,7 +41,11 @@ def run(app: typer.Typer) -> NoReturn:
         else:
             traceback.print_exc()
             code, reason = ExitCode.STAGE, f"unexpected {type(error).__name__}: {error}"
-    sys.stdout.flush()
     stream = sys.stderr if "--json" in sys.argv else sys.stdout
-    print(f"verdict: {int(code)} {' '.join(reason.split())}", file=stream, flush=True)
+    try:
+        sys.stdout.flush()
+        print(f"verdict: {int(code)} {' '.join(reason.split())}", file=stream, flush=True)
+    except BrokenPipeError:
+        # The reader (head, less) has gone: nobody is left to tell. Keep the interpreter from trying again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))
