@@ -75,7 +75,8 @@ def reason(error: Exception) -> str:
     telling = next(
         (line for line in lines if "error:" in line or "failed" in line), lines[0] if lines else "no message"
     )
-    return f"litert-torch failed: {type(error).__name__}: {telling[:400]}"
+    # Before "error: " stands a path on this machine.
+    return f"litert-torch failed: {type(error).__name__}: {telling.rpartition('error: ')[2][:300]}"
 
 
 def finish(model: Any, entry: EntrySpec, inputs: list[Port], outputs: list[Port]) -> None:

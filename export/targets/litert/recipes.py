@@ -10,8 +10,10 @@ from models.recipes import Recipe
 SUPPORTED = ("float32", "float16", "w8")
 
 
-def apply_recipe(data: bytes, recipe: Recipe) -> bytes:
+def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
     """The .tflite `data` with its weights in the recipe's type, dequantized explicitly before use.
+
+    w8 leaves weights of fewer than `least` values in float32.
 
     XNNPACK takes the DEQUANTIZE operators in and unpacks the weights once, when it loads the model.
     """
@@ -20,17 +22,22 @@ def apply_recipe(data: bytes, recipe: Recipe) -> bytes:
     from ai_edge_quantizer import quantizer
 
     try:
-        made = quantizer.Quantizer(data, rules(recipe)).quantize()
+        made = quantizer.Quantizer(data, rules(recipe, least)).quantize()
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
         raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     return bytes(made.quantized_model)
 
 
-def rules(recipe: Recipe) -> list[dict[str, Any]]:
+def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:
     if recipe.name == "w8":
-        from ai_edge_quantizer import recipe as ready
-
-        return list(ready.weight_only_wi8_afp32())
+        weights = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
+        config = {
+            "weight_tensor_config": weights,
+            "compute_precision": "FLOAT",
+            "explicit_dequantize": True,
+            "min_weight_elements": least,
+        }
+        return [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
     weights = {"num_bits": 16, "symmetric": True, "granularity": "TENSORWISE", "dtype": "FLOAT"}
     config = {"weight_tensor_config": weights, "compute_precision": "FLOAT", "explicit_dequantize": True}
     return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]

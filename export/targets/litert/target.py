@@ -51,7 +51,7 @@ class LiteRTTarget:
 
     def emit(self, program: Program, converted: bytes, recipe: Recipe, folder: Path) -> Emitted:
         spec = program.spec
-        model = flatbuffer.compact(flatbuffer.parse(apply_recipe(converted, recipe)))
+        model = flatbuffer.compact(flatbuffer.parse(apply_recipe(converted, recipe, program.least_quantized())))
         runtime = minimum_runtime(model)
         bare = flatbuffer.serialize(model)
         file = f"{spec.name}.tflite"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.targets.litert.fixes import broadcast_expand, contiguous_weights, nearest_ratio
+from export.targets.litert.fixes import contiguous_weights, nearest_ratio, transposed_padding
 from models.spec import EntrySpec
 
 if TYPE_CHECKING:
     import torch
 
-GRAPH_FIXES = (nearest_ratio.apply, broadcast_expand.apply)
+GRAPH_FIXES = (nearest_ratio.apply, transposed_padding.apply)
 
 
 def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:

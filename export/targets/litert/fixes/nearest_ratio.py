@@ -1,7 +1,7 @@
 """Symptom: `interpolate(mode="nearest")` at a ratio that is no whole number (3 -> 7) comes out sampled at the centres
 of the pixels, as nearest-exact does: silently wrong values.
-Cause: litert-torch lowers aten.upsample_nearest2d to RESIZE_NEAREST_NEIGHBOR with half-pixel centres, which agrees with
-PyTorch's floor(i * in / out) only where out is a multiple of in.
+Cause: litert-torch lowers aten.upsample_nearest2d to RESIZE_NEAREST_NEIGHBOR with half-pixel centres, which agrees
+with PyTorch's floor(i * in / out) only where out is a multiple of in.
 Retired by: a litert-torch that lowers it with half_pixel_centers = false, or refuses it (seen in 0.10.0).
 """
 
