@@ -48,6 +48,13 @@ class Measure:
         return self.limit is None or within(self.metric, self.value, self.limit)
 
 
+# What `tensor_measures` measures, and what each judge adds.
+TENSOR_METRICS = ("max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sens")
+JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
+    "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
+    "alpha-matte": ("iou", "mae"),
+    "class-scores": ("top1",),
+}
 # Metrics where larger is better; all others are losses.
 HIGHER = frozenset({"snr_db", "cosine", "iou", "delta_1.25", "delta_1.05", "top1", "spearman"})
 

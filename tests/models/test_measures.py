@@ -9,7 +9,10 @@ import pytest
 
 from models.errors import StageError
 from models.measures import (
+    JUDGE_METRICS,
+    JUDGES,
     SNR_CEILING,
+    TENSOR_METRICS,
     collect,
     judge_depth,
     judge_matte,
@@ -18,6 +21,7 @@ from models.measures import (
     sensitivity,
     tensor_measures,
 )
+from models.spec import JUDGES as SPEC_JUDGES
 
 
 def test_tensor_measures_by_hand() -> None:
@@ -133,3 +137,13 @@ def test_collect_refuses_nothing_and_unmeasured_limits() -> None:
         collect("y", {}, {})
     with pytest.raises(StageError, match="limits 'miou' of 'y'; measured: iou"):
         collect("y", {"a": {"iou": 1.0}}, {"miou": 0.5})
+
+
+def test_the_lists_of_metrics_are_true() -> None:
+    """budget.toml is checked against these lists."""
+    image, scores = np.linspace(0, 1, 64).reshape(1, 1, 8, 8), np.eye(3)
+    assert tuple(tensor_measures(image, image, 1.0)) == TENSOR_METRICS
+    assert set(JUDGES) == set(JUDGE_METRICS) == set(SPEC_JUDGES)
+    for name, judge in JUDGES.items():
+        value = scores if name == "class-scores" else image
+        assert tuple(judge(value, value, None)) == JUDGE_METRICS[name]

@@ -1,0 +1,116 @@
+"""budget.toml: reviewed limits, never looser than the ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.budget import load_budget
+from models.errors import HydraError, StageError
+from models.spec import load_spec
+from models.targets import TARGETS
+
+WriteModel = Callable[..., Path]
+ROW = '[[limit]]\nrecipe = "{}"\noutput = "{}"\nmetric = "{}"\nlimit = {}\nreason = "{}"\n'
+
+
+def row(recipe: str, output: str, metric: str, limit: float, reason: str = "because") -> str:
+    return ROW.format(recipe, output, metric, limit, reason)
+
+
+def test_without_a_file_float32_ships_under_defaults_and_ceilings(write_model: WriteModel) -> None:
+    budget = load_budget(load_spec(write_model()))
+    assert all(budget.recipes(target) == ("float32",) for target in TARGETS)
+    assert budget.limits_for("onnx", "float32", "alpha", False) == {"err_sens": 1e-3, "max_abs": 1e-4}
+    assert budget.limits_for("onnx", "float32", "feature", True) == {"err_sens": 1e-3}
+    assert budget.limits_for("onnx", "w8", "alpha", False) == {"iou": 0.99}
+    assert budget.limits_for("onnx", "p4", "alpha", False) == {"snr_db": 10.0}, "no recipe goes without a limit"
+
+
+def test_ship_and_candidates(write_model: WriteModel) -> None:
+    text = '[ship]\nonnx = ["float32", "w8"]\n[candidates]\nonnx = ["w8", "p4"]\ntfjs = ["float16"]\n'
+    budget = load_budget(load_spec(write_model(files={"budget.toml": text})))
+    assert budget.recipes("onnx") == ("float32", "w8", "p4")
+    assert budget.recipes("tfjs") == ("float16",)
+    assert budget.recipes("coreml") == ()
+
+
+def test_the_tightest_row_wins(write_model: WriteModel) -> None:
+    rows = [
+        row("w8", "alpha", "iou", 0.995),
+        row("w8", "*", "iou", 0.993),
+        row("float32", "*", "max_abs", 5e-5),
+        row("float32", "alpha", "max_abs", 9e-5),
+        row("w8", "features", "snr_db", 20),
+    ]
+    budget = load_budget(load_spec(write_model(files={"budget.toml": "\n".join(rows)})))
+    assert budget.limits_for("onnx", "w8", "alpha", False)["iou"] == 0.995
+    assert budget.limits_for("onnx", "float32", "alpha", False)["max_abs"] == 5e-5
+    assert budget.limits_for("onnx", "w8", "feature", True) == {"snr_db": 20.0}
+
+
+def test_rows_may_be_for_some_targets(write_model: WriteModel) -> None:
+    text = row("w8", "alpha", "iou", 0.995) + 'targets = ["litert"]\n'
+    budget = load_budget(load_spec(write_model(files={"budget.toml": text})))
+    assert budget.limits_for("litert", "w8", "alpha", False)["iou"] == 0.995
+    assert budget.limits_for("onnx", "w8", "alpha", False)["iou"] == 0.99
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (row("float32", "alpha", "max_abs", 2e-4), "looser than the ceiling 0.0001"),
+        (row("w8", "alpha", "iou", 0.98), "looser than the ceiling 0.99"),
+        (row("w8", "alfa", "iou", 0.995), "did you mean 'alpha'"),
+        (row("w8", "alpha", "miou", 0.995), "did you mean 'iou'"),
+        (row("w8", "alpha", "order_flips", 0.01), "'metric' is 'order_flips'"),
+        (row("w8", "features", "iou", 0.995), "'metric' is 'iou'"),
+        (row("w8", "alpha", "iou", 0.995, " "), "'reason' is empty"),
+        (row("w8", "alpha", "iou", -1), "cannot be limited by -1"),
+        (row("w8", "alpha", "mean_abs", -1), "cannot be limited by -1"),
+        (row("w8", "alpha", "iou", float("nan")), "must be a finite number"),
+        (row("w99", "alpha", "iou", 0.995), "no recipe 'w99'"),
+        (row("w8", "alpha", "iou", 0.995) + 'targets = ["onxn"]', "no target 'onxn'"),
+        ('[ship]\nonxn = ["float32"]', "did you mean 'onnx'"),
+        ('[ship]\nonnx = ["float33"]', "did you mean 'float32'"),
+        ('[shp]\nonnx = ["float32"]', "did you mean 'ship'"),
+        ("[ship", "is not readable TOML"),
+    ],
+)
+def test_refuses(write_model: WriteModel, text: str, told: str) -> None:
+    spec = load_spec(write_model(files={"budget.toml": text}))
+    with pytest.raises(HydraError) as caught:
+        load_budget(spec)
+    assert told in str(caught.value)
+
+
+def test_a_ceiling_also_binds_rows_for_every_output(write_model: WriteModel) -> None:
+    """A looser row for "*" is no error (other outputs may need it); the ceiling still wins."""
+    text = row("float32", "*", "max_abs", 1e-2)
+    budget = load_budget(load_spec(write_model(files={"budget.toml": text})))
+    assert budget.limits_for("onnx", "float32", "alpha", False)["max_abs"] == 1e-4
+
+
+def test_the_portraits_budget(root: Path) -> None:
+    budget = load_budget(load_spec(root / "models/portrait"))
+    for target in TARGETS:
+        assert {"float32", "float16"} <= set(budget.ship[target])
+    assert "w8" in budget.ship["coreml"]
+    assert "w8" in budget.ship["litert"]
+    assert budget.limits_for("tfjs", "float32", "depth", False)["max_abs"] <= 1e-4
+    assert budget.limits_for("onnx", "w8", "alpha", False)["iou"] >= 0.990
+    assert budget.limits_for("onnx", "w8", "depth", False)["order_flips"] <= 0.015
+    assert all(len(row.reason) > 10 for row in budget.limits)
+
+
+def test_a_ceiling_cannot_be_dodged_by_a_missing_judge(write_model: WriteModel) -> None:
+    spec = load_spec(write_model(('judge = "alpha-matte"\n', "")))
+    assert load_budget(spec).limits_for("onnx", "float32", "alpha", False) == {"err_sens": 1e-3}
+    with pytest.raises(StageError, match="'metric' is 'iou'"):
+        load_budget(
+            load_spec(
+                write_model(('judge = "alpha-matte"\n', ""), files={"budget.toml": row("w8", "alpha", "iou", 0.5)})
+            )
+        )
