@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import load_modules
 from models.recipes import FLOAT_SHARE
-from models.samples import load_samples, sample_inputs
+from models.samples import Sample, load_samples, sample_inputs
 from models.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ class Program:
 
     `tensors` holds one real value of every tensor of the model (inputs, features, outputs) in reference
     layout, from the first judging sample: example inputs, shapes and dtypes are all read from it.
+    `calibration` holds the same for every calibration sample; empty unless `calibrate` filled it.
     """
 
     spec: ModelSpec
     size: tuple[int, int]
     modules: Mapping[str, torch.nn.Module]
     tensors: Mapping[str, torch.Tensor]
+    calibration: tuple[Mapping[str, torch.Tensor], ...] = ()
+    calibration_hashes: tuple[str, ...] = ()
 
     @property
     def entries(self) -> tuple[EntrySpec, ...]:
@@ -46,6 +50,15 @@ class Program:
 
     def example(self, entry: EntrySpec) -> tuple[torch.Tensor, ...]:
         return tuple(self.tensors[name] for name in entry.inputs)
+
+    def feeds(self, entry: EntrySpec) -> list[dict[str, NDArray[Any]]]:
+        """The entry's inputs by name, in reference layout, one dict a calibration sample."""
+        return [{name: tensors[name].numpy() for name in entry.inputs} for tensors in self.calibration]
+
+    def final(self) -> tuple[str, ...]:
+        """Outputs of the model that no module reads."""
+        edges = self.spec.edges()
+        return tuple(name for module in self.spec.modules.values() for name in module.outputs if name not in edges)
 
     def exported(self, entry: EntrySpec) -> ExportedProgram:
         """The entry as a fresh torch.export program (vendors mutate what they are given)."""
@@ -123,12 +136,28 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
     Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
     shape or dtype than declared, or a value is not finite.
     """
-    import torch
-
     size = size or spec.size
     modules = load_modules(spec)
-    arrays = sample_inputs(spec, load_samples(spec, "judge")[0], size)
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+    tensors = run_modules(spec, modules, sample_inputs(spec, load_samples(spec, "judge")[0], size))
+    for name, value in tensors.items():
+        check_tensor(spec, name, value, size)
+    return Program(spec, size, modules, tensors)
+
+
+def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
+    """The program with the reference's tensors of every calibration sample, for recipes with integer activations."""
+    spec = program.spec
+    found = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
+    return replace(program, calibration=tuple(found), calibration_hashes=tuple(sample.sha256 for sample in samples))
+
+
+def run_modules(
+    spec: ModelSpec, modules: Mapping[str, torch.nn.Module], inputs: Mapping[str, NDArray[Any]]
+) -> dict[str, torch.Tensor]:
+    """Every tensor of the model for one input, by name."""
+    import torch
+
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
     for module in spec.modules.values():
         try:
             with torch.no_grad():
@@ -140,9 +169,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
                 STAGE, f"module {module.name!r} returned {len(made)} tensors, the spec names {list(module.outputs)}"
             )
         tensors.update(zip(module.outputs, made, strict=True))
-    for name, value in tensors.items():
-        check_tensor(spec, name, value, size)
-    return Program(spec, size, modules, tensors)
+    return tensors
 
 
 def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from models.errors import StageError
@@ -46,8 +48,12 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
         # A model outside the repository brings its own code: its folder is importable as a package.
         sys.path.append(parent)
     try:
-        made: Any = getattr(importlib.import_module(dotted), function)()
-    except Exception as error:  # the factory is foreign code: whatever it raises is its failure, not ours
+        module = importlib.import_module(dotted)
+        refuse_shadow(spec, module)
+        made: Any = getattr(module, function)()
+    except StageError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code: whatever it raises is its failure, not ours
         raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}") from error
     good = isinstance(made, dict) and all(isinstance(module, torch.nn.Module) for module in made.values())
     if not good or set(made) != set(spec.modules):
@@ -57,6 +63,13 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
     return dict(made)
+
+
+def refuse_shadow(spec: ModelSpec, module: ModuleType) -> None:
+    """A model folder called like an installed package would run that package's code instead of its own."""
+    folder, found = spec.folder.resolve(), getattr(module, "__file__", None)
+    if spec.factory.split(".")[0] == folder.name and found and not Path(found).resolve().is_relative_to(folder):
+        raise StageError("factory", f"{folder} is hidden by {found}, a package of the same name; rename the folder")
 
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:
