@@ -168,6 +168,9 @@ def run_modules(
             raise StageError(
                 STAGE, f"module {module.name!r} returned {len(made)} tensors, the spec names {list(module.outputs)}"
             )
+        foreign = [type(value).__name__ for value in made if not isinstance(value, torch.Tensor)]
+        if foreign:
+            raise StageError(STAGE, f"module {module.name!r} returned {foreign[0]}; outputs are tensors")
         tensors.update(zip(module.outputs, made, strict=True))
     return tensors
 

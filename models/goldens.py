@@ -144,6 +144,9 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
     if meta.get("key") != golden_key(spec, sample, size):
         raise StageError(STAGE, f"{path} is stale: the spec, weights, sample or size changed since; {remedy}")
     tensors = {name.removeprefix("tensor/"): v for name, v in arrays.items() if name.startswith("tensor/")}
+    lost = [name for module in spec.modules.values() for name in module.outputs if name not in tensors]
+    if lost:
+        raise StageError(STAGE, f"{path} is not readable: it holds no {lost[0]!r}; {remedy}")
     inputs = {name.removeprefix("input/"): v for name, v in arrays.items() if name.startswith("input/")}
     if not inputs:
         # Goldens of the user's own photos do not hold them.
