@@ -27,13 +27,16 @@ VERBS = ("make", "list", "inspect", "doctor")
 
 
 @app.command()
-def make(
+def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the words before them are not
     what: Annotated[list[str], typer.Argument(help="Targets (coreml, ...) or platforms (ios, ..., all).")],
     model: Annotated[Path, typer.Option(help="Folder with a model.toml. It names code that is run: trust it.")] = Path(
         "models/portrait"
     ),
     recipe: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: the recipes of budget.toml.")] = None,
     out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),
+    calibrate: Annotated[
+        Path | None, typer.Option(help="A folder of further calibration photos; never copied.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts made from other inputs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> str:
@@ -47,7 +50,7 @@ def make(
     from models.targets import resolve
 
     recipes = [parse(name).name for name in recipe or []]
-    plan = make_plan(load_spec(model), resolve(what), recipes, out, overwrite)
+    plan = make_plan(load_spec(model), resolve(what), recipes, out, overwrite, calibrate)
     with progress_display(plan.jobs, quiet=as_json) as progress:
         outcomes = run_plan(plan, progress)
     if as_json:

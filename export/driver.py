@@ -17,7 +17,8 @@ from models.budget import load_budget
 from models.errors import StageError, UsageError
 from models.files import dump_json, locked, read_json, write_text
 from models.process import WorkerDied, events
-from models.recipes import recipe
+from models.recipes import Recipe, recipe
+from models.samples import load_samples
 from models.spec import ModelSpec
 
 # Seconds without any sign of progress after which a worker is taken for hung.
@@ -45,13 +46,22 @@ class Plan:
     out: Path
     jobs: dict[str, tuple[str, ...]]
     settled: tuple[Outcome, ...]
+    calibrate: Path | None = None
 
 
 Progress = Callable[[str, str], None]
 
 
-def make_plan(spec: ModelSpec, targets: Sequence[str], recipes: Sequence[str], out: Path, overwrite: bool) -> Plan:
-    """Decide what has to be made. `recipes` empty means those of the model's budget.
+def make_plan(
+    spec: ModelSpec,
+    targets: Sequence[str],
+    recipes: Sequence[str],
+    out: Path,
+    overwrite: bool,
+    photos: Path | None = None,
+) -> Plan:
+    """Decide what has to be made. `recipes` empty means those of the model's budget; `photos` is a
+    folder that calibrates beside the model's own samples.
 
     Raises UsageError before anything runs when an artifact with other inputs stands in the way and `overwrite`
     is not set.
@@ -69,7 +79,7 @@ def make_plan(spec: ModelSpec, targets: Sequence[str], recipes: Sequence[str], o
                 settled.append(Outcome(name, chosen, "not supported", reason=reason))
             elif missing:
                 settled.append(Outcome(name, chosen, "unavailable", reason=missing))
-            elif is_current(spec, name, chosen, out):
+            elif is_current(spec, name, recipe(chosen), out, photos):
                 settled.append(Outcome(name, chosen, "up to date"))
             else:
                 folder = artifact_folder(out, spec.name, name, chosen)
@@ -78,18 +88,22 @@ def make_plan(spec: ModelSpec, targets: Sequence[str], recipes: Sequence[str], o
                 jobs[name] = (*jobs.get(name, ()), chosen)
     if blocked:
         raise UsageError(f"{', '.join(blocked)} holds another artifact; --overwrite replaces it")
-    return Plan(spec, out, jobs, tuple(settled))
+    return Plan(spec, out, jobs, tuple(settled), photos)
 
 
-def is_current(spec: ModelSpec, target: str, chosen: str, out: Path) -> bool:
+def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: Path | None) -> bool:
     """Whether an intact artifact made from the same inputs stands in its place."""
-    folder = artifact_folder(out, spec.name, target, chosen)
+    folder = artifact_folder(out, spec.name, target, chosen.name)
+    if not folder.exists():
+        return False
     try:
         artifact = read_artifact(folder)
         verify(folder, artifact)
     except StageError:
         return False
-    return artifact.input_hash == input_hash(spec, load_target(target), recipe(chosen))
+    samples = load_samples(spec, "calibrate", photos) if chosen.calibrated else ()
+    hashes = [sample.sha256 for sample in samples]
+    return artifact.input_hash == input_hash(spec, load_target(target), chosen, hashes)
 
 
 def run_plan(plan: Plan, progress: Progress, limit: float = HANG_LIMIT) -> list[Outcome]:
@@ -129,7 +143,13 @@ def run_target(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
 
 def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float) -> list[Outcome]:
     """One worker process. Returns an outcome for at least one recipe: those it finished, or the one it died in."""
-    job = {"model": str(plan.spec.folder), "target": target, "recipes": recipes, "out": str(plan.out)}
+    job = {
+        "model": str(plan.spec.folder),
+        "target": target,
+        "recipes": recipes,
+        "out": str(plan.out),
+        "calibrate": str(plan.calibrate) if plan.calibrate else None,
+    }
     log = plan.out / plan.spec.name / target / "export.log"
     outcomes: list[Outcome] = []
     stage, current, started = "start", "", time.monotonic()

@@ -53,13 +53,14 @@ def source_hash(spec: ModelSpec) -> str:
 
 
 def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Sequence[str] = ()) -> str:
-    """What an artifact depends on: spec, weights, recipe, calibration photos, toolchain and exporter."""
+    """What an artifact depends on: spec, weights, recipe, calibration photos (where it is calibrated), toolchain
+    and exporter."""
     parts: dict[str, Any] = {
         "spec": spec.sha256,
         "weights": spec.weights_sha256,
         "target": target.name,
         "recipe": asdict(recipe),
-        "calibration": sorted(calibration),
+        "calibration": sorted(calibration) if recipe.calibrated else [],
         "toolchain": toolchain(target),
         "sources": source_hash(spec),
     }
@@ -86,7 +87,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
         authors=spec.authors,
         description=spec.description,
         size=program.size,
-        input_hash=input_hash(spec, target, recipe),
+        input_hash=input_hash(spec, target, recipe, program.calibration_hashes),
         spec_sha256=spec.sha256,
         weights_sha256=spec.weights_sha256,
         entries=emitted.entries,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from export.program import capture
+from export.program import Program, calibrate, capture
 from export.seal import seal
 from export.target import load_target
 from models.artifact import artifact_folder
@@ -23,6 +23,7 @@ from models.errors import StageError
 from models.files import locked, staging_folder
 from models.process import receive, send
 from models.recipes import recipe
+from models.samples import load_samples
 from models.spec import load_spec
 
 
@@ -34,6 +35,7 @@ class Job:
     target: str
     recipes: tuple[str, ...]
     out: str
+    calibrate: str | None = None
 
 
 class Events:
@@ -66,7 +68,7 @@ def work(job: Job, events: Events) -> None:
     target = load_target(job.target)
     try:
         with events.stage("capture"):
-            program = capture(load_spec(Path(job.model)))
+            program = captured(job)
         with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
             with events.stage("convert"):
                 converted = target.convert(program, Path(scratch))
@@ -74,6 +76,16 @@ def work(job: Job, events: Events) -> None:
                 emit_one(job, target, program, converted, name, events)
     except StageError:
         return  # told as an event
+
+
+def captured(job: Job) -> Program:
+    """The program, with calibration tensors where a recipe needs them."""
+    spec = load_spec(Path(job.model))
+    program = capture(spec)
+    if any(recipe(name).calibrated for name in job.recipes):
+        folder = Path(job.calibrate) if job.calibrate else None
+        return calibrate(program, load_samples(spec, "calibrate", folder))
+    return program
 
 
 def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> None:
@@ -94,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(1)
     fields, stream = receive(sys.argv[1:])
     with stream:
-        work(Job(fields["model"], fields["target"], tuple(fields["recipes"]), fields["out"]), Events(stream))
+        work(Job(**{**fields, "recipes": tuple(fields["recipes"])}), Events(stream))
 
 
 if __name__ == "__main__":

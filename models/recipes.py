@@ -2,7 +2,8 @@
 
     float32 | float16          weights and activations in that type
     w<bits>[g<block>]          integer weights, float activations; per channel, or per block of <block> inputs
-    w<bits>a<bits>             integer weights and integer activations (static, calibrated)
+    w<bits>a<bits>[s]          integer weights and integer activations (static, calibrated); "s" asks for signed
+                               activations where a target's default is unsigned
     p<bits>[g<group>]          palettized weights: a table of 2**bits values, per tensor or per group of channels
 
 What a target does with a recipe, or why it cannot, is the target's own knowledge (`Target.refuses`).
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from models.errors import UsageError, unknown
 
 GRAMMAR = re.compile(
-    r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)|g(?P<block>[1-9][0-9]{0,3}))?"
+    r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)(?P<signed>s)?|g(?P<block>[1-9][0-9]{0,3}))?"
     r"|p(?P<palette>[1-8])(g(?P<group>[1-9][0-9]{0,3}))?"
 )
 # Share of a net's weights, its smallest tensors, that integer recipes leave in float. On the portrait the smallest
@@ -35,6 +36,12 @@ class Recipe:
     weight_bits: int
     activation_bits: int = 0
     block: int = 0
+    signed: bool = False
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it needs calibration samples: integer activations have ranges that only data tells."""
+        return self.activation_bits > 0
 
 
 def recipe(name: str) -> Recipe:
@@ -47,7 +54,9 @@ def recipe(name: str) -> Recipe:
         return Recipe(name, "float", int(match["float"].removeprefix("float")))
     if match["palette"]:
         return Recipe(name, "palette", int(match["palette"]), block=int(match["group"] or 0))
-    return Recipe(name, "int", int(match["bits"]), int(match["act"] or 0), int(match["block"] or 0))
+    return Recipe(
+        name, "int", int(match["bits"]), int(match["act"] or 0), int(match["block"] or 0), bool(match["signed"])
+    )
 
 
 FLOAT32 = recipe("float32")

@@ -93,7 +93,8 @@ def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe
     plain = plain_package(program, converted, program.spec.entries[name], PRECISION[recipe.name])
     if recipe.name != "w8":
         return plain
-    return quantize_weights(plain, converted.scratch / f"{recipe.name}-{name}.mlpackage")
+    package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
+    return quantize_weights(plain, package, program.least_quantized())
 
 
 def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Any:

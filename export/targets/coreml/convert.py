@@ -14,6 +14,9 @@ import numpy as np
 
 from export.program import Program
 from export.targets.coreml.fix_alias import erase_aliases
+from export.targets.coreml.fix_bool import name_logical_ops
+from export.targets.coreml.fix_gelu import register_gelu
+from export.targets.coreml.fix_reciprocal import register_reciprocal
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.errors import StageError
 from models.spec import EntrySpec
@@ -24,9 +27,12 @@ if TYPE_CHECKING:
 STAGE = "convert"
 # The oldest system first: a net that needs a newer op set is converted for the next one and says so.
 IOS = (16, 18)
+# What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
+GRAPH_FIXES = (erase_aliases, name_logical_ops)
+CONVERTER_FIXES = (register_gelu, register_reciprocal)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
 UNSUPPORTED = (
-    re.compile(r"Unsupported fx node (?P<op>[\w.]+)"),
+    re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.]+)"),
     re.compile(r"convert function for op '(?P<op>[\w.:]+)' not implemented"),
 )
 
@@ -51,6 +57,9 @@ class Converted:
 
 def convert_all(program: Program, scratch: Path) -> Converted:
     """Export every entry once and convert it at float32. Raises StageError("convert") naming the entry and the op."""
+    load_coremltools()
+    for fix in CONVERTER_FIXES:
+        fix()
     converted = Converted(scratch, {entry.name: decompose(program, entry) for entry in program.entries})
     for entry in program.entries:
         plain_package(program, converted, entry, "float32")
@@ -63,7 +72,8 @@ def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageErro
         exported: ExportedProgram = program.exported(entry).run_decompositions({})
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too
         return StageError(STAGE, f"torch.export: {first_line(error)}")
-    erase_aliases(exported)
+    for fix in GRAPH_FIXES:
+        fix(exported)
     return exported
 
 
@@ -143,16 +153,15 @@ def file_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
     return np.float16 if precision == "float16" else np.float32
 
 
-def quantize_weights(plain: Plain, package: Path) -> Plain:
+def quantize_weights(plain: Plain, package: Path, least: int) -> Plain:
     """int8 weights, symmetric, one scale per output channel; activations stay as they are.
 
-    Weights of fewer than 2048 values (depthwise kernels, mostly) stay float: they are a hundredth of the bytes
-    and most of the error.
+    Weights of fewer than `least` values stay float (see Program.least_quantized).
     """
     ct, compression = load_coremltools(), load_compression()
     config = compression.OptimizationConfig(
         global_config=compression.OpLinearQuantizerConfig(
-            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=2048
+            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=max(least - 1, 0)
         )
     )
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)

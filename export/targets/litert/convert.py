@@ -43,7 +43,9 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
 
     inputs, outputs = file_ports(program, entry.inputs), file_ports(program, entry.outputs)
     module = fixed(program, entry)
-    wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs)).eval()
+    wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
+    # Its content is in evaluation mode; an exported graph refuses to be told so.
+    wrapped.training = False
     sample = tuple(to_layout(program.tensors[port.name], port) for port in inputs)
     try:
         with torch.no_grad():

@@ -1,5 +1,5 @@
-"""Symptom: "failed to legalize operation 'mhlo.convolution'" for a ConvTranspose2d whose padding is neither none nor the
-symmetric half of kernel minus stride, such as kernel 3, stride 2, padding 1, output_padding 1.
+"""Symptom: "failed to legalize operation 'mhlo.convolution'" for a ConvTranspose2d whose padding is neither none nor
+the symmetric half of kernel minus stride, such as kernel 3, stride 2, padding 1, output_padding 1.
 Cause: TFLite's TRANSPOSE_CONV knows VALID and SAME only, and litert-torch lowers no other padding.
 Retired by: a litert-torch that crops a VALID convolution itself (seen in 0.10.0).
 """

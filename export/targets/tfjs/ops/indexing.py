@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.targets.tfjs.call import Call, Handler, axis_of
-from export.targets.tfjs.graph import Fixed, Ref, Unsupported, Value, Wire, a_type, plain
+from export.targets.tfjs.graph import Array, Fixed, Ref, Unsupported, Value, Wire, a_type, plain
 from export.targets.tfjs.ops.shape import gathered, take
 
 
@@ -21,7 +21,7 @@ def gather(call: Call) -> Ref:
     return call.made(wire, tuple(order))
 
 
-def positive(call: Call, rows: Value, size: int) -> Wire:
+def positive(call: Call, rows: Value, size: int | Array) -> Wire:
     """Indices from the front. ONNX counts negative ones from the end, TF.js does not know them."""
     if isinstance(rows, Fixed):
         return call.graph.const(np.where(rows.value < 0, rows.value + size, rows.value))
@@ -33,7 +33,7 @@ def gather_nd(call: Call) -> Ref:
     if call.attr("batch_dims", 0):
         raise Unsupported("has batch_dims; supported: 0")
     source = call.graph.lay(x, plain(len(x.shape)))
-    places = call.graph.lay(rows, plain(len(rows.shape)))
+    places = positive(call, rows, np.array(x.shape[: rows.shape[-1]]))
     types = {"Tparams": a_type(x.dtype), "Tindices": a_type("int32")}
     return call.made(call.graph.add("GatherNd", [source, places], **types), plain(len(call.shapes[0])))
 
@@ -42,7 +42,7 @@ def gather_elements(call: Call) -> Ref:
     """Along one axis with indices known now: each becomes a full coordinate."""
     x = call.ref()
     rows, axis = call.known(1, "its indices"), axis_of(call, 0, len(x.shape))
-    coordinates = np.stack(np.indices(rows.shape), axis=-1)
+    coordinates = np.moveaxis(np.indices(rows.shape), 0, -1).copy()
     coordinates[..., axis] = np.where(rows < 0, rows + x.shape[axis], rows)
     places = call.graph.const(coordinates)
     types = {"Tparams": a_type(x.dtype), "Tindices": a_type("int32")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.targets.tfjs.call import Call, Handler
-from export.targets.tfjs.graph import Fixed, Ref, Shape, Value, Wire, a_bool, a_type, plain
+from export.targets.tfjs.graph import Fixed, Ref, Shape, Unsupported, Value, Wire, a_bool, a_type, plain
 from export.targets.tfjs.ops.shape import reshape
 
 
@@ -78,4 +78,38 @@ def gemm(call: Call) -> Ref:
     return call.made(wire, (0, 1))
 
 
-HANDLERS: dict[str, Handler] = {"MatMul": matmul, "Gemm": gemm}
+def einsum(call: Call) -> Ref:
+    """A sum of products of two operands, as one batched matrix product."""
+    sides, _, result = call.text("equation", "").replace(" ", "").partition("->")
+    names = sides.split(",")
+    repeated = any(len(set(labels)) != len(labels) for labels in (*names, result))
+    if len(names) != 2 or "." in sides or not result or repeated:
+        raise Unsupported(f"{call.text('equation', '')!r}; supported: two operands, no ellipsis, no repeated index")
+    left, right = names
+    loose = (set(left) ^ set(right)) - set(result)
+    if loose:
+        raise Unsupported(f"sums {sorted(loose)}, which one operand alone has")
+    sizes = {label: size for i in (0, 1) for label, size in zip(names[i], call.value(i).shape, strict=True)}
+    batch = [label for label in result if label in left and label in right]
+    summed = [label for label in left if label in right and label not in result]
+    rows = [label for label in result if label not in right]
+    columns = [label for label in result if label not in left]
+
+    def sides_of(index: int, first: list[str], second: list[str]) -> Ref:
+        turned_to = arranged(call.ref(index), [names[index].index(label) for label in (*batch, *first, *second)])
+        shape = tuple(int(np.prod([sizes[label] for label in group])) for group in (batch, first, second))
+        return reshape(call.graph, turned_to, shape)
+
+    a, b = sides_of(0, rows, summed), sides_of(1, summed, columns)
+    made = Ref(multiply(call, a, b), (a.shape[0], a.shape[1], b.shape[2]), "float32", (0, 1, 2))
+    labels = [*batch, *rows, *columns]
+    spread = reshape(call.graph, made, tuple(sizes[label] for label in labels))
+    return arranged(spread, [labels.index(label) for label in result])
+
+
+def arranged(x: Ref, perm: list[int]) -> Ref:
+    """A transposition, which is only a note."""
+    return Ref(x.wire, tuple(x.shape[axis] for axis in perm), x.dtype, tuple(perm.index(axis) for axis in x.order))
+
+
+HANDLERS: dict[str, Handler] = {"MatMul": matmul, "Gemm": gemm, "Einsum": einsum}

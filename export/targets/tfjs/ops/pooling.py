@@ -92,7 +92,8 @@ def counted(frame: Window, axis: int, include: bool) -> Array:
     starts = np.arange(frame.made[axis]) * frame.strides[axis] - frame.before[axis]
     low = -frame.before[axis] if include else 0
     high = frame.size[axis] + (frame.after[axis] if include else 0)
-    return np.minimum(starts + frame.kernel[axis], high) - np.maximum(starts, low)
+    count: Array = np.minimum(starts + frame.kernel[axis], high) - np.maximum(starts, low)
+    return count
 
 
 def global_pool(call: Call) -> Ref:

@@ -50,7 +50,8 @@ def axis_map(call: Call, x: Ref, axis: int) -> Grid:
     if call.has(2) and call.value(2).shape[0] > 0:
         given = np.asarray(call.known(2, "its scales")).reshape(-1)
         axes = [a % len(x.shape) for a in call.attr("axes", range(len(x.shape)))]
-        scale = float(given[axes.index(axis)]) if axis in axes else 1.0
+        # ONNX holds a float32; the number PyTorch was told is the short decimal that rounds to it.
+        scale = float(str(given[axes.index(axis)])) if axis in axes else 1.0
     place = np.arange(made, dtype=np.float64)
     way = call.text("coordinate_transformation_mode", "half_pixel")
     if way == "align_corners":

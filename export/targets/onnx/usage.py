@@ -8,7 +8,7 @@ from jinja2 import Template
 
 from export.target import Emitted
 
-TEMPLATE = Path(__file__).with_name("onnx_usage.md.j2")
+TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
 
 def usage_javascript(emitted: Emitted) -> str:

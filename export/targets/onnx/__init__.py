@@ -1,0 +1,3 @@
+"""ONNX: the target, its quantization, its USAGE.md."""
+
+from export.targets.onnx.target import OnnxTarget as OnnxTarget

@@ -1,0 +1,62 @@
+"""Weight-only int8: large weights behind DequantizeLinear, activations in float."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+# Operators whose second input is a weight, with the axis of its output channels.
+WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
+
+
+def quantize_weights(model: onnx.ModelProto, least: int) -> None:
+    """Store weights of `least` elements or more as int8, symmetric, with a float scale per output channel; in place."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input)
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        weight = stored.get(node.input[1]) if node.op_type in WEIGHT_AXIS and len(node.input) > 1 else None
+        if weight is not None and readers[weight.name] == 1 and weight.data_type == 1:
+            value = numpy_helper.to_array(weight)
+            if value.ndim >= 2 and value.size >= least:
+                axis = weight_axis(node, value.ndim)
+                integers, scale = quantize(value, axis)
+                name = weight.name
+                graph.initializer.remove(weight)
+                graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+                graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+                nodes.append(
+                    helper.make_node(
+                        "DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [name], f"{name}.dq", axis=axis
+                    )
+                )
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def weight_axis(node: onnx.NodeProto, rank: int) -> int:
+    transposed = any(item.name == "transB" and item.i for item in node.attribute)
+    if node.op_type == "Gemm":
+        return 0 if transposed else 1
+    return WEIGHT_AXIS[node.op_type] % rank
+
+
+def quantize(value: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric int8 over [-127, 127] with one scale per index of `axis`; an all-zero channel gets scale 1."""
+    others = tuple(dim for dim in range(value.ndim) if dim != axis)
+    peak = np.abs(value).max(axis=others)
+    scale = np.where(peak > 0, peak / 127.0, 1.0).astype(np.float32)
+    shape = [1] * value.ndim
+    shape[axis] = -1
+    integers = np.clip(np.round(value / scale.reshape(shape)), -127, 127).astype(np.int8)
+    return integers, scale
