@@ -94,7 +94,8 @@ def read_value(proto: Any, weights: Path) -> Constant:
     field = tensor.WhichOneof("value")
     values = getattr(tensor, field).values if field else ()
     if dtype.name == "string":
-        return str(values[0]) if not kind.shape else np.array([str(item) for item in values], dtype=object)
+        texts = [str(item) for item in values]
+        return np.array(texts, dtype=object) if kind.shape else texts[0]
     if field == "bytes":
         return decode(bytes(values), dtype, kind.shape)
     array = np.array(list(values), dtype=dtype.numpy)

@@ -1,0 +1,126 @@
+"""Core ML on a Mac, through coremltools' predict.
+
+No one has run this file on a Mac yet: it is written from coremltools' documentation, and its tests cover what
+Linux can reach. Its numbers are the Mac's ("host"), not a phone's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from platform import mac_ver
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runtime import Array, Tensors, from_file, to_file
+from models.artifact import Entry, Port
+from models.errors import StageError, unknown
+
+# coremltools.ComputeUnit by name. CPU_ONLY computes float16 programs in float16 or float32 as it sees fit;
+# ALL lets Core ML pick the Neural Engine and the GPU.
+UNITS = ("CPU_ONLY", "ALL", "CPU_AND_GPU", "CPU_AND_NE")
+VARIABLE = "HYDRA_COREML_UNITS"
+
+
+class PredictRuntime:
+    name = "coreml-predict"
+    evidence = "host"
+    targets = ("coreml",)
+    timed = True
+    about = (
+        "Runs the package by Core ML on this Mac (compute units: CPU_ONLY, or those that HYDRA_COREML_UNITS names). "
+        "Times include coremltools' copies in and out. A Mac's Neural Engine is not a phone's."
+    )
+
+    def unavailable(self) -> str | None:
+        if sys.platform != "darwin":
+            return "Core ML runs on macOS only; coreml-mil evaluates the same packages here"
+        if find_spec("coremltools") is None:
+            return "coremltools is not installed; run: make setup"
+        return None
+
+    def version(self) -> dict[str, str]:
+        try:
+            found = version("coremltools")
+        except PackageNotFoundError:
+            found = "not installed"
+        return {"coremltools": found, "macos": mac_ver()[0] or "not macOS", "compute_units": units()}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> PredictSession:
+        """`threads` is not used: Core ML chooses its own."""
+        reason = self.unavailable()
+        if reason:
+            raise StageError("open", reason)
+        ct = import_module("coremltools")
+        try:
+            model = ct.models.MLModel(
+                str(folder / entry.file), compute_units=ct.ComputeUnit[units()], function_name=entry.function
+            )
+        except Exception as error:  # coremltools raises RuntimeError and worse for a package Core ML refuses
+            raise StageError("open", f"{folder / entry.file}: {error}") from error
+        return PredictSession(model, entry)
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        """Large constants of the loaded program's function by dtype, read through coremltools' own loader."""
+        ct = import_module("coremltools")
+        package = folder / entry.file
+        spec = ct.utils.load_spec(str(package))
+        load = import_module("coremltools.converters.mil.frontend.milproto.load").load
+        weights = package / "Data" / "com.apple.CoreML" / "weights"
+        program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=str(weights))
+        found: dict[str, int] = {}
+        for operation in program.functions[entry.function or "main"].operations:
+            value = operation.outputs[0].val if operation.op_type == "const" else None
+            if isinstance(value, np.ndarray) and value.size > 16:
+                found[str(value.dtype)] = found.get(str(value.dtype), 0) + value.nbytes
+        return dict(sorted(found.items()))
+
+
+def units() -> str:
+    chosen = os.environ.get(VARIABLE, "CPU_ONLY")
+    if chosen not in UNITS:
+        raise unknown("Core ML compute unit", chosen, UNITS)
+    return chosen
+
+
+class PredictSession:
+    def __init__(self, model: Any, entry: Entry) -> None:
+        self.model = model
+        self.entry = entry
+        self.bound: dict[str, Any] = {}
+        self.made: dict[str, Any] = {}
+
+    def __enter__(self) -> PredictSession:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def bind(self, inputs: Tensors) -> None:
+        self.bound = {port.file_name: as_feature(port, to_file(port, inputs[port.name])) for port in self.entry.inputs}
+
+    def invoke(self) -> float:
+        start = perf_counter()
+        self.made = self.model.predict(self.bound)
+        return perf_counter() - start
+
+    def fetch(self) -> dict[str, Array]:
+        return {port.name: from_file(port, self.made[port.file_name]) for port in self.entry.outputs}
+
+    def close(self) -> None:
+        self.bound, self.made, self.model = {}, {}, None
+
+
+def as_feature(port: Port, value: Array) -> Any:
+    """What predict takes: a PIL image for the bytes of an image input, an array for a MultiArray."""
+    if port.dtype != "uint8":
+        return value
+    from PIL import Image
+
+    return Image.fromarray(np.ascontiguousarray(value[0], np.uint8))

@@ -1,0 +1,24 @@
+"""Converter fix: reciprocals.
+
+Symptom: `1 / x` comes out as 1 / (x + 1e-4): 4e-4 off at x = 0.5, worse the smaller x, without a word.
+Cause: coremltools 9.0 converts `aten.reciprocal` to MIL's `inverse` and leaves its epsilon at the default of 1e-4.
+Retired by: a coremltools that passes a smaller epsilon or divides (tests/export/test_coreml.py keeps the net).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+
+def register_reciprocal() -> None:
+    """Replace coremltools' conversion of `reciprocal` by a division."""
+    torch_frontend = import_module("coremltools.converters.mil.frontend.torch")
+    mb = import_module("coremltools.converters.mil").Builder
+    inputs_of = import_module("coremltools.converters.mil.frontend.torch.ops")._get_inputs
+
+    def reciprocal(context: Any, node: Any) -> None:
+        (x,) = inputs_of(context, node, expected=1)
+        context.add(mb.real_div(x=1.0, y=x, name=node.name))
+
+    torch_frontend.register_torch_op(reciprocal, override=True)
