@@ -1,8 +1,9 @@
 """TensorFlow as an independent check of TF.js graph models: other kernels, another reader of the weights.
 
 A graph model is a TensorFlow GraphDef but for one thing: TF.js's fused convolutions. TensorFlow's _FusedConv2D
-wants its argument types spelled out, and FusedDepthwiseConv2dNative is no TensorFlow op at all. `as_graph_def`
-rewrites those two and nothing else.
+wants its argument types spelled out, and FusedDepthwiseConv2dNative is no TensorFlow op at all: it is taken apart,
+and where it is dilated, which TensorFlow's depthwise kernel is not on a CPU, its kernel gets the zeros instead.
+`as_graph_def` rewrites those two ops and nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.graph_model import GraphModel, read_graph_model, read_weights, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
@@ -64,7 +67,9 @@ class TensorFlowSession:
         try:
             self.results = list(self.function(*self.feeds))
         except self.tensorflow.errors.OpError as error:
-            raise StageError("run", f"TensorFlow failed in {self.entry.file}: {error.message}") from error
+            # The message wraps the reason in a Python stack of its own.
+            said = [line.strip() for line in error.message.splitlines() if "[[{{node" in line or "node name" in line]
+            raise StageError("run", f"TensorFlow failed in {self.entry.file}: {' '.join(said) or error}") from error
         return time.perf_counter() - started
 
     def fetch(self) -> dict[str, Array]:
@@ -92,7 +97,7 @@ def as_graph_def(tensorflow: Any, model: GraphModel) -> Any:
     from google.protobuf import json_format
 
     weights = read_weights(model)
-    nodes = [rewritten for node in model.topology["node"] for rewritten in rewrite(node)]
+    nodes = [rewritten for node in model.topology["node"] for rewritten in rewrite(node, weights)]
     try:
         graph_def = json_format.ParseDict(
             {**model.topology, "node": nodes}, tensorflow.compat.v1.GraphDef(), ignore_unknown_fields=False
@@ -107,15 +112,37 @@ def as_graph_def(tensorflow: Any, model: GraphModel) -> Any:
     return graph_def
 
 
-def rewrite(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The mechanical rewrite. Every other op passes unchanged."""
+def rewrite(node: dict[str, Any], weights: dict[str, Array]) -> Iterator[dict[str, Any]]:
+    """The mechanical rewrite. Every other op passes unchanged. An inflated kernel is added to `weights`."""
     if node["op"] == "_FusedConv2D":
         types = {"TArgs": {"list": {"type": ["DT_FLOAT"] * (len(node["input"]) - 2)}}, "num_host_args": {"i": "0"}}
         yield {**node, "attr": {**node["attr"], **types}}
     elif node["op"] == "FusedDepthwiseConv2dNative":
-        yield from unfused(node)
+        yield from unfused(inflated(node, weights) if dilation(node) != (1, 1) else node)
+        if dilation(node) != (1, 1):
+            yield {"name": inflated_name(node), "op": "Const", "attr": {"dtype": {"type": "DT_FLOAT"}, "value": {}}}
     else:
         yield node
+
+
+def dilation(node: dict[str, Any]) -> tuple[int, int]:
+    rows, columns = (int(step) for step in node["attr"]["dilations"]["list"]["i"][1:3])
+    return rows, columns
+
+
+def inflated_name(node: dict[str, Any]) -> str:
+    return f"{node['name']}/inflated"
+
+
+def inflated(node: dict[str, Any], weights: dict[str, Array]) -> dict[str, Any]:
+    """The undilated convolution with zeros between the taps of the kernel: the same sums."""
+    (rows, columns), kernel = dilation(node), weights[node["input"][1]]
+    height, width = kernel.shape[:2]
+    grown = np.zeros(((height - 1) * rows + 1, (width - 1) * columns + 1, *kernel.shape[2:]), kernel.dtype)
+    grown[::rows, ::columns] = kernel
+    weights[inflated_name(node)] = grown
+    attr = {**node["attr"], "dilations": {"list": {"i": ["1", "1", "1", "1"]}}}
+    return {**node, "input": [node["input"][0], inflated_name(node), *node["input"][2:]], "attr": attr}
 
 
 def unfused(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -32,7 +32,7 @@ def conv(call: Call) -> Ref:
     kernel = call.known(1, "its kernel")
     bias = call.known(2, "its bias") if call.has(2) else np.zeros(kernel.shape[0], np.float32)
     x, flat = lifted(call)
-    kernel = kernel if kernel.ndim == 4 else kernel[:, :, None, :]
+    kernel = kernel[:, :, None, :] if flat else kernel
     frame = window(call, kernel.shape[2:] if not flat else kernel.shape[3:], call.ref().shape[2:], call.shapes[0][2:])
     wire = grouped(call.graph, call.graph.lay(x, NHWC), kernel, bias, Spread(frame, int(call.attr("group", 1))))
     return lowered(call, wire, flat)
@@ -126,7 +126,7 @@ def conv_transpose(call: Call) -> Ref:
     graph = call.graph
     kernel = call.known(1, "its kernel")
     x, flat = lifted(call)
-    kernel = kernel if kernel.ndim == 4 else kernel[:, :, None, :]
+    kernel = kernel[:, :, None, :] if flat else kernel
     frame = window(call, kernel.shape[3:] if flat else kernel.shape[2:], call.ref().shape[2:], call.shapes[0][2:])
     kernel = inflated(kernel, frame)
     groups = int(call.attr("group", 1))
