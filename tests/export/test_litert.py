@@ -1,0 +1,263 @@
+"""The LiteRT target: what is in the files, and what the converter would get wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.runtime import run
+from benchmarks.runtimes.litert import LiteRTRuntime
+from export.program import Program
+from export.targets.litert import LiteRTTarget, flatbuffer
+from export.targets.litert.fuse import add_fused
+from models.artifact import read_artifact
+from models.errors import StageError
+from models.files import sha256_file
+from models.recipes import recipe
+from models.spec import load_spec
+
+RECIPES = ("float32", "float16", "w8")
+Artifact = Callable[[str, str, str], Path]
+Golden = Callable[[str], dict[str, np.ndarray]]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Program]:
+    """`program(module, *inputs)`: a single-module model around any torch module, its weights as they are."""
+
+    def make(module: nn.Module, *inputs: torch.Tensor) -> Program:
+        module.eval().requires_grad_(False)
+        names = [f"in{index}" for index in range(len(inputs))]
+        tensors = "\n".join(f"[tensors.{n}]\nshape = {list(x.shape)}" for n, x in zip(names, inputs, strict=True))
+        (tmp_path / "model.toml").write_text(
+            f'schema = 1\nname = "net"\nversion = "1"\nfactory = "net:build"\nsizes = [[8, 8]]\n'
+            f'weights = {{ path = "w", sha256 = "{"0" * 64}" }}\n{tensors}\n'
+            f'[modules.net]\ninputs = {json.dumps(names)}\noutputs = ["out"]\n',
+            encoding="utf-8",
+        )
+        with torch.no_grad():
+            out = module(*inputs)
+        return Program(
+            load_spec(tmp_path), (8, 8), {"net": module}, {**dict(zip(names, inputs, strict=True)), "out": out}
+        )
+
+    return make
+
+
+def converted_error(program: Program, folder: Path) -> float:
+    """Largest error of the converted float32 file against torch, over the largest value."""
+    target = LiteRTTarget()
+    emitted = target.emit(program, target.convert(program, folder), recipe("float32"), folder)
+    session = LiteRTRuntime().open(folder, emitted.entries[0])
+    found = run(session, {name: value.numpy() for name, value in program.tensors.items()})["out"]
+    wanted = program.tensors["out"].numpy()
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_portrait_is_one_file_with_four_signatures(artifact: Artifact, name: str) -> None:
+    folder = artifact("portrait", "litert", name)
+    sealed = read_artifact(folder)
+    assert {entry.file for entry in sealed.entries} == {"portrait.tflite"}
+    assert sealed.requires == {"litert": "2.10.0"}
+    facts = LiteRTTarget().describe(folder / "portrait.tflite")
+    found = {entry["name"]: entry for entry in facts["entries"]}
+    assert set(found) == {"encoder", "depth", "segmentation", "portrait"}
+    assert [item["name"] for item in found["encoder"]["outputs"]] == ["f2", "f4", "f8", "f16", "f32"]
+    assert found["portrait"]["inputs"] == [
+        {"name": "image", "shape": [1, 256, 192, 3], "dtype": "float32", "description": found_description(sealed)}
+    ]
+    assert all(item["dtype"] == "float32" for entry in found.values() for item in entry["inputs"] + entry["outputs"])
+    assert facts["ops"].get("TRANSPOSE", 0) == 0
+    kinds = facts["weight_bytes"]
+    stored = {"float32": "float32", "float16": "float16", "w8": "int8"}[name]
+    assert kinds[stored] > 0.85 * sum(kinds.values())
+
+
+def found_description(sealed: object) -> str:
+    return next(port.description for entry in sealed.entries for port in entry.inputs if port.name == "image")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "megabytes"), [("float32", 12.5), ("float16", 6.4), ("w8", 3.8)])
+def test_portrait_size(artifact: Artifact, name: str, megabytes: float) -> None:
+    assert (artifact("portrait", "litert", name) / "portrait.tflite").stat().st_size < megabytes * 1e6
+
+
+def test_metadata_is_read_back(artifact: Artifact) -> None:
+    folder = artifact("portrait", "litert", "w8")
+    sealed = read_artifact(folder)
+    metadata = LiteRTTarget().describe(folder / "portrait.tflite")["metadata"]
+    told = metadata["hydra.json"]
+    assert (told["model"], told["version"], told["recipe"]) == (sealed.model, sealed.version, "w8")
+    assert (told["license"], tuple(told["authors"])) == (sealed.license, sealed.authors)
+    assert set(told["tensors"]) == {"image", "f2", "f4", "f8", "f16", "f32", "depth", "alpha"}
+    assert "nearer" in told["tensors"]["depth"]["description"]
+    assert metadata["min_runtime_version"] == "2.10.0"
+    assert metadata["description"].startswith("portrait ")
+
+
+def test_constants_are_aligned(artifact: Artifact) -> None:
+    data = (artifact("portrait", "litert", "w8") / "portrait.tflite").read_bytes()
+    model = flatbuffer.parse(data)
+    starts = [data.find(bytes(bytearray(buffer.data[:64]))) for buffer in model.buffers if buffer.data is not None]
+    assert len(starts) > 90
+    assert all(start % 16 == 0 for start in starts)
+
+
+def test_fused_signature_shares_weights_and_runs_what_two_heads_share_once(artifact: Artifact) -> None:
+    model = flatbuffer.load(artifact("portrait", "litert", "float32") / "portrait.tflite", "test")
+    graphs = {flatbuffer.text(graph.name): graph for graph in model.subgraphs}
+    ops = {name: flatbuffer.count_ops(model, graph) for name, graph in graphs.items()}
+    assert ops["depth"]["MEAN"] == ops["segmentation"]["MEAN"] == ops["portrait"]["MEAN"] == 1
+    parts = [name for name in graphs if name != "portrait"]
+    assert ops["portrait"]["CONV_2D"] == sum(ops[name]["CONV_2D"] for name in parts)
+    used = {name: {int(t.buffer) for t in graph.tensors} for name, graph in graphs.items()}
+    assert used["portrait"] <= set().union(*(used[name] for name in parts))
+
+
+def test_fused_graph_keeps_only_what_its_outputs_need(artifact: Artifact, model_dir: Callable[[str], Path]) -> None:
+    spec = load_spec(model_dir("portrait"))
+    model = flatbuffer.load(artifact("portrait", "litert", "float32") / "portrait.tflite", "test")
+    entry = spec.entries["portrait"]
+    alone = type(entry)("half", entry.modules, entry.inputs, ("depth",), "")
+    graph = add_fused(model, alone).subgraphs[-1]
+    expected = sum(flatbuffer.count_ops(model, model.subgraphs[index])["CONV_2D"] for index in (0, 1))
+    assert flatbuffer.count_ops(model, graph)["CONV_2D"] == expected
+
+
+def test_single_module_model_has_one_signature(artifact: Artifact) -> None:
+    folder = artifact("classifier", "litert", "float32")
+    facts = LiteRTTarget().describe(folder / "classifier.tflite")
+    assert len(facts["entries"]) == 1
+    assert facts["ops"].get("TRANSPOSE", 0) == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model at all, but long enough", b"\x1c\0\0\0TFL3" + bytes(40)])
+def test_describe_refuses_a_broken_file_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(content)
+    with pytest.raises(StageError, match=r"broken\.tflite is not a readable \.tflite"):
+        LiteRTTarget().describe(path)
+
+
+def test_describe_refuses_a_truncated_file(artifact: Artifact, tmp_path: Path) -> None:
+    data = (artifact("classifier", "litert", "float32") / "classifier.tflite").read_bytes()
+    path = tmp_path / "short.tflite"
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StageError, match=r"short\.tflite"):
+        LiteRTTarget().describe(path)
+
+
+def test_unknown_recipe_is_refused_with_a_reason() -> None:
+    assert LiteRTTarget().refuses(recipe("w8")) is None
+    assert "float32, float16, w8" in str(LiteRTTarget().refuses(recipe("p4")))
+
+
+def test_unsupported_op_is_named(program: Callable[..., Program], tmp_path: Path) -> None:
+    class Unsupported(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (torch.linalg.svdvals(x),)
+
+    with pytest.raises(StageError, match=r"entry 'net'.*svd"):
+        LiteRTTarget().convert(program(Tupled(Unsupported()), torch.randn(1, 1, 4, 4)), tmp_path)
+
+
+class Tupled(nn.Module):
+    """A module that returns a one-tuple, as one that returns the tensor."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        made = self.inner(*x)
+        return made[0] if isinstance(made, tuple) else made
+
+
+class Nearest(nn.Module):
+    def __init__(self, size: tuple[int, int] | None = None, scale: float | None = None) -> None:
+        super().__init__()
+        self.size, self.scale = size, scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x, size=self.size, scale_factor=self.scale, mode="nearest")
+
+
+@pytest.mark.parametrize("layer", [Nearest((7, 7)), Nearest((7, 6)), Nearest(scale=2.5), Nearest((6, 6))])
+def test_nearest_resize_at_any_ratio(program: Callable[..., Program], tmp_path: Path, layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    assert converted_error(program(layer, torch.randn(1, 2, 3, 3)), tmp_path) == 0.0
+
+
+def test_channels_last_weights(program: Callable[..., Program], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
+    net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    assert converted_error(program(net, torch.randn(1, 8, 8, 8)), tmp_path) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1),
+        nn.ConvTranspose2d(4, 3, 3, 2, 1),
+        nn.ConvTranspose2d(4, 3, 4, 2, 1),
+        nn.ConvTranspose2d(4, 3, 2, 2),
+        nn.ConvTranspose2d(4, 3, 5, 3, 2, output_padding=(1, 2)),
+    ],
+)
+def test_transposed_convolution_of_any_padding(
+    program: Callable[..., Program], tmp_path: Path, layer: nn.Module
+) -> None:
+    torch.manual_seed(0)
+    assert converted_error(program(layer, torch.randn(1, 4, 5, 6)), tmp_path) < 1e-5
+
+
+def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, a new litert-torch has retired a fix: delete the fix."""
+    import litert_torch
+
+    torch.manual_seed(0)
+
+    def error(module: nn.Module, value: torch.Tensor) -> float:
+        module.eval()
+        with torch.no_grad():
+            made = litert_torch.convert(module, (value,))(value.numpy())
+            return float(np.abs(made - module(value).numpy()).max())
+
+    assert error(Nearest((7, 7)), torch.randn(1, 2, 3, 3)) > 0.1
+    layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
+    assert error(nn.Sequential(*layers).to(memory_format=torch.channels_last), torch.randn(1, 8, 8, 8)) > 1e-3
+    with pytest.raises(ValueError, match=r"mhlo\.convolution"):
+        error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
+
+
+def test_two_processes_write_the_same_bytes(artifact: Artifact, command: Callable[..., object], tmp_path: Path) -> None:
+    first = artifact("classifier", "litert", "float32") / "classifier.tflite"
+    model = read_artifact(first.parent)
+    command("export", "litert", "--model", "tests/nets/classifier", "--recipe", "float32", "--out", tmp_path)
+    second = tmp_path / model.model / "litert/float32/classifier.tflite"
+    assert sha256_file(second) == sha256_file(first)
+
+
+def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:
+    text = (artifact("portrait", "litert", "float16") / "USAGE.md").read_text(encoding="utf-8")
+    for word in ("portrait.tflite", '"segmentation"', '"f16"', "[1, 256, 192, 3]", "not compiled here", "2.10.0"):
+        assert word in text
+
+
+@pytest.mark.slow
+def test_mixed_net_converts(artifact: Artifact, golden: Golden) -> None:
+    folder = artifact("mixed", "litert", "float32")
+    tensors = golden("mixed")
+    for entry in read_artifact(folder).entries:
+        found = run(LiteRTRuntime().open(folder, entry), tensors)
+        for name, value in found.items():
+            assert np.abs(value - tensors[name]).max() <= 1e-4 * max(1.0, float(np.abs(tensors[name]).max())), name
