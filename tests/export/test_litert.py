@@ -132,6 +132,41 @@ def test_fused_graph_keeps_only_what_its_outputs_need(artifact: Artifact, model_
     assert flatbuffer.count_ops(model, graph)["CONV_2D"] == expected
 
 
+@pytest.mark.parametrize("name", ["float32", "w8"])
+def test_a_fused_entry_that_costs_too_much_is_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    torch.manual_seed(0)
+    body, head = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 40, 3)
+    (tmp_path / "model.toml").write_text(
+        'schema = 1\nname = "pair"\nversion = "1"\nfactory = "net:build"\nsizes = [[8, 8]]\n'
+        f'weights = {{ path = "w", sha256 = "{"0" * 64}" }}\n[tensors.x]\nshape = [1, 3, 8, 8]\n'
+        '[modules.body]\ninputs = ["x"]\noutputs = ["f"]\n[modules.head]\ninputs = ["f"]\noutputs = ["y"]\n'
+        '[entries.pair]\nmodules = ["body", "head"]\noutputs = ["y"]\n',
+        encoding="utf-8",
+    )
+    tensors = {"x": torch.randn(1, 3, 8, 8)}
+    modules = {"body": body.eval().requires_grad_(False), "head": head.eval().requires_grad_(False)}
+    tensors["f"] = body(tensors["x"])
+    tensors["y"] = head(tensors["f"])
+    pair = Program(load_spec(tmp_path), (8, 8), modules, tensors)
+    monkeypatch.setattr("export.targets.litert.target.FUSED_LIMIT", -1.0)
+    target, folder = LiteRTTarget(), tmp_path / "out"
+    emitted = target.emit(pair, target.convert(pair, tmp_path), recipe(name), folder)
+    # The model has the entry's name: the two files must not be the same one.
+    assert {entry.id: entry.file for entry in emitted.entries} == {
+        "body": "pair.tflite",
+        "head": "pair.tflite",
+        "pair": "pair.fused.tflite",
+    }
+    assert any("pair.fused.tflite is a file of its own" in note and "%" in note for note in emitted.notes)
+    facts = target.describe(folder / "pair.fused.tflite")
+    assert [entry["name"] for entry in facts["entries"]] == ["pair"]
+    for entry in emitted.entries:
+        for key, value in run(LiteRTRuntime().open(folder, entry), {k: v.numpy() for k, v in tensors.items()}).items():
+            assert np.abs(value - tensors[key].numpy()).max() < (1e-5 if name == "float32" else 0.05)
+
+
 def test_single_module_model_has_one_signature(artifact: Artifact) -> None:
     folder = artifact("classifier", "litert", "float32")
     facts = LiteRTTarget().describe(folder / "classifier.tflite")
