@@ -48,6 +48,66 @@ def parity(
 
 
 @app.command()
+def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
+    """What each artifact weighs by file, module and storage type, and how much of it an app ships."""
+    from benchmarks.parity import Request
+    from benchmarks.show import say, size_table
+    from benchmarks.size import conclude_size, run_size
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    request = Request(load_spec(model), out, only=resolve_pairs(only or []))
+    document = run_size(request, say(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        size_table(document)
+    return conclude_size(document)
+
+
+@app.command()
+def latency(
+    model: Model = MODEL,
+    out: Out = OUT,
+    only: Only = None,
+    runtime: Runtimes = None,
+    seconds: Annotated[float, typer.Option(help="About how long each entry's steady state is sampled.")] = 3.0,
+    threads: Annotated[int, typer.Option(help="Threads a runtime may use.")] = 1,
+) -> str:
+    """Time the recipes that must ship (or those of --only) on this machine: load, first run, steady state."""
+    from benchmarks.latency import Timing, conclude_latency, run_latency
+    from benchmarks.parity import Request
+    from benchmarks.show import latency_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    document = run_latency(request, Timing(seconds, threads), say(quiet=False))
+    latency_table(document)
+    return conclude_latency(document)
+
+
+@app.command()
+def report(
+    model: Model = MODEL,
+    out: Out = OUT,
+    samples: Annotated[Path | None, typer.Option(help="The folder of further photos that parity was given.")] = None,
+    include_photos: Annotated[
+        bool, typer.Option("--include-photos", help="Show pictures of private photos too.")
+    ] = False,
+    readme: Annotated[
+        Path | None, typer.Option(help="Renew the result table of this file, and docs/results.json beside it.")
+    ] = None,
+) -> str:
+    """Write report.html and report.md from all evidence gathered so far."""
+    from benchmarks.report import ReportRequest, write_report
+    from benchmarks.show import say
+    from models.spec import load_spec
+
+    return write_report(ReportRequest(load_spec(model), out, samples, include_photos, readme), say(quiet=False))
+
+
+@app.command()
 def doctor(as_json: Json = False) -> str:
     """Which runtimes can run here, and why not."""
     from benchmarks.show import doctor_rows, doctor_table

@@ -99,7 +99,7 @@ def measure_runtime(
     if not subjects:
         return []
     if not runtime.timed:
-        reason = f"an interpreter of ours, its time says nothing about an app: {runtime.about}"
+        reason = f"its time says nothing about an app ({runtime.about})"
         return [{**row, **about, "verdict": "untimed", "reason": reason} for row in subjects]
     missing = runtime.unavailable()
     if missing:

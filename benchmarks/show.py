@@ -11,6 +11,7 @@ from rich.table import Column, Table
 
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
+from benchmarks.verdict import tightest
 from models.budget import load_budget
 from models.spec import ModelSpec
 
@@ -45,23 +46,10 @@ def parity_table(spec: ModelSpec, document: Mapping[str, Any]) -> None:
 
 def closest(measures: Sequence[Mapping[str, Any]]) -> str:
     """The measure that used up the most of its limit."""
-    limited = [measure for measure in measures if measure["limit"] is not None]
-    if not limited:
+    tight = tightest(measures)
+    if tight is None:
         return ""
-    tight = max(limited, key=used)
     return f"{tight['output']} {tight['metric']} {tight['value']:.3g} (limit {tight['limit']:g}, {tight['worst']})"
-
-
-def used(measure: Mapping[str, Any]) -> float:
-    """Share of the limit that is used up: 1 is at the limit, whichever way the metric points."""
-    from models.measures import HIGHER
-
-    value, limit = float(measure["value"]), float(measure["limit"])
-    if measure["metric"] in HIGHER:
-        if limit >= 1.0:  # decibels
-            return limit / value if value > 0 else float("inf")
-        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else float(value < limit)
-    return value / limit if limit else float(value > 0)
 
 
 def size_table(document: Mapping[str, Any]) -> None:
@@ -90,12 +78,13 @@ def megabytes(count: int) -> str:
 
 def latency_table(document: Mapping[str, Any]) -> None:
     """One row an entry, milliseconds; `share` is the time over the primary entry's, from alternated rounds."""
-    table = Table("artifact", "runtime", "entry", *(Column(name, justify="right") for name in TIMES))
+    table = Table("artifact", "runtime", "entry", *(Column(name, justify="right", no_wrap=True) for name in TIMES))
+    others = []
     for row in document["results"]:
         artifact = "/".join(filter(None, (row["target"], row["recipe"])))
         if row["verdict"] != "measured":
-            reason = row["reason"] if row["verdict"] == "untimed" else f"{row['stage']} {row['reason']}".strip()
-            table.add_row(artifact, row["runtime"], f"[yellow]{row['verdict']}[/]: {reason}")
+            reason = f"{row['stage']} {row['reason']}".strip()
+            others.append(f"{artifact} in {row['runtime'] or 'no runtime'}: [yellow]{row['verdict']}[/], {reason}")
             continue
         shares = {ratio["entry"]: ratio["value"] for ratio in row["ratios"] if ratio["kind"] != "reference"}
         for entry in row["entries"]:
@@ -106,8 +95,8 @@ def latency_table(document: Mapping[str, Any]) -> None:
     console = Console()
     console.print(table)
     console.print("Milliseconds on this machine (evidence: host); share: of the primary entry, in alternated rounds.")
-    for note in document["notes"]:
-        console.print(note)
+    for note in (*others, *document["notes"]):
+        console.print(note, highlight=False)
 
 
 def doctor_rows() -> list[dict[str, str]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from models.measures import Measure
+from models.measures import HIGHER, Measure
 
 KINDS = ("pass", "mismatch", "failed", "unavailable")
 
@@ -54,3 +54,18 @@ def judge(measures: Sequence[Measure]) -> tuple[str, str]:
         f"{first.output} {first.metric} {first.value:.3g} against a limit of {first.limit:g} on {first.worst} "
         f"({first.value:.3g} would have passed)"
     )
+
+
+def tightest(measures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Of measures as JSON, the one that used up the most of its limit; None where none has a limit."""
+    return max((measure for measure in measures if measure["limit"] is not None), key=used, default=None)
+
+
+def used(measure: Mapping[str, Any]) -> float:
+    """Share of the limit that is used up: 1 is at the limit, whichever way the metric points."""
+    value, limit = float(measure["value"]), float(measure["limit"])
+    if measure["metric"] in HIGHER:
+        if limit >= 1.0:  # decibels
+            return limit / value if value > 0 else float("inf")
+        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else float(value < limit)
+    return value / limit if limit else float(value > 0)

@@ -1,0 +1,113 @@
+"""What the size and latency evidence says, as tables: bytes, times, and what running a head alone is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.report.gather import Evidence
+from models.measures import HIGHER
+
+Row = dict[str, Any]
+FRAMES = 30
+# A user waits this long for the first result of a page or app before it feels broken.
+FIRST_RESULT = 1.0
+# Re-running a head on cached features must be well below running everything again.
+RERUN = 0.25
+
+
+def size_rows(evidence: Evidence) -> list[Row]:
+    rows = []
+    for verdict in evidence.verdicts:
+        row = evidence.size(verdict.target, verdict.recipe)
+        if row:
+            weights: dict[str, int] = {}
+            for entry in row["entries"]:
+                if not entry["variant"] and len(entry["modules"]) == 1:
+                    for kind, count in entry["weights"].items():
+                        weights[kind] = weights.get(kind, 0) + count
+            rows.append({**row, "state": verdict.state, "weights": weights})
+    return rows
+
+
+def timed(evidence: Evidence) -> list[Row]:
+    """Latency rows with numbers, the reference first."""
+    rows = [row for row in evidence.latencies if row["verdict"] == "measured"]
+    return sorted(rows, key=lambda row: (bool(row["target"]), row["target"], row["recipe"], row["runtime"]))
+
+
+def latency_rows(evidence: Evidence) -> list[Row]:
+    """One row a timed artifact x runtime, about its primary entry: what an app would call."""
+    rows = []
+    for row in timed(evidence):
+        main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
+        cold = row["cold"]["load_s"] + row["cold"]["first_s"]
+        warm = main["load_s"] + main["first_s"]
+        rate = 1e3 / main["p50_ms"] if main["p50_ms"] else 0.0
+        rows.append(
+            {
+                **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale", "threads")},
+                **{key: main[key] for key in ("p50_ms", "p90_ms", "p99_ms", "min_ms", "spread", "runs", "entry")},
+                "load_ms": main["load_s"] * 1e3,
+                "first_ms": main["first_s"] * 1e3,
+                "cold_ms": cold * 1e3,
+                "start_ms": warm * 1e3,
+                "start_good": cold <= FIRST_RESULT,
+                "frames": rate,
+                "frames_good": rate >= FRAMES,
+                "stable": main["warm_up"]["stable"],
+                "memory": row["memory"]["peak"],
+                "own_memory": row["memory"]["peak"] - row["memory"]["baseline"],
+                "load": row["load"],
+                "reference": ratio(row, "reference"),
+            }
+        )
+    return rows
+
+
+def ratio(row: Mapping[str, Any], kind: str) -> Row | None:
+    return next((item for item in row["ratios"] if item["kind"] == kind), None)
+
+
+def rerun_rows(evidence: Evidence) -> list[Row]:
+    """One row a timed artifact x runtime x entry: milliseconds, share of the fused run, bytes. Heads carry whether
+    their re-run is within `RERUN`."""
+    rows = []
+    for row in timed(evidence):
+        if len(row["entries"]) < 2:
+            continue
+        shares = {item["entry"]: item for item in row["ratios"] if item["kind"] in ("encoder", "rerun")}
+        size = evidence.size(row["target"], row["recipe"]) if row["target"] else None
+        weights = {entry["entry"]: entry["weight_bytes"] for entry in size["entries"]} if size else {}
+        for entry in row["entries"]:
+            share = shares.get(entry["entry"])
+            rows.append(
+                {
+                    **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale")},
+                    "entry": entry["entry"],
+                    "kind": share["kind"] if share else "fused",
+                    "p50_ms": entry["p50_ms"],
+                    "share": share,
+                    "good": share["value"] <= RERUN if share and share["kind"] == "rerun" else None,
+                    "weight_bytes": weights.get(entry["entry"]),
+                    "first": entry is row["entries"][0],
+                    "span": len(row["entries"]),
+                }
+            )
+    return rows
+
+
+def size_against_loss(evidence: Evidence, losses: Mapping[tuple[str, str], Mapping[str, Row]]) -> list[Row]:
+    """Points of the chart: bytes an app ships and the worst task loss, an artifact x output. Loss: lower is better."""
+    points = []
+    for verdict in evidence.verdicts:
+        size = evidence.size(verdict.target, verdict.recipe)
+        for output, measure in losses.get((verdict.target, verdict.recipe), {}).items():
+            if size:
+                higher = measure["metric"] in HIGHER
+                loss = 1 - measure["value"] if higher else measure["value"]
+                limit = None if measure["limit"] is None else 1 - measure["limit"] if higher else measure["limit"]
+                own = {"target": verdict.target, "recipe": verdict.recipe, "state": verdict.state, "output": output}
+                about = {"metric": measure["metric"], "loss": loss, "limit": limit, "bytes": size["ships"]["bytes"]}
+                points.append({**own, **about, "evidence": measure["evidence"]})
+    return points
