@@ -7,12 +7,11 @@ Linux can reach. Its numbers are the Mac's ("host"), not a phone's.
 from __future__ import annotations
 
 import os
-import sys
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from platform import mac_ver
+from platform import mac_ver, system
 from time import perf_counter
 from typing import Any
 
@@ -39,7 +38,7 @@ class PredictRuntime:
     )
 
     def unavailable(self) -> str | None:
-        if sys.platform != "darwin":
+        if system() != "Darwin":
             return "Core ML runs on macOS only; coreml-mil evaluates the same packages here"
         if find_spec("coremltools") is None:
             return "coremltools is not installed; run: make setup"

@@ -187,26 +187,27 @@ def explain(entry: EntrySpec, source: str, ios: int, failures: list[tuple[str, E
 
 
 def refusal(entry: EntrySpec, failures: list[tuple[str, Exception]]) -> StageError:
-    """The error after every way failed: the unsupported op where one is the reason, else what each way said."""
+    """The error after every way failed: the unsupported op where one is the reason, and what each way said."""
+    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
     for _, error in failures:
         for pattern in UNSUPPORTED:
             if match := pattern.search(str(error)):
-                return unsupported(entry, match["op"])
-    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
+                op = match["op"]
+                return StageError(
+                    STAGE,
+                    f"entry {entry.name!r}: op {op!r} is not supported by coremltools ({supported(op)}): {reasons}",
+                )
     return StageError(STAGE, f"entry {entry.name!r} cannot be converted: {reasons}")
 
 
-def unsupported(entry: EntrySpec, op: str) -> StageError:
+def supported(op: str) -> str:
+    """How many ops coremltools converts, and those whose names come near."""
     load_coremltools()
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")
-    supported = sorted(registry._TORCH_OPS_REGISTRY.name_to_func_mapping)
+    names = sorted(registry._TORCH_OPS_REGISTRY.name_to_func_mapping)
     short = op.rpartition("::")[2].partition(".")[0]
-    near = difflib.get_close_matches(short, supported, n=3, cutoff=0.6)
-    nearest = f"; nearest: {', '.join(near)}" if near else ""
-    return StageError(
-        STAGE,
-        f"entry {entry.name!r}: op {op!r} is not supported by coremltools (supported: {len(supported)} ops{nearest})",
-    )
+    near = difflib.get_close_matches(short, names, n=3, cutoff=0.6)
+    return f"supported: {len(names)} ops" + (f"; nearest: {', '.join(near)}" if near else "")
 
 
 def first_line(error: Exception) -> str:

@@ -1,0 +1,245 @@
+"""The Core ML target: what is in the packages, read back from their bytes; the converter fixes; refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from benchmarks.runtime import load_runtime, run
+from export.program import capture
+from export.target import Emitted, load_target
+from export.targets.coreml import CoreMLTarget, check_names, convert
+from models.artifact import read_artifact
+from models.errors import StageError
+from models.files import sha256_file
+from models.recipes import recipe
+from models.spec import load_spec
+
+# Vendors warn: coremltools leaves its temporary folders to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+Artifact = Callable[[str, str, str], Path]
+RECIPES = ("float32", "float16", "w8")
+FEATURES = {"float32": "float32", "float16": "float16", "w8": "float16"}
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def weigh(package: Path) -> int:
+    return sum(len(data) for data in tree(package).values())
+
+
+class Tricky(nn.Module):
+    """What coremltools' export path refuses or gets wrong: aliases, `&` (`|` and `^` tracing refuses too), the tanh
+    GELU, reciprocals."""
+
+    def __init__(self, more: bool = False) -> None:
+        super().__init__()
+        self.more = more
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, stride=2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = F.gelu(self.conv(x), approximate="tanh")
+        inverse = 1.0 / (y.abs() + 0.3)
+        chosen = (y > 0) & (inverse < 3)
+        if self.more:
+            chosen = chosen | (y < -0.1) ^ (inverse > 1)
+        kept = torch.where(chosen, y, y * 0.5)
+        return kept.detach(), inverse
+
+
+class Unknown(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.special.bessel_j0(x), x * 2
+
+
+def write_model(folder: Path, name: str, net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model folder outside the repository whose factory makes `net`."""
+    import sys
+
+    home = folder / name
+    home.mkdir(parents=True)
+    torch.manual_seed(0)
+    weights = {f"net.{key}": value for key, value in net.state_dict().items()} or {"net.unused": torch.zeros(1)}
+    if "net.unused" in weights:
+        net.register_buffer("unused", torch.zeros(1))
+    save_file(weights, home / "weights.safetensors")
+    monkeypatch.setitem(sys.modules, name, SimpleNamespace(build=lambda: {"net": net}, __spec__=True))
+    (home / "model.toml").write_text(f"""
+schema = 1
+name = "{name}"
+version = "1"
+factory = "{name}:build"
+weights = {{ path = "weights.safetensors", sha256 = "{sha256_file(home / "weights.safetensors")}" }}
+sizes = [[16, 24]]
+[tensors.image]
+shape = [1, 3, "H", "W"]
+range = [0, 1]
+kind = "rgb-photo"
+[modules.net]
+inputs = ["image"]
+outputs = ["first", "second"]
+""")
+    return home
+
+
+def export_one(model: Path, folder: Path, name: str = "float32") -> tuple[Any, Emitted]:
+    program = capture(load_spec(model))
+    target = load_target("coreml")
+    scratch = folder / "scratch"
+    scratch.mkdir(parents=True)
+    emitted = target.emit(program, target.convert(program, scratch), recipe(name), folder / "artifact")
+    return program, emitted
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_portrait_has_one_multifunction_package_and_one_package_an_entry(artifact: Artifact, name: str) -> None:
+    sealed = read_artifact(artifact("portrait", "coreml", name))
+    ids = ["encoder", "depth", "segmentation", "portrait"]
+    assert [entry.id for entry in sealed.entries] == [*ids, *(f"{ident}@separate" for ident in ids)]
+    assert {entry.file for entry in sealed.entries[:4]} == {"portrait.mlpackage"}
+    assert [entry.function for entry in sealed.entries[:4]] == ids
+    image = sealed.entry("portrait").inputs[0]
+    assert (image.shape, image.layout, image.dtype, image.scale) == ((1, 256, 192, 3), "NHWC", "uint8", 255.0)
+    features = [*sealed.entry("encoder").outputs, *sealed.entry("depth").inputs]
+    assert {port.dtype for port in features} == {FEATURES[name]}
+    assert sealed.requires == {"ios": "18.0", "ios-separate": "16.0"}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_functions_share_their_weights(artifact: Artifact, name: str) -> None:
+    folder = artifact("portrait", "coreml", name)
+    multi, fused = folder / "portrait.mlpackage", folder / "separate/portrait.mlpackage"
+    blob = "Data/com.apple.CoreML/weights/weight.bin"
+    assert (multi / blob).stat().st_size <= 1.001 * (fused / blob).stat().st_size
+    assert weigh(multi) <= 1.05 * weigh(fused)
+
+
+def test_metadata_is_in_every_package(artifact: Artifact) -> None:
+    folder = artifact("portrait", "coreml", "float16")
+    packages = sorted(folder.rglob("*.mlpackage"))
+    assert len(packages) == 5
+    for package in packages:
+        found = CoreMLTarget().describe(package)
+        metadata = found["metadata"]
+        assert metadata["version"] and metadata["author"] and metadata["license"] and metadata["description"]
+        assert "com.github.apple.coremltools.conversion_date" not in metadata
+        for entry in found["entries"]:
+            assert all(row["description"] for row in entry["inputs"] + entry["outputs"])
+
+
+def test_describe_reads_types_from_the_file(artifact: Artifact) -> None:
+    found = {
+        name: CoreMLTarget().describe(artifact("portrait", "coreml", name) / "portrait.mlpackage") for name in RECIPES
+    }
+    assert set(found["float32"]["weights"]) == {"float32"}
+    assert set(found["float16"]["weights"]) == {"float16"}
+    weights = found["w8"]["weights"]
+    assert set(weights) == {"float16", "int8"} and weights["int8"] > 10 * weights["float16"]
+    assert found["w8"]["ios"] == "18.0" and found["w8"]["default"] == "portrait"
+    photo = found["float16"]["entries"][0]["inputs"][0]
+    assert (photo["type"], photo["shape"], photo["color"]) == ("imageType", [1, 256, 192, 3], "RGB")
+
+
+def test_a_single_module_is_one_plain_package(artifact: Artifact) -> None:
+    sealed = read_artifact(artifact("classifier", "coreml", "float32"))
+    (entry,) = sealed.entries
+    assert (entry.file, entry.function) == ("classifier.mlpackage", None)
+    assert sealed.requires == {"ios": "16.0"}
+
+
+def test_the_same_input_gives_the_same_bytes(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
+    for run_ in ("first", "second"):
+        export_one(model_dir("mixed"), tmp_path / run_, "w8")
+    first, second = (tree(tmp_path / run_ / "artifact") for run_ in ("first", "second"))
+    assert first.keys() == second.keys() and len(first) > 10
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+@pytest.mark.parametrize("graph_fixes", [True, False], ids=["exported", "traced"])
+def test_converter_fixes(graph_fixes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the graph fixes the export path takes the net; without them tracing does, and says so. Both are right."""
+    if not graph_fixes:
+        monkeypatch.setattr(convert, "GRAPH_FIXES", ())
+    model = write_model(tmp_path, "tricky", Tricky(more=graph_fixes), monkeypatch)
+    program, emitted = export_one(model, tmp_path)
+    assert bool(emitted.notes) is not graph_fixes
+    if not graph_fixes:
+        assert "jit.trace" in emitted.notes[0] and "Unsupported fx node" in emitted.notes[0]
+    (entry,) = emitted.entries
+    made = run(
+        load_runtime("coreml-mil").open(tmp_path / "artifact", entry), {"image": program.tensors["image"].numpy()}
+    )
+    for name in ("first", "second"):
+        assert np.abs(made[name] - program.tensors[name].numpy()).max() < 1e-5
+
+
+def test_without_the_converter_fixes_the_result_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from coremltools.converters.mil.frontend.torch import ops
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
+
+    monkeypatch.setattr(convert, "CONVERTER_FIXES", ())
+    for name in ("gelu", "reciprocal"):
+        monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, name, getattr(ops, name))
+    model = write_model(tmp_path, "untamed", Tricky(), monkeypatch)
+    program, emitted = export_one(model, tmp_path)
+    runtime = load_runtime("coreml-mil")
+    made = run(runtime.open(tmp_path / "artifact", emitted.entries[0]), {"image": program.tensors["image"].numpy()})
+    assert np.abs(made["second"] - program.tensors["second"].numpy()).max() > 1e-4
+    assert np.abs(made["first"] - program.tensors["first"].numpy()).max() > 5e-5
+
+
+def test_an_unknown_op_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_model(tmp_path, "unknown_op", Unknown(), monkeypatch)
+    with pytest.raises(
+        StageError, match=r"entry 'net': op '.*bessel_j0.*' is not supported by coremltools \(supported:"
+    ):
+        export_one(model, tmp_path)
+
+
+def test_entries_that_would_be_one_function_are_refused() -> None:
+    entries = tuple(SimpleNamespace(name=name) for name in ("depth-map", "depth_map"))
+    with pytest.raises(StageError, match="'depth-map' and 'depth_map'"):
+        check_names(SimpleNamespace(entries=entries))  # type: ignore[arg-type]
+
+
+def test_recipes_it_does_not_make_are_refused() -> None:
+    target = CoreMLTarget()
+    assert [target.refuses(recipe(name)) for name in RECIPES] == [None, None, None]
+    assert "'w4g32'" in (target.refuses(recipe("w4g32")) or "")
+
+
+def test_describe_refuses_what_is_not_a_package(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"not an \.mlpackage"):
+        CoreMLTarget().describe(tmp_path)
+    model = tmp_path / "x.mlpackage/Data/com.apple.CoreML/model.mlmodel"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"\xff" * 40)
+    with pytest.raises(StageError, match="not a Core ML model"):
+        CoreMLTarget().describe(tmp_path / "x.mlpackage")
+
+
+def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:
+    sealed = read_artifact(artifact("portrait", "coreml", "float16"))
+    text = CoreMLTarget().usage(Emitted(sealed.entries, dict(sealed.requires)))
+    for word in (
+        'load("encoder")',
+        "functionName",
+        "192 x 256",
+        "separate/depth.mlpackage",
+        "not compiled here",
+        '"f16"',
+    ):
+        assert word in text, word
+    assert '"f2": MLFeatureValue(multiArray: encoder_f2)' in text
