@@ -23,12 +23,13 @@ MODEL, OUT = Path("models/portrait"), Path("build")
 
 
 @app.command()
-def parity(
+def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question about the same comparison
     model: Model = MODEL,
     out: Out = OUT,
     samples: Annotated[Path | None, typer.Option(help="A folder of further judging photos.")] = None,
     only: Only = None,
     runtime: Runtimes = None,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor where a file leaves.")] = False,
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
@@ -38,7 +39,7 @@ def parity(
     from models.targets import resolve_pairs
 
     spec = load_spec(model)
-    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []))
+    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []), bisect)
     document = run_parity(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))

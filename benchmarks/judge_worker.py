@@ -6,8 +6,10 @@ import sys
 import traceback
 from pathlib import Path
 
+from benchmarks.bisect import bisect_artifact
 from benchmarks.judge import Bench, Blank, judge_artifact
-from benchmarks.runtime import load_runtime
+from benchmarks.runtime import Runtime, load_runtime
+from benchmarks.verdict import Result
 from models.artifact import read_artifact
 from models.budget import load_budget
 from models.errors import HydraError, StageError
@@ -38,7 +40,24 @@ def main() -> None:
                 )
                 failed = Blank(read_artifact(folder), runtime).failed(wrapped)
                 send(stream, event="result", folder=name, result=failed.as_json())
+            if job["bisect"]:
+                row = bisection(bench, runtime, folder)
+                send(stream, event="result", folder=name, result=row.as_json())
             send(stream, event="done", folder=name)
+
+
+def bisection(bench: Bench, runtime: Runtime, folder: Path) -> Result:
+    """A row of mode "bisect" whose facts hold every Divergence; it names layers, the other rows judge."""
+    blank = Blank(read_artifact(folder), runtime)
+    base = folder.parent / "float32"
+    try:
+        truth = (base, read_artifact(base)) if folder.name != "float32" else None
+        rows = bisect_artifact(runtime, (folder, blank.artifact), truth, bench.goldens[0])
+    except HydraError as error:
+        return blank.failed(error, mode="bisect")
+    left = [f"{row['tensor']} ({row['against']})" for row in rows if row.get("tensor")]
+    reason = f"leaves at {'; '.join(left)}" if left else "leaves nowhere"
+    return blank.result(mode="bisect", reason=reason, samples=1, facts={"bisect": rows})
 
 
 if __name__ == "__main__":

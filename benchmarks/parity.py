@@ -35,6 +35,7 @@ class Request:
     samples: Path | None = None
     only: tuple[tuple[str, str], ...] = ()
     runtimes: tuple[str, ...] = ()
+    bisect: bool = False
 
     @property
     def root(self) -> Path:
@@ -126,6 +127,7 @@ def judge_runtime(
             "out": str(request.out),
             "samples": str(request.samples) if request.samples else None,
             "runtime": runtime.name,
+            "bisect": request.bisect,
             "folders": [str(folder) for folder in waiting],
         }
         current = next(iter(waiting))

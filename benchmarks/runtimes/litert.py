@@ -73,6 +73,7 @@ class LiteRTRuntime:
     evidence = "host"
     targets = ("litert",)
     timed = True
+    trace_kernels = "builtin kernels, without XNNPACK"
     about = (
         "LiteRT's interpreter with XNNPACK on this computer's CPU; a phone has other kernels, and GPU and NPU delegates"
     )
@@ -87,6 +88,25 @@ class LiteRTRuntime:
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> LiteRTSession:
         return LiteRTSession(folder / entry.file, entry, threads)
+
+    def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
+        """Every tensor of the entry's graph. LiteRT keeps them only for its builtin kernels: XNNPACK is left out."""
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        session = self.open(folder, entry)
+        interpreter = Interpreter(
+            model_content=first_graph(folder / entry.file, entry),
+            num_threads=1,
+            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
+        interpreter.allocate_tensors()
+        for port in entry.inputs:
+            interpreter.set_tensor(session.inputs[port.file_name], to_file(port, inputs[port.name]))
+        interpreter.invoke()
+        names = {int(item["index"]): str(item["name"]) for item in interpreter.get_tensor_details()}
+        order = [int(index) for node in interpreter._get_ops_details() for index in node["outputs"]]
+        return {names[index]: interpreter.get_tensor(index).copy() for index in order if index in names}
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         """Bytes of weights by storage type that this entry reads; other signatures of the file may read them too."""

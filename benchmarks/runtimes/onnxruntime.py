@@ -59,6 +59,7 @@ class OnnxRuntime:
     evidence = "host"
     targets = ("onnx",)
     timed = True
+    trace_kernels = "CPU kernels, graph optimizations off"
     about = "ONNX Runtime, CPU execution provider, on this computer; says nothing about a browser's or phone's build"
 
     def unavailable(self) -> str | None:
@@ -70,6 +71,23 @@ class OnnxRuntime:
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> OnnxSession:
         return OnnxSession(folder / entry.file, entry, threads)
 
+    def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
+        """Every tensor of the graph, without ONNX Runtime's graph optimizations, which would remove most of them."""
+        import onnx
+        import onnxruntime
+
+        model = onnx.load(folder / entry.file)
+        names = [name for node in model.graph.node for name in node.output if name]
+        kept = {value.name for value in model.graph.output}
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in kept)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads, options.log_severity_level = 1, 3
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        feeds = {port.file_name: to_file(port, inputs[port.name]) for port in entry.inputs}
+        made = session.run(names, feeds)
+        return {name: widen(value) for name, value in zip(names, made, strict=True)}
+
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         import onnx
 
@@ -79,3 +97,7 @@ class OnnxRuntime:
             if value.size > SMALL:
                 found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
         return found
+
+
+def widen(value: Array) -> Array:
+    return value.astype(np.float32) if value.dtype == np.float16 else value

@@ -54,6 +54,7 @@ class TensorFlowSession:
             find = wrapped.graph.as_graph_element
             inputs = [find(f"{port.file_name}:0") for port in entry.inputs]
             self.function = wrapped.prune(inputs, [find(f"{port.file_name}:0") for port in entry.outputs])
+            self.everything = (wrapped, inputs)
         except (ValueError, KeyError, tensorflow.errors.OpError) as error:
             raise StageError("open", f"TensorFlow cannot load {model.file}: {error}") from error
         self.tensorflow = tensorflow
@@ -71,6 +72,18 @@ class TensorFlowSession:
             said = [line.strip() for line in error.message.splitlines() if "[[{{node" in line or "node name" in line]
             raise StageError("run", f"TensorFlow failed in {self.entry.file}: {' '.join(said) or error}") from error
         return time.perf_counter() - started
+
+    def trace(self) -> dict[str, Array]:
+        """Every float tensor of the graph but its constants and inputs, in graph order, by node name."""
+        wrapped, inputs = self.everything
+        nodes = [
+            operation
+            for operation in wrapped.graph.get_operations()
+            if operation.type not in ("Const", "Placeholder") and operation.outputs
+        ]
+        found = [node.outputs[0] for node in nodes if node.outputs[0].dtype == self.tensorflow.float32]
+        made = wrapped.prune(inputs, found)(*self.feeds)
+        return {tensor.op.name: value.numpy() for tensor, value in zip(found, made, strict=True)}
 
     def fetch(self) -> dict[str, Array]:
         pairs = zip(self.entry.outputs, self.results, strict=True)
@@ -168,6 +181,7 @@ class TensorFlowRuntime:
     evidence = "host"
     targets = ("tfjs",)
     timed = False
+    trace_kernels = "TensorFlow's CPU kernels on the rewritten graph"
     about = "TensorFlow on this computer, as an independent check of the graph and its weights; it is not what ships"
 
     def unavailable(self) -> str | None:
@@ -183,6 +197,11 @@ class TensorFlowRuntime:
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> TensorFlowSession:
         return TensorFlowSession(read_graph_model(folder, entry), entry, threads)
+
+    def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
+        session = self.open(folder, entry)
+        session.bind(inputs)
+        return session.trace()
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return weight_dtypes(read_graph_model(folder, entry))

@@ -53,6 +53,14 @@ class MILRuntime:
         function = load_function(folder / entry.file, entry.function)
         return MILSession(prepare(function), entry)
 
+    def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
+        """Every value of the program, rounded as its type in the file says."""
+        session, seen = self.open(folder, entry), dict[str, Array]()
+        session.observe = lambda name, value: seen.__setitem__(name, np.asarray(value))
+        session.bind(inputs)
+        session.invoke()
+        return seen
+
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return weight_bytes(load_function(folder / entry.file, entry.function))
 
