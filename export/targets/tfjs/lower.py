@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.targets.tfjs.call import Call
+from export.targets.tfjs.fix_group_norm import join_group_norms
 from export.targets.tfjs.graph import (
     Array,
     Attrs,
@@ -64,16 +65,16 @@ class Facts:
 
 
 def lower(model: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port], entry: str) -> Lowered:
-    """The TF.js graph of `model`, whose inputs and outputs lie in memory as the ports say.
+    """The TF.js graph of `model`, whose inputs and outputs lie in memory as the ports say. `model` is used up.
 
     Raises StageError("convert") naming the entry, the op and what is supported.
     """
     from onnx import numpy_helper
 
+    known = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    join_group_norms(model, read_facts(model).shapes, known)
     graph, facts = Graph(), read_facts(model)
-    values: dict[str, Value] = {
-        item.name: Fixed(numpy_helper.to_array(item), safe_name(item.name)) for item in model.graph.initializer
-    }
+    values: dict[str, Value] = {name: Fixed(value, safe_name(name)) for name, value in known.items()}
     for port in inputs:
         order = CHANNELS_LAST if port.layout == "NHWC" else tuple(range(len(port.shape)))
         values[port.name] = graph.placeholder(port.file_name, facts.shapes[port.name], port.dtype, order)

@@ -61,11 +61,13 @@ def group_norm(call: Call) -> Ref:
     x, groups = call.ref(), int(call.attrs["num_groups"])
     batch, channels, *space = x.shape
     rank = len(x.shape)
-    if call.value(1).shape[0] != channels:
+    if call.has(1) and call.value(1).shape[0] != channels:
         raise Unsupported("scales per group; supported: per channel")
     parts = reshape(call.graph, x, (batch, groups, channels // groups, *space))
     wire = normalized(call, parts, range(2, rank + 1), float(call.attr("epsilon", 1e-5)))
     whole = reshape(call.graph, Ref(wire, parts.shape, parts.dtype, parts.order), x.shape)
+    if not call.has(1):
+        return call.made(whole.wire, whole.order)
     scale, shift = per_channel(call, 1, rank), per_channel(call, 2, rank)
     return call.made(scaled(call, whole.wire, whole, scale, shift), whole.order)
 
