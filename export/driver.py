@@ -14,7 +14,7 @@ from export.seal import input_hash
 from export.target import load_target
 from models.artifact import artifact_folder, read_artifact, verify, write_manifest
 from models.budget import load_budget
-from models.errors import StageError, UsageError
+from models.errors import HydraError, StageError, UsageError
 from models.files import dump_json, locked, read_json, write_text
 from models.process import WorkerDied, events
 from models.recipes import Recipe, recipe
@@ -163,7 +163,9 @@ def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
                 outcomes += [Outcome(target, name, "failed", event["stage"], event["error"]) for name in failed]
             elif current:
                 outcomes.append(Outcome(target, current, "exported", seconds=round(time.monotonic() - started, 2)))
-    except WorkerDied as error:
+        if len({outcome.recipe for outcome in outcomes}) < len(recipes):
+            raise WorkerDied(f"the worker ended without a word about the rest of its work; its log: {log}")
+    except HydraError as error:
         # A death inside one recipe costs that recipe; a death before any recipe costs all.
         named = {outcome.recipe for outcome in outcomes}
         dead = (current,) if current and current not in named else tuple(r for r in recipes if r not in named)
