@@ -94,14 +94,14 @@ def evaluate(plan: Plan, inputs: Mapping[str, Array], observe: Observer | None =
         try:
             # Overflow to infinity is what float16 does; it shows up in the outputs, where it is judged.
             with np.errstate(all="ignore"):
-                made = OPS[op.type](call)
+                made = as_tuple(OPS[op.type](call))
+                settled = [settle(op, output, value) for output, value in zip(op.outputs, made, strict=True)]
         except (ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
             raise StageError("run", f"op {op.type!r} ({op.name}): {type(error).__name__}: {error}") from error
-        for output, value in zip(op.outputs, as_tuple(made), strict=True):
-            settled = settle(op, output, value)
-            known[output[0]] = settled
+        for (name, _), value in zip(op.outputs, settled, strict=True):
+            known[name] = value
             if observe is not None:
-                observe(output[0], settled)
+                observe(name, value)
         for name in plan.dead[index]:
             if name not in plan.constants:
                 del known[name]
