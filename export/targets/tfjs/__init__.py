@@ -11,7 +11,7 @@ from export.onnx_graph import onnx_program
 from export.program import Program
 from export.target import Emitted
 from export.targets.tfjs.describe import describe_model
-from export.targets.tfjs.encode import TFJS, Ports, metadata, write_model
+from export.targets.tfjs.encode import EIGHT_BIT_VALUES, TFJS, Ports, metadata, write_model
 from export.targets.tfjs.lower import Lowered, lower
 from export.targets.tfjs.usage import usage_text
 from models.artifact import Entry, Port
@@ -61,13 +61,23 @@ class TFJSTarget:
             )
             file = f"{name}/model.json"
             entries.append(Entry(name, name, item.entry.modules, file, item.ports.inputs, item.ports.outputs))
-        return Emitted(tuple(entries), {"tfjs": TFJS})
+        return Emitted(tuple(entries), {"tfjs": TFJS}, notes(recipe))
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_model(path)
 
     def usage(self, emitted: Emitted) -> str:
         return usage_text(emitted)
+
+
+def notes(recipe: Recipe) -> tuple[str, ...]:
+    if recipe.scheme == "float" and recipe.weight_bits == 32:
+        return ()
+    shared = "TF.js decodes the weights to float32 when it loads them: the recipe changes the download, not the speed"
+    if recipe.weight_bits == 8:
+        small = f"depthwise kernels and those under {EIGHT_BIT_VALUES} values are stored as uint16, the others as uint8"
+        return shared, small
+    return (shared,)
 
 
 def convert_entry(program: Program, entry: EntrySpec) -> Converted:

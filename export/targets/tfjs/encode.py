@@ -20,6 +20,11 @@ from models.spec import EntrySpec
 
 # Browsers cache and fetch pieces of this size well; the format's own converter uses it too.
 SHARD = 4 << 20
+# Under w8, kernels of fewer values than this, and depthwise ones, keep 16 bits: the format has one scale a tensor,
+# which depthwise kernels (a folded batch norm gives each channel its own range) and the narrow layers at the ends of
+# a net suffer most from, and they are few. On the portrait that takes the matte's IoU from .919 to .996 for 11 % more
+# bytes.
+EIGHT_BIT_VALUES = 1 << 14
 TFJS = "4.22.0"
 
 
@@ -38,9 +43,15 @@ def storage(recipe: Recipe) -> str:
     return "uint8" if recipe.weight_bits == 8 else "uint16"
 
 
+def sensitive(kernel: Array) -> bool:
+    """Whether 8 bits are too few for this kernel: a small one, or depthwise (height, width, channels, 1)."""
+    return kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
+
+
 def encode(weight: Weight, kind: str) -> Stored:
     """A weight as stored. Only kernels are compressed: biases, scales and shapes are few and sensitive."""
     value = weight.value
+    kind = "uint16" if kind == "uint8" and sensitive(value) else kind
     row: dict[str, Any] = {"name": weight.name, "shape": list(value.shape), "dtype": str(value.dtype)}
     if value.dtype != np.float32 or not weight.kernel or kind == "float32":
         return Stored(row, little(value))
