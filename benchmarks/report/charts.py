@@ -102,12 +102,14 @@ def trade_chart(points: Sequence[Row], output: str) -> str:
             span = [min(p["bytes"] for p in points_of) / 1e6 * 0.88, max(p["bytes"] for p in points_of) / 1e6 * 1.14]
             axes.plot(span, [min(limits)] * 2, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= FLOOR else f"{value:g}")
+    axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= FLOOR * 1.01 else words.small(value))
     axes.set_xscale("log")
     ticks = [size for size in (0.1, 0.2, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 25, 50, 100) if fits(size, own)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12, y=0.2)
+    if any(point["loss"] <= FLOOR for point in own):
+        axes.set_ylim(bottom=FLOOR / 3)
     axes.set_xlabel("MB an app ships")
     axes.set_ylabel(
         f"{output}: 1 − {name}" if metric in ("iou", "top1", "delta_1.25", "cosine") else f"{output}: {name}"

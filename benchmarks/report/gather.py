@@ -76,7 +76,7 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
     documents, missing = read_documents(root)
     if not artifacts and not notes and not documents:
         raise NothingJudged(f"nothing to report in {root}; make it with: make all")
-    missing += notes
+    missing += notes or ([] if artifacts else [("there are no artifacts", "make export")])
     hashes = {pair: artifact.sha256 for pair, artifact in artifacts.items()}
     parity = marked(documents.get("parity", {}), hashes)
     exports = documents.get("export", {}).get("outcomes", {})
@@ -105,8 +105,6 @@ def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[tuple[str, st
             found[folder.parent.name, folder.name] = read_artifact(folder)
         except StageError as error:
             notes.append((f"{folder.parent.name}/{folder.name}: {error}", "make export"))
-    if not found:
-        notes.append(("there are no artifacts", "make export"))
     return found, notes
 
 

@@ -69,7 +69,7 @@ def cards(
     evidence: Evidence, losses: Mapping[tuple[str, str], Mapping[str, Row]], sizes: Sequence[Row], reruns: Sequence[Row]
 ) -> list[Row]:
     """The few figures a reader wants first, over the artifacts that stand."""
-    standing = {(v.target, v.recipe) for v in evidence.verdicts if v.state in GOOD}
+    standing = [(v.target, v.recipe) for v in evidence.verdicts if v.state in GOOD]
     found: list[Row] = []
     for tensor in evidence.spec.judged():
         own = [(pair, losses[pair][tensor.name]) for pair in standing if tensor.name in losses[pair]]

@@ -1,0 +1,238 @@
+"""The report is one file that stands alone, says what is missing and stale, and shows no private photo."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmarks import report
+from benchmarks.latency import Timing, run_latency
+from benchmarks.parity import Request, run_parity
+from benchmarks.pixels import plain_bilinear, without_profile
+from benchmarks.report import ReportRequest, summary, words, write_report
+from benchmarks.report.gather import gather
+from benchmarks.size import run_size
+from models.errors import NothingJudged, StageError, UsageError
+from models.spec import ModelSpec, load_spec
+
+BuildOnce = Callable[[str, Callable[[Path], None]], Path]
+Built = Callable[[str, str, str], Path]
+ByName = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def spec(model_dir: ByName) -> ModelSpec:
+    return load_spec(model_dir("portrait"))
+
+
+@pytest.fixture(scope="session")
+def evidence(build_once: BuildOnce, artifact: Built, build: ByName, spec: ModelSpec) -> Path:
+    """OUT of the portrait in ONNX float32 and w8 (a candidate), judged, weighed and timed."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(build("portrait"), folder, dirs_exist_ok=True)
+        for recipe in ("float32", "w8"):
+            shutil.copytree(artifact("portrait", "onnx", recipe), folder / "portrait/onnx" / recipe)
+        request = Request(spec, folder, runtimes=("onnxruntime",))
+        run_parity(request)
+        run_size(request)
+        run_latency(request, Timing(seconds=0.1))
+
+    return build_once("evidence-report", make)
+
+
+@pytest.fixture
+def out(evidence: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(evidence, tmp_path / "build"))
+
+
+def page(out: Path, name: str = "report.html") -> str:
+    return (out / "portrait" / name).read_text(encoding="utf-8")
+
+
+def test_the_page_stands_alone(out: Path, spec: ModelSpec) -> None:
+    reason = write_report(ReportRequest(spec, out))
+
+    html = page(out)
+    assert "report.html" in reason
+    assert "<script" not in html
+    fetched = re.findall(r"""(?:src|href)=["']([^"']*)""", html) + re.findall(r"url\(([^)]*)", html)
+    assert fetched
+    assert all(place.startswith(("data:image/", "#")) for place in fetched)
+    # Photo and two outputs of the overview, four pictures an output of the artifact that is not float32.
+    assert html.count('src="data:image/') == 3 + 2 * 4
+    assert html.count("<svg") == 4  # size, latency, size against loss of depth and alpha
+    assert "max-width: 640px" in html
+    assert "prefers-color-scheme: dark" in html
+    for label in ("host", "static"):
+        assert f">{label}</span>" in html
+    # Where a target has no artifact at all, the report says so and how to get one.
+    assert "make export" in html
+
+
+def test_the_numbers_are_those_of_the_evidence(out: Path, spec: ModelSpec) -> None:
+    write_report(ReportRequest(spec, out))
+
+    html, markdown = page(out), page(out, "report.md")
+    rows = json.loads((out / "portrait/parity.json").read_text())["results"]
+    fused = next(r for r in rows if (r["recipe"], r["entry"], r["mode"]) == ("w8", "portrait", "direct"))
+    iou = next(m for m in fused["measures"] if (m["output"], m["metric"]) == ("alpha", "iou"))
+    size = next(r for r in json.loads((out / "portrait/size.json").read_text())["results"] if r["recipe"] == "w8")
+    for text in (html, markdown):
+        assert f"{iou['value']:.4f}" in text
+        assert iou["worst"] in text
+        assert f"{size['ships']['bytes'] / 1e6:.2f} MB" in text
+        assert spec.weights_sha256 in text
+        assert "plain bilinear" in text
+        assert "render-101" in text
+        assert "CC0-1.0" in text
+    assert not re.search(r"\b(nan|None|Undefined)\b", markdown)
+
+
+def test_missing_pieces_are_named_with_their_command(out: Path, spec: ModelSpec) -> None:
+    for name in ("size.json", "latency.json"):
+        (out / "portrait" / name).unlink()
+    (out / "portrait/parity.json").write_text("{")
+    shutil.rmtree(out / "portrait/goldens")
+    (out / "portrait/goldens").mkdir()
+
+    write_report(ReportRequest(spec, out))
+
+    for text in (page(out), page(out, "report.md")):
+        assert "parity.json is not readable JSON" in text
+        assert "size.json was not made yet" in text
+        assert "make parity" in text
+        assert "make bench" in text
+
+
+def test_evidence_of_other_bytes_is_stale(out: Path, artifact: Built, spec: ModelSpec) -> None:
+    other = out / "portrait/onnx/w8"
+    shutil.rmtree(other)
+    shutil.copytree(artifact("portrait", "onnx", "float16"), other)
+
+    write_report(ReportRequest(spec, out))
+
+    assert "Stale evidence" in page(out)
+    assert "onnx/w8: parity, size" in page(out, "report.md")
+    verdicts = {v.recipe: v.state for v in gather(spec, out, None).verdicts if v.target == "onnx"}
+    assert verdicts["w8"] == "stale"
+    assert verdicts["float32"] == "ships"
+
+
+def test_nothing_to_report(tmp_path: Path, spec: ModelSpec) -> None:
+    with pytest.raises(NothingJudged, match="make all"):
+        write_report(ReportRequest(spec, tmp_path))
+
+
+def test_private_photos_stay_out(out: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sample taken for a private one: not a single photo may be shown, unless asked for."""
+    from dataclasses import replace
+
+    def all_private(*arguments: object) -> object:
+        found = gather(*arguments)  # type: ignore[arg-type]
+        return replace(found, samples=tuple(replace(sample, private=True) for sample in found.samples))
+
+    monkeypatch.setattr(report, "gather", all_private)
+    write_report(ReportRequest(spec, out))
+    assert "data:image/" not in page(out)
+    assert "--include-photos" in page(out)
+
+    write_report(ReportRequest(spec, out, include_photos=True))
+    assert "data:image/" in page(out)
+
+
+def test_a_classifier_has_a_report_too(artifact: Built, build: ByName, model_dir: ByName, tmp_path: Path) -> None:
+    """One module, class scores, no photos, no budget of its own."""
+    other = load_spec(model_dir("classifier"))
+    shutil.copytree(build("classifier"), tmp_path, dirs_exist_ok=True)
+    shutil.copytree(artifact("classifier", "onnx", "float32"), tmp_path / other.name / "onnx/float32")
+    request = Request(other, tmp_path, runtimes=("onnxruntime",))
+    run_parity(request)
+    run_size(request)
+
+    write_report(ReportRequest(other, tmp_path))
+
+    html = (tmp_path / other.name / "report.html").read_text(encoding="utf-8")
+    assert "top-1" in html
+    assert "The model has one module" in html
+
+
+def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n", encoding="utf-8")
+
+    write_report(ReportRequest(spec, out, readme=readme))
+
+    text, document = readme.read_text(encoding="utf-8"), json.loads((tmp_path / "docs/results.json").read_text())
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "\nold\n" not in text
+    assert summary.block(document) in text
+    assert document["weights_sha256"] == spec.weights_sha256
+    # The table is a function of docs/results.json: a changed figure there makes it stale.
+    document["artifacts"][0]["bytes"] += 1_000_000
+    assert summary.block(document) not in text
+
+
+def test_a_readme_is_not_emptied(out: Path, spec: ModelSpec, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    with pytest.raises(UsageError, match="no file"):
+        summary.renew_readme(gather(spec, out, None), readme)
+    readme.write_text("no markers", encoding="utf-8")
+    with pytest.raises(UsageError, match="results:begin"):
+        summary.renew_readme(gather(spec, out, None), readme)
+    readme.write_text(f"{summary.BEGIN}\nfull\n{summary.END}", encoding="utf-8")
+    (out / "portrait/parity.json").unlink()
+    with pytest.raises(StageError, match="keeps its table"):
+        summary.renew_readme(gather(spec, out, None), readme)
+    assert "full" in readme.read_text(encoding="utf-8")
+
+
+def test_the_readme_table_of_this_repository_is_current(root: Path, spec: ModelSpec) -> None:
+    """Renew it with: python -m benchmarks report --readme README.md"""
+    readme, results = root / "README.md", root / "docs/results.json"
+    if not results.is_file():
+        pytest.skip("docs/results.json was not committed yet")
+    document = json.loads(results.read_text(encoding="utf-8"))
+    assert summary.block(document) in readme.read_text(encoding="utf-8")
+    assert document["spec_sha256"] == spec.sha256
+    assert document["weights_sha256"] == spec.weights_sha256
+
+
+def test_numbers_keep_the_digits_that_matter() -> None:
+    assert words.number("iou", 1.0) == "1.0000"
+    assert words.number("iou", 0.99999) == "0.99999"
+    assert words.number("iou", 0.9934) == "0.9934"
+    assert words.number("order_flips", 0.00092) == "0.092 %"
+    assert words.number("order_flips", 0.0) == "0 %"
+    assert words.number("delta_1.25", 0.99994) == "99.994 %"
+    assert words.number("max_abs", 3.4e-6) == "3.4e-6"
+    assert words.number("snr_db", 44.6) == "45 dB"
+    assert words.used(0.003) == "< 1 %"
+    assert words.used(8.12) == "812 %"
+    assert words.megabytes(3_480_000) == "3.48 MB"
+    assert words.megabytes(76_200) == "76.2 kB"
+
+
+def test_plain_bilinear_is_what_it_says(tmp_path: Path) -> None:
+    """Four taps, half-pixel centres: halving keeps means of 2 x 2, a large reduction skips pixels."""
+    path = tmp_path / "photo.png"
+    image = Image.new("L", (8, 8))
+    image.putdata([10 * (index % 8) for index in range(64)])
+    image.convert("RGB").save(path)
+
+    halved = plain_bilinear(path, (4, 4))
+    quarter = plain_bilinear(path, (2, 2))
+
+    assert halved.shape == (1, 3, 4, 4)
+    assert (halved[0, 0, 0] * 255).round().tolist() == [5, 25, 45, 65]
+    # Between the pixels 1 and 2, and 5 and 6: the other four never count.
+    assert (quarter[0, 0, 0] * 255).round().tolist() == [15, 55]
+    assert without_profile(path, (2, 2)) is None
