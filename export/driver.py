@@ -122,8 +122,8 @@ def record(root: Path, outcomes: Sequence[Outcome]) -> None:
     with locked(root / ".export.lock"):
         path = root / "export.json"
         try:
-            known: dict[str, Any] = read_json(path, "export")["outcomes"] if path.is_file() else {}
-        except (StageError, KeyError, TypeError):
+            known: dict[str, Any] = dict(read_json(path, "export")["outcomes"]) if path.is_file() else {}
+        except (StageError, KeyError, TypeError, ValueError):
             known = {}  # a damaged record is rebuilt; artifacts do not depend on it
         known |= {f"{outcome.target}/{outcome.recipe}": asdict(outcome) for outcome in outcomes}
         write_text(path, dump_json({"schema": 1, "outcomes": dict(sorted(known.items()))}))

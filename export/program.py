@@ -168,9 +168,10 @@ def run_modules(
             raise StageError(
                 STAGE, f"module {module.name!r} returned {len(made)} tensors, the spec names {list(module.outputs)}"
             )
-        foreign = [type(value).__name__ for value in made if not isinstance(value, torch.Tensor)]
-        if foreign:
-            raise StageError(STAGE, f"module {module.name!r} returned {foreign[0]}; outputs are tensors")
+        returned: Sequence[object] = made  # foreign code: the annotation is a hope
+        kinds = {type(value).__name__ for value in returned if not isinstance(value, torch.Tensor)}
+        if kinds:
+            raise StageError(STAGE, f"module {module.name!r} returned {', '.join(kinds)}; outputs are tensors")
         tensors.update(zip(module.outputs, made, strict=True))
     return tensors
 

@@ -17,8 +17,8 @@ def run(app: typer.Typer) -> NoReturn:
     """Run a typer application and exit with a code of `ExitCode`.
 
     The last line printed is `verdict: <code> <reason>`; with `--json` it goes to stderr, so that stdout is JSON
-    alone. A command may return a string (the reason of its pass) or None. Unexpected exceptions exit 3 with
-    their traceback.
+    alone. A command may return a string (the reason of its pass) or None. Unexpected exceptions exit 3, with
+    their traceback unless they are the system's (OSError).
     """
     code, reason = ExitCode.PASSED, "passed"
     try:
@@ -32,6 +32,9 @@ def run(app: typer.Typer) -> NoReturn:
         code, reason = error.exit_code, str(error)
     except KeyboardInterrupt:
         code, reason = ExitCode.STAGE, "interrupted"
+    except OSError as error:
+        # A folder that cannot be written, a full disk: the system's own words and the path say it all.
+        code, reason = ExitCode.STAGE, f"{type(error).__name__}: {error.strerror or error}: {error.filename or ''}"
     except Exception as error:  # noqa: BLE001  the outermost frame: everything unexpected becomes exit code 3, never 1
         shown = getattr(error, "format_message", None)
         if shown is not None:
