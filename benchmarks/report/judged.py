@@ -159,8 +159,15 @@ def refusals(evidence: Evidence) -> list[Row]:
         size = evidence.size(verdict.target, verdict.recipe)
         own = {"target": verdict.target, "recipe": verdict.recipe, "state": verdict.state, "reason": verdict.reason}
         own["artifact"] = f"{verdict.target}/{verdict.recipe}"
-        rows.append({**own, "broken": broken, "size": size})
+        rows.append({**own, "broken": broken, "size": size, "bisect": bisected(evidence, verdict)})
     return rows
+
+
+def bisected(evidence: Evidence, verdict: Verdict) -> Row | None:
+    """The row that names the first layer where the artifact leaves its float32 twin, where parity looked for it."""
+    own = [row for row in evidence.parity if (row["target"], row["recipe"]) == (verdict.target, verdict.recipe)]
+    found = (row for row in own if row["mode"] == "bisect" and row["verdict"] == "pass" and not row["stale"])
+    return next(found, None)
 
 
 def broken_limits(rows: Sequence[Row]) -> list[Row]:

@@ -127,6 +127,10 @@ class LiteRTRuntime:
             total[kind] = total.get(kind, 0) + size
         return dict(sorted(total.items()))
 
+    def delegation(self, folder: Path, entry: Entry) -> dict[str, int]:
+        """{"ops", "delegated", "partitions"} of the entry; see the function of this name."""
+        return delegation(folder, entry)
+
 
 def delegation(folder: Path, entry: Entry) -> dict[str, int]:
     """How much of the entry XNNPACK takes: {"ops": operators of the graph, "delegated": those inside XNNPACK,
