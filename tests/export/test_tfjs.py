@@ -211,6 +211,8 @@ ELEMENTWISE: Cases = {
     "where_and": lambda x: torch.where((x > -0.5) & ~(x >= 0.5), x, torch.zeros(())),
     "where_or": lambda x: torch.where((x < -0.5) | (x <= 0.5), x, 2 * x),
     "masked": lambda x: x.masked_fill(x == x.max(), 5.0),
+    "not_a_number": lambda x: torch.where(torch.isnan(x.sqrt()), -1.0, x),
+    "infinite": lambda x: torch.where(torch.isinf(x / (x > 0).float()), -1.0, x),
     "cast": lambda x: (x > 0).float() * x.to(torch.int32).float(),
 }
 REDUCTIONS: Cases = {
@@ -320,6 +322,7 @@ LINEARS: Cases = {
     "bilinear_form": lambda x: torch.baddbmm(seeded(1, 8, 8), x.flatten(2), x.flatten(2).transpose(1, 2)),
     "addmm": lambda x: torch.addmm(seeded(8), x.flatten(2)[0], seeded(154, 8), beta=0.5, alpha=2.0),
     "attention": lambda x: F.scaled_dot_product_attention(x, x * 0.5, x + 1),
+    "masked_attention": lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=seeded(11, 11)),
     "causal": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
 }
 FAMILIES = {

@@ -13,6 +13,8 @@ UNARY = {
     **{name: name for name in ("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh")},
     **{name: name for name in ("Erf", "Exp", "Floor", "Log", "Neg", "Reciprocal", "Round", "Sign", "Sin", "Sinh")},
     **{name: name for name in ("Sqrt", "Tan", "Tanh", "Sigmoid", "Softplus")},
+    "IsNaN": "IsNan",
+    "IsInf": "IsInf",
 }
 BINARY = {"Add": "AddV2", "Sub": "Sub", "Mul": "Mul", "Pow": "Pow", "Max": "Maximum", "Min": "Minimum", "Sum": "AddV2"}
 COMPARE = {
