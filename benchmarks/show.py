@@ -16,7 +16,7 @@ from models.budget import load_budget
 from models.spec import ModelSpec
 
 STYLE = {"pass": "green", "mismatch": "red", "failed": "red", "unavailable": "yellow"}
-TIMES = ("load", "first", "p50", "p90", "p99", "share")
+TIMES = ("load", "first", "p50", "p99", "share")
 STATE = {"ships": "green", "passes": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "red"}
 
 
@@ -27,21 +27,42 @@ def say(quiet: bool) -> Callable[[str], None]:
 
 
 def parity_table(spec: ModelSpec, document: Mapping[str, Any]) -> None:
-    """One row a result, tightest measure shown; then where each artifact stands."""
-    table = Table("target", "recipe", "runtime", "entry", "mode", "verdict", "evidence", "closest to its limit")
+    """A row an artifact and runtime with its tightest measure, every row that did not pass, then where each stands."""
+    table = Table("artifact", "runtime", "evidence", "passed", "closest to its limit, or what is wrong")
+    grouped: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in document["results"]:
-        verdict = f"[{STYLE[row['verdict']]}]{row['verdict']}[/]"
-        shown = row["reason"] or closest(row["measures"])
-        table.add_row(
-            row["target"], row["recipe"], row["runtime"], row["entry"], row["mode"], verdict, row["evidence"], shown
-        )
-    console = Console()
+        grouped.setdefault((f"{row['target']}/{row['recipe']}", row["runtime"], row["evidence"]), []).append(row)
+    for (artifact, runtime, evidence), rows in grouped.items():
+        bad = [row for row in rows if row["verdict"] != "pass"]
+        measures = [{**measure, "entry": row["entry"]} for row in rows for measure in row["measures"]]
+        count = f"{len(rows) - len(bad)} of {len(rows)}"
+        table.add_row(artifact, runtime, evidence, count, "" if bad else closest(measures))
+        for row in bad:
+            where = " ".join(filter(None, (row["entry"], row["mode"], row["stage"])))
+            table.add_row(
+                "",
+                "",
+                "",
+                f"[{STYLE[row['verdict']]}]{row['verdict']}[/]",
+                ": ".join(filter(None, (where, row["reason"]))),
+            )
+        for row in rows:
+            if row["mode"] == "bisect":
+                table.add_row("", "", "", "bisect", row["reason"])
+    console = wide()
     console.print(table)
-    summary = Table("target", "recipe", "must ship", "stands", "reason")
+    summary = Table("artifact", "must ship", "stands", "reason")
     for standing in standings(load_budget(spec), document["results"]):
         state = f"[{STATE[standing.state]}]{standing.state}[/]"
-        summary.add_row(standing.target, standing.recipe, "yes" if standing.ship else "no", state, standing.reason)
+        name = f"{standing.target}/{standing.recipe}"
+        summary.add_row(name, "yes" if standing.ship else "no", state, standing.reason)
     console.print(summary)
+
+
+def wide() -> Console:
+    """The terminal, or 120 columns where the output goes to a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def closest(measures: Sequence[Mapping[str, Any]]) -> str:
@@ -49,7 +70,10 @@ def closest(measures: Sequence[Mapping[str, Any]]) -> str:
     tight = tightest(measures)
     if tight is None:
         return ""
-    return f"{tight['output']} {tight['metric']} {tight['value']:.3g} (limit {tight['limit']:g}, {tight['worst']})"
+    where = f"{tight['entry']}: " if tight.get("entry") else ""
+    return (
+        f"{where}{tight['output']} {tight['metric']} {tight['value']:.3g} (limit {tight['limit']:g}, {tight['worst']})"
+    )
 
 
 def size_table(document: Mapping[str, Any]) -> None:
@@ -68,7 +92,7 @@ def size_table(document: Mapping[str, Any]) -> None:
         zipped = megabytes(ships["gzip"]) if ships["gzip"] else ""
         above = "" if over is None else f"{over:+.1%}"
         table.add_row(row["target"], row["recipe"], megabytes(ships["bytes"]), zipped, above, shown or row["reason"])
-    Console().print(table)
+    wide().print(table)
 
 
 def megabytes(count: int) -> str:
@@ -78,7 +102,8 @@ def megabytes(count: int) -> str:
 
 def latency_table(document: Mapping[str, Any]) -> None:
     """One row an entry, milliseconds; `share` is the time over the primary entry's, from alternated rounds."""
-    table = Table("artifact", "runtime", "entry", *(Column(name, justify="right", no_wrap=True) for name in TIMES))
+    names = (Column("artifact", no_wrap=True), "runtime", Column("entry", no_wrap=True))
+    table = Table(*names, *(Column(name, justify="right", no_wrap=True) for name in TIMES))
     others = []
     for row in document["results"]:
         artifact = "/".join(filter(None, (row["target"], row["recipe"])))
@@ -89,10 +114,10 @@ def latency_table(document: Mapping[str, Any]) -> None:
         shares = {ratio["entry"]: ratio["value"] for ratio in row["ratios"] if ratio["kind"] != "reference"}
         for entry in row["entries"]:
             times = [f"{entry['load_s'] * 1e3:.0f}", f"{entry['first_s'] * 1e3:.0f}"]
-            times += [f"{entry[key]:.1f}" for key in ("p50_ms", "p90_ms", "p99_ms")]
+            times += [f"{entry[key]:.1f}" for key in ("p50_ms", "p99_ms")]
             share = f"{shares[entry['entry']]:.0%}" if entry["entry"] in shares else ""
             table.add_row(artifact, row["runtime"], entry["entry"], *times, share)
-    console = Console()
+    console = wide()
     console.print(table)
     console.print("Milliseconds on this machine (evidence: host); share: of the primary entry, in alternated rounds.")
     for note in (*others, *document["notes"]):
@@ -123,4 +148,4 @@ def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         here = f"[yellow]no: {row['unavailable']}[/]" if row["unavailable"] else "[green]yes[/]"
         table.add_row(row["runtime"], row["runs"], row["evidence"], row["version"], here)
-    Console().print(table)
+    wide().print(table)
