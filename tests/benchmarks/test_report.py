@@ -43,6 +43,7 @@ def evidence(build_once: BuildOnce, artifact: Built, build: ByName, spec: ModelS
         run_parity(request)
         run_size(request)
         run_latency(request, Timing(seconds=0.1))
+        write_report(ReportRequest(spec, folder))
 
     return build_once("evidence-report", make)
 
@@ -53,15 +54,18 @@ def out(evidence: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(evidence, tmp_path / "build"))
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without the experiments of the *from pixels* section."""
+    monkeypatch.setattr(report, "pixels", lambda *arguments: None)
+
+
 def page(out: Path, name: str = "report.html") -> str:
     return (out / "portrait" / name).read_text(encoding="utf-8")
 
 
-def test_the_page_stands_alone(out: Path, spec: ModelSpec) -> None:
-    reason = write_report(ReportRequest(spec, out))
-
-    html = page(out)
-    assert "report.html" in reason
+def test_the_page_stands_alone(evidence: Path) -> None:
+    html = page(evidence)
     assert "<script" not in html
     fetched = re.findall(r"""(?:src|href)=["']([^"']*)""", html) + re.findall(r"url\(([^)]*)", html)
     assert fetched
@@ -77,14 +81,12 @@ def test_the_page_stands_alone(out: Path, spec: ModelSpec) -> None:
     assert "make export" in html
 
 
-def test_the_numbers_are_those_of_the_evidence(out: Path, spec: ModelSpec) -> None:
-    write_report(ReportRequest(spec, out))
-
-    html, markdown = page(out), page(out, "report.md")
-    rows = json.loads((out / "portrait/parity.json").read_text())["results"]
+def test_the_numbers_are_those_of_the_evidence(evidence: Path, spec: ModelSpec) -> None:
+    html, markdown = page(evidence), page(evidence, "report.md")
+    rows = json.loads((evidence / "portrait/parity.json").read_text())["results"]
     fused = next(r for r in rows if (r["recipe"], r["entry"], r["mode"]) == ("w8", "portrait", "direct"))
     iou = next(m for m in fused["measures"] if (m["output"], m["metric"]) == ("alpha", "iou"))
-    size = next(r for r in json.loads((out / "portrait/size.json").read_text())["results"] if r["recipe"] == "w8")
+    size = next(r for r in json.loads((evidence / "portrait/size.json").read_text())["results"] if r["recipe"] == "w8")
     for text in (html, markdown):
         assert f"{iou['value']:.4f}" in text
         assert iou["worst"] in text
@@ -96,6 +98,7 @@ def test_the_numbers_are_those_of_the_evidence(out: Path, spec: ModelSpec) -> No
     assert not re.search(r"\b(nan|None|Undefined)\b", markdown)
 
 
+@pytest.mark.usefixtures("quick")
 def test_missing_pieces_are_named_with_their_command(out: Path, spec: ModelSpec) -> None:
     for name in ("size.json", "latency.json"):
         (out / "portrait" / name).unlink()
@@ -112,6 +115,7 @@ def test_missing_pieces_are_named_with_their_command(out: Path, spec: ModelSpec)
         assert "make bench" in text
 
 
+@pytest.mark.usefixtures("quick")
 def test_evidence_of_other_bytes_is_stale(out: Path, artifact: Built, spec: ModelSpec) -> None:
     other = out / "portrait/onnx/w8"
     shutil.rmtree(other)
@@ -131,6 +135,7 @@ def test_nothing_to_report(tmp_path: Path, spec: ModelSpec) -> None:
         write_report(ReportRequest(spec, tmp_path))
 
 
+@pytest.mark.usefixtures("quick")
 def test_private_photos_stay_out(out: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sample taken for a private one: not a single photo may be shown, unless asked for."""
     from dataclasses import replace
@@ -148,6 +153,7 @@ def test_private_photos_stay_out(out: Path, spec: ModelSpec, monkeypatch: pytest
     assert "data:image/" in page(out)
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_classifier_has_a_report_too(artifact: Built, build: ByName, model_dir: ByName, tmp_path: Path) -> None:
     """One module, class scores, no photos, no budget of its own."""
     other = load_spec(model_dir("classifier"))
@@ -164,6 +170,7 @@ def test_a_classifier_has_a_report_too(artifact: Built, build: ByName, model_dir
     assert "The model has one module" in html
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n", encoding="utf-8")
