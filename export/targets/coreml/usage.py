@@ -74,14 +74,14 @@ func load() throws -> MLModel {{
 GOLDEN = """\
 ## Check it on the phone
 
-`golden/golden.json` lists, for every entry, the bytes of one sample's inputs and expected outputs
-(`golden/<entry>.<tensor>.bin`, little-endian, in the shape and type listed) and `max_abs`, how far an output may be
-off. {image}Feed the inputs, run the entry, compare:
+`golden/golden.json` names, for every entry, the files in `golden/` that hold one sample's inputs and expected outputs
+(little-endian, in the shape and type listed) and `mean_abs`, how far an output may be off on average. {image}Feed the
+inputs, run the entry, compare:
 
 ```swift
-func worstError(_ output: MLMultiArray, expected: [Float]) -> Float {
+func meanError(_ output: MLMultiArray, expected: [Float]) -> Float {
     // Subscripting follows the array's strides, which Core ML pads as it likes: do not read dataPointer as if packed.
-    zip(0..<output.count, expected).map { abs(output[$0].floatValue - $1) }.max() ?? .infinity
+    zip(0..<output.count, expected).map { abs(output[$0].floatValue - $1) }.reduce(0, +) / Float(output.count)
 }
 ```
 """
