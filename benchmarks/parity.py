@@ -209,6 +209,8 @@ def explain(item: Mapping[str, Any]) -> str:
 def conclude(spec: ModelSpec, document: Mapping[str, Any]) -> str:
     """The reason line of a pass; raises with the exit code of the worst standing."""
     found = standings(load_budget(spec), document["results"])
+    if not found:
+        raise NothingJudged("none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails")
     for state, kind in (("failed", None), ("broken", BudgetBroken), ("unjudged", NothingJudged)):
         bad = [standing for standing in found if standing.state == state]
         if bad:

@@ -97,11 +97,17 @@ def halve(spec: ModelSpec, modules: Mapping[str, object], golden: Golden) -> Gol
                 *(torch.from_numpy(np.asarray(value).astype(np.float32)) for value in given)
             )
         outputs = made if isinstance(made, tuple | list) else (made,)
+        # Only a module that reads features makes something else of the rounded ones.
+        moved = not edges.isdisjoint(module.inputs)
         boundary[module.name] = {
-            name: value.numpy().copy() if name not in edges else tensors[name]
+            name: rounded(value.numpy(), name in edges) if moved else tensors[name]
             for name, value in zip(module.outputs, outputs, strict=True)
         }
     return Golden(golden.sample, golden.inputs, tensors, boundary, "float16")
+
+
+def rounded(value: Array, feature: bool) -> Array:
+    return value.astype(np.float16 if feature else value.dtype)
 
 
 def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) -> None:

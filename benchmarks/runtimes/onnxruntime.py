@@ -91,8 +91,12 @@ class OnnxRuntime:
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         import onnx
 
+        try:
+            graph = onnx.load(folder / entry.file).graph
+        except Exception as error:  # protobuf raises a type of its own
+            raise StageError("open", f"{folder / entry.file} is not a readable ONNX file: {error}") from error
         found: dict[str, int] = {}
-        for tensor in onnx.load(folder / entry.file).graph.initializer:
+        for tensor in graph.initializer:
             value: Any = onnx.numpy_helper.to_array(tensor)
             if value.size > SMALL:
                 found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
