@@ -33,7 +33,7 @@ TASK = {
     "class-scores": ("top1",),
 }
 EVIDENCE = {
-    "host": "measured on the computer named below, in the runtime itself; a phone differs",
+    "host": "measured on the computer that made this, in the runtime itself; a phone differs",
     "static": "read from the files, nothing is run",
     "interpreted": "computed by this project's own interpreter of the saved file: it proves the file's weights, layout "
     "and arithmetic, not the vendor's kernels",
