@@ -64,7 +64,7 @@ goldens() {
 
 benchmark() {
   local arguments=("$1" --model "$MODEL" --out "$OUT")
-  if [ "$1" = parity ] && [ -n "${SAMPLES:-}" ]; then
+  if [[ $1 = parity || $1 = report ]] && [ -n "${SAMPLES:-}" ]; then
     arguments+=(--samples "$SAMPLES")
   fi
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"

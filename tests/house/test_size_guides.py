@@ -11,8 +11,11 @@ FILE_LINES = 400
 FUNCTION_LINES = 60
 PARAMETERS = 6
 
-# path, or path::function -> (the limit granted, why it is better whole). An exception no longer needed fails.
-EXCEPTIONS: dict[str, tuple[int, str]] = {}
+# "path what" or "path::function what" -> (the limit granted, why it is better whole). One no longer needed fails.
+EXCEPTIONS: dict[str, tuple[int, str]] = {
+    "export/__main__.py::make parameters": (7, "six flags, and the words before them"),
+    "benchmarks/__main__.py::parity parameters": (7, "--bisect asks a further question of the same comparison"),
+}
 
 
 def measures(root: Path) -> Iterator[tuple[str, str, int, int]]:
@@ -21,12 +24,12 @@ def measures(root: Path) -> Iterator[tuple[str, str, int, int]]:
         for path in sorted((root / package).rglob("*.py")):
             name = path.relative_to(root).as_posix()
             text = path.read_text(encoding="utf-8")
-            yield name, "lines", len(text.splitlines()), FILE_LINES
+            yield f"{name} lines", "lines", len(text.splitlines()), FILE_LINES
             for node in ast.walk(ast.parse(text, name)):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     key = f"{name}::{node.name}"
-                    yield key, "lines", (node.end_lineno or node.lineno) - node.lineno + 1, FUNCTION_LINES
-                    yield key, "parameters", parameters(node), PARAMETERS
+                    yield f"{key} lines", "lines", (node.end_lineno or node.lineno) - node.lineno + 1, FUNCTION_LINES
+                    yield f"{key} parameters", "parameters", parameters(node), PARAMETERS
 
 
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
