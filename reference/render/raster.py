@@ -97,6 +97,7 @@ class Rasterizer:
         try:
             import moderngl
 
+            # The stub misses the keyword "backend".
             self._gl: moderngl.Context = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
         except Exception as error:  # a missing package, library or driver: each raises its own kind
             raise StageError(STAGE, f"no OpenGL through EGL (pip: moderngl, Debian: libegl1): {error}") from error

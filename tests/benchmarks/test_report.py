@@ -141,7 +141,7 @@ def test_private_photos_stay_out(out: Path, spec: ModelSpec, monkeypatch: pytest
     from dataclasses import replace
 
     def all_private(*arguments: object) -> object:
-        found = gather(*arguments)  # type: ignore[arg-type]
+        found = gather(*arguments)  # type: ignore[arg-type]  # parametrized, so untyped
         return replace(found, samples=tuple(replace(sample, private=True) for sample in found.samples))
 
     monkeypatch.setattr(report, "gather", all_private)

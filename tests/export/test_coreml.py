@@ -211,7 +211,7 @@ def test_an_unknown_op_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_entries_that_would_be_one_function_are_refused() -> None:
     entries = tuple(SimpleNamespace(name=name) for name in ("depth-map", "depth_map"))
     with pytest.raises(StageError, match="'depth-map' and 'depth_map'"):
-        check_names(SimpleNamespace(entries=entries))  # type: ignore[arg-type]
+        check_names(SimpleNamespace(entries=entries))  # type: ignore[arg-type]  # a stand-in with entries alone
 
 
 def test_recipes_it_does_not_make_are_refused() -> None:

@@ -82,6 +82,7 @@ def test_portrait_is_one_file_with_four_signatures(artifact: Artifact, name: str
 
 
 def found_description(sealed: object) -> str:
+    # The fixture hands the artifact as an object.
     return next(port.description for entry in sealed.entries for port in entry.inputs if port.name == "image")  # type: ignore[attr-defined]
 
 

@@ -59,10 +59,10 @@ def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
     assert steps_run(tmp_path) == [
         "-m export all --model models/portrait --out build --overwrite --recipe float16 --recipe w8 --calibrate more",
         "-m models goldens --model models/portrait --out build --samples my photos",
-        "-m benchmarks parity --model models/portrait --out build",
+        "-m benchmarks parity --model models/portrait --out build --samples my photos",
         "-m benchmarks size --model models/portrait --out build",
         "-m benchmarks latency --model models/portrait --out build",
-        "-m benchmarks report --model models/portrait --out build",
+        "-m benchmarks report --model models/portrait --out build --samples my photos",
     ]
 
 

@@ -35,6 +35,7 @@ def corners(image: Image.Image) -> list[tuple[int, int, int]]:
     """The four quadrants' centres, rounded to 0 or 255 to be blind to JPEG noise."""
     points = [((2 * i % 4 + 1) * image.width // 4, (i // 2 * 2 + 1) * image.height // 4) for i in range(4)]
     pixels = np.asarray(image)[[y for _, y in points], [x for x, _ in points]]
+    # getdata has pixels of no type
     return [tuple(int(v > 127) * 255 for v in pixel) for pixel in pixels]  # type: ignore[misc]
 
 

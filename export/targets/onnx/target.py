@@ -126,10 +126,32 @@ def transform(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelP
 
         # ONNX Runtime's converter inserts 5 casts into such a net where onnxconverter-common's inserts 27.
         halved: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        sort_nodes(halved)
         return halved
     if recipe.name == "w8":
         quantize_weights(copy, least)
     return copy
+
+
+def sort_nodes(model: onnx.ModelProto) -> None:
+    """Put each node after those it reads from, in place; the order is kept where it already holds.
+
+    The float16 converter appends its casts at the end, which ONNX forbids and only ONNX Runtime forgives.
+    """
+    graph = model.graph
+    waiting = list(graph.node)
+    known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
+    ordered: list[onnx.NodeProto] = []
+    while waiting:
+        ready = [node for node in waiting if known.issuperset(node.input)]
+        if not ready:
+            raise StageError("emit", f"the float16 graph has a cycle or a dangling input at node {waiting[0].name!r}")
+        first = ready[0]
+        ordered.append(first)
+        known.update(first.output)
+        waiting.remove(first)
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def annotate(model: onnx.ModelProto, spec: ModelSpec, entry: EntrySpec) -> None:

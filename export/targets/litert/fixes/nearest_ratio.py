@@ -48,7 +48,7 @@ def rows(node: fx.Node, axis: int, before: int, after: int) -> torch.Tensor:
     ramp = torch.arange(before, dtype=torch.float32).reshape(1, 1, before, 1)
     scales = node.args[2] if len(node.args) > 2 and isinstance(node.args[2], list | tuple) else None
     if scales is not None:
-        scale = float(scales[axis - 2])  # type: ignore[arg-type]
+        scale = float(scales[axis - 2])  # type: ignore[arg-type]  # scales of an FX node are numbers
         made = torch.ops.aten.upsample_nearest2d.vec(ramp, None, [scale, 1.0])
     else:
         made = torch.ops.aten.upsample_nearest2d.vec(ramp, [after, 1], None)

@@ -25,6 +25,7 @@ class Window:
     @property
     def reach(self) -> Pair:
         """How far the dilated kernel reaches."""
+        # A pair stays a pair: zip loses the length in the types.
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))  # type: ignore[return-value]
 
     def is_same(self) -> bool:
