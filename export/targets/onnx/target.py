@@ -143,13 +143,11 @@ def sort_nodes(model: onnx.ModelProto) -> None:
     known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
     ordered: list[onnx.NodeProto] = []
     while waiting:
-        ready = [node for node in waiting if known.issuperset(node.input)]
-        if not ready:
+        index = next((i for i, node in enumerate(waiting) if known.issuperset(node.input)), None)
+        if index is None:
             raise StageError("emit", f"the float16 graph has a cycle or a dangling input at node {waiting[0].name!r}")
-        first = ready[0]
-        ordered.append(first)
-        known.update(first.output)
-        waiting.remove(first)
+        ordered.append(waiting.pop(index))
+        known.update(ordered[-1].output)
     del graph.node[:]
     graph.node.extend(ordered)
 

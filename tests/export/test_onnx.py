@@ -1,0 +1,196 @@
+"""ONNX files: what they compute at each recipe, what they say of themselves, and that equal input gives equal bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+
+from export.driver import export
+from export.targets.onnx import OnnxTarget
+from export.targets.onnx.weights import quantize
+from models.artifact import read_artifact
+from models.errors import StageError
+from models.loader import load_modules
+from models.recipes import recipe
+from models.samples import load_samples, sample_inputs
+from models.spec import load_spec
+
+Artifacts = Callable[[str, str, str], Path]
+Command = Callable[..., Any]
+OutWith = Callable[..., Path]
+OwnModel = Callable[..., Path]
+
+
+def values(document: dict[str, Any], recipe_name: str, output: str, metric: str) -> list[float]:
+    """A metric of an output over every mode in which it was judged."""
+    return [
+        measure["value"]
+        for row in document["results"]
+        if row["recipe"] == recipe_name
+        for measure in row["measures"]
+        if (measure["output"], measure["metric"]) == (output, metric)
+    ]
+
+
+def test_the_portrait_at_every_recipe(artifact: Artifacts, out_with: OutWith, command: Command, root: Path) -> None:
+    """The ceilings of the issue, on the worst of all judging samples, in every mode (direct, boundary, chain)."""
+    out = out_with("portrait", *(artifact("portrait", "onnx", name) for name in ("float32", "float16", "w8")))
+    model = ("--model", root / "models/portrait", "--out", out, "--runtime", "onnxruntime", "--json")
+    done = command("benchmarks", "parity", *model)
+    assert done.code == 0, done.verdict
+    document = json.loads(done.out)
+    assert document["samples_asked"] == len(document["samples"]) == 12
+
+    for output in ("depth", "alpha"):
+        assert len(values(document, "float32", output, "max_abs")) == 3  # its module twice, and the fused entry
+        assert max(values(document, "float32", output, "max_abs")) <= 1e-4
+        assert max(values(document, "float16", output, "mean_abs")) <= 1e-3
+    assert min(values(document, "float16", "alpha", "iou")) >= 0.998
+    assert max(values(document, "float16", "depth", "order_flips")) <= 0.005
+    assert min(values(document, "w8", "alpha", "iou")) >= 0.990
+    assert max(values(document, "w8", "depth", "order_flips")) <= 0.015
+    for name in ("float32", "float16", "w8"):
+        worst = {metric: max(values(document, name, "depth", metric)) for metric in ("max_abs", "order_flips")}
+        print(name, worst, "iou", min(values(document, name, "alpha", "iou")))
+
+
+def test_sizes_follow_the_recipe(artifact: Artifacts) -> None:
+    sizes = {
+        name: sum(path.stat().st_size for path in artifact("portrait", "onnx", name).glob("*.onnx"))
+        for name in ("float32", "float16", "w8")
+    }
+    assert sizes["float16"] < 0.55 * sizes["float32"]
+    assert sizes["w8"] < 0.35 * sizes["float32"]
+
+
+@pytest.mark.parametrize("name", ["float32", "float16", "w8"])
+def test_files_describe_themselves(artifact: Artifacts, name: str) -> None:
+    folder = artifact("portrait", "onnx", name)
+    spec = read_artifact(folder)
+    assert {entry.id: entry.file for entry in spec.entries} == {
+        entry: f"{entry}.onnx" for entry in ("encoder", "depth", "segmentation", "portrait")
+    }
+    assert spec.requires == {"opset": "20", "ir": "9"}
+    for entry in spec.entries:
+        facts = OnnxTarget().describe(folder / entry.file)
+        metadata = facts["metadata"]
+        assert metadata["name"] == "portrait"
+        assert metadata["version"] == spec.version
+        assert metadata["license"] == spec.license
+        assert metadata["authors"] == ", ".join(spec.authors)
+        assert metadata["description"] == spec.description
+        (described,) = facts["entries"]
+        for port, found in zip(
+            (*entry.inputs, *entry.outputs), described["inputs"] + described["outputs"], strict=True
+        ):
+            assert (found["name"], tuple(found["shape"])) == (port.file_name, port.shape)
+            assert found["dtype"] == "float32", "half precision stays inside"
+            assert found["description"] == port.description
+        model = onnx.load(folder / entry.file)
+        assert model.producer_name == "hydra-mobile"
+        assert str(Path.cwd()) not in str(model), "a path of this machine"
+
+
+def test_int8_weights_per_channel(artifact: Artifacts) -> None:
+    model = onnx.load(artifact("portrait", "onnx", "w8") / "encoder.onnx")
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    dequantized = [node for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    assert len(dequantized) > 20
+    for node in dequantized:
+        integers, scales = (stored[name] for name in node.input[:2])
+        axis = next(item.i for item in node.attribute if item.name == "axis")
+        assert integers.dtype == np.int8
+        assert integers.min() >= -127
+        assert scales.shape == (integers.shape[axis],)
+
+
+def test_quantize_by_hand() -> None:
+    weights = np.array([[1.27, -0.635], [0.0, 0.0], [-2.54, 0.02]], np.float32)
+    integers, scales = quantize(weights, axis=0)
+    assert integers.tolist() == [[127, -64], [0, 0], [-127, 1]]  # 63.5 rounds to even
+    assert scales == pytest.approx([0.01, 1.0, 0.02])
+
+
+def test_the_same_input_gives_the_same_bytes(artifact: Artifacts, model_dir: Any, tmp_path: Path) -> None:
+    names = ["float32", "float16", "w8"]
+    export(load_spec(model_dir("portrait")), ["onnx"], names, tmp_path, overwrite=False)
+    for name in names:
+        first, second = artifact("portrait", "onnx", name), tmp_path / "portrait/onnx" / name
+        files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
+        assert files == sorted(path.relative_to(second) for path in second.rglob("*") if path.is_file())
+        differing = [str(file) for file in files if (first / file).read_bytes() != (second / file).read_bytes()]
+        assert differing == [], "a change of the source code between the two exports also shows here"
+
+
+def test_dynamic_sizes(own_model: OwnModel, command: Command, tmp_path: Path) -> None:
+    folder = own_model("classifier", {"[tensors.image]": "[options.onnx]\ndynamic = true\n\n[tensors.image]"})
+    spec = load_spec(folder)
+    (outcome,) = export(spec, ["onnx"], ["float32"], tmp_path / "out", overwrite=False)
+    assert outcome.state == "exported", outcome.reason
+    made = tmp_path / "out/classifier/onnx/float32"
+    entry = read_artifact(made).entry("classifier@dynamic")
+    assert (entry.file, entry.variant) == ("classifier.dynamic.onnx", "dynamic")
+
+    session = onnxruntime.InferenceSession(made / entry.file, providers=["CPUExecutionProvider"])
+    height, width = session.get_inputs()[0].shape[2:]
+    assert isinstance(height, str)
+    assert isinstance(width, str)
+    net = load_modules(spec)["classifier"]
+    sample = load_samples(spec, "judge")[0]
+    import torch
+
+    for size in (*spec.sizes, (128, 160)):
+        image: NDArray[np.generic] = sample_inputs(spec, sample, size)["image"]
+        (found,) = session.run(None, {"image": image})
+        with torch.no_grad():
+            wanted = net(torch.from_numpy(image)).numpy()
+        assert np.abs(found - wanted).max() < 1e-4, size
+
+
+def test_an_unknown_option(own_model: OwnModel, tmp_path: Path) -> None:
+    folder = own_model("classifier", {"[tensors.image]": "[options.onnx]\ndynamc = true\n\n[tensors.image]"})
+    (outcome,) = export(load_spec(folder), ["onnx"], ["float32"], tmp_path, overwrite=False)
+    assert (outcome.state, outcome.stage) == ("failed", "convert")
+    assert "'dynamc' (known: dynamic)" in outcome.reason
+
+
+@pytest.mark.parametrize("name", ["p1", "w2", "w8g32"])
+def test_recipes_it_has_not(name: str) -> None:
+    assert "float32, float16, w8" in (OnnxTarget().refuses(recipe(name)) or "")
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a graph", bytes(1000)])
+def test_describe_a_damaged_file(tmp_path: Path, damage: bytes) -> None:
+    (tmp_path / "a.onnx").write_bytes(damage)
+    with pytest.raises(StageError, match=r"a\.onnx is not a valid ONNX file"):
+        OnnxTarget().describe(tmp_path / "a.onnx")
+
+
+def test_the_golden_travels_with_the_files(artifact: Artifacts, golden: Any) -> None:
+    folder = artifact("portrait", "onnx", "float32") / "golden"
+    content = json.loads((folder / "golden.json").read_text())
+    tensors = golden("portrait")
+    assert set(content["entries"]) == {"encoder", "depth", "segmentation", "portrait"}
+    for entry in content["entries"].values():
+        for name, port in {**entry["inputs"], **entry["outputs"]}.items():
+            stored = np.frombuffer((folder / port["file"]).read_bytes(), "<f4").reshape(port["shape"])
+            assert np.abs(stored - tensors[name]).max() < 1e-6
+
+
+def test_artifact_folders_are_copied_whole(artifact: Artifacts, tmp_path: Path) -> None:
+    """No path of the place it was made in: a moved folder still verifies and runs."""
+    from benchmarks.runtime import load_runtime
+    from models.artifact import verify
+
+    moved = shutil.copytree(artifact("classifier", "onnx", "float32"), tmp_path / "elsewhere")
+    verify(moved, read_artifact(moved))
+    load_runtime("onnxruntime").open(moved, read_artifact(moved).entry("classifier")).close()
