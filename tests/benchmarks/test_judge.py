@@ -1,0 +1,162 @@
+"""Judging one artifact: which modes there are, what each is compared with, and what is never a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.judge import Bench, judge_artifact, within_rounding
+from benchmarks.runtime import load_runtime
+from benchmarks.verdict import Result, judge
+from models.budget import Budget, load_budget
+from models.goldens import halve, load_goldens
+from models.loader import load_modules
+from models.measures import Measure
+from models.samples import load_samples
+from models.spec import load_spec
+
+Artifacts = Callable[[str, str, str], Path]
+Tensor = NDArray[np.generic]
+
+
+@pytest.fixture
+def bench(build: Callable[[str], Path], model_dir: Callable[[str], Path]) -> Bench:
+    spec = load_spec(model_dir("mixed"))
+    return Bench(spec, load_budget(spec), load_goldens(spec, load_samples(spec, "judge"), spec.size, build("mixed")))
+
+
+class Tampered:
+    """ONNX Runtime with a change to what its sessions return."""
+
+    def __init__(self, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+        self.inner: Any = load_runtime("onnxruntime")
+        self.change = change
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def open(self, *arguments: Any) -> Tampered:
+        made = Tampered(self.change)
+        made.inner = self.inner.open(*arguments)
+        return made
+
+    def fetch(self) -> dict[str, Tensor]:
+        return self.change(self.inner.fetch())
+
+
+def by_mode(results: list[Result]) -> Mapping[tuple[str, str], Result]:
+    return {(result.entry, result.mode): result for result in results}
+
+
+def test_each_module_is_judged_alone_and_in_the_chain(artifact: Artifacts, bench: Bench) -> None:
+    folder = artifact("mixed", "onnx", "float32")
+    found = by_mode(list(judge_artifact(bench, load_runtime("onnxruntime"), folder)))
+    assert set(found) == {
+        ("", "dtypes"),
+        ("stem", "direct"),
+        ("context", "boundary"),
+        ("context", "chain"),
+        ("paint", "boundary"),
+        ("paint", "chain"),
+        ("whole", "direct"),
+    }
+    assert {result.verdict for result in found.values()} == {"pass"}
+    assert found["paint", "chain"].samples == len(bench.goldens) == 4
+
+
+def test_a_wrong_feature_shows_at_its_module_and_down_the_chain(artifact: Artifacts, bench: Bench) -> None:
+    """`context` is off by a tenth: at its boundary, and in `paint` only when that is fed with it."""
+
+    def spoil(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value * np.float32(1.1) if name == "context" else value for name, value in tensors.items()}
+
+    folder = artifact("mixed", "onnx", "float32")
+    found = by_mode(list(judge_artifact(bench, Tampered(spoil), folder)))
+    wrong = {key for key, result in found.items() if result.verdict == "mismatch"}
+    assert wrong == {("context", "boundary"), ("context", "chain"), ("paint", "chain")}
+
+
+def test_nan_is_a_failure_not_a_number(artifact: Artifacts, bench: Bench) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: np.full_like(value, np.nan) for name, value in tensors.items()}
+
+    results = list(judge_artifact(bench, Tampered(spoil), artifact("mixed", "onnx", "float32")))
+    judged = [result for result in results if result.mode != "dtypes"]
+    assert judged
+    assert all(result.verdict == "failed" and "not finite" in result.reason for result in judged)
+
+
+def test_a_constant_output_is_no_match(artifact: Artifacts, bench: Bench) -> None:
+    def spoil(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: np.full_like(value, value.mean()) for name, value in tensors.items()}
+
+    results = list(judge_artifact(bench, Tampered(spoil), artifact("mixed", "onnx", "float32")))
+    assert {result.verdict for result in results if result.measures} == {"mismatch"}
+
+
+def test_a_file_of_another_type_than_its_name(
+    artifact: Artifacts, bench: Bench, tmp_path: Path, reseal: Callable[..., Any]
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(artifact("mixed", "onnx", "float32"), tmp_path / "a")
+    reseal(folder, lambda sealed: replace(sealed, recipe="float16"))
+    (dtypes,) = (
+        result for result in judge_artifact(bench, load_runtime("onnxruntime"), folder) if result.mode == "dtypes"
+    )
+    assert dtypes.verdict == "mismatch"
+    assert dtypes.reason.startswith("0% of the weights are float16; found {'float32'")
+
+
+def test_no_goldens_is_a_failure(artifact: Artifacts, bench: Bench) -> None:
+    empty = replace(bench, goldens=[])
+    (result,) = judge_artifact(empty, load_runtime("onnxruntime"), artifact("mixed", "onnx", "float32"))
+    assert result.verdict == "failed"
+    assert "a comparison of nothing is not a pass" in result.reason
+
+
+def test_without_a_limit_nothing_passes() -> None:
+    assert judge([Measure("y", "max_abs", 0.0, 0.0, None, "a")]) == ("mismatch", "nothing was compared against a limit")
+    assert judge([])[0] == "mismatch"
+
+
+def test_the_reason_of_a_mismatch() -> None:
+    measures = [Measure("y", "max_abs", 0.2, 0.1, 0.3, "a"), Measure("y", "iou", 0.8, 0.9, 0.95, "b")]
+    assert judge(measures) == ("mismatch", "y iou 0.8 against a limit of 0.95 on b (0.8 would have passed)")
+
+
+def test_rounded_goldens_judge_as_well(artifact: Artifacts, bench: Bench) -> None:
+    """Goldens as they are committed, features in float16: a sound file passes, a wrong one does not."""
+    modules = load_modules(bench.spec)
+    half = replace(bench, goldens=[halve(bench.spec, modules, golden) for golden in bench.goldens])
+    folder = artifact("mixed", "onnx", "float32")
+    sound = list(judge_artifact(half, load_runtime("onnxruntime"), folder))
+    assert [(result.entry, result.mode, result.reason) for result in sound if result.verdict != "pass"] == []
+
+    def spoil(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value * np.float32(1.01) for name, value in tensors.items()}
+
+    assert {r.verdict for r in judge_artifact(half, Tampered(spoil), folder) if r.measures} == {"mismatch"}
+
+
+def test_within_rounding_by_hand() -> None:
+    stored = np.array([1.0, 1.0, 1.0], np.float16)  # float16 steps by 2**-10 above 1
+    found = np.array([1.0, 1.0 + 2**-12, 1.5], np.float32)
+    assert within_rounding(found, stored).tolist() == [1.0, 1.0 + 2**-12, 1.0 + 2**-11]
+    exact = np.array([1.0], np.float32)
+    assert within_rounding(found[2:], exact) is exact
+
+
+def test_a_budget_row_nobody_can_meet(artifact: Artifacts, bench: Bench) -> None:
+    limits = tuple(replace(row, limit=0.0) for row in bench.budget.limits if row.metric == "err_sens")
+    strict = replace(bench, budget=Budget(bench.budget.ship, bench.budget.candidates, limits))
+    results = list(judge_artifact(strict, load_runtime("onnxruntime"), artifact("mixed", "onnx", "float32")))
+    judged = [result for result in results if result.measures]
+    assert {result.verdict for result in judged} == {"mismatch"}
+    assert all(measure.worst.startswith("seeded-judge-") for result in judged for measure in result.measures)
