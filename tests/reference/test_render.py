@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import UsageError
+from models.errors import StageError, UsageError
 from reference.render.assets import Skeleton, load_clothing, load_obj, load_target, rotation
 from reference.render.rooms import random_garden, random_room
 from reference.render.samples import SHOTS, write_samples
@@ -98,6 +98,8 @@ DRAW_A_SQUARE = """
 import sys
 import numpy as np
 from models.errors import StageError
+from reference.render.people import Material, Part
+from reference.render.raster import Camera, Light, Rasterizer
 
 red = np.full((4, 4, 4), 255, np.uint8)
 red[..., 1:3] = 0
