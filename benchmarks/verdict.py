@@ -65,7 +65,8 @@ def used(measure: Mapping[str, Any]) -> float:
     """Share of the limit that is used up: 1 is at the limit, whichever way the metric points."""
     value, limit = float(measure["value"]), float(measure["limit"])
     if measure["metric"] in HIGHER:
-        if limit >= 1.0:  # decibels
+        if measure["metric"] == "snr_db":
             return limit / value if value > 0 else float("inf")
-        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else float(value < limit)
+        # A share: what is lost of it against what may be lost. A limit of 1 allows no loss at all.
+        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else 2.0 * float(value < limit)
     return value / limit if limit else float(value > 0)
