@@ -13,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -45,37 +46,41 @@ def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iter
 
     Raises WorkerDied when it exits with a code other than 0, is killed by a signal, or sends nothing for `limit`
     seconds (it and its children are then killed). The worker is killed too when the caller stops iterating.
+    Its temporary files live in a folder that goes with it: converters leave packages behind, killed ones all.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe()
-    try:
-        with log.open("ab") as noise:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, str(writer)],
-                stdin=subprocess.PIPE,
-                stdout=noise,
-                stderr=subprocess.STDOUT,
-                pass_fds=(writer,),
-                env=environment(),
-                start_new_session=True,
-            )
-    except OSError as error:
-        os.close(reader)
-        raise StageError("start", f"the worker {module} could not start: {error}") from error
-    finally:
-        os.close(writer)
-    try:
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(os.fdopen(reader, "rb", buffering=0))
+        try:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hydra-", ignore_cleanup_errors=True))
+            process = start(module, writer, log, scratch)
+        except OSError as error:
+            raise StageError("start", f"the worker {module} could not start: {error}") from error
+        finally:
+            os.close(writer)
+        stack.callback(kill, process)
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(job).encode())
             process.stdin.close()
-        with os.fdopen(reader, "rb", buffering=0) as stream:
-            yield from lines(stream.fileno(), limit)
+        yield from lines(stream.fileno(), limit)
         code = process.wait()
         if code != 0:
             raise WorkerDied(f"the worker {death(code)}; its log: {log}")
-    finally:
-        kill(process)
+
+
+def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as noise:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=noise,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writer,),
+            env={**environment(), "TMPDIR": scratch},
+            start_new_session=True,
+        )
 
 
 def lines(stream: int, limit: float) -> Iterator[dict[str, Any]]:

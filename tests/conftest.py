@@ -9,7 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,14 @@ from models.spec import load_spec
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Tensor = NDArray[np.generic]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary files of the vendors' libraries go where pytest cleans up: coremltools leaves its packages behind."""
+    before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
+    yield
+    tempfile.tempdir = before
 
 
 @pytest.fixture(scope="session")

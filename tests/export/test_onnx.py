@@ -183,7 +183,8 @@ def test_the_golden_travels_with_the_files(artifact: Artifacts, golden: Any) -> 
     for entry in content["entries"].values():
         for name, port in {**entry["inputs"], **entry["outputs"]}.items():
             stored = np.frombuffer((folder / port["file"]).read_bytes(), "<f4").reshape(port["shape"])
-            assert np.abs(stored - tensors[name]).max() < 1e-6
+            # The last bits of a feature of +-40 depend on the number of threads that summed it.
+            assert np.abs(stored - tensors[name]).max() < 1e-6 * max(1.0, float(np.abs(tensors[name]).max()))
 
 
 def test_artifact_folders_are_copied_whole(artifact: Artifacts, tmp_path: Path) -> None:
