@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import StageError
-from models.files import inside, locked, staging_folder, write_bytes, write_text
+from models.files import inside, staging_folder, write_bytes, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -86,20 +85,24 @@ def test_a_kill_keeps_the_old_folder(tmp_path: Path, root: Path) -> None:
     assert names(tmp_path / "made") == ["new"], "what the killed one left must not stand in the way"
 
 
-def add_one(path: Path) -> None:
-    for _ in range(50):
-        with locked(path.with_suffix(".lock")):
-            write_text(path, str(int(path.read_text()) + 1))
+# Processes of their own, not forks: other tests of this run may have loaded libraries that threads run in.
+ADD_FIFTY = """
+import sys
+from pathlib import Path
+from models.files import locked, write_text
+
+path = Path(sys.argv[1])
+for _ in range(50):
+    with locked(path.with_suffix(".lock")):
+        write_text(path, str(int(path.read_text()) + 1))
+"""
 
 
-def test_lock_excludes(tmp_path: Path) -> None:
+def test_lock_excludes(tmp_path: Path, root: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")
-    workers = [multiprocessing.get_context("fork").Process(target=add_one, args=(path,)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
+    workers = [subprocess.Popen([sys.executable, "-c", ADD_FIFTY, str(path)], cwd=root) for _ in range(4)]
+    assert [worker.wait(60) for worker in workers] == [0, 0, 0, 0]
     assert path.read_text() == "200"
 
 
