@@ -75,12 +75,14 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "float16": {"mean_abs": 1e-3, "order_flips": 0.005},
         "w8": {"order_flips": 0.015},
         "w8a8": {"order_flips": 0.04},
+        "w8a8s": {"order_flips": 0.04},
     },
     "alpha-matte": {
         "float32": {"max_abs": 1e-4},
         "float16": {"mean_abs": 1e-3, "iou": 0.998},
         "w8": {"iou": 0.990},
         "w8a8": {"iou": 0.980},
+        "w8a8s": {"iou": 0.980},
     },
     "class-scores": {"float32": {"top1": 1.0}},
 }

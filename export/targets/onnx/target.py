@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from export.onnx_graph import onnx_program
 from export.program import Program
 from export.target import Emitted
-from export.targets.onnx.static import quantize_static
+from export.targets.onnx.static import NOTE, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
 from models.artifact import Entry
@@ -64,7 +64,7 @@ class OnnxTarget:
             name, _, variant = ident.partition("@")
             spec = program.spec.entries[name]
             if recipe.calibrated:
-                saved = quantize_static(model, program.feeds(spec), recipe, program.final())
+                saved = quantize_static(program, spec, model, recipe)
             else:
                 saved = transform(model, recipe, least)
             annotate(saved, program.spec, spec)
@@ -73,7 +73,7 @@ class OnnxTarget:
             entries.append(self.entry(program, spec, ident, file, variant))
         first = next(iter(converted.values()))
         requires = {"opset": str(first.opset_import[0].version), "ir": str(first.ir_version)}
-        return Emitted(tuple(entries), requires)
+        return Emitted(tuple(entries), requires, (NOTE,) if recipe.calibrated else ())
 
     def entry(self, program: Program, spec: EntrySpec, ident: str, file: str, variant: str) -> Entry:
         return Entry(
