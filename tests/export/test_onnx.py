@@ -184,7 +184,7 @@ def test_the_golden_travels_with_the_files(artifact: Artifacts, golden: Any) -> 
         for name, port in {**entry["inputs"], **entry["outputs"]}.items():
             stored = np.frombuffer((folder / port["file"]).read_bytes(), "<f4").reshape(port["shape"])
             # The last bits of a feature of +-40 depend on the number of threads that summed it.
-            assert np.abs(stored - tensors[name]).max() < 1e-6 * max(1.0, float(np.abs(tensors[name]).max()))
+            assert np.abs(stored - tensors[name]).max() < 1e-5 * max(1.0, float(np.abs(tensors[name]).max()))
 
 
 def test_artifact_folders_are_copied_whole(artifact: Artifacts, tmp_path: Path) -> None:
