@@ -68,18 +68,23 @@ class Program:
             return torch.export.export(self.callable(entry), self.example(entry), strict=False)
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
-        """Elements below which a weight stays in float: the tensors smaller than this hold at most `share` of all.
+        """Elements below which a weight stays in float: in the largest module, smaller tensors hold at most `share`.
 
-        Counts parameters of two or more dimensions, each once however many modules use it.
+        Counts parameters of two or more dimensions. Read from the largest module alone, so that adding a smaller
+        one (a new head) does not change the files of the others.
         """
-        unique = {id(p): p for module in self.modules.values() for p in module.parameters() if p.ndim >= 2}
-        sizes = Counter(parameter.numel() for parameter in unique.values())
+        sizes = self.largest_module()
         allowed, held = share * sum(size * count for size, count in sizes.items()), 0
         for size, count in sorted(sizes.items()):
             held += size * count
             if held > allowed:
                 return size
         return 0
+
+    def largest_module(self) -> Counter[int]:
+        """How many weights (parameters of two or more dimensions) of each size the module with the most of them has."""
+        counts = [Counter(p.numel() for p in module.parameters() if p.ndim >= 2) for module in self.modules.values()]
+        return max(counts, key=lambda sizes: sum(size * count for size, count in sizes.items()))
 
     def port(self, name: str, nhwc: bool = False, file_name: str | None = None) -> Port:
         """The Port of a tensor for a file that keeps its dtype; `nhwc` moves the axes of NCHW tensors.

@@ -25,7 +25,8 @@ class Port:
     """One tensor of an entry, on both sides.
 
     `name` is the reference's name; `file_name` what the file calls it. `shape`, `layout` and `dtype` are the
-    file's. A value in the file is `value_in_reference * scale` (255 for an image input that takes bytes);
+    file's. A value in the file is `value_in_reference * scale + zero_point`, rounded and clipped to an integer dtype
+    (scale 255 for an image input that takes bytes; the inverse of a TFLite scale for an int8 one);
     `reference_layout` NCHW with `layout` NHWC means the axes are moved.
     """
 
@@ -40,6 +41,7 @@ class Port:
     judge: str | None = None
     scale: float = 1.0
     description: str = ""
+    zero_point: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,7 @@ def read_port(table: Table) -> Port:
         range=table.limits("range"),
         judge=None if table.value("judge") is None else table.string("judge"),
         scale=table.number("scale"),
+        zero_point=table.whole("zero_point", 0),
         description=table.string("description"),
     )
     table.done()

@@ -11,18 +11,23 @@ from models.artifact import Port
 from models.errors import StageError
 
 Array = NDArray[Any]
+# Dtypes that hold quantized values; wider integers are indices and are cast as they are.
+SMALL = ("uint8", "int8", "uint16", "int16")
 
 
 def to_file(port: Port, value: Array) -> Array:
-    """A reference tensor as the file wants it: axes moved, scaled, cast. C-contiguous."""
+    """A reference tensor as the file wants it: axes moved, scaled, rounded to its integers, cast. C-contiguous."""
     if port.reference_layout == "NCHW" and port.layout == "NHWC":
         value = np.transpose(value, (0, 2, 3, 1))
     if port.scale != 1.0:
         value = value * np.float32(port.scale)
+    if port.zero_point:
+        value = value + np.float32(port.zero_point)
     if tuple(value.shape) != port.shape:
         raise StageError("run", f"{port.name!r} has shape {list(value.shape)}, the file wants {list(port.shape)}")
-    if port.dtype == "uint8":
-        value = np.clip(np.round(value), 0, 255)
+    if port.dtype in SMALL and value.dtype.kind == "f":
+        limits = np.iinfo(port.dtype)
+        value = np.clip(np.round(value), limits.min, limits.max)
     return np.ascontiguousarray(value.astype(port.dtype, copy=False))
 
 
@@ -35,6 +40,8 @@ def from_file(port: Port, value: Any) -> Array:
         array = np.transpose(array, (0, 3, 1, 2))
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
+    if port.zero_point:
+        array = array.astype(np.float32) - np.float32(port.zero_point)
     if port.scale != 1.0:
         array = array / np.float32(port.scale)
     return np.ascontiguousarray(array)

@@ -154,6 +154,13 @@ def signature(model: Any, key: str) -> Any:
     return next(item for item in model.signatureDefs if text(item.signatureKey) == key)
 
 
+def signature_tensors(model: Any, name: str) -> dict[str, str]:
+    """Names in the signature -> names of the tensors in its graph."""
+    found = signature(model, name)
+    tensors = model.subgraphs[found.subgraphIndex].tensors
+    return {text(item.name): text(tensors[item.tensorIndex].name) for item in [*found.inputs, *found.outputs]}
+
+
 def called_graphs(operator: Any) -> Iterator[tuple[Any, str]]:
     """The (options, attribute) pairs by which an operator names graphs to call: control flow, composites, reducers."""
     for options in (operator.builtinOptions, operator.builtinOptions2):

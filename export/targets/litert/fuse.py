@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export.targets.litert.flatbuffer import packed_alone, schema, signature, text
+from export.targets.litert.flatbuffer import opcode, packed_alone, schema, signature, text
 from models.spec import EntrySpec
 
 NONE = -1  # an optional tensor that an operator does not get
@@ -45,6 +45,7 @@ def add_fused(model: Any, entry: EntrySpec) -> Any:
     graph.inputs = [known[name] for name in entry.inputs]
     graph.outputs = [known[name] for name in entry.outputs]
     merge_repeats(graph)
+    skip_round_trips(model, graph)
     drop_unused(graph)
     fused = copy.copy(model)
     fused.subgraphs = [*model.subgraphs, graph]
@@ -106,6 +107,8 @@ def merge_repeats(graph: Any) -> None:
             current.builtinOptions2Type,
             packed_alone(current.builtinOptions2),
             bytes(bytearray(current.customOptions)) if current.customOptions is not None else b"",
+            # Two heads may want one feature as integers of different scales.
+            tuple(held(graph.tensors[int(i)]) for i in current.outputs),
         )
         stateful = any(graph.tensors[i].isVariable for i in current.inputs if i != NONE)
         returned = any(int(index) in graph.outputs for index in current.outputs)
@@ -115,6 +118,30 @@ def merge_repeats(graph: Any) -> None:
         seen.setdefault(key, current)
         kept.append(current)
     graph.operators = kept
+
+
+def skip_round_trips(model: Any, graph: Any) -> None:
+    """Let a module read the integers that another one made, where both quantize the feature between them alike.
+
+    DEQUANTIZE then QUANTIZE to the same scale gives every integer back: the values do not change.
+    """
+    made = {int(index): operator for operator in graph.operators for index in operator.outputs}
+    place: dict[int, int] = {}
+    for position, operator in enumerate(graph.operators):
+        graph.operators[position] = moved(operator, place)
+        if opcode(model, operator) != "QUANTIZE" or int(operator.outputs[0]) in graph.outputs:
+            continue
+        before = made.get(int(operator.inputs[0]))
+        if before is None or opcode(model, before) != "DEQUANTIZE":
+            continue
+        source, result = int(before.inputs[0]), int(operator.outputs[0])
+        if held(graph.tensors[source]) == held(graph.tensors[result]):
+            place[result] = source
+
+
+def held(tensor: Any) -> tuple[Any, ...]:
+    """What the integers of a tensor stand for."""
+    return tensor.type, packed_alone(tensor.quantization)
 
 
 def drop_unused(graph: Any) -> None:

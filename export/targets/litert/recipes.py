@@ -7,7 +7,7 @@ from typing import Any
 from models.errors import StageError
 from models.recipes import Recipe
 
-SUPPORTED = ("float32", "float16", "w8")
+SUPPORTED = ("float32", "float16", "w8", "w8a8")
 
 
 def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:

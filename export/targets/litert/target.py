@@ -14,20 +14,24 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.target import Emitted
 from export.targets.litert import flatbuffer
-from export.targets.litert.convert import convert_modules, file_ports, to_layout
+from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
 from export.targets.litert.metadata import annotate, minimum_runtime
 from export.targets.litert.recipes import SUPPORTED, apply_recipe
+from export.targets.litert.static import quantize_static
 from export.targets.litert.usage import usage_kotlin
 from models.artifact import Entry, Port
 from models.errors import StageError
 from models.files import write_bytes
+from models.ports import to_file
 from models.recipes import Recipe
 from models.spec import EntrySpec
 
 # A fused signature shares the weights of its modules: more than this would be weights stored twice.
 FUSED_LIMIT = 0.05
+# int8_io: recipes with integer activations take and return int8.
+OPTIONS = ("int8_io",)
 
 
 class LiteRTTarget:
@@ -45,13 +49,13 @@ class LiteRTTarget:
     def convert(self, program: Program, scratch: Path) -> bytes:
         """The modules as one float32 .tflite; fused entries and recipes are made of it by `emit`."""
         options = program.spec.options.get("litert", {})
-        if options:
-            raise StageError("convert", f"[options.litert] has no {next(iter(options))!r} (it has none yet)")
+        if unknown := [key for key in options if key not in OPTIONS]:
+            raise StageError("convert", f"[options.litert] has no {unknown[0]!r} (known: {', '.join(OPTIONS)})")
         return convert_modules(program)
 
     def emit(self, program: Program, converted: bytes, recipe: Recipe, folder: Path) -> Emitted:
         spec = program.spec
-        model = flatbuffer.compact(flatbuffer.parse(apply_recipe(converted, recipe, program.least_quantized())))
+        model = flatbuffer.compact(flatbuffer.parse(quantized(program, converted, recipe)))
         runtime = minimum_runtime(model)
         bare = flatbuffer.serialize(model)
         file = f"{spec.name}.tflite"
@@ -89,6 +93,13 @@ class LiteRTTarget:
         return usage_kotlin(emitted)
 
 
+def quantized(program: Program, converted: bytes, recipe: Recipe) -> bytes:
+    """The float32 file of the modules in the recipe's types."""
+    if recipe.calibrated:
+        return quantize_static(program, converted, recipe)
+    return apply_recipe(converted, recipe, program.least_quantized())
+
+
 def chain(entry: EntrySpec) -> str:
     return " then ".join(repr(name) for name in entry.modules)
 
@@ -107,10 +118,10 @@ def read_entry(program: Program, entry: EntrySpec, file: str, saved: Mapping[str
     graph = model.subgraphs[signature.subgraphIndex]
 
     def ports(items: Any, names: tuple[str, ...]) -> tuple[Port, ...]:
-        types = {flatbuffer.text(item.name): graph.tensors[item.tensorIndex].type for item in items}
-        if set(types) != set(names):
-            raise StageError("emit", f"{file}: signature {entry.name!r} has {sorted(types)}, not {sorted(names)}")
-        return tuple(replace(port, dtype=DTYPES[types[port.name]]) for port in file_ports(program, names))
+        tensors = {flatbuffer.text(item.name): graph.tensors[item.tensorIndex] for item in items}
+        if set(tensors) != set(names):
+            raise StageError("emit", f"{file}: signature {entry.name!r} has {sorted(tensors)}, not {sorted(names)}")
+        return tuple(port_of(port, tensors[port.name]) for port in file_ports(program, names))
 
     return Entry(
         id=entry.name,
@@ -123,13 +134,23 @@ def read_entry(program: Program, entry: EntrySpec, file: str, saved: Mapping[str
     )
 
 
+def port_of(port: Port, tensor: Any) -> Port:
+    """The port with the dtype of the file's tensor, and its scale and zero point where it is quantized."""
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or not len(quantization.scale):
+        return replace(port, dtype=DTYPES[tensor.type])
+    scale, zero_point = 1.0 / float(quantization.scale[0]), int(quantization.zeroPoint[0])
+    return replace(port, dtype=DTYPES[tensor.type], scale=scale, zero_point=zero_point)
+
+
 def fused_difference(program: Program, entry: EntrySpec, model: Any) -> float:
     """The largest difference between the fused signature and its modules run one by one, on the real sample."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_content=flatbuffer.serialize(model), num_threads=1)
     known: dict[str, NDArray[np.generic]] = {
-        port.name: to_layout(program.tensors[port.name], port).numpy() for port in file_ports(program, entry.inputs)
+        port.name: to_file(port, program.tensors[port.name].numpy())
+        for port in read_entry(program, entry, "", {"": model}).inputs
     }
 
     def call(name: str, inputs: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
