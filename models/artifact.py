@@ -16,7 +16,7 @@ from models.files import canonical_json, dump_json, inside, locked, read_json, s
 from models.table import Table
 
 STAGE = "artifact"
-SCHEMA = 1
+SCHEMA = 2
 FILE = "artifact.json"
 
 

@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from models.artifact import Artifact, artifact_folder, digest, list_files, read_artifact, write_artifact
+from models.budget import load_budget
 from models.files import locked, staging_folder
 from models.goldens import build_folder, golden_path, load_golden
-from models.recipes import COMMON
 from models.samples import load_samples
 from models.spec import load_spec
 
@@ -78,12 +78,13 @@ def model_dir(root: Path) -> Callable[[str], Path]:
 def artifact(build_once: BuildOnce, model_dir: Callable[[str], Path]) -> Callable[[str, str, str], Path]:
     """`artifact(model, target, recipe)`: the sealed folder, exported once a run through the driver. Copy it to edit it.
 
-    Converting is the cost, so the common recipes of the portrait are made together; other nets get what is asked.
+    Converting is the cost, so the recipes of the portrait's budget are made together; other nets get what is asked.
     Fails the test with the stage and the reason where the export failed.
     """
 
     def export_once(model: str, target: str, recipe: str) -> Path:
-        together = COMMON if model == "portrait" and recipe in COMMON else (recipe,)
+        listed = load_budget(load_spec(model_dir(model))).recipes(target) if model == "portrait" else ()
+        together = listed if recipe in listed else (recipe,)
 
         def make(folder: Path) -> None:
             from export.driver import export

@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
@@ -104,9 +107,10 @@ class LiteRTRuntime:
         for port in entry.inputs:
             interpreter.set_tensor(session.inputs[port.file_name], to_file(port, inputs[port.name]))
         interpreter.invoke()
-        names = {int(item["index"]): str(item["name"]) for item in interpreter.get_tensor_details()}
+        details = {int(item["index"]): item for item in interpreter.get_tensor_details()}
         order = [int(index) for node in interpreter._get_ops_details() for index in node["outputs"]]
-        return {names[index]: interpreter.get_tensor(index).copy() for index in order if index in names}
+        shown = [index for index in order if index in details]
+        return {str(details[index]["name"]): real(interpreter.get_tensor(index), details[index]) for index in shown}
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         """Bytes of weights by storage type that this entry reads; other signatures of the file may read them too."""
@@ -130,6 +134,14 @@ class LiteRTRuntime:
     def delegation(self, folder: Path, entry: Entry) -> dict[str, int]:
         """{"ops", "delegated", "partitions"} of the entry; see the function of this name."""
         return delegation(folder, entry)
+
+
+def real(value: Array, detail: Mapping[str, Any]) -> Array:
+    """A copy of a tensor's values; what its integers stand for where it is quantized as a whole."""
+    scales, zeros = detail["quantization_parameters"]["scales"], detail["quantization_parameters"]["zero_points"]
+    if value.dtype.kind == "f" or len(scales) != 1:
+        return value.copy()
+    return (value.astype(np.float32) - np.float32(zeros[0])) * np.float32(scales[0])
 
 
 def delegation(folder: Path, entry: Entry) -> dict[str, int]:

@@ -135,7 +135,7 @@ def test_paths_stay_inside(sealed: Seal, tmp_path: Path, path: str, where: str) 
     [
         (lambda content: content.update(license="other"), "was changed after it was sealed"),
         (lambda content: content["entries"][0]["inputs"][0].update(scale=255), "was changed after it was sealed"),
-        (lambda content: content.update(schema=2), "schema 2 is not known"),
+        (lambda content: content.update(schema=3), "schema 3 is not known"),
         (lambda content: content.pop("entries"), "'entries' is missing"),
         (lambda content: content.update(color="red"), "unknown key 'color'"),
         (lambda content: content["entries"][0]["inputs"][0].update(shape=[1, "H"]), "must list positive whole numbers"),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from models.artifact import Artifact, Entry, FileRecord, Port, digest, read_artifact
+from models.artifact import SCHEMA, Artifact, Entry, FileRecord, Port, digest, read_artifact
 from models.budget import load_budget
 from models.errors import ExitCode, HydraError, UsageError
 from models.files import canonical_json, sha256_bytes
@@ -161,7 +161,7 @@ ARTIFACT = Artifact(
 @given(data=st.data(), forged=st.booleans())
 def test_artifact_json(data: st.DataObject, forged: bool) -> None:
     sealed = replace(ARTIFACT, sha256=digest(ARTIFACT))
-    content = mutate(data, json.loads(json.dumps({"schema": 1, **asdict(sealed)})))
+    content = mutate(data, json.loads(json.dumps({"schema": SCHEMA, **asdict(sealed)})))
     if forged and "sha256" in content:
         # A forger seals what he wrote, so that the checks behind the seal are reached.
         inner = {key: value for key, value in content.items() if key not in ("schema", "sha256")}

@@ -16,6 +16,7 @@ import numpy as np
 from export.program import Program
 from export.ranges import Ranges, leading_allowed, raw_inputs, require_samples
 from export.targets.litert import flatbuffer
+from export.targets.litert.biases import widen_scales
 from export.targets.litert.convert import file_ports
 from export.targets.litert.int8_io import with_int8_ports
 from models.errors import StageError
@@ -51,11 +52,13 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
         for name, (low, high) in ranges.found.items()
     }
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        # It casts biases that do not fit; `widen_scales` makes them fit.
+        with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
             made = quantizer.Quantizer(data, rules(kept)).quantize(table)
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
         raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     result = restored(bytes(made.quantized_model))
+    widen_scales(result, model)
     if program.spec.options.get("litert", {}).get("int8_io"):
         result = with_int8_ports(program, result, ranges)
     return flatbuffer.serialize(result)
