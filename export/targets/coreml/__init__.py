@@ -16,6 +16,7 @@ from export.target import Emitted
 from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package, quantize_weights
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import describe_entry, function_name, seal
+from export.targets.coreml.static import convert_pairs, quantize_static_weights
 from export.targets.coreml.usage import usage_text
 from models.errors import StageError
 from models.recipes import Recipe
@@ -23,7 +24,7 @@ from models.recipes import Recipe
 __all__ = ["CoreMLTarget"]
 
 # The precision a recipe's packages are converted at before its weights are compressed.
-PRECISION = {"float32": "float32", "float16": "float16", "w8": "float16"}
+PRECISION = {"float32": "float32", "float16": "float16", "w8": "float16", "w8a8": "float16"}
 MULTIFUNCTION_IOS = 18
 
 
@@ -49,7 +50,8 @@ class CoreMLTarget:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
-        plain = {entry.name: make_plain(program, converted, entry.name, recipe) for entry in program.entries}
+        source = convert_pairs(program, recipe, converted) if recipe.calibrated else converted
+        plain = {entry.name: make_plain(program, source, entry.name, recipe) for entry in program.entries}
         notes = tuple(row.note for row in plain.values() if row.note)
         oldest = max(row.ios for row in plain.values())
         if len(plain) == 1:
@@ -91,9 +93,11 @@ def check_names(program: Program) -> None:
 def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe) -> Plain:
     """The single-function package of an entry in `recipe`, in the scratch folder."""
     plain = plain_package(program, converted, program.spec.entries[name], PRECISION[recipe.name])
+    package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
+    if recipe.calibrated:
+        return quantize_static_weights(plain, package)
     if recipe.name != "w8":
         return plain
-    package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
     return quantize_weights(plain, package, program.least_quantized())
 
 

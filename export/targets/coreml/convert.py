@@ -48,11 +48,17 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """Every entry, by precision and entry name. float32 is made by `convert_all`, others when first asked for."""
+    """Every entry, by precision and entry name. float32 is made by `convert_all`, others when first asked for.
+
+    `systems`: the iOS versions to convert for, the oldest first. `may_trace`: what torch.export or coremltools refuses
+    may be traced instead.
+    """
 
     scratch: Path
     exported: dict[str, ExportedProgram | StageError]
     plain: dict[tuple[str, str], Plain] = field(default_factory=dict)
+    systems: tuple[int, ...] = IOS
+    may_trace: bool = True
 
 
 def convert_all(program: Program, scratch: Path) -> Converted:
@@ -94,11 +100,11 @@ def attempt(program: Program, converted: Converted, entry: EntrySpec, precision:
     failures: list[tuple[str, Exception]] = []
     if isinstance(exported, StageError):
         failures.append(("torch.export", exported))
-    sources: dict[str, Callable[[], Any]] = {"jit.trace": lambda: trace(program, entry)}
+    sources: dict[str, Callable[[], Any]] = {"jit.trace": lambda: trace(program, entry)} if converted.may_trace else {}
     if not isinstance(exported, StageError):
         sources = {"torch.export": lambda: exported, **sources}
     for source, make in sources.items():
-        for ios in IOS:
+        for ios in converted.systems:
             try:
                 save(make(), program, entry, precision, (ios, package))
             except Exception as error:  # noqa: BLE001 - coremltools raises every type; all are told if nothing works

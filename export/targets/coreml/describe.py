@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from export.targets.coreml.package import MULTIARRAY, descriptions, read_model
+from export.targets.coreml.package import MULTIARRAY, body, descriptions, read_model
 
 # MIL.DataType to (name, bits)
 DTYPES = {
@@ -55,10 +55,6 @@ def describe_package(path: Path) -> dict[str, Any]:
         "weights": weight_bytes(functions.values()),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     }
-
-
-def body(function: Any) -> Any:
-    return function.block_specializations[function.opset]
 
 
 def feature(row: Any) -> dict[str, Any]:

@@ -80,6 +80,11 @@ def descriptions(model: Any) -> list[Any]:
     return list(model.description.functions) or [model.description]
 
 
+def body(function: Any) -> Any:
+    """The operations of one of `mlProgram.functions`."""
+    return function.block_specializations[function.opset]
+
+
 def ordered(model: Any, entries: tuple[EntrySpec, ...]) -> list[EntrySpec]:
     """The entries in the order of the package's functions."""
     named = {function_name(entry.name): entry for entry in entries}
