@@ -1,4 +1,4 @@
-"""python -m benchmarks parity|latency|size|report|doctor."""
+"""python -m benchmarks parity|size|latency|grid|compare|report|doctor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from models.cli import run
+from models.errors import UsageError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Run artifacts and report what they compute and cost."
@@ -86,6 +87,80 @@ def latency(
     document = run_latency(request, Timing(seconds, threads), say(quiet=False))
     latency_table(document)
     return conclude_latency(document)
+
+
+Count = Annotated[int, typer.Option("--rounds", help="Fresh processes an artifact.")]
+Seconds = Annotated[float, typer.Option(help="About how long each entry's steady state is sampled in a process.")]
+Threads = Annotated[int, typer.Option(help="Threads a runtime may use.")]
+
+
+@app.command()
+def grid(  # noqa: PLR0913 - one parameter a flag
+    model: Model = MODEL,
+    out: Out = OUT,
+    only: Only = None,
+    runtime: Runtimes = None,
+    rounds: Count = 5,
+    seconds: Seconds = 0.5,
+    threads: Threads = 1,
+) -> str:
+    """Time every artifact in interleaved rounds of fresh processes; `compare` tells two such grids apart."""
+    from benchmarks.grid import Rounds, conclude_grid, run_grid
+    from benchmarks.parity import Request
+    from benchmarks.show import grid_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    document = run_grid(request, Rounds(rounds, seconds, threads), say(quiet=False))
+    grid_table(document)
+    return conclude_grid(document)
+
+
+@app.command()
+def compare(  # noqa: PLR0913 - one parameter a flag
+    old: Annotated[Path, typer.Argument(help="A stored grid.json or the build folder that holds one.")],
+    new: Annotated[Path, typer.Argument(help="What is compared with OLD.")],
+    model: Model = MODEL,
+    interleaved: Annotated[
+        bool, typer.Option("--interleaved", help="Time both build folders now, in alternating processes.")
+    ] = False,
+    gate: Annotated[
+        float | None, typer.Option(min=0, help="Fail when an entry is significantly slower by more than this percent.")
+    ] = None,
+    only: Only = None,
+    runtime: Runtimes = None,
+    rounds: Count = 5,
+    seconds: Seconds = 0.5,
+    threads: Threads = 1,
+    as_json: Json = False,
+) -> str:
+    """Tell whether NEW is faster or slower than OLD, and whether the difference is significant."""
+    from benchmarks import compare as comparing
+    from benchmarks.grid import Rounds
+    from benchmarks.parity import Request
+    from benchmarks.show import compare_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    spec = load_spec(model)
+    if interleaved:
+        before, after = (
+            Request(spec, side, None, resolve_pairs(only or []), tuple(runtime or [])) for side in (old, new)
+        )
+        chosen = Rounds(rounds, seconds, threads)
+        documents = comparing.run_interleaved(before, after, chosen, say(quiet=as_json))
+        found = comparing.compare(*documents)
+        comparing.write_comparison(after, documents, found)
+    elif only or runtime:
+        raise UsageError("--only and --runtime choose what to time: they need --interleaved")
+    else:
+        found = comparing.compare(*(comparing.read_grid(side, spec.name) for side in (old, new)))
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        compare_table(found)
+    return comparing.conclude_compare(found, gate)
 
 
 @app.command()

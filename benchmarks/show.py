@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from benchmarks.grid import summarize
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
 from benchmarks.verdict import tightest
@@ -121,6 +122,45 @@ def latency_table(document: Mapping[str, Any]) -> None:
     console.print(table)
     console.print("Milliseconds on this machine (evidence: host); share: of the primary entry, in alternated rounds.")
     for note in (*others, *document["notes"]):
+        console.print(note, highlight=False)
+
+
+def grid_table(document: Mapping[str, Any]) -> None:
+    """One row an entry: the median of its processes' medians, their quartiles, the ratio to the float32 file."""
+    names = (Column("artifact", no_wrap=True), "runtime", Column("entry", no_wrap=True))
+    figures = ("processes", "ms", "quartiles", "of float32")
+    table = Table(*names, *(Column(name, justify="right", no_wrap=True) for name in figures))
+    for row in summarize(document):
+        artifact = "/".join(filter(None, (row["target"], row["recipe"])))
+        share = "" if row["to_float32"] is None else f"{row['to_float32']:.2f}"
+        times = (f"{row['p50_ms']:.2f}", f"{row['low_ms']:.2f} to {row['high_ms']:.2f}")
+        table.add_row(artifact, row["runtime"], row["entry"], str(row["processes"]), *times, share)
+    console = wide()
+    console.print(table)
+    flags = " ".join(document["machine"]["flags"])
+    console.print(f"Milliseconds on this machine (evidence: host), {document['threads']} thread(s); CPU flags: {flags}")
+    for row in document["results"]:
+        if row["verdict"] != "measured":
+            artifact = f"{row['target']}/{row['recipe']} in {row['runtime'] or 'no runtime'}"
+            console.print(f"{artifact}: [yellow]{row['verdict']}[/], {row['reason']}", highlight=False)
+
+
+COMPARED = {"faster": "green", "slower": "red", "alike": "dim", "few": "yellow", "alone": "yellow"}
+
+
+def compare_table(found: Mapping[str, Any]) -> None:
+    names = (Column("artifact", no_wrap=True), "runtime", Column("entry", no_wrap=True))
+    figures = (Column(name, justify="right", no_wrap=True) for name in ("old ms", "new ms", "new / old"))
+    table = Table(*names, *figures, "verdict")
+    for row in found["rows"]:
+        artifact = "/".join(filter(None, (row["target"], row["recipe"])))
+        times = ["" if row[key] is None else f"{row[key]:.2f}" for key in ("old_ms", "new_ms", "ratio")]
+        same = ", the same file" if row["same_file"] else ""
+        verdict = f"[{COMPARED[row['verdict']]}]{row['verdict']}[/]: {row['reason']}{same}"
+        table.add_row(artifact, row["runtime"], row["entry"], *times, verdict)
+    console = wide()
+    console.print(table)
+    for note in found["notes"]:
         console.print(note, highlight=False)
 
 
