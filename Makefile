@@ -73,14 +73,14 @@ goldens: setup ## freeze the reference's inputs and outputs
 parity: setup ## does each artifact compute what the reference computes? (exports first)
 	@bash scripts/run.sh export goldens parity
 
-bench: setup ## size and latency of each artifact (exports first)
-	@bash scripts/run.sh export size latency
+bench: setup ## size, latency, the whole grid in interleaved rounds, and profiles (exports first)
+	@bash scripts/run.sh export goldens size latency grid profile
 
 report: setup ## one report of the evidence (gathers first what was never gathered)
 	@bash scripts/run.sh evidence report
 
 all: setup ## export, judge, measure and report everything; fails when any of it failed
-	@bash scripts/run.sh export goldens parity size latency report
+	@bash scripts/run.sh export goldens parity size latency profile report
 
 check: lint format types imports ## static checks: ruff, mypy, import contracts
 

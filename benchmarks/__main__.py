@@ -1,4 +1,4 @@
-"""python -m benchmarks parity|size|latency|grid|compare|report|doctor."""
+"""python -m benchmarks parity|size|latency|grid|compare|profile|report|doctor."""
 
 from __future__ import annotations
 
@@ -161,6 +161,21 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     else:
         compare_table(found)
     return comparing.conclude_compare(found, gate)
+
+
+@app.command()
+def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None) -> str:
+    """Tell by operator where the time goes, for the recipes that must ship (or those of --only)."""
+    from benchmarks.parity import Request
+    from benchmarks.profile import conclude_profile, run_profile
+    from benchmarks.show import profile_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    document = run_profile(request, say(quiet=False))
+    profile_table(document)
+    return conclude_profile(document)
 
 
 @app.command()

@@ -33,10 +33,15 @@ def read_grid(path: Path, model: str) -> Row:
     for place in places:
         if place.is_file():
             try:
-                found: Row = read_json(place, "grid")
+                found: Any = read_json(place, "grid")
             except StageError as error:
                 raise UsageError(f"{place} is no stored grid: {error.message}") from error
-            if found.get("schema") != 1 or not isinstance(found.get("results"), list) or "machine" not in found:
+            if (
+                not isinstance(found, dict)
+                or found.get("schema") != 1
+                or not isinstance(found.get("results"), list)
+                or "machine" not in found
+            ):
                 raise UsageError(f"{place} is no stored grid: it is not what `python -m benchmarks grid` writes")
             return found
     raise UsageError(f"no stored grid in {path} (looked for {', '.join(map(str, places))}); make one with: make bench")

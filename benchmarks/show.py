@@ -164,6 +164,26 @@ def compare_table(found: Mapping[str, Any]) -> None:
         console.print(note, highlight=False)
 
 
+def profile_table(document: Mapping[str, Any], most: int = 6) -> None:
+    """The kernels that cost most of each artifact's primary entry, as shares of a profiled run."""
+    table = Table(
+        "artifact", "runtime", "entry", "kernel", *(Column(name, justify="right") for name in ("of it", "ms", "ops"))
+    )
+    console = wide()
+    for row in document["results"]:
+        artifact = f"{row['target']}/{row['recipe']}"
+        if row["verdict"] != "measured":
+            console.print(
+                f"{artifact} in {row['runtime']}: [yellow]{row['verdict']}[/], {row['reason']}", highlight=False
+            )
+            continue
+        main = max(row["entries"], key=lambda entry: len(entry["modules"]))
+        for index, kind in enumerate(main["kinds"][:most]):
+            names = ("", "", "") if index else (artifact, row["runtime"], main["entry"])
+            table.add_row(*names, kind["kind"], f"{kind['share']:.0%}", f"{kind['ms']:.2f}", str(kind["calls"]))
+    console.print(table)
+
+
 def doctor_rows() -> list[dict[str, str]]:
     rows = []
     for name in IMPLEMENTATIONS:

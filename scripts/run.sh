@@ -88,14 +88,14 @@ step() {
   export) export_to all ;;
   export-*) export_to "${1#export-}" ;;
   goldens) goldens ;;
-  parity | size | latency | report) benchmark "$1" ;;
+  parity | size | latency | grid | profile | report) benchmark "$1" ;;
   evidence) evidence ;;
   doctor)
     attempt "targets" "$python" -m export doctor
     attempt "runtimes" "$python" -m benchmarks doctor
     ;;
   *)
-    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, size, latency, report, evidence, doctor)"
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, size, latency, grid, profile, report, evidence, doctor)"
     code=2
     finish
     ;;

@@ -21,6 +21,8 @@ Pair = tuple[str, str]
 
 # Evidence file -> the command that makes it.
 COMMANDS = {"parity": "make parity", "size": "make bench", "latency": "make bench"}
+# Shown where they were made; a report is whole without them.
+OPTIONAL = ("grid", "profile")
 # Best first: how a reader wants the verdicts sorted within a target is by recipe, so this only ranks states.
 STATES = ("ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed")
 
@@ -50,6 +52,8 @@ class Evidence:
     parity: tuple[Row, ...]
     sizes: tuple[Row, ...]
     latencies: tuple[Row, ...]
+    grids: tuple[Row, ...]
+    profiles: tuple[Row, ...]
     exports: Mapping[str, Row]
     documents: Mapping[str, Row]
     verdicts: tuple[Verdict, ...]
@@ -89,6 +93,8 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
         parity=parity,
         sizes=marked(documents.get("size", {}), hashes),
         latencies=marked(documents.get("latency", {}), hashes),
+        grids=marked(documents.get("grid", {}), hashes),
+        profiles=marked(documents.get("profile", {}), hashes),
         exports=exports,
         documents=documents,
         verdicts=tuple(verdicts(budget, hashes, parity, exports)),
@@ -112,8 +118,8 @@ def read_documents(root: Path) -> tuple[dict[str, Row], list[tuple[str, str]]]:
     """The evidence files that are there, and what is missing. A damaged file is missing, with its error."""
     documents: dict[str, Row] = {}
     missing: list[tuple[str, str]] = []
-    for name in ("export", "manifest", *COMMANDS):
-        command = COMMANDS.get(name, "make export")
+    for name in ("export", "manifest", *COMMANDS, *OPTIONAL):
+        command = COMMANDS.get(name, "make bench" if name in OPTIONAL else "make export")
         try:
             if (root / f"{name}.json").is_file():
                 documents[name] = dict(read_json(root / f"{name}.json", "report"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.grid import summarize
 from benchmarks.report.gather import Evidence
 from models.measures import HIGHER
 
@@ -14,6 +15,8 @@ FRAMES = 30
 FIRST_RESULT = 1.0
 # Re-running a head on cached features must be well below running everything again.
 RERUN = 0.25
+# Kernels of a profile that are shown.
+SHOWN = 5
 
 
 def size_rows(evidence: Evidence) -> list[Row]:
@@ -94,6 +97,27 @@ def rerun_rows(evidence: Evidence) -> list[Row]:
                     "span": len(row["entries"]),
                 }
             )
+    return rows
+
+
+def grid_rows(evidence: Evidence) -> list[Row]:
+    """One row an artifact x runtime about its primary entry, from interleaved processes; stale ones left out."""
+    fresh = {"results": [row for row in evidence.grids if not row["stale"]]}
+    names = {entry.name: len(entry.modules) for entry in evidence.spec.entries.values()}
+    most = max(names.values())
+    return [row for row in summarize(fresh) if names.get(row["entry"]) == most]
+
+
+def profile_rows(evidence: Evidence) -> list[Row]:
+    """One row a profiled artifact x runtime with the `SHOWN` most expensive kernels of its primary entry."""
+    rows = []
+    for row in evidence.profiles:
+        if row["verdict"] == "measured" and not row["stale"]:
+            main = max(row["entries"], key=lambda entry: len(entry["modules"]))
+            kinds = main["kinds"][:SHOWN]
+            rest = 1 - sum(kind["share"] for kind in kinds)
+            own = {key: row[key] for key in ("target", "recipe", "runtime", "evidence")}
+            rows.append({**own, "entry": main["entry"], "ms": main["ms"], "kinds": kinds, "rest": max(rest, 0.0)})
     return rows
 
 

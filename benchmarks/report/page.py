@@ -32,6 +32,9 @@ def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
         "sizes": sizes,
         "latencies": latencies,
         "reruns": reruns,
+        "grid": measured.grid_rows(evidence),
+        "grid_about": evidence.documents.get("grid", {}),
+        "profiles": measured.profile_rows(evidence),
         "size_chart": chart(charts.size_chart, [row for row in sizes if not row["stale"]]),
         "latency_chart": chart(charts.latency_chart, [row for row in latencies if not row["stale"]]),
         "trade_charts": [charts.trade_chart(points, output) for output in outputs],
@@ -103,7 +106,13 @@ def card(title: str, value: str, about: str, evidence: str) -> Row:
 def stale(evidence: Evidence) -> list[str]:
     """Artifacts with evidence that belongs to an earlier export, a line each."""
     found: dict[str, list[str]] = {}
-    for kind, rows in (("parity", evidence.parity), ("size", evidence.sizes), ("latency", evidence.latencies)):
+    for kind, rows in (
+        ("parity", evidence.parity),
+        ("size", evidence.sizes),
+        ("latency", evidence.latencies),
+        ("grid", evidence.grids),
+        ("profile", evidence.profiles),
+    ):
         for row in rows:
             if row["stale"]:
                 kinds = found.setdefault(f"{row['target']}/{row['recipe']}", [])

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.runtimes import litert_profile
 from models.artifact import Entry
 from models.errors import StageError
 
@@ -111,6 +113,13 @@ class LiteRTRuntime:
         order = [int(index) for node in interpreter._get_ops_details() for index in node["outputs"]]
         shown = [index for index in order if index in details]
         return {str(details[index]["name"]): real(interpreter.get_tensor(index), details[index]) for index in shown}
+
+    def no_profile(self) -> str | None:
+        return litert_profile.no_profile()
+
+    def profile(self, folder: Path, entry: Entry, inputs: Tensors, runs: int) -> list[OpTime]:
+        feeds = {port.file_name: to_file(port, inputs[port.name]) for port in entry.inputs}
+        return litert_profile.profile(folder / entry.file, entry.function or entry.name, feeds, runs)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         """Bytes of weights by storage type that this entry reads; other signatures of the file may read them too."""

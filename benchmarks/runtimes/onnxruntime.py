@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import json
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
 from models.errors import StageError
 
 # Constants of up to this many values are scales, shapes or biases, not weights.
 SMALL = 16
+# What ONNX Runtime appends to a node's name in its trace, and runs before those that count.
+KERNEL, WARM = "_kernel_time", 3
 
 
 class OnnxSession:
@@ -88,6 +94,24 @@ class OnnxRuntime:
         made = session.run(names, feeds)
         return {name: widen(value) for name, value in zip(names, made, strict=True)}
 
+    def no_profile(self) -> str | None:
+        return None
+
+    def profile(self, folder: Path, entry: Entry, inputs: Tensors, runs: int) -> list[OpTime]:
+        """From ONNX Runtime's own trace, with the graph optimizations it would run with."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = 1, 1, 3
+        feeds = {port.file_name: to_file(port, inputs[port.name]) for port in entry.inputs}
+        with tempfile.TemporaryDirectory() as scratch:
+            options.enable_profiling, options.profile_file_prefix = True, str(Path(scratch) / "trace")
+            session = onnxruntime.InferenceSession(folder / entry.file, options, providers=["CPUExecutionProvider"])
+            for _ in range(WARM + runs):
+                session.run(None, feeds)
+            trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        return kernel_times(trace, runs)
+
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         import onnx
 
@@ -101,6 +125,18 @@ class OnnxRuntime:
             if value.size > SMALL:
                 found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
         return found
+
+
+def kernel_times(trace: Sequence[Mapping[str, Any]], runs: int) -> list[OpTime]:
+    """The mean over the last `runs` runs of each node's kernel, in execution order."""
+    times: dict[tuple[str, str], list[float]] = {}
+    for event in trace:
+        if event.get("cat") == "Node" and str(event["name"]).endswith(KERNEL):
+            key = (str(event["args"].get("op_name", "")), str(event["name"]).removesuffix(KERNEL))
+            times.setdefault(key, []).append(float(event["dur"]))
+    if not times:
+        raise StageError("profile", "ONNX Runtime's trace names no kernel")
+    return [OpTime(kind, name, sum(found[-runs:]) / runs / 1e3, 1.0) for (kind, name), found in times.items()]
 
 
 def widen(value: Array) -> Array:
