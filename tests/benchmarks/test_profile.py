@@ -79,7 +79,7 @@ def test_another_version_of_the_c_api_is_refused(monkeypatch: pytest.MonkeyPatch
 SUMMARY = """
 ===== Run Order =====
    [node type]    [start]    [first]   [avg ms]        [%]     [cdf%]   [mem KB] [times called]   [Name]
-   Delegate/Fully Connected (NC, F32) GEMM      0.000      0.003      0.292    23.787%    23.947%      0.000   50   [D]:2
+   Delegate/Fully Connected (NC, F32) GEMM      0.000      0.003      0.292    23.787%    23.947%      0.000  50  [D]:2
    RELU_0_TO_1      5.328      0.029      0.032     0.529%   100.000%      0.000             10   [Builtin]:41
 
 ===== Top by Computation Time =====
