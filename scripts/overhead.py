@@ -1,0 +1,187 @@
+"""What does `python -m export` cost above the vendors' own calls? Each in fresh processes that take turns.
+
+Run from the repository root: .venv/bin/python scripts/overhead.py [onnx coreml litert tfjs] [--rounds 2]
+
+The bare side imports the vendor, converts every entry, applies every recipe and saves the files: no checks, no
+metadata, no seal, no goldens. The asked ratio is 1.25 at most. TF.js has no vendor left to call for PyTorch nets: its
+bare side is the ONNX graphs our writer starts from, so that ratio says what writing them as TF.js adds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+RECIPES = ("float32", "float16", "w8")
+TARGETS = ("onnx", "coreml", "litert", "tfjs")
+
+
+def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
+    """(the spec, [entry, module, example inputs]) with nothing of the export package but the wiring."""
+    import torch
+
+    from export.program import as_tuple, entry_module
+    from models.loader import load_modules
+    from models.spec import load_spec
+
+    spec = load_spec(model)
+    modules = load_modules(spec)
+    height, width = spec.size
+    known = {
+        name: torch.rand(1, 3, height, width) for name, tensor in spec.tensors.items() if tensor.kind == "rgb-photo"
+    }
+    with torch.no_grad():
+        for module in spec.modules.values():
+            made = as_tuple(modules[module.name](*(known[name] for name in module.inputs)))
+            known |= dict(zip(module.outputs, made, strict=True))
+    entries = spec.entries.values()
+    return spec, [(e, entry_module(modules, e, spec), tuple(known[name] for name in e.inputs)) for e in entries]
+
+
+def bare_onnx(model: Path, folder: Path, save: bool = True) -> None:
+    import onnx
+    import torch
+
+    _, entries = net(model)
+    for entry, module, example in entries:
+        with torch.no_grad():
+            made = torch.onnx.export(
+                torch.export.export(module, example, strict=False),
+                dynamo=True,
+                opset_version=20,
+                input_names=list(entry.inputs),
+                output_names=list(entry.outputs),
+                verbose=False,
+            )
+        assert made is not None
+        if not save:
+            continue
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        # No vendor call makes weight-only int8: that recipe costs the bare side nothing.
+        path = folder / f"{entry.name}.onnx"
+        onnx.save(made.model_proto, path)
+        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), folder / f"{entry.name}.half.onnx")
+
+
+def bare_tfjs(model: Path, folder: Path) -> None:
+    bare_onnx(model, folder, save=False)
+
+
+def bare_coreml(model: Path, folder: Path) -> None:
+    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # coremltools would spend 12 s on importing it
+    import coremltools as ct
+    import coremltools.optimize.coreml as cto
+    import torch
+
+    spec, entries = net(model)
+    made: dict[str, list[tuple[str, Path]]] = {recipe: [] for recipe in RECIPES}
+    config = cto.OptimizationConfig(
+        global_config=cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_channel")
+    )
+    for entry, module, example in entries:
+        with torch.no_grad():
+            exported = torch.export.export(module, example, strict=False).run_decompositions({})
+        for recipe, precision in (("float32", ct.precision.FLOAT32), ("float16", ct.precision.FLOAT16)):
+            package = ct.convert(
+                exported,
+                inputs=[ct.TensorType(name=n, shape=v.shape) for n, v in zip(entry.inputs, example, strict=True)],
+                outputs=[ct.TensorType(name=name) for name in entry.outputs],
+                convert_to="mlprogram",
+                compute_precision=precision,
+                minimum_deployment_target=ct.target.iOS16,
+                skip_model_load=True,
+            )
+            path = folder / f"{recipe}-{entry.name}.mlpackage"
+            package.save(str(path))
+            made[recipe].append((entry.name, path))
+        half = ct.models.MLModel(str(made["float16"][-1][1]), skip_model_load=True)
+        path = folder / f"w8-{entry.name}.mlpackage"
+        cto.linear_quantize_weights(half, config).save(str(path))
+        made["w8"].append((entry.name, path))
+    for recipe, packages in made.items():
+        descriptor = ct.utils.MultiFunctionDescriptor()
+        for name, path in packages:
+            descriptor.add_function(str(path), src_function_name="main", target_function_name=name)
+        descriptor.default_function_name = packages[-1][0]
+        ct.utils.save_multifunction(descriptor, str(folder / f"{spec.name}-{recipe}.mlpackage"))
+
+
+def bare_litert(model: Path, folder: Path) -> None:
+    import litert_torch
+    from ai_edge_quantizer import quantizer
+
+    from export.targets.litert.recipes import rules
+    from models.recipes import recipe
+
+    spec, entries = net(model)
+    converter: Any = litert_torch
+    for entry, module, example in entries:
+        wrapped = litert_torch.to_channel_last_io(module, list(range(len(example))), list(range(len(entry.outputs))))
+        inputs = tuple(value.permute(0, 2, 3, 1).contiguous() for value in example)
+        converter = converter.signature(entry.name, wrapped.eval(), inputs)
+    path = folder / f"{spec.name}.tflite"
+    converter.convert().export(str(path))
+    for name in ("float16", "w8"):
+        made = quantizer.Quantizer(str(path), rules(recipe(name), 0)).quantize()
+        (folder / f"{name}.tflite").write_bytes(bytes(made.quantized_model))
+
+
+def run(command: list[str], log: Path) -> float:
+    """Seconds of wall time of a command that must succeed."""
+    from models.process import environment
+
+    started = time.perf_counter()
+    with log.open("ab") as noise:
+        done = subprocess.run(command, cwd=ROOT, stdout=noise, stderr=noise, env=environment(), check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {log.read_text()[-2000:]}")
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("targets", nargs="*", default=TARGETS)
+    parser.add_argument("--model", type=Path, default=Path("models/portrait"))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--bare", type=Path, help="Only make the bare files of one target in this folder.")
+    chosen = parser.parse_args()
+    if chosen.bare:
+        warnings.simplefilter("ignore")
+        globals()[f"bare_{chosen.targets[0]}"](chosen.model, chosen.bare)
+        return
+    from benchmarks.machine import identity, load
+
+    sys.stdout.write(f"{identity()['processor']}, {' '.join(identity()['flags'])}; {chosen.rounds} rounds\n")
+    for target in chosen.targets:
+        pairs = []
+        before = load()
+        for _ in range(chosen.rounds):
+            with tempfile.TemporaryDirectory() as scratch:
+                home = Path(scratch)
+                (home / "bare").mkdir()
+                ours = ["-m", "export", "make", target, "--model", str(chosen.model), "--out", str(home / "ours")]
+                ours += [word for name in RECIPES for word in ("--recipe", name)]
+                bare = [__file__, target, "--model", str(chosen.model), "--bare", str(home / "bare")]
+                pairs.append(tuple(run([sys.executable, *words], home / "log") for words in (ours, bare)))
+        ratios = [a / b for a, b in pairs]
+        sys.stdout.write(
+            f"{target}: ours {statistics.median(a for a, _ in pairs):.1f} s, "
+            f"bare {statistics.median(b for _, b in pairs):.1f} s, ratio {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f}), load {before} to {load()}\n"
+        )
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
