@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.parity import Request
 from benchmarks.profile import OpTime, by_kind, conclude_profile, run_profile
-from benchmarks.runtimes import litert_profile
+from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.onnxruntime import kernel_times
 from models.errors import NothingJudged, StageError
 from models.spec import load_spec

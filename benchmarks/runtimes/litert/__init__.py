@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from benchmarks.runtimes import litert_profile
+from benchmarks.runtimes.litert import profile as litert_profile
 from models.artifact import Entry
 from models.errors import StageError
 
