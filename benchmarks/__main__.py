@@ -19,7 +19,9 @@ Model = Annotated[Path, typer.Option(help="Folder with a model.toml.")]
 Out = Annotated[Path, typer.Option(help="Build folder; evidence goes to OUT/<model>.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only this TARGET, PLATFORM or TARGET/RECIPE. Repeatable.")]
-Runtimes = Annotated[list[str] | None, typer.Option("--runtime", help="Only these runtimes. Repeatable.")]
+Runtimes = Annotated[
+    list[str] | None, typer.Option("--runtime", help="Only this runtime or group (browser, browser-gpu). Repeatable.")
+]
 MODEL, OUT = Path("models/portrait"), Path("build")
 
 

@@ -18,9 +18,9 @@ import numpy as np
 from benchmarks.latency import HANG_LIMIT, REFERENCE, reference_key
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, select
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
 from models.artifact import Artifact, verify
-from models.errors import NothingJudged, StageError, UsageError, unknown
+from models.errors import NothingJudged, StageError, UsageError
 from models.files import dump_json, write_text
 from models.goldens import load_goldens
 from models.process import WorkerDied, events
@@ -78,13 +78,11 @@ def check_inputs(request: Request) -> None:
 
 def line_up(request: Request) -> tuple[list[Row], list[Contender]]:
     """(rows of what cannot be timed, with the reason; everything that can)."""
-    for name in request.runtimes:
-        if name not in IMPLEMENTATIONS:
-            raise unknown("runtime", name, IMPLEMENTATIONS)
+    names = resolve_runtimes(request.runtimes)
     artifacts, broken = select(request)
     rows = [blank(r["target"], r["recipe"], "", verdict="failed", reason=r["reason"]) for r in broken]
     contenders: list[Contender] = []
-    for name in request.runtimes or IMPLEMENTATIONS:
+    for name in names:
         runtime = load_runtime(name)
         mine: list[tuple[Path | None, Artifact | None]] = [(f, a) for f, a in artifacts if a.target in runtime.targets]
         if runtime.name == REFERENCE:

@@ -40,10 +40,25 @@ def main() -> None:
                 )
                 failed = Blank(read_artifact(folder), runtime).failed(wrapped)
                 send(stream, event="result", folder=name, result=failed.as_json())
+            if row := surroundings(runtime, folder):
+                send(stream, event="result", folder=name, result=row.as_json())
             if job["bisect"]:
                 row = bisection(bench, runtime, folder)
                 send(stream, event="result", folder=name, result=row.as_json())
             send(stream, event="done", folder=name)
+
+
+def surroundings(runtime: Runtime, folder: Path) -> Result | None:
+    """A row of mode "environment" with what the runtime found around it (an optional method of it), such as a
+    browser's threads and adapter, and the bytes it downloaded."""
+    ask = getattr(runtime, "environment", None)
+    if ask is None:
+        return None
+    blank = Blank(read_artifact(folder), runtime)
+    try:
+        return blank.result(mode="environment", facts=ask())
+    except HydraError as error:
+        return blank.failed(error, mode="environment")
 
 
 def bisection(bench: Bench, runtime: Runtime, folder: Path) -> Result:

@@ -13,10 +13,10 @@ from typing import Any
 
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, kept_rows, select
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
 from models.artifact import Artifact, verify
 from models.budget import load_budget
-from models.errors import NothingJudged, StageError, UsageError, unknown
+from models.errors import NothingJudged, StageError, UsageError
 from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 from models.goldens import load_goldens
 from models.process import WorkerDied, events
@@ -50,9 +50,7 @@ def run_latency(request: Request, timing: Timing, progress: Progress = lambda te
     redone, their artifact still stands and the machine is the same. Raises NothingJudged when there is no artifact,
     StageError for missing or stale goldens.
     """
-    for name in request.runtimes:
-        if name not in IMPLEMENTATIONS:
-            raise unknown("runtime", name, IMPLEMENTATIONS)
+    names = resolve_runtimes(request.runtimes)
     found, broken = select(request)
     ship = load_budget(request.spec).ship
     if not request.only:
@@ -61,7 +59,7 @@ def run_latency(request: Request, timing: Timing, progress: Progress = lambda te
     # Fails early, and once, where the inputs are missing.
     load_goldens(request.spec, load_samples(request.spec, "judge")[:1], request.spec.size, request.out)
     rows = [blank(r["target"], r["recipe"], "", verdict="failed", stage=r["stage"], reason=r["reason"]) for r in broken]
-    for name in request.runtimes or IMPLEMENTATIONS:
+    for name in names:
         rows += measure_runtime(request, timing, load_runtime(name), found, progress)
     kept, notes = earlier(request, rows)
     document = {

@@ -223,13 +223,16 @@ def main() -> None:
             samples = load_samples(spec, "judge")[:1]
             golden = load_goldens(spec, samples, spec.size, Path(job["out"]))[0]
             rivals = reference_subjects(spec, golden, job["threads"])
-            subjects, against = rivals, []
+            subjects, against, found = rivals, [], None
             if job["folder"]:
                 folder = Path(job["folder"])
                 runtime = load_runtime(job["runtime"])
                 subjects = subjects_of(runtime, folder, read_artifact(folder), golden, job["threads"])
                 against = rivals
+                found = getattr(runtime, "environment", None)
             result = measure(subjects, against, job["seconds"], lambda text: send(stream, event="stage", text=text))
+            if found:
+                result["environment"] = found(job["threads"])
             send(stream, event="result", result=result)
         except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, told with its name
             traceback.print_exc()

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import identity
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from benchmarks.runtime import ON_REQUEST, Runtime, load_runtime, resolve_runtimes
 from models.artifact import Artifact, find_artifacts, read_artifact
 from models.budget import Budget, load_budget
-from models.errors import BudgetBroken, NothingJudged, StageError, unknown
+from models.errors import BudgetBroken, NothingJudged, StageError
 from models.files import dump_json, read_json, write_text
 from models.goldens import load_goldens
 from models.process import WorkerDied, events
@@ -76,14 +76,12 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     A partial request replaces its own rows and keeps the others (those of artifacts that still stand).
     Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
     """
-    for name in request.runtimes:
-        if name not in IMPLEMENTATIONS:
-            raise unknown("runtime", name, IMPLEMENTATIONS)
+    names = resolve_runtimes(request.runtimes)
     found, rows = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
     goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
     jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
-    for name in request.runtimes or IMPLEMENTATIONS:
+    for name in names:
         runtime = load_runtime(name)
         mine = [(folder, artifact) for folder, artifact in found if artifact.target in runtime.targets]
         missing = runtime.unavailable() if mine else None
@@ -94,8 +92,9 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     with ThreadPoolExecutor(WORKERS) as pool:
         for judged in pool.map(lambda job: judge_runtime(request, job[0], job[1], progress), jobs):
             rows += judged
-    if request.partial:
-        rows += kept_rows(request, rows)
+    kept = kept_rows(request, rows)
+    # What only runs on request would otherwise be lost with the next run of all others.
+    rows += kept if request.partial else [row for row in kept if row["runtime"] in ON_REQUEST]
     document = {
         "schema": 1,
         "model": request.spec.name,

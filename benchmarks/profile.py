@@ -13,10 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, select
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, Tensors, load_runtime
+from benchmarks.runtime import Runtime, Tensors, load_runtime, resolve_runtimes
 from models.artifact import Artifact, Entry
 from models.budget import load_budget
-from models.errors import NothingJudged, StageError, unknown
+from models.errors import NothingJudged, StageError
 from models.files import dump_json, write_text
 from models.goldens import load_goldens
 from models.process import WorkerDied, events
@@ -57,14 +57,12 @@ def run_profile(request: Request, progress: Progress = lambda text: None) -> Row
 
     Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
     """
-    for name in request.runtimes:
-        if name not in IMPLEMENTATIONS:
-            raise unknown("runtime", name, IMPLEMENTATIONS)
+    names = resolve_runtimes(request.runtimes)
     found, broken = select(request)
     load_goldens(request.spec, load_samples(request.spec, "judge")[:1], request.spec.size, request.out)
     ship = load_budget(request.spec).ship
     rows = [blank(r["target"], r["recipe"], "", verdict="failed", reason=r["reason"]) for r in broken]
-    for name in request.runtimes or IMPLEMENTATIONS:
+    for name in names:
         runtime = load_runtime(name)
         for folder, artifact in found:
             chosen = request.only or artifact.recipe in ship.get(artifact.target, ())

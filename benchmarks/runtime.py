@@ -4,7 +4,7 @@ in `IMPLEMENTATIONS`, and a short test."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,18 @@ IMPLEMENTATIONS = {
     "coreml-predict": "benchmarks.runtimes.coreml_predict:PredictRuntime",
     "tfjs-tensorflow": "benchmarks.runtimes.tfjs_tensorflow:TensorFlowRuntime",
     "tfjs-node": "benchmarks.runtimes.tfjs_node:NodeRuntime",
+    "tfjs-web": "benchmarks.runtimes.web:tfjs_wasm",
+    "ort-web": "benchmarks.runtimes.web:ort_wasm",
+    "litert-web": "benchmarks.runtimes.web:litert_wasm",
+    "tfjs-web-webgl": "benchmarks.runtimes.web:tfjs_webgl",
+    "tfjs-web-webgpu": "benchmarks.runtimes.web:tfjs_webgpu",
+    "ort-web-webgpu": "benchmarks.runtimes.web:ort_webgpu",
+    "litert-web-webgpu": "benchmarks.runtimes.web:litert_webgpu",
 }
+# A GPU backend on a software renderer takes seconds a run: judged when asked for by name.
+ON_REQUEST = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
+# Names for several at once.
+GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": ON_REQUEST}
 # Where a number comes from; every figure in a report carries one of these.
 EVIDENCE = (
     "measured-on-device",
@@ -91,6 +102,20 @@ class Runtime(Protocol):
         Large constants only (more than 16 values): scales, shapes and biases of a few values are not weights.
         """
         ...
+
+
+def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
+    """Names of runtimes from names and groups; nothing asked means all but those that run on request.
+
+    Raises UsageError for a name that is neither.
+    """
+    if not asked:
+        return tuple(name for name in IMPLEMENTATIONS if name not in ON_REQUEST)
+    for name in asked:
+        if name not in IMPLEMENTATIONS and name not in GROUPS:
+            raise unknown("runtime", name, [*IMPLEMENTATIONS, *GROUPS])
+    wanted = {member for name in asked for member in GROUPS.get(name, (name,))}
+    return tuple(name for name in IMPLEMENTATIONS if name in wanted)
 
 
 def load_runtime(name: str) -> Runtime:

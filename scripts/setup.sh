@@ -81,6 +81,16 @@ PYTHON_END
   .venv/bin/python -m pip check || say "the packages named above were added by hand and lack something"
 }
 
+# The browser is for web runtimes alone: without it they are reported as unavailable, and all else works.
+setup_browser() {
+  local name
+  for name in chromium chromium-browser google-chrome; do
+    if command -v "$name" >/dev/null; then return; fi
+  done
+  system_packages "chromium fonts-dejavu-core" "--cask chromium" ||
+    say "no Chromium could be installed: the web runtimes will be unavailable"
+}
+
 setup_node() {
   if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
     system_packages "nodejs npm" "node"
@@ -90,6 +100,7 @@ setup_node() {
   [ "$major" -ge 18 ] || fail "Node $(node --version) is too old: 18 or newer is needed to run the TF.js artifacts"
   say "installing the npm packages"
   npm ci --no-progress --loglevel=error
+  setup_browser
 }
 
 setup_render() {

@@ -84,7 +84,7 @@ def test_a_layer_with_other_weights(
 
     assert found.tensor is not None and found.error > 0.1 and found.before <= FLOAT32, found
     inputs = {port.name: golden.value(port.name) for port in entry.inputs}
-    assert adapter.trace(folder, entry, inputs)[found.tensor].size == SIZE  # type: ignore[attr-defined]
+    assert adapter.trace(folder, entry, inputs)[found.tensor].size == SIZE
     assert found.kernels or runtime == "coreml-mil"
     assert bisect_boundaries(adapter, folder, artifact, golden, FLOAT32).tensor == "classifier.scores"
 
@@ -151,6 +151,6 @@ def test_interleaved_bytes_before_any_layer(artifact: Artifacts, golden_of: Gold
     golden, adapter = golden_of("classifier"), load_runtime(runtime)
     inputs = {port.name: golden.value(port.name) for port in entry.inputs}
     pixels = {name: np.moveaxis(value, 1, -1).reshape(value.shape) for name, value in inputs.items()}
-    traces = [adapter.trace(folder, entry, given) for given in (pixels, inputs)]  # type: ignore[attr-defined]
+    traces = [adapter.trace(folder, entry, given) for given in (pixels, inputs)]
     found = first_divergence(*traces, FLOAT32, "")
     assert found.tensor is not None and found.compared == 1

@@ -234,7 +234,7 @@ def integer_inputs(node: Node, moving: Collection[Node]) -> list[Node]:
     if name in WEIGHTED and node.args[1] in moving:
         return []
     count = 1 if name in UNARY else 2 if name in BINARY else 0
-    sources: list[Node] = [source for source in node.args[:count] if source in moving]  # type: ignore[misc]
+    sources: list[Node] = [source for source in node.args[:count] if source in moving]  # type: ignore[misc]  # `in` does not narrow
     return sources if len(sources) == count else []
 
 

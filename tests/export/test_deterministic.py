@@ -1,0 +1,31 @@
+"""The same model, machine and tools give the same bytes: every target, the recipes they share, and static int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from export.driver import export
+from models.artifact import artifact_folder, list_files
+from models.recipes import COMMON
+from models.spec import load_spec
+from models.targets import TARGETS
+
+STATIC = ("onnx", "coreml", "litert")
+# Core ML's package list and TF.js's graph are files of their own: named, so that a test that skips them is noticed.
+NAMED = {"coreml": "Manifest.json", "tfjs": "model.json", "litert": ".tflite", "onnx": ".onnx"}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("model", ["mixed", pytest.param("portrait", marks=pytest.mark.slow)])
+def test_twice_the_same(
+    artifact: Callable[[str, str, str], Path], model_dir: Callable[[str], Path], tmp_path: Path, target: str, model: str
+) -> None:
+    recipes = (*COMMON, *(("w8a8",) if target in STATIC else ()))
+    export(load_spec(model_dir(model)), [target], recipes, tmp_path, overwrite=False)
+    for recipe in recipes:
+        first = list_files(artifact(model, target, recipe))
+        assert list_files(artifact_folder(tmp_path, model, target, recipe)) == first
+        assert any(file.path.endswith(NAMED[target]) for file in first)
