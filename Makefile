@@ -5,6 +5,7 @@
 #   OUT=build               where artifacts, evidence and the report go
 #   SAMPLES=dir             more photos to judge by; they are copied nowhere
 #   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
+#   PORT=8123               where make demo serves, on localhost
 #   PYTHON=python3.11       the interpreter the environment is made from
 #   TORCH_INDEX=url         an extra package index for PyTorch. Where plain pip would fetch PyTorch's CUDA build
 #                           (several GB, never used here), take the CPU build from PyTorch's own index:
@@ -15,6 +16,7 @@ RECIPES ?=
 OUT ?= build
 SAMPLES ?=
 CALIBRATE ?=
+PORT ?= 8123
 PYTHON ?=
 TORCH_INDEX ?=
 export MODEL RECIPES OUT SAMPLES CALIBRATE PYTHON TORCH_INDEX
@@ -32,10 +34,10 @@ export OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS
 BIN := .venv/bin
 VENV := .venv/.setup-stamp
 NODE := node_modules/.setup-stamp
-PACKAGES := models reference export benchmarks
+PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor export export-ios export-android export-web goldens parity bench report all \
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity bench report all demo \
 	check lint format types imports test test-all clean
 
 help: ## list the targets
@@ -81,6 +83,9 @@ report: setup ## one report of the evidence (gathers first what was never gather
 
 all: setup ## export, judge, measure and report everything; fails when any of it failed
 	@bash scripts/run.sh export goldens parity size latency profile report
+
+demo: setup ## the web demo on localhost, with the artifacts that passed parity
+	$(BIN)/python -m demo serve --model "$(MODEL)" --out "$(OUT)" --port "$(PORT)"
 
 check: lint format types imports ## static checks: ruff, mypy, import contracts
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("models", "reference", "export", "benchmarks")
+PACKAGES = ("models", "reference", "export", "benchmarks", "demo")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -28,7 +28,7 @@ def direct(root: Path) -> list[Requirement]:
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
-PACKAGES = ("models", "reference", "export", "benchmarks", "scripts")
+PACKAGES = ("models", "reference", "export", "benchmarks", "demo", "scripts")
 
 
 def imported_names(path: Path) -> set[str]:

@@ -1,0 +1,135 @@
+// Depth of field in two layers. The people and what is behind them are blurred apart, each by its own depth, and laid
+// over each other again: no light crosses the matte, so a sharp person has no halo before a blurred background.
+//
+// Cheap by stages: the layers are made at half size with all smaller copies (mip levels), a golden-angle gather reads
+// few points of the level that fits their distance, and only the last pass works at full size. `plain` asks for the
+// same picture the slow way, 200 points at full size: the measure of the cheap one (tests/demo).
+
+import {aperture} from './apertures.js';
+import {VIEW} from './view.js';
+
+export const CHEAP = {taps: 56, scale: 2, levels: true};
+export const PLAIN = {taps: 200, scale: 1, levels: false};
+
+// Radius of the circle of confusion in pixels of the view. A lens is linear in disparity; this one flattens, so that a
+// face can be focused through without the background dissolving. `slack` is what still counts as in focus.
+const FOCUS = `
+uniform vec2 focus;     // the depths between which all is sharp
+uniform float most;     // radius far from them
+uniform float flat_;    // 1: the people sharp, all behind them blurred alike
+float miss(float depth) { return max(max(focus.x - depth, depth - focus.y) - 0.006, 0.0); }
+float radiusAt(float depth) { return most * (1.0 - exp(-9.0 * miss(depth))); }
+vec2 radii(vec4 map) { return flat_ > 0.5 ? vec2(0.0, most) : vec2(radiusAt(map.g), radiusAt(map.b)); }
+`;
+
+// Light is added up linear, with highlights brighter than a photo can store them, or bokeh would have no discs. The
+// way back is exact: what is evenly bright keeps its brightness.
+const LIGHT = `
+uniform float bloom; // 0 to 1
+vec3 expand(vec3 color) {
+  vec3 light = pow(color, vec3(2.2));
+  return light / (1.0 - 0.94 * bloom * max(light.r, max(light.g, light.b)));
+}
+vec3 compress(vec3 light) {
+  light = max(light, 0.0) / (1.0 + 0.94 * bloom * max(light.r, max(light.g, light.b)));
+  return pow(light, vec3(1.0 / 2.2));
+}
+`;
+
+const LAYERS = `${VIEW}${LIGHT}
+layout(location = 0) out vec4 behind;
+layout(location = 1) out vec4 people;
+void main() {
+  float alpha = texture(maps, uv).r;
+  vec3 person, rest;
+  split(texture(source, uv).rgb, alpha, person, rest);
+  behind = vec4(expand(rest), 1.0);
+  people = vec4(expand(person) * alpha, alpha);
+}`;
+
+const gather = (taps) => `${FOCUS}
+in vec2 uv;
+uniform sampler2D maps, behindLayer, peopleLayer;
+uniform vec2 size;          // of the view, in pixels
+uniform vec2 points[${taps}];
+uniform float spacing;      // between points, of the radius, in pixels of the layers
+layout(location = 0) out vec4 behind;
+layout(location = 1) out vec4 people;
+vec4 spread(sampler2D layer, float radius) {
+  vec2 reach = radius / size;
+  float level = max(log2(max(radius * spacing, 1e-3)), 0.0);
+  vec4 sum = vec4(0.0);
+  for (int tap = 0; tap < ${taps}; tap++) sum += textureLod(layer, uv + points[tap] * reach, level);
+  return sum / float(${taps});
+}
+void main() {
+  vec2 radius = radii(texture(maps, uv));
+  behind = spread(behindLayer, radius.y);
+  people = spread(peopleLayer, radius.x);
+}`;
+
+// Between sharp and blurred the two are mixed: half size would soften what is hardly out of focus. A pixel none of
+// whose light was moved is the photo's own, to the bit.
+const COMPOSE = `${VIEW}${LIGHT}${FOCUS}
+uniform sampler2D behindBlur, peopleBlur;
+out vec4 result;
+void main() {
+  vec4 photo = texture(source, uv);
+  vec4 map = texture(maps, uv);
+  vec3 person, rest;
+  split(photo.rgb, map.r, person, rest);
+  vec2 blurred = smoothstep(vec2(0.5), vec2(2.0), radii(map));
+  vec4 people = texture(peopleBlur, uv);
+  vec3 behind = mix(rest, compress(texture(behindBlur, uv).rgb), blurred.y);
+  float alpha = mix(map.r, people.a, blurred.x);
+  person = mix(person, compress(people.rgb / max(people.a, 1e-4)), blurred.x * smoothstep(0.0, 0.05, people.a));
+  bool kept = (blurred.y == 0.0 || alpha >= 0.996) && (blurred.x == 0.0 || max(map.r, people.a) < 0.004);
+  result = vec4(kept ? photo.rgb : mix(behind, person, alpha), 1.0);
+}`;
+
+export class Bokeh {
+  constructor(stage, cost = CHEAP) {
+    Object.assign(this, {stage, cost, apertures: new Map()});
+  }
+
+  // focus: [from, to] in depth; radius: of the blur far from it, of the photo's diagonal; flat: see FOCUS.
+  render(view, {focus, radius, shape, bloom, flat = false}, output) {
+    const {stage, cost} = this;
+    const common = {...view.uniforms, focus, bloom, most: radius * view.diagonal, flat_: Number(flat), size: [view.width, view.height]};
+    const [behindLayer, peopleLayer] = this.layers(view, bloom, common).textures;
+    const {points, area} = this.aperture(shape);
+    const spacing = cost.levels ? Math.sqrt(area / cost.taps) / cost.scale : 0;
+    const blurred = this.target(view, 'blurred');
+    stage.draw(gather(cost.taps), {...common, behindLayer, peopleLayer, points, spacing}, blurred);
+    const [behindBlur, peopleBlur] = blurred.textures;
+    stage.draw(COMPOSE, {...common, behindBlur, peopleBlur}, output);
+  }
+
+  // Made anew only when highlights change: moving the focal plane costs the gather and the last pass.
+  layers(view, bloom, common) {
+    const layers = this.target(view, 'layers', this.cost.levels);
+    if (layers.bloom !== bloom) this.stage.draw(LAYERS, common, layers);
+    layers.bloom = bloom;
+    return layers;
+  }
+
+  target(view, name, mips = false) {
+    const {scale, taps} = this.cost;
+    const [width, height] = [view.width, view.height].map((size) => Math.max(Math.ceil(size / scale), 1));
+    return view.target(`bokeh ${name} ${scale} ${taps}`, width, height, {format: 'RGBA16F', count: 2, mips});
+  }
+
+  aperture(shape) {
+    if (!this.apertures.has(shape)) this.apertures.set(shape, aperture(shape, this.cost.taps));
+    return this.apertures.get(shape);
+  }
+
+  // Texture reads for one pixel of the view, counted in the shaders' source; mips are read and written once more.
+  static reads({taps, scale, levels}) {
+    const calls = (text) => text.match(/\btexture(Lod)?\(/g)?.length ?? 0;
+    const layers = calls(LAYERS);
+    const gathering = 2 * taps + 1; // two layers, and the maps
+    const composing = calls(COMPOSE);
+    return (layers * (levels ? 4 / 3 : 1) + gathering) / scale ** 2 + composing;
+  }
+}
