@@ -36,6 +36,7 @@ async function boot() {
 async function loadNet() {
   try {
     await app.session.load(app.choice);
+    notice(null);
     document.body.dataset.net = `${app.choice.id} ${app.choice.backend}`;
     return true;
   } catch (error) {
@@ -124,6 +125,7 @@ function choose(mode) {
   if (own) mode.mount(byId('own'), {stage: app.stage, scene: app.scene, settings: current(), change});
   else app.painter.show(app.scene, mode, current(), app.other);
   byId('seam').hidden = own || !app.other;
+  byId('hint').hidden = !byId('seam').hidden;
 }
 
 // patch: settings to replace. glide: let numbers move there.
@@ -226,11 +228,13 @@ function seamTo(place) {
 async function switchTo(choice) {
   const before = app.choice;
   app.choice = choice;
-  app.ready = loadNet();
-  if (!(await app.ready)) {
+  const loading = loadNet();
+  if (!(await loading)) {
     app.choice = before;
     return false;
   }
+  app.ready = loading;
+  endComparison();
   if (app.photo) await see();
   busy(null);
   return true;
@@ -240,10 +244,9 @@ async function switchTo(choice) {
 async function compare(id) {
   if (!id) {
     await app.session.drop('other');
-    app.other?.free();
-    app.other = null;
+    endComparison();
   } else {
-    await app.session.load({id, backend: app.choice.backend}, 'other');
+    await app.session.loadOther(id);
     if (app.photo) app.other = await app.session.see(app.photo, 'other');
     progress(null);
     const [left, right] = [app.choice.id, id].map((name) => name.split('/')[1]);
@@ -254,5 +257,10 @@ async function compare(id) {
   if (app.scene) choose(app.mode);
 }
 
-globalThis.demo = app; // for the console and the tests
+function endComparison() {
+  app.other?.free();
+  app.other = null;
+}
+
+globalThis.demo = Object.assign(app, {change, choose}); // for the console and the tests
 boot().catch((error) => notice(error.message));

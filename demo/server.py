@@ -118,6 +118,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     site: Site
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         made = self.site.made.get(path)
@@ -138,7 +141,8 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {**HEADERS, **own, **(more or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(content)
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
         """Nothing: the terminal shows the address, not every file."""

@@ -75,8 +75,11 @@ export function fill(channels, weight, width, height) {
   let coarse = levels.at(-1);
   for (const level of levels.reverse().slice(1)) {
     const spread = coarse.channels.map((values) => scale(values, coarse.width, coarse.height, level.width, level.height));
-    const filled = level.channels.map((values, channel) =>
-      values.map((value, index) => value * level.weight[index] + spread[channel][index] * (1 - level.weight[index])));
+    const filled = level.channels.map((values, channel) => {
+      const made = spread[channel];
+      for (let index = 0; index < made.length; index++) made[index] += (values[index] - made[index]) * level.weight[index];
+      return made;
+    });
     coarse = {...level, channels: filled};
   }
   return coarse.channels;
@@ -85,17 +88,19 @@ export function fill(channels, weight, width, height) {
 function halve({channels, weight, width, height}) {
   const toWidth = Math.ceil(width / 2);
   const toHeight = Math.ceil(height / 2);
-  const made = channels.map(() => new Float32Array(toWidth * toHeight));
-  const total = new Float32Array(toWidth * toHeight);
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      const from = y * width + x;
-      const to = (y >> 1) * toWidth + (x >> 1);
-      total[to] += weight[from];
-      channels.forEach((values, channel) => (made[channel][to] += values[from] * weight[from]));
+  const sum = (values) => {
+    const made = new Float32Array(toWidth * toHeight);
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) made[(y >> 1) * toWidth + (x >> 1)] += values ? values[y * width + x] * weight[y * width + x] : weight[y * width + x];
     }
-  }
-  made.forEach((values) => values.forEach((value, index) => (values[index] = total[index] ? value / total[index] : 0)));
+    return made;
+  };
+  const total = sum(null);
+  const made = channels.map((values) => {
+    const means = sum(values);
+    for (let index = 0; index < means.length; index++) means[index] = total[index] ? means[index] / total[index] : 0;
+    return means;
+  });
   return {channels: made, weight: total.map((value) => Math.min(value, 1)), width: toWidth, height: toHeight};
 }
 

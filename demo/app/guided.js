@@ -6,10 +6,10 @@ import {mean} from './fields.js';
 
 const PAIRS = [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]];
 
-// guide: three channels in [0, 1]. `radius` in pixels, `epsilon` the variance of colour that counts as an edge.
+// channels: three of the guide, in [0, 1]; `radius` in pixels.
 export class Guide {
-  constructor(channels, width, height, radius, epsilon) {
-    Object.assign(this, {channels, width, height, radius, epsilon});
+  constructor(channels, width, height, radius) {
+    Object.assign(this, {channels, width, height, radius});
     this.means = channels.map((channel) => this.mean(channel));
     this.spreads = PAIRS.map(([i, j]) => this.covariance(channels[i], channels[j], this.means[i], this.means[j]));
   }
@@ -19,46 +19,51 @@ export class Guide {
   }
 
   covariance(a, b, meanA, meanB) {
-    const made = this.mean(a.map((value, index) => value * b[index]));
-    return made.map((value, index) => value - meanA[index] * meanB[index]);
+    const made = new Float32Array(a.length);
+    for (let index = 0; index < made.length; index++) made[index] = a[index] * b[index];
+    const means = this.mean(made);
+    for (let index = 0; index < made.length; index++) means[index] -= meanA[index] * meanB[index];
+    return means;
   }
 
-  // Float32Array [height, width, 4]
-  fit(values) {
+  // epsilon: the variance of colour that counts as an edge. -> Float32Array [height, width, 4]
+  fit(values, epsilon) {
     const center = this.mean(values);
-    const shared = this.channels.map((channel, index) => this.covariance(channel, values, this.means[index], center));
-    const count = values.length;
-    const slopes = [new Float32Array(count), new Float32Array(count), new Float32Array(count)];
-    const offset = new Float32Array(count);
-    for (let index = 0; index < count; index++) {
-      const solved = this.solve(index, shared[0][index], shared[1][index], shared[2][index]);
-      let constant = center[index];
-      for (let channel = 0; channel < 3; channel++) {
-        slopes[channel][index] = solved[channel];
-        constant -= solved[channel] * this.means[channel][index];
-      }
-      offset[index] = constant;
-    }
-    const smooth = [...slopes, offset].map((each) => this.mean(each));
-    const made = new Float32Array(count * 4);
-    smooth.forEach((each, channel) => each.forEach((value, index) => (made[index * 4 + channel] = value)));
+    const [x, y, z] = this.channels.map((channel, index) => this.covariance(channel, values, this.means[index], center));
+    const slopes = this.solve(x, y, z, epsilon);
+    const offset = center.slice();
+    slopes.forEach((slope, channel) => {
+      const own = this.means[channel];
+      for (let index = 0; index < offset.length; index++) offset[index] -= slope[index] * own[index];
+    });
+    const made = new Float32Array(values.length * 4);
+    [...slopes, offset].forEach((each, channel) => {
+      const smooth = this.mean(each);
+      for (let index = 0; index < smooth.length; index++) made[index * 4 + channel] = smooth[index];
+    });
     return made;
   }
 
-  // (covariance + epsilon I)^-1 v, by cofactors of the symmetric matrix.
-  solve(index, x, y, z) {
-    const e = this.epsilon;
-    const [rr, rg, rb, gg, gb, bb] = this.spreads.map((spread) => spread[index]);
-    const a = rr + e;
-    const d = gg + e;
-    const f = bb + e;
-    const c00 = d * f - gb * gb;
-    const c01 = rb * gb - rg * f;
-    const c02 = rg * gb - rb * d;
-    const c11 = a * f - rb * rb;
-    const c12 = rg * rb - a * gb;
-    const c22 = a * d - rg * rg;
-    const scale = 1 / (a * c00 + rg * c01 + rb * c02);
-    return [(c00 * x + c01 * y + c02 * z) * scale, (c01 * x + c11 * y + c12 * z) * scale, (c02 * x + c12 * y + c22 * z) * scale];
+  // (covariance + epsilon I)^-1 (x, y, z) of every pixel, by cofactors of the symmetric matrix.
+  solve(x, y, z, epsilon) {
+    const made = [x, y, z].map(({length}) => new Float32Array(length));
+    const [rr, rg, rb, gg, gb, bb] = this.spreads;
+    for (let index = 0; index < x.length; index++) {
+      const a = rr[index] + epsilon;
+      const b = rg[index];
+      const c = rb[index];
+      const d = gg[index] + epsilon;
+      const e = gb[index];
+      const f = bb[index] + epsilon;
+      const c00 = d * f - e * e;
+      const c01 = c * e - b * f;
+      const c02 = b * e - c * d;
+      const c12 = b * c - a * e;
+      const scale = 1 / (a * c00 + b * c01 + c * c02);
+      made[0][index] = (c00 * x[index] + c01 * y[index] + c02 * z[index]) * scale;
+      made[1][index] = (c01 * x[index] + (a * f - c * c) * y[index] + c12 * z[index]) * scale;
+      made[2][index] = (c02 * x[index] + c12 * y[index] + (a * d - b * b) * z[index]) * scale;
+    }
+    return made;
   }
 }

@@ -9,10 +9,12 @@
 import {fill, scale, smoothstep, widen} from './fields.js';
 import {Guide} from './guided.js';
 
-// In pixels of the guide, whose longer side is GUIDE (photo.js): the matte follows edges this near ...
-const MATTE = {radius: 5, epsilon: 3e-4};
-// ... and a depth, which changes slowly inside a person, less strictly and further.
-const DEPTH = {radius: 8, epsilon: 1e-2};
+// In pixels of the guide, whose longer side is GUIDE (photo.js): how near an edge must be to be followed.
+const RADIUS = 5;
+// Variance of colour that counts as an edge: little for the matte; a depth, which changes slowly inside a person,
+// must not take over every fold of a shirt.
+const MATTE = 3e-4;
+const DEPTH = 1e-2;
 // In pixels of the net: how far its depth is blurred across the matte's edge, on each side.
 const BLEED_OUT = 6;
 const BLEED_IN = 2;
@@ -23,16 +25,19 @@ export function lift({guide, alpha, depth, net}) {
   const {width, height} = guide;
   const layers = layerDepths(alpha, depth, net);
   const up = (values) => scale(values, net.width, net.height, width, height);
-  const colors = [0, 1, 2].map((channel) => Float32Array.from({length: width * height}, (_, index) => guide.data[index * 4 + channel] / 255));
-  const edges = new Guide(colors, width, height, MATTE.radius, MATTE.epsilon);
-  const slopes = new Guide(colors, width, height, DEPTH.radius, DEPTH.epsilon);
+  const colors = [0, 1, 2].map((channel) => {
+    const made = new Float32Array(width * height);
+    for (let index = 0; index < made.length; index++) made[index] = guide.data[index * 4 + channel] / 255;
+    return made;
+  });
+  const edges = new Guide(colors, width, height, RADIUS);
   const coarse = up(alpha);
   return {
     width,
     height,
-    matte: edges.fit(coarse),
-    near: slopes.fit(up(layers.near)),
-    far: slopes.fit(up(layers.far)),
+    matte: edges.fit(coarse, MATTE),
+    near: edges.fit(up(layers.near), DEPTH),
+    far: edges.fit(up(layers.far), DEPTH),
     ...layerColors(colors, coarse, width, height),
   };
 }

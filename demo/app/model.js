@@ -11,11 +11,17 @@ export async function loadModel({row, backend, threads}, onProgress) {
   for (const {files} of Object.values(row.modules)) for (const file of files) wanted.set(file.path, file);
   const list = [...wanted.values()].map((file) => ({...file, url: row.base + file.path}));
   const files = await fetchVerified(list, onProgress);
-  const {start} = await import(`../engines/${row.engine}.js`);
-  const engine = await start({npm: new URL('/npm/', location.href), backend, threads});
+  const engine = await engineOf(row.engine, backend, threads);
   const model = new Model(engine, row);
   for (const name of names) await model.open(name, files);
   return model;
+}
+
+// A worker has one engine; two artifacts that are compared share it.
+let engine;
+async function engineOf(name, backend, threads) {
+  engine ??= import(`../engines/${name}.js`).then(({start}) => start({npm: new URL('/npm/', location.href), backend, threads}));
+  return engine;
 }
 
 class Model {

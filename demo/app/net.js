@@ -39,7 +39,7 @@ export class Net {
     return result;
   }
 
-  // choice: {row, backend, threads} -> {facts, fetched, ms, transferred}
+  // choice: {row, backend, threads} -> {facts, fetched, ms}
   load(choice, slot = 'main') {
     return this.call('load', {slot, ...choice});
   }
@@ -56,6 +56,15 @@ export class Net {
 
   lift(job) {
     return this.call('lift', job);
+  }
+
+  weigh() {
+    return this.call('weigh', {});
+  }
+
+  close() {
+    this.worker.terminate();
+    this.fail('another net was loaded');
   }
 
   drop(slot) {

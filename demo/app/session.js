@@ -11,19 +11,40 @@ const threads = () => (globalThis.crossOriginIsolated ? Math.min(Math.max(Math.f
 
 export class Session {
   constructor(catalog, stage, onProgress) {
-    Object.assign(this, {catalog, stage, slots: {}});
-    this.net = new Net(onProgress);
+    Object.assign(this, {catalog, stage, onProgress, slots: {}});
   }
 
   row(id) {
     return this.catalog.artifacts.find((row) => row.id === id);
   }
 
-  // Loads an artifact into a slot. What it cost is in `slots[slot].loaded`.
-  async load({id, backend}, slot = 'main') {
+  // Loads an artifact, in a worker of its own; the former one stays until that has succeeded.
+  async load({id, backend}) {
     const row = this.row(id);
-    const loaded = await this.net.load({row, backend, threads: threads()}, slot);
-    this.slots[slot] = {row, backend, loaded, runs: {}};
+    const net = new Net(this.onProgress);
+    try {
+      const loaded = await net.load({row, backend, threads: threads()});
+      this.net?.close();
+      Object.assign(this, {net, slots: {main: {row, backend, loaded, runs: {}}}});
+    } catch (error) {
+      net.close();
+      throw error;
+    }
+  }
+
+  // A second artifact of the same target, in the same worker.
+  async loadOther(id) {
+    const {backend} = this.slots.main;
+    const row = this.row(id);
+    const loaded = await this.net.load({row, backend, threads: threads()}, 'other');
+    this.slots.other = {row, backend, loaded, runs: {}};
+  }
+
+  // Bytes of the runtime over the wire; null where no server answers.
+  async weigh() {
+    const {main} = this.slots;
+    main.weight ??= await this.net.weigh().catch(() => null);
+    return main.weight;
   }
 
   async drop(slot) {

@@ -24,7 +24,7 @@ const calls = {
     };
     const {value: model, ms} = await timed(() => loadModel({row, backend, threads}, onProgress));
     models.set(slot, model);
-    return {value: {facts: model.facts, fetched, ms, transferred: transferred()}};
+    return {value: {facts: model.facts, fetched, ms}};
   },
 
   // image: {data: Uint8ClampedArray RGBA, width, height}
@@ -49,16 +49,22 @@ const calls = {
     return {value: {...value, ms}, transfer: Object.values(value).filter((item) => item.buffer).map((item) => item.buffer)};
   },
 
+  // Bytes of the runtime's own files as the server sends them.
+  async weigh() {
+    const names = performance.getEntriesByType('resource').map(({name}) => name).filter((name) => name.includes('/npm/'));
+    const sizes = await Promise.all([...new Set(names)].map(async (name) => {
+      const answer = await fetch(name, {method: 'HEAD'});
+      return Number(answer.headers.get('Content-Length'));
+    }));
+    return {value: sizes.reduce((sum, size) => sum + size, 0)};
+  },
+
   async drop({slot}) {
     models.get(slot)?.close();
     models.delete(slot);
     return {};
   },
 };
-
-// Bytes over the wire of the runtime's own files; 0 where a cache answered.
-const transferred = () =>
-  performance.getEntriesByType('resource').filter(({name}) => name.includes('/npm/')).reduce((sum, entry) => sum + entry.encodedBodySize, 0);
 
 onmessage = async ({data: {call, name, args}}) => {
   try {

@@ -5,6 +5,9 @@ export async function start({npm, backend, threads}) {
   const threaded = threads > 1 && Boolean(globalThis.crossOriginIsolated);
   if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) throw new Error('the browser has no WebGPU adapter');
   // What waits for a GPU inside WebAssembly needs the build with JSPI, which has no threads.
+  // In a worker the loader cannot tell where its script came from, and would look beside the worker's.
+  const locateFile = (name) => new URL(`@litertjs/core/wasm/${name}`, npm).href;
+  if (typeof importScripts === 'function') globalThis.Module = {locateFile};
   const build = backend === 'webgpu' ? {jspi: true} : {threads: threaded};
   await litert.loadLiteRt(new URL('@litertjs/core/wasm/', npm).href, build);
   return new Engine(litert, backend, build.threads ? threads : 1);

@@ -13,6 +13,12 @@ export function buildInspector(app, actions) {
   if (!dialog.open) dialog.showModal();
 }
 
+// Asked when it is looked at: the server has to pack the runtime to say.
+async function weigh(app, place) {
+  const bytes = await app.session.weigh();
+  place.textContent = bytes ? `${megabytes(bytes)} gzip` : 'unknown without the server';
+}
+
 function fill(dialog, app, actions) {
   const {catalog} = app.session;
   const again = () => fill(dialog, app, actions);
@@ -69,12 +75,14 @@ function figures(app, row) {
   const files = new Map(Object.values(row.modules).flatMap(({files: own}) => own.map((file) => [file.path, file])));
   const packed = [...files.values()].reduce((sum, {gzip}) => sum + gzip, 0);
   const {facts} = loaded;
+  const runtime = term('Runtime', '…');
+  weigh(app, runtime.lastChild);
   return h('div', {class: 'figures'},
     h('table', {}, h('thead', {}, h('tr', {}, h('th', {}, 'ms on this device'), h('th', {scope: 'col'}, 'first'), h('th', {scope: 'col'}, 'later'))), h('tbody', {}, lines)),
     h('dl', {},
       term('From photo to picture', seen ? `${milliseconds(seen)} ms` : '–'),
       term('Model', `${megabytes(packed)} gzip${loaded.fetched ? `, ${megabytes(loaded.fetched)} fetched now` : ', from the cache'}`),
-      term('Runtime', loaded.transferred ? `${megabytes(loaded.transferred)} fetched now` : 'from the cache'),
+      runtime,
       term('Threads', `${facts.threads}${facts.simd ? ', SIMD' : ''}`),
       term('Start', `${milliseconds(loaded.ms)} ms`)));
 }

@@ -1,0 +1,192 @@
+"""The demo in a real browser: a site with judged artifacts, and a page whose errors and foreign requests fail the test."""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+
+from benchmarks.runtimes.web.browser import FLAGS, chromium
+from demo.server import bind
+from demo.site import make_site
+from models.artifact import artifact_folder
+from models.spec import load_spec
+
+ARTIFACTS = (("tfjs", "w8"), ("tfjs", "float32"), ("onnx", "w8"), ("litert", "w8"))
+RUNTIMES = ("tfjs-node", "onnxruntime", "litert")
+Pixels = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="session")
+def proven(
+    artifact: Callable[[str, str, str], Path],
+    build: Callable[[str], Path],
+    build_once: Callable[..., Path],
+    command: Callable[..., Any],
+) -> Path:
+    """An OUT folder with web artifacts and their passing parity.json. Copy it to change it."""
+    folders = [artifact("portrait", *pair) for pair in ARTIFACTS]
+
+    def make(out: Path) -> None:
+        shutil.copytree(build("portrait"), out, dirs_exist_ok=True)
+        for folder in folders:
+            shutil.copytree(folder, artifact_folder(out, "portrait", folder.parent.name, folder.name))
+        flags = [word for name in RUNTIMES for word in ("--runtime", name)]
+        done = command("benchmarks", "parity", "--out", out, *flags)
+        assert done.code == 0, done.out + done.err
+
+    return build_once("demo", make)
+
+
+@pytest.fixture(scope="session")
+def serve(root: Path) -> Iterator[Callable[[Path], str]]:
+    """`serve(out)`: the address of a running demo."""
+    running = []
+
+    def start(out: Path) -> str:
+        server = bind(make_site(load_spec(root / "models/portrait"), out))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://localhost:{server.server_port}/"
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def address(serve: Callable[[Path], str], proven: Path) -> str:
+    return serve(proven)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    assert path, "Chromium is not installed; run: make setup"
+    camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=path, args=[*FLAGS, *camera])
+        yield made
+        made.close()
+
+
+@dataclass
+class Demo:
+    """One page of the demo."""
+
+    page: Page
+    address: str
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.judge(request.url))
+
+    def judge(self, url: str) -> None:
+        if not url.startswith((self.address, f"blob:{self.address}", "data:")):
+            self.foreign.append(url)
+
+    def start(self) -> None:
+        self.page.goto(self.address)
+        self.page.wait_for_selector("body[data-ready]", state="attached")
+
+    def scenes(self) -> int:
+        return int(self.page.evaluate("Number(document.body.dataset.scene ?? 0)"))
+
+    def await_scene(self, act: Callable[[], None]) -> None:
+        """Do `act` and wait until the photo it brought has been seen."""
+        before = self.scenes()
+        act()
+        self.page.wait_for_function("before => Number(document.body.dataset.scene ?? 0) > before", arg=before)
+
+    def upload(self, photo: Path | dict[str, Any]) -> None:
+        self.await_scene(lambda: self.page.set_input_files("#file", photo))
+
+    def mode(self, name: str) -> None:
+        self.page.click(f"#tab-{name}")
+
+    def pixels(self) -> Pixels:
+        """What is shown, [H, W, 4], alpha not multiplied in."""
+        return self.array("(() => demo.painter.pixels())()")
+
+    def source(self) -> Pixels:
+        """The preview of the photo, [H, W, 4]."""
+        script = "(() => { const {preview: c} = demo.photo; return c.getContext('2d').getImageData(0, 0, c.width, c.height); })()"
+        return self.array(script)
+
+    def array(self, script: str) -> Pixels:
+        packed = f"(() => {{ const {{width, height, data}} = {script}; return [height, width, new Uint8Array(data.buffer).toBase64()]; }})()"
+        height, width, text = self.page.evaluate(packed)
+        return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
+
+    def maps(self, name: str) -> NDArray[np.float32]:
+        """alpha, depth, people or behind of the scene, [H, W]."""
+        script = f"[demo.scene.height, demo.scene.width, new Uint8Array(demo.scene.pixels.{name}.buffer).toBase64()]"
+        height, width, text = self.page.evaluate(script)
+        return np.frombuffer(base64.b64decode(text), np.float32).reshape(height, width)
+
+    def settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.page.evaluate("demo.settings.get(demo.mode.id)")
+        return found
+
+    def change(self, patch: dict[str, Any]) -> None:
+        self.page.evaluate("patch => demo.change(patch, {glide: false})", patch)
+
+    def notice(self) -> str:
+        self.page.wait_for_selector("#notice:not([hidden])")
+        return self.page.inner_text("#notice span")
+
+    def saved(self, kind: str) -> Image.Image:
+        """The picture that the save dialog gives."""
+        self.page.click("#save")
+        with self.page.expect_download() as download:
+            self.page.click(f"#saver [data-format={kind}]")
+        self.page.click("#saver [aria-label=Close]")
+        image = Image.open(io.BytesIO(Path(download.value.path()).read_bytes()))
+        image.load()
+        return image
+
+
+@pytest.fixture
+def demo(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Demo]:
+    """A fresh page on a phone's screen, its net loading. `indirect` parameters: of the browser's context."""
+    phone = {"viewport": {"width": 390, "height": 844}, "reduced_motion": "reduce", "has_touch": True}
+    context = browser.new_context(**{**phone, **getattr(request, "param", {})})
+    context.set_default_timeout(60_000)
+    made = Demo(context.new_page(), address)
+    made.watch()
+    made.start()
+    yield made
+    context.close()
+    assert not made.errors, made.errors
+    assert not made.foreign, f"requests that left the origin: {made.foreign}"
+
+
+@pytest.fixture(scope="session")
+def photos(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Samples at 320 pixels: software rendering is slow."""
+    folder = tmp_path_factory.mktemp("photos")
+    found = {}
+    for name in ("astronaut.png", "grace-hopper.jpg", "render-105.jpg"):
+        with Image.open(root / "models/portrait/samples" / name) as image:
+            small = image.convert("RGB")
+        small.thumbnail((320, 320))
+        found[name.partition(".")[0]] = folder / f"{name.partition('.')[0]}.png"
+        small.save(found[name.partition(".")[0]])
+    return found
+
+
+__all__ = ["Demo", "Error"]

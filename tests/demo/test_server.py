@@ -1,0 +1,121 @@
+"""The server hands out what was proven, isolated and on one origin, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.published import require, sort
+from models.errors import NothingJudged
+from models.spec import load_spec
+
+
+@pytest.fixture
+def copied(proven: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(proven, tmp_path / "out"))
+
+
+def get(address: str, path: str) -> tuple[bytes, Any]:
+    with urllib.request.urlopen(address + path, timeout=30) as answer:
+        return answer.read(), answer.headers
+
+
+def test_nothing_proven_names_the_command(command: Callable[..., Any], tmp_path: Path) -> None:
+    done = command("demo", "serve", "--out", tmp_path)
+    assert done.code == 4
+    assert done.verdict.endswith("Run: make export-web parity")
+
+
+def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable[..., Any]) -> None:
+    names = {each.id for each in sort(copied / "portrait")[0]}
+    assert names == {"tfjs/w8", "tfjs/float32", "onnx/w8", "litert/w8"}
+
+    evidence = copied / "portrait/parity.json"
+    document = json.loads(evidence.read_text())
+    next(row for row in document["results"] if row["target"] == "onnx")["verdict"] = "mismatch"
+    evidence.write_text(json.dumps(document))
+    (copied / "portrait/tfjs/w8/depth/model.json").write_text("{}")  # damaged after it was sealed
+    (copied / "portrait/tfjs/float32/USAGE.md").write_text("another artifact")
+    reseal(copied / "portrait/tfjs/float32")  # sound, and never judged
+
+    shown, held = sort(copied / "portrait")
+    assert {each.id for each in shown} == {"litert/w8"}
+    reasons = {each.id: each.reason for each in held}
+    assert reasons["onnx/w8"].startswith("mismatch")
+    assert "does not match its seal" in reasons["tfjs/w8"]
+    assert reasons["tfjs/float32"] == "its hash has no verdict in parity.json"
+
+
+def test_a_pass_that_compared_nothing_is_none(copied: Path, root: Path) -> None:
+    evidence = copied / "portrait/parity.json"
+    document = json.loads(evidence.read_text())
+    for row in document["results"]:
+        row["measures"] = []
+    evidence.write_text(json.dumps(document))
+    with pytest.raises(NothingJudged, match="make export-web parity"):
+        require(load_spec(root / "models/portrait"), copied)
+
+
+def test_the_page_is_isolated_and_stays_at_home(address: str) -> None:
+    _, headers = get(address, "")
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    rules = dict(rule.strip().split(" ", 1) for rule in headers["Content-Security-Policy"].split(";"))
+    assert rules["default-src"] == "'none'"
+    assert "http" not in headers["Content-Security-Policy"]
+    assert "'unsafe-eval'" not in rules["script-src"] and "'unsafe-inline'" not in rules["script-src"]
+    for path, kind in (("main.js", "text/javascript"), ("app/worker.js", "text/javascript"), ("style.css", "text/css")):
+        assert get(address, path)[1]["Content-Type"].startswith(kind)
+    wasm = "npm/@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm"
+    assert get(address, wasm)[1]["Content-Type"] == "application/wasm"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "server.py",
+        "../pyproject.toml",
+        "%2e%2e/package.json",
+        "npm/playwright/package.json",
+        "npm/@tensorflow/tfjs-core/../../../package.json",
+        "model/tfjs/w8/golden/golden.json",
+        "model/tfjs/w8/portrait/model.json",
+        "model/onnx/float32/encoder.onnx",
+        "samples/samples.toml",
+        "app/",
+    ],
+)
+def test_nothing_else_is_given_away(address: str, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        get(address, path)
+    assert refused.value.code == 404
+    refused.value.close()
+
+
+def test_every_listed_file_is_there_and_whole(address: str) -> None:
+    import hashlib
+
+    catalog = json.loads(get(address, "catalog.json")[0])
+    assert [row["id"] for row in catalog["artifacts"]][0] == "tfjs/w8"
+    for row in catalog["artifacts"]:
+        assert row["proven_by"]
+        for module in row["modules"].values():
+            for file in module["files"]:
+                content = get(address, row["base"][1:] + file["path"])[0]
+                assert hashlib.sha256(content).hexdigest() == file["sha256"]
+                assert file["gzip"] <= file["bytes"] * 1.01
+    for path in json.loads(get(address, "shell.json")[0]):
+        get(address, path[1:])
+
+
+def test_a_taken_port_is_a_usage_error(command: Callable[..., Any], proven: Path, address: str) -> None:
+    port = address.rstrip("/").rpartition(":")[2]
+    done = command("demo", "serve", "--out", proven, "--port", port)
+    assert done.code == 2 and f"port {port} cannot be used" in done.verdict
