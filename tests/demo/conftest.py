@@ -1,4 +1,4 @@
-"""The demo in a real browser: a site with judged artifacts, and a page whose errors and foreign requests fail the test."""
+"""The demo in a real browser. The site has judged artifacts; a page's errors and foreign requests fail its test."""
 
 from __future__ import annotations
 
@@ -124,12 +124,11 @@ class Demo:
 
     def source(self) -> Pixels:
         """The preview of the photo, [H, W, 4]."""
-        script = "(() => { const {preview: c} = demo.photo; return c.getContext('2d').getImageData(0, 0, c.width, c.height); })()"
-        return self.array(script)
+        return self.array("(c => c.getContext('2d').getImageData(0, 0, c.width, c.height))(demo.photo.preview)")
 
     def array(self, script: str) -> Pixels:
-        packed = f"(() => {{ const {{width, height, data}} = {script}; return [height, width, new Uint8Array(data.buffer).toBase64()]; }})()"
-        height, width, text = self.page.evaluate(packed)
+        packed = "({width, height, data}) => [height, width, new Uint8Array(data.buffer).toBase64()]"
+        height, width, text = self.page.evaluate(f"({packed})({script})")
         return np.frombuffer(base64.b64decode(text), np.uint8).reshape(height, width, 4)
 
     def maps(self, name: str) -> NDArray[np.float32]:
