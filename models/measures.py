@@ -1,8 +1,8 @@
 """Measures and judges: every number that a report shows is computed here, once.
 
 Tensor measures compare two arrays element by element. Judges say what an output is worth in the task's own
-units: `relative-depth`, `alpha-matte`, `class-scores`. All compare a candidate with the reference network's
-own output, not with ground truth.
+units: `relative-depth`, `alpha-matte`, `class-scores`. Both compare a candidate with the reference network's own
+output. Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "class-scores": ("top1",),
 }
 # Metrics where larger is better; all others are losses.
-HIGHER = frozenset({"snr_db", "cosine", "iou", "delta_1.25", "delta_1.05", "top1", "spearman"})
+HIGHER = frozenset(
+    {"snr_db", "cosine", "iou", "top1", "spearman", "r2", "boundary_f", "relief"}
+    | {"delta_1.05", "delta_1.25", "delta_1.25^2", "delta_1.25^3"}
+)
 
 
 def within(metric: str, value: float, limit: float) -> bool:
@@ -178,6 +181,114 @@ JUDGES: Mapping[str, Callable[[Array, Array, NDArray[np.bool_] | None], Numbers]
     "alpha-matte": judge_matte,
     "class-scores": judge_scores,
 }
+
+
+def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Numbers:
+    """Disparity of a network against the truth, both [H, W], inside `person`; larger is nearer.
+
+    whdr_2, whdr_5, whdr_10: `order_errors` at gaps of 2, 5 and 10 % of the person's p2-p98. After least-squares scale
+    and shift in disparity, the truth's median brought to 1: abs_rel, rmse, rmse_log, si_log (Eigen et al. 2014: the
+    variance of the log error), delta_1.05 and delta_1.25 to the powers 1, 2, 3, and r2. Logs and ratios take values
+    under 1e-3 as 1e-3. Raises StageError("judge") for an empty person or a truth whose median is not positive.
+    """
+    if not person.any():
+        raise StageError("judge", "no person in the truth: a comparison of nothing")
+    a, b = candidate.astype(np.float64)[person], truth.astype(np.float64)[person]
+    median = float(np.median(b))
+    if median <= 0:
+        raise StageError("judge", f"the person's median disparity is {median}, which is no distance")
+    b = b / median
+    aligned, floor = align(a, b), 1e-3
+    made, true = np.maximum(aligned, floor), np.maximum(b, floor)
+    log, ratio = np.log(made / true), np.maximum(made / true, true / made)
+    squares = float(((b - b.mean()) ** 2).sum())
+    return {
+        **{f"whdr_{percent}": order_errors(a, b, percent / 100) for percent in (2, 5, 10)},
+        "abs_rel": float((np.abs(aligned - b) / true).mean()),
+        "rmse": float(np.sqrt(((aligned - b) ** 2).mean())),
+        "rmse_log": float(np.sqrt((log**2).mean())),
+        "si_log": float((log**2).mean() - log.mean() ** 2),
+        "delta_1.05": float((ratio < 1.05).mean()),
+        **{
+            f"delta_1.25{'' if power == 1 else f'^{power}'}": float((ratio < 1.25**power).mean()) for power in (1, 2, 3)
+        },
+        # Of a flat truth every part is explained by its mean.
+        "r2": 1 - float(((aligned - b) ** 2).sum()) / squares if squares > 0 else 1.0,
+    }
+
+
+def ramp(truth: Array, person: NDArray[np.bool_]) -> Floats:
+    """The best a picture-blind guess can do: the vertical ramp fitted to the truth inside `person`, [H, W]."""
+    rows = np.repeat(np.arange(truth.shape[0], dtype=np.float64)[:, None], truth.shape[1], axis=1)
+    inside = rows[person]
+    slope, level = np.linalg.lstsq(
+        np.stack([inside, np.ones_like(inside)], axis=1), truth.astype(np.float64)[person], rcond=None
+    )[0]
+    return np.asarray(slope * rows + level)
+
+
+def background_errors(candidate: Array, truth: Array, alpha: Array) -> float:
+    """Share of seeded pairs, a pixel of the person and one of the background, in the wrong order; a tie is wrong.
+
+    All [H, W]; person is alpha > .9, background alpha < .1. Pairs count whose truth differs by more than 2 % of the
+    photo's p2-p98. 0 where there are none: then nothing can be out of order.
+    """
+    person, background = np.flatnonzero(alpha > PERSON), np.flatnonzero(alpha < 1 - PERSON)
+    if not person.size or not background.size:
+        return 0.0
+    first, _ = seeded_pairs(person.size)
+    second, _ = seeded_pairs(background.size, seed=PAIR_SEED + 1)
+    a, b = candidate.astype(np.float64).ravel(), truth.astype(np.float64).ravel()
+    difference = b[person[first]] - b[background[second]]
+    far = np.abs(difference) > 0.02 * float(np.quantile(b, 0.98) - np.quantile(b, 0.02))
+    wrong = (a[person[first]] - a[background[second]]) * difference <= 0
+    return float(wrong[far].mean()) if far.any() else 0.0
+
+
+def point_order(candidate: Floats, truth: Floats, gap: float = 0.1) -> tuple[int, int]:
+    """(right, all) pairs of a face's points, 1-D, of truths further apart than `gap` of its range; a tie is wrong."""
+    first, second = np.triu_indices(truth.size, 1)
+    difference = truth[first] - truth[second]
+    far = np.abs(difference) > gap * float(np.ptp(truth)) if truth.size else np.zeros(0, dtype=bool)
+    right = (candidate[first] - candidate[second]) * difference > 0
+    return int(right[far].sum()), int(far.sum())
+
+
+def matte_truth(candidate: Array, truth: Array) -> Numbers:
+    """Alpha [H, W] against the truth: iou and mae as `judge_matte`, and boundary_f at 2 pixels."""
+    return {**judge_matte(candidate, truth, None), "boundary_f": boundary_f(candidate > 0.5, truth > 0.5, 2)}
+
+
+def boundary_f(candidate: NDArray[np.bool_], truth: NDArray[np.bool_], reach: int) -> float:
+    """F measure of two masks' outlines [H, W]: a pixel counts as found within `reach` pixels (Euclidean).
+
+    An outline is the mask's pixels with a 4-neighbour outside it; the border of the photo is no outline. 1 when
+    neither mask has an outline, 0 when one alone has.
+    """
+    edges = outline(candidate), outline(truth)
+    if not edges[0].any() or not edges[1].any():
+        return float(edges[0].any() == edges[1].any())
+    precision = float(grown(edges[1], reach)[edges[0]].mean())
+    recall = float(grown(edges[0], reach)[edges[1]].mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels of `mask` that touch a pixel outside it, to the left, right, above or below."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(mask & ~inner)
+
+
+def grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Pixels within `reach` (Euclidean) of `mask`."""
+    height, width = mask.shape
+    padded = np.pad(mask, reach)
+    found = np.zeros_like(mask)
+    for dy, dx in itertools.product(range(-reach, reach + 1), repeat=2):
+        if dy * dy + dx * dx <= reach * reach:
+            found |= padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+    return found
 
 
 def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str, float]) -> list[Measure]:

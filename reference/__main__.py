@@ -76,5 +76,68 @@ def samples(
     return f"{len(names)} samples in {out}"
 
 
+@app.command()
+def photos(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of portrait photos.")],
+    out: Annotated[Path, typer.Option(help="The set of views to write; never commit one.")],
+    teachers: Annotated[Path, typer.Option(help="Where scripts/setup.sh teachers put mediapipe's networks.")] = Path(
+        "build/teachers"
+    ),
+) -> str:
+    """Photos to a training set: mattes by a teacher (the sure ones alone), face relief, no depth."""
+    from reference.teacher.photos import make_set
+
+    kept, seen = make_set(folders, out, teachers)
+    return f"{kept} of {seen} photos kept in {out}"
+
+
+@app.command()
+def train(  # noqa: PLR0913 - one parameter a flag
+    data: Annotated[list[Path], typer.Argument(help="Sets of views: synthetic ones, and photos.")],
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("build/train/run"),
+    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) that weights are chosen on.")] = None,
+    init: Annotated[Path, typer.Option(help="Weights to start from.")] = Path("models/portrait/weights.safetensors"),
+    minutes: Annotated[float, typer.Option(help="Train by the clock instead of by steps.")] = 0.0,
+    assign: Annotated[list[str] | None, typer.Option("--set", help="An option, such as weights.relief=0.2.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, on the same data.")] = None,
+) -> str:
+    """Train the portrait Hydra: checkpoints, EMA weights chosen on the validation set, curve.png, record.json."""
+    from reference.training import run as runs
+    from reference.training.loop import Job
+    from reference.training.options import Options, set_options
+
+    checked = tuple(validation or ())
+    if resume is not None:
+        if assign or minutes:
+            raise UsageError("a resumed run keeps its options: leave out --set and --minutes")
+        record = runs.resume(resume, tuple(data), checked)
+    else:
+        words = [*(assign or ()), *([f"minutes={minutes}"] if minutes else ())]
+        record = runs.start(Job(out, tuple(data), checked, init, set_options(Options(), words)))
+    chosen = record["weights"]["chosen"]
+    return f"{record['images']} images in {record['seconds'] / 60:.1f} min, weights of step {chosen['step']}"
+
+
+@app.command()
+def evaluate(
+    sets: Annotated[list[Path] | None, typer.Argument(help="Synthetic sets with truth; none: photos alone.")] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of phone portraits that carry depth and matte.")] = None,
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+    weights: Annotated[Path | None, typer.Option(help="Other weights than the model's, such as a run's.")] = None,
+    views: Annotated[int, typer.Option(help="At most this many views of each set.")] = 100_000,
+    out: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.md, sheet.jpg.")] = Path(
+        "build/eval"
+    ),
+) -> str:
+    """Measure the reference against truth: every real photo singly, synthetic views by bins, beside baselines."""
+    from models.spec import load_spec
+    from reference.evaluation.run import Question
+    from reference.evaluation.run import evaluate as answer
+
+    report = answer(Question(load_spec(model), weights, tuple(sets or ()), real, views), out)
+    print((out / "evaluation.md").read_text(encoding="utf-8"))
+    return str(report["verdict"])
+
+
 if __name__ == "__main__":
     run(app)

@@ -1,0 +1,180 @@
+"""From views to batches: which view comes when, crops and flips that move truth along, and normalised targets.
+
+A batch is a function of (seed, step, process) alone: nothing depends on what was drawn before, so a run that was
+interrupted goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from reference.training.augment import photo_like
+from reference.training.options import Options
+from reference.training.views import MIRRORED, View, ViewSet
+
+# A crop must keep this share of its pixels on people, or the next is tried.
+_LEAST_PERSON = 0.04
+_TRIES = 6
+# Salts of the generators, so that no two draws share a stream.
+_ORDER, _SIZE, _SAMPLE = 11, 12, 13
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs and truth of B photos; all float32.
+
+    image [B, 3, H, W] in [0, 1]. disparity [B, H, W] over the person's median, 0 where unknown. alpha [B, H, W] in
+    [0, 1]. Masks [B, H, W]: person (exact depth inside a person), background (exact depth outside), behind (outside
+    people, depth unknown: merely farther). points [B, 2, 12, 4] as in `ViewSet`, moved along. known [B].
+    """
+
+    image: Tensor
+    disparity: Tensor
+    alpha: Tensor
+    person: Tensor
+    background: Tensor
+    behind: Tensor
+    points: Tensor
+    known: Tensor
+
+
+class Source:
+    """Views of several sets as one endless, shuffled sequence: every view once before any comes again."""
+
+    def __init__(self, sets: Sequence[ViewSet], seed: int) -> None:
+        self.sets = list(sets)
+        self.seed = seed
+        self.ends = np.cumsum([len(s) for s in self.sets])
+        self._orders: dict[int, NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def at(self, position: int) -> View:
+        """The view at `position` of the endless sequence."""
+        epoch, row = divmod(position, len(self))
+        if epoch not in self._orders:
+            self._orders = {epoch: np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self))}
+        return self.pick(int(self._orders[epoch][row]))
+
+    def pick(self, number: int) -> View:
+        which = int(np.searchsorted(self.ends, number, side="right"))
+        return self.sets[which].view(number - (int(self.ends[which - 1]) if which else 0))
+
+
+class Batches:
+    """The batches of one process (`rank` of `options.processes`)."""
+
+    def __init__(
+        self, options: Options, synthetic: Sequence[ViewSet], photos: Sequence[ViewSet], rank: int = 0
+    ) -> None:
+        self.options, self.rank = options, rank
+        self.sources = [(Source(synthetic, options.seed), options.synthetic)]
+        if photos and options.photos:
+            self.sources.append((Source(photos, options.seed + 1), options.photos))
+
+    def size(self, step: int) -> tuple[int, int]:
+        """(H, W) of a step; the same in every process."""
+        shares = np.array([share for _, _, share in self.options.sizes])
+        rng = np.random.default_rng([self.options.seed, _SIZE, step])
+        height, width, _ = self.options.sizes[int(rng.choice(len(shares), p=shares / shares.sum()))]
+        return height, width
+
+    def batch(self, step: int) -> Batch:
+        size, samples = self.size(step), []
+        for kind, (source, count) in enumerate(self.sources):
+            for slot in range(count):
+                position = (step * self.options.processes + self.rank) * count + slot
+                rng = np.random.default_rng([self.options.seed, _SAMPLE, step, self.rank, kind, slot])
+                samples.append(sample(source.at(position), size, rng))
+        return collate(samples)
+
+
+def sample(view: View, size: tuple[int, int], rng: np.random.Generator | None) -> Batch:
+    """One view as a batch of one at (H, W): cropped, flipped and made photo-like; without `rng` whole and as it is."""
+    height, width = view.alpha.shape
+    box = (0, 0, height, width)
+    if rng is not None:
+        for _ in range(_TRIES):
+            box = crop_box((height, width), size, rng)
+            top, left, tall, wide = box
+            if (view.alpha[top : top + tall, left : left + wide] > 128).mean() > _LEAST_PERSON:
+                break
+    moved = resample(view, box, size)
+    if rng is None:
+        return moved
+    if rng.random() < 0.5:
+        moved = mirror(moved)
+    return replace(moved, image=photo_like(moved.image[0], moved.alpha[0], rng)[None])
+
+
+def crop_box(source: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """(top, left, height, width) of a crop: of nearly the aspect of `size`, the whole a third of the time.
+
+    The upper part is preferred: that is where faces are.
+    """
+    height, width = source
+    aspect = size[1] / size[0] * float(np.exp(rng.normal(0, 0.07)))
+    tall = min(height, width / aspect)
+    if rng.random() < 0.65:
+        tall /= min(float(np.exp(abs(rng.normal(0, 0.25)))), 1.9)
+    tall_px, wide_px = max(8, round(tall)), max(8, min(width, round(tall * aspect)))
+    top = int(rng.integers(0, height - tall_px + 1) * rng.uniform(0.3, 1))
+    left = int(rng.integers(0, width - wide_px + 1))
+    return top, left, tall_px, wide_px
+
+
+def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) -> Batch:
+    """The part `box` of a view at (H, W), resized as `models/preprocess.py` does, with its targets."""
+    top, left, tall, wide = box
+    window = slice(top, top + tall), slice(left, left + wide)
+    alpha = torch.from_numpy(view.alpha[window].astype(np.float32) / 255)
+    disparity = torch.from_numpy(view.disparity[window].astype(np.float32))
+    person = ((alpha > 0.9) & (disparity > 0) & (view.known > 0)).float()
+    outside = (alpha < 0.05).float()
+    exact = outside * float(view.known == 2)
+    rgb = torch.from_numpy(view.rgb[window].astype(np.float32) / 255).permute(2, 0, 1)
+    planes = torch.stack([alpha, person, person * disparity, exact, exact * disparity, outside])
+    stacked = functional.interpolate(
+        torch.cat([rgb, planes])[None], size, mode="bilinear", antialias=True, align_corners=False
+    )
+    image, (alpha, person, near, exact, far, outside) = stacked[:, :3], stacked[0, 3:]
+    inside = ((person > 0.95) & (alpha > 0.9)).float()
+    # Masked sums over masked weights: no disparity of one side leaks to the other across a silhouette.
+    depth = near / person.clamp(min=1e-3)
+    median = depth[inside > 0].median() if bool(inside.any()) else depth.new_tensor(1.0)
+    background = (exact > 0.95).float()
+    normal = torch.where(inside > 0, depth, far / exact.clamp(min=1e-3) * background) / median
+    points = torch.from_numpy(view.face.astype(np.float32))
+    moved = points.clone()
+    moved[..., 0] = (points[..., 0] + 0.5 - left) * (size[1] / wide) - 0.5
+    moved[..., 1] = (points[..., 1] + 0.5 - top) * (size[0] / tall) - 0.5
+    if view.known > 0:
+        moved[..., 2] = points[..., 2] / median
+    behind = (outside > 0.95).float() * (1 - background)
+    # Nothing of depth is learnt from a view without its person.
+    usable = float(inside.sum() >= 1)
+    background = background * usable
+    known = torch.tensor([view.known], dtype=torch.float32)
+    return Batch(
+        image.clamp(0, 1), normal[None], alpha[None], inside[None], background[None], behind[None], moved[None], known
+    )
+
+
+def mirror(batch: Batch) -> Batch:
+    """Left and right exchanged, points renamed with it."""
+    maps = {f.name: getattr(batch, f.name).flip(-1) for f in fields(batch) if f.name not in ("points", "known")}
+    points = batch.points[:, :, list(MIRRORED)].clone()
+    points[..., 0] = batch.image.shape[3] - 1 - points[..., 0]
+    return replace(batch, points=points, **maps)
+
+
+def collate(samples: Sequence[Batch]) -> Batch:
+    return Batch(*(torch.cat([getattr(s, f.name) for s in samples]) for f in fields(Batch)))

@@ -1,0 +1,217 @@
+"""The training loop: one or several processes of one thread each, the same numbers after an interruption as without."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from models.errors import StageError
+from reference.portrait import build
+from reference.training import checkpoint as files
+from reference.training.batches import Batches
+from reference.training.checkpoint import Checkpoint
+from reference.training.objective import compute, objective, objective_rng
+from reference.training.options import Options
+from reference.training.precision import autocast, cpu_has_bf16, keep_float32
+from reference.training.progress import Progress
+from reference.training.validate import validate
+from reference.training.views import open_sets
+
+BEST, LAST = "weights.safetensors", "last.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every process of a run is told."""
+
+    run: Path
+    data: tuple[Path, ...]
+    validation: tuple[Path, ...]
+    init: Path
+    options: Options
+    resume: bool = False
+
+
+class Trainer:
+    """The net, its moving average and its optimizer in one process."""
+
+    def __init__(self, job: Job, rank: int) -> None:
+        from safetensors.torch import load_file
+
+        self.job, self.rank, self.options = job, rank, job.options
+        self.modules = build()
+        files.load_named(self.modules, load_file(job.init))
+        self.average = copy.deepcopy(self.modules)
+        self.bf16 = cpu_has_bf16()
+        if self.bf16:
+            keep_float32(self.modules.values())
+        for module in self.modules.values():
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        freeze(self.modules["encoder"], self.options.frozen)
+        groups = parameter_groups(self.modules, self.options)
+        self.rates = [float(group["lr"]) for group in groups]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+        self.parameters = [p for group in groups for p in group["params"]]
+        synthetic, photos = open_sets(job.data)
+        self.batches = Batches(self.options, synthetic, photos, rank)
+        self.validation = open_sets(job.validation)[0] if job.validation and rank == 0 else []
+        self.step, self.seconds = 0, 0.0
+        self.best: dict[str, Any] | None = None
+        if job.resume:
+            self.restore(files.load_checkpoint(job.run))
+
+    def train_step(self, progress: float) -> dict[str, float]:
+        """One step of the optimizer; returns the mean of each term over this process's batch."""
+        warm = min(1.0, (self.step + 1) / max(1, self.options.warmup))
+        last = self.options.last_rate
+        factor = warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        batch = self.batches.batch(self.step)
+        with autocast(self.bf16):
+            disparity, logit = compute(self.modules, batch.image.contiguous(memory_format=torch.channels_last))
+        rng = objective_rng(self.options.seed, self.step, self.rank)
+        loss, terms = objective(disparity.float(), logit.float(), batch, self.options.weights, rng)
+        if not bool(torch.isfinite(loss)):
+            raise StageError("train", f"the loss is {float(loss)} at step {self.step}: {terms}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._share_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        self.optimizer.step()
+        self.step += 1
+        self._follow()
+        return {"loss": float(loss.detach()), "gradient_norm": float(norm), "rate": factor, **terms}
+
+    def _share_gradients(self) -> None:
+        """Every process goes on with the mean of all gradients."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.options.processes == 1:
+            return
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in gradients])
+        dist.all_reduce(flat)
+        flat /= self.options.processes
+        start = 0
+        for gradient in gradients:
+            gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
+            start += gradient.numel()
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average: quickly at the start, so that it does not drag the first weights along."""
+        decay = min(self.options.ema, (self.step + 1) / (self.step + 15))
+        for name, module in self.modules.items():
+            average = dict(self.average[name].named_parameters())
+            for key, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    average[key].lerp_(parameter, 1 - decay)
+
+    def checkpoint(self) -> Checkpoint:
+        tensors: dict[str, Tensor] = {f"net.{k}": v for k, v in files.named(self.modules).items()}
+        tensors |= {f"ema.{k}": v for k, v in files.named(self.average).items()}
+        tensors |= files.optimizer_tensors(self.optimizer)
+        return Checkpoint(self.step, tensors, {"seconds": self.seconds, "best": self.best})
+
+    def restore(self, saved: Checkpoint) -> None:
+        for prefix, modules in (("net.", self.modules), ("ema.", self.average)):
+            own = {k.removeprefix(prefix): v for k, v in saved.tensors.items() if k.startswith(prefix)}
+            files.load_named(modules, own)
+        files.restore_optimizer(self.optimizer, saved.tensors)
+        self.step, self.seconds, self.best = saved.step, float(saved.state["seconds"]), saved.state["best"]
+
+
+def freeze(encoder: nn.Module, blocks: int) -> None:
+    """Stop training the stem and the first `blocks` blocks (nothing at 0)."""
+    if blocks:
+        parts = [encoder.get_submodule("stem"), *(encoder.get_submodule(f"blocks.{i}") for i in range(blocks))]
+        for part in parts:
+            part.requires_grad_(False)
+
+
+def parameter_groups(modules: Mapping[str, nn.Module], options: Options) -> list[dict[str, Any]]:
+    """Groups of AdamW: a rate a module, weight decay on matrices and kernels alone. Frozen parameters are left out."""
+    rates = {"encoder": options.encoder_rate, "depth": options.depth_rate, "segmentation": options.matte_rate}
+    groups: list[dict[str, Any]] = []
+    for name, module in modules.items():
+        trained = [p for p in module.parameters() if p.requires_grad]
+        for decayed in (True, False):
+            chosen = [p for p in trained if (p.ndim > 1) == decayed]
+            if chosen:
+                decay = options.weight_decay if decayed else 0.0
+                groups.append({"params": chosen, "lr": rates[name], "weight_decay": decay})
+    return groups
+
+
+def work(rank: int, job: Job, store: str) -> None:
+    """One process of a run; rank 0 validates, writes checkpoints and talks."""
+    torch.set_num_threads(1)
+    processes = job.options.processes
+    if processes > 1:
+        dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
+    try:
+        train(Trainer(job, rank))
+    finally:
+        if processes > 1:
+            dist.destroy_process_group()
+
+
+def train(trainer: Trainer) -> None:
+    """Run to the end of the options' steps or minutes."""
+    options, chief = trainer.options, trainer.rank == 0
+    progress = Progress(trainer.job.run, options, trainer.step, trainer.seconds) if chief else None
+    started, before = time.monotonic(), trainer.seconds
+    while True:
+        trainer.seconds = before + time.monotonic() - started
+        share = _agreed(trainer.step / options.steps, trainer.seconds, options)
+        if share >= 1:
+            break
+        terms = trainer.train_step(share)
+        if progress is not None:
+            progress.note(trainer.step, share, trainer.seconds, terms)
+            if trainer.step % options.validate_every == 0:
+                _validate(trainer, progress)
+            if trainer.step % options.checkpoint_every == 0:
+                files.save_checkpoint(trainer.job.run, trainer.checkpoint())
+    if progress is not None:
+        if trainer.step % options.validate_every or trainer.best is None:
+            _validate(trainer, progress)
+        files.save_checkpoint(trainer.job.run, trainer.checkpoint())
+        files.save_weights(trainer.job.run / LAST, files.named(trainer.average))
+        progress.close()
+
+
+def _agreed(steps: float, seconds: float, options: Options) -> float:
+    """How much of the run is done, 0 to 1, the same in every process. With minutes, by the clock of rank 0."""
+    if not options.minutes:
+        return steps
+    share = torch.tensor([seconds / (60 * options.minutes)])
+    if options.processes > 1:
+        dist.broadcast(share, 0)
+    return float(share)
+
+
+def _validate(trainer: Trainer, progress: Progress) -> None:
+    """Measure the average on the validation views and keep it when it is the best so far."""
+    options = trainer.options
+    if not trainer.validation:
+        files.save_weights(trainer.job.run / BEST, files.named(trainer.average))
+        trainer.best = {"step": trainer.step}
+        return
+    height, width, _ = options.sizes[0]
+    figures = validate(trainer.average, trainer.validation, options.validation_views, (height, width))
+    if trainer.best is None or figures["score"] < trainer.best["score"]:
+        trainer.best = {"step": trainer.step, **figures}
+        files.save_weights(trainer.job.run / BEST, files.named(trainer.average))
+    progress.validated(trainer.step, figures)

@@ -1,0 +1,96 @@
+"""The sum that is minimised: losses of reference/losses.py over one batch, weighted by the options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reference import losses
+from reference.training.batches import Batch
+from reference.training.options import Weights
+
+# Beyond this a background is not nearer in any sense the net should spend itself on.
+_NEAREST = 1.3
+# What is merely known to be behind the person stays under this; a person of unknown depth stays in this range.
+_BEHIND = 0.7
+_PERSON = (0.55, 2.0)
+_OFFSETS = 4
+_SALT = 14
+
+
+def objective(
+    disparity: Tensor, logit: Tensor, batch: Batch, weights: Weights, rng: np.random.Generator
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of a batch (a scalar) and the mean of each term, unweighted, by its name in `Weights`.
+
+    `disparity` and `logit` are the decoders' raw maps, [B, 1, H, W].
+    """
+    d, a = disparity[:, 0], logit[:, 0]
+    t = batch.disparity.clamp(0, 3)
+    metric = (batch.known > 0).float()
+    photos = 1 - metric
+    faces = losses.relief(d, batch.points)
+    terms = {
+        **depth_terms(d, t, batch, weights, rng),
+        "background_hinge": losses.background_hinge(d, batch.behind, _BEHIND) * metric,
+        "relief": faces * metric,
+        "photo_relief": faces * photos,
+        "photo_order": photos
+        * (
+            losses.background_hinge(d, (batch.alpha < 0.1).float(), _BEHIND)
+            + losses.person_hinge(d, (batch.alpha > 0.9).float(), *_PERSON)
+        ),
+        "matte_entropy": losses.matte_entropy(a, batch.alpha),
+        "matte_l1": losses.matte_l1(a, batch.alpha),
+        "matte_edge": losses.matte_edge(a, batch.alpha),
+        "matte_overlap": losses.matte_overlap(a, batch.alpha),
+    }
+    # Depth terms are means over the views that have them, so that photos in a batch do not weaken them.
+    share = {
+        name: photos.sum() if name.startswith("photo_") else metric.sum()
+        for name in terms
+        if not name.startswith("matte_")
+    }
+    total = d.new_zeros(())
+    shown: dict[str, float] = {}
+    for name, values in terms.items():
+        mean = values.sum() / share[name].clamp(min=1) if name in share else values.mean()
+        shown[name] = float(mean.detach())
+        total = total + getattr(weights, name) * mean
+    return total, shown
+
+
+def depth_terms(d: Tensor, t: Tensor, batch: Batch, weights: Weights, rng: np.random.Generator) -> dict[str, Tensor]:
+    """The terms that compare with exact depth, one value a photo each; those of weight 0 are left out."""
+    height, width = d.shape[1:]
+    offsets = [
+        (int(rng.integers(0, int(height * 0.45))), int(rng.integers(-int(width * 0.45), int(width * 0.45))))
+        for _ in range(_OFFSETS)
+    ]
+    exact = (batch.person + batch.background).clamp(max=1) * (batch.background.amax((1, 2), keepdim=True))
+    made: dict[str, Callable[[], Tensor]] = {
+        "person_l1": lambda: losses.person_l1(d, t, batch.person),
+        "berhu": lambda: losses.berhu(d, t, batch.person),
+        "scale_invariant_log": lambda: losses.scale_invariant_log(d, t, batch.person),
+        "scale_shift_l1": lambda: losses.scale_shift_l1(d, t, batch.person),
+        "gradient": lambda: losses.gradient(d, t, batch.person),
+        "order": lambda: losses.order(d, t, batch.person, offsets),
+        "background_l1": lambda: losses.person_l1(d, t.clamp(max=_NEAREST), batch.background),
+        "scene_gradient": lambda: losses.gradient(d, t, exact, (2, 8)),
+    }
+    return {name: term() for name, term in made.items() if getattr(weights, name) > 0}
+
+
+def objective_rng(seed: int, step: int, rank: int) -> np.random.Generator:
+    return np.random.default_rng([seed, _SALT, step, rank])
+
+
+def compute(modules: dict[str, torch.nn.Module], image: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoders' raw maps (disparity, logit), each [B, 1, H, W], for images [B, 3, H, W]."""
+    features = modules["encoder"](image)
+    disparity: Tensor = modules["depth"].decoder(*features)  # type: ignore[operator]  # a Decoder, not a Tensor
+    logit: Tensor = modules["segmentation"].decoder(*features)  # type: ignore[operator]  # the same
+    return disparity, logit

@@ -1,0 +1,128 @@
+"""What a training run is asked to do: every number that decides its outcome, in one frozen value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.errors import UsageError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The weight of each loss (reference/losses.py); 0 switches it off."""
+
+    person_l1: float = 4.0
+    berhu: float = 0.0
+    scale_invariant_log: float = 0.0
+    scale_shift_l1: float = 0.6
+    gradient: float = 2.0
+    order: float = 0.15
+    background_hinge: float = 2.0
+    background_l1: float = 0.7
+    scene_gradient: float = 0.5
+    relief: float = 0.1
+    photo_order: float = 2.0
+    photo_relief: float = 0.05
+    matte_entropy: float = 2.0
+    matte_l1: float = 2.0
+    matte_edge: float = 0.5
+    matte_overlap: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run. `steps` fixes its length; with `minutes` the length follows the clock instead (0: not used).
+
+    A batch of each process is `synthetic` views and `photos` photos. `sizes` are (H, W, share) of the steps.
+    Rates are of AdamW; `frozen` counts the encoder's leading blocks that are not trained (the stem with them).
+    """
+
+    seed: int = 1
+    steps: int = 1500
+    minutes: float = 0.0
+    processes: int = 2
+    synthetic: int = 4
+    photos: int = 2
+    sizes: tuple[tuple[int, int, float], ...] = (
+        (256, 192, 0.7),
+        (192, 256, 0.15),
+        (192, 160, 0.15),
+    )
+    encoder_rate: float = 2e-4
+    depth_rate: float = 1e-3
+    matte_rate: float = 5e-4
+    weight_decay: float = 1e-4
+    warmup: int = 60
+    last_rate: float = 0.02
+    clip: float = 5.0
+    ema: float = 0.997
+    frozen: int = 5
+    checkpoint_every: int = 100
+    validate_every: int = 200
+    validation_views: int = 96
+    weights: Weights = field(default_factory=Weights)
+
+    def as_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def options_from(table: Mapping[str, Any]) -> Options:
+    """Options from a JSON object such as `Options.as_json` makes; missing keys keep their defaults.
+
+    Raises UsageError for an unknown key or a value of another type.
+    """
+    values = dict(table)
+    weights = values.pop("weights", {})
+    if "sizes" in values:
+        values["sizes"] = tuple((int(h), int(w), float(share)) for h, w, share in values["sizes"])
+    return check(Options(**_typed(Options, values), weights=Weights(**_typed(Weights, weights))))
+
+
+def set_options(options: Options, words: Sequence[str]) -> Options:
+    """`options` with assignments such as `steps=300` or `weights.relief=0.2` done. Raises UsageError for bad ones."""
+    table = options.as_json()
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"{word!r} is no assignment: write name=value, such as weights.relief=0.2")
+        outer, dot, inner = name.partition(".")
+        target = table["weights"] if dot and outer == "weights" else table
+        key = inner if dot and outer == "weights" else name
+        if key not in target or isinstance(target[key], dict | tuple):
+            known = [k for k, v in table.items() if not isinstance(v, dict | tuple)]
+            raise unknown("option", name, [*known, *(f"weights.{k}" for k in table["weights"])])
+        try:
+            target[key] = type(target[key])(text)
+        except ValueError as error:
+            raise UsageError(f"{name} takes a {type(target[key]).__name__}, not {text!r}") from error
+    return options_from(table)
+
+
+def check(options: Options) -> Options:
+    """`options` if they can be run; raises UsageError with the first that cannot."""
+    for height, width, share in options.sizes:
+        if height % 32 or width % 32 or height <= 0 or width <= 0 or share <= 0:
+            raise UsageError(f"a size is two multiples of 32 and a share above 0, not {(height, width, share)}")
+    if options.synthetic < 1 or options.photos < 0 or options.processes < 1:
+        raise UsageError("a batch needs at least one synthetic view, no negative number of photos, and a process")
+    if options.steps < 1 or options.minutes < 0 or not 0 <= options.ema < 1:
+        raise UsageError("steps are at least 1, minutes not negative, ema in [0, 1)")
+    return options
+
+
+def _typed(kind: type[Options] | type[Weights], values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {f.name: f for f in dataclasses.fields(kind) if f.name != "weights"}
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise unknown("option", name, fields)
+        wanted = type(fields[name].default)
+        if wanted is float and isinstance(value, int):
+            value = float(value)
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise UsageError(f"option {name} takes a {wanted.__name__}, not {value!r}")
+        checked[name] = value
+    return checked

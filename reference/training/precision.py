@@ -1,0 +1,39 @@
+"""bf16 where the CPU computes in it, float32 elsewhere and wherever bf16 would be slower or too coarse."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); emulated bf16 is slower than float32."""
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16", False)) or bool(capabilities.get("amx_bf16", False))
+
+
+def autocast(bf16: bool) -> contextlib.AbstractContextManager[object]:
+    return torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+
+def keep_float32(modules: Iterable[nn.Module]) -> None:
+    """Make depthwise and last convolutions compute in float32 under autocast.
+
+    oneDNN's bf16 backward of depthwise convolutions is 2 to 13 times slower than float32, and a last convolution in
+    bf16 quantizes the maps to 256 steps.
+    """
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.out_channels == 1):
+                # On this instance alone: the keys of the state dict stay what they are.
+                layer.forward = partial(_float32, layer)  # type: ignore[method-assign]  # meant
+
+
+def _float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    with torch.autocast("cpu", enabled=False):
+        made: Tensor = layer._conv_forward(x.float(), layer.weight, layer.bias)
+    return made

@@ -1,0 +1,93 @@
+"""What a run says while it runs: lines with an ETA, log.jsonl, and the loss curve."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import typer
+
+from reference.training.options import Options
+
+LOG, CURVE = "log.jsonl", "curve.png"
+EVERY = 20
+
+
+class Progress:
+    """Rank 0's voice. Lines of a log beyond the step that is resumed from are dropped."""
+
+    def __init__(self, run: Path, options: Options, step: int, seconds: float) -> None:
+        self.path, self.options = run / LOG, options
+        self._terms: dict[str, list[float]] = defaultdict(list)
+        self._first, self._since = step, seconds
+        kept = [line for line in read_log(run) if line["step"] <= step]
+        run.mkdir(parents=True, exist_ok=True)
+        self._stream: TextIO = self.path.open("w", encoding="utf-8")
+        for line in kept:
+            self._write(line)
+
+    def note(self, step: int, share: float, seconds: float, terms: Mapping[str, float]) -> None:
+        """Take the terms of a step; every `EVERY` steps write their means and say how long it will take."""
+        for name, value in terms.items():
+            self._terms[name].append(value)
+        if step % EVERY:
+            return
+        means = {name: round(sum(values) / len(values), 6) for name, values in self._terms.items()}
+        self._terms.clear()
+        self._write({"kind": "train", "step": step, "seconds": round(seconds, 1), **means})
+        images = (self.options.synthetic + self.options.photos) * self.options.processes
+        rate = (step - self._first) * images / max(seconds - self._since, 1e-9)
+        left = seconds * (1 - share) / max(share, 1e-9) / 60
+        total = f"{self.options.minutes:g} min" if self.options.minutes else f"{self.options.steps} steps"
+        typer.echo(f"step {step} of {total}: loss {means['loss']:.4f}, {rate:.1f} images/s, {left:.1f} minutes to go")
+
+    def validated(self, step: int, figures: Mapping[str, float]) -> None:
+        rounded = {name: round(value, 5) for name, value in figures.items()}
+        self._write({"kind": "validation", "step": step, **rounded})
+        typer.echo(f"step {step}: validation {', '.join(f'{k} {v:.4f}' for k, v in rounded.items())}")
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        self._stream.write(json.dumps(line) + "\n")
+        self._stream.flush()
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, none where there is no log. A line that was cut off by a kill is dropped."""
+    path = run / LOG
+    lines: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines
+
+
+def draw_curve(run: Path) -> None:
+    """Draw the loss, its depth and matte parts, and the validation figures over the steps into curve.png."""
+    from matplotlib.figure import Figure
+
+    log = read_log(run)
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    trained = [line for line in log if line["kind"] == "train"]
+    for name in ("loss", "person_l1", "gradient", "scale_shift_l1", "matte_entropy"):
+        if trained and name in trained[0]:
+            upper.plot([t["step"] for t in trained], [t[name] for t in trained], label=name)
+    upper.set_yscale("log")
+    upper.set_ylabel("training, mean of 20 steps")
+    upper.legend()
+    checked = [line for line in log if line["kind"] == "validation"]
+    for name, label in (("whdr", "WHDR inside the person"), ("mae", "matte MAE")):
+        lower.plot([c["step"] for c in checked], [c[name] for c in checked], "o-", label=label)
+    lower.plot([c["step"] for c in checked], [1 - c["iou"] for c in checked], "o-", label="1 - matte IoU")
+    lower.set_ylabel("synthetic validation, moving average")
+    lower.set_xlabel("step")
+    lower.legend()
+    figure.savefig(run / CURVE, dpi=110)

@@ -1,0 +1,45 @@
+"""How good are weights on a fixed set of views? Quick figures that checkpoints are chosen by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.measures import PERSON, matte_truth, order_errors
+from reference.training.batches import Source, collate, sample
+from reference.training.objective import compute
+from reference.training.views import ViewSet
+
+# Images a forward pass: what fits a cache-friendly batch on a CPU.
+_BATCH = 8
+
+
+def validate(
+    modules: Mapping[str, nn.Module], sets: Sequence[ViewSet], views: int, size: tuple[int, int]
+) -> dict[str, float]:
+    """Means over the first `views` of `sets`, whole photos at (H, W): iou, mae, boundary_f, whdr (2 %), and `score`.
+
+    `score` is whdr + (1 - iou), less is better. Views without a person add to the matte alone.
+    """
+    source = Source(sets, 0)
+    count = min(views, len(source))
+    mattes, orders = [], []
+    for start in range(0, count, _BATCH):
+        batch = collate([sample(source.pick(n), size, None) for n in range(start, min(start + _BATCH, count))])
+        with torch.inference_mode():
+            disparity, logit = compute(dict(modules), batch.image)
+        alpha = torch.sigmoid(logit)[:, 0].numpy()
+        for row in range(len(alpha)):
+            truth = batch.alpha[row].numpy()
+            mattes.append(matte_truth(alpha[row], truth))
+            person = (batch.person[row].numpy() > 0) & (truth > PERSON)
+            if person.sum() >= 50:
+                made = disparity[row, 0].numpy().astype(np.float64)
+                orders.append(order_errors(made[person], batch.disparity[row].numpy().astype(np.float64)[person], 0.02))
+    figures = {name: float(np.mean([m[name] for m in mattes])) for name in ("iou", "mae", "boundary_f")}
+    figures["whdr"] = float(np.mean(orders)) if orders else 0.0
+    figures["score"] = figures["whdr"] + 1 - figures["iou"]
+    return figures

@@ -1,0 +1,189 @@
+"""Sets of training views on disk: index.json and shards of uncompressed arrays that are mapped, not read.
+
+A set is a folder with `index.json` {schema, kind, seed, views, height, width, content_hash, shards: [{file, views,
+sha256}]} and its shards `shards/NNNN.npz` (see `ARRAYS`) with one JSON line a view in `shards/NNNN.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import StageError, UsageError
+from models.files import inside, read_json, sha256_file
+
+STAGE = "data"
+SCHEMA = 1
+Array = NDArray[Any]
+
+FACES, POINTS = 2, 12
+POINT_NAMES = (
+    "nose tip",
+    "nose bridge",
+    "left cheek",
+    "right cheek",
+    "left eye corner",
+    "right eye corner",
+    "chin",
+    "forehead",
+    "left ear",
+    "right ear",
+    "left temple",
+    "right temple",
+)
+"""The points of `face`, in order."""
+
+MIRRORED = (0, 1, 3, 2, 5, 4, 6, 7, 9, 8, 11, 10)
+"""Where each point goes when the photo is mirrored."""
+
+ARRAYS = {"rgb": "uint8", "disparity": "float16", "alpha": "uint8", "known": "uint8", "face": "float16"}
+"""The arrays of a shard, first axis its views.
+
+rgb [n, H, W, 3] sRGB. disparity [n, H, W], 1/metres along the optical axis, 0 where infinitely far or unknown.
+alpha [n, H, W], 0..255 coverage by people. known [n]: 2 disparity is metric everywhere, 1 only the person's is and the
+background is merely farther, 0 nothing but that order is known. face [n, 2, 12, 4]: x px, y px, disparity (of known 0:
+in no unit, only its order and proportions mean something), visible 0/1.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view: the arrays of `ARRAYS` without their first axis, and what was written about it."""
+
+    rgb: Array
+    disparity: Array
+    alpha: Array
+    known: int
+    face: Array
+    about: dict[str, Any]
+
+
+class ViewSet:
+    """A set of views, addressed by number. Shards are mapped into memory when first touched."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the set at `folder`; raises UsageError where there is none, StageError("data") for a bad one."""
+        index = folder / "index.json"
+        if not index.is_file():
+            raise UsageError(f"no set of views at {folder}: {index} does not exist (make one: python -m reference)")
+        self.folder = folder
+        self.index: dict[str, Any] = read_json(index, STAGE)
+        if self.index.get("schema") != SCHEMA:
+            raise StageError(STAGE, f"{index} has schema {self.index.get('schema')!r}, this code reads {SCHEMA}")
+        self.height, self.width = int(self.index["height"]), int(self.index["width"])
+        self.kind = str(self.index.get("kind", "synthetic"))
+        self.content_hash = str(self.index["content_hash"])
+        counts = [int(shard["views"]) for shard in self.index["shards"]]
+        if not counts or min(counts) < 1:
+            raise StageError(STAGE, f"{index} lists no shards, or an empty one")
+        self._ends = np.cumsum(counts)
+        self._arrays: dict[int, dict[str, Array]] = {}
+        self._about: dict[int, list[dict[str, Any]]] = {}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def view(self, number: int) -> View:
+        """View `number`, counted through the shards in their order."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"view {number} of {len(self)}")
+        shard = int(np.searchsorted(self._ends, number, side="right"))
+        row = number - (int(self._ends[shard - 1]) if shard else 0)
+        arrays = self._shard(shard)
+        values = {name: arrays[name][row] for name in ARRAYS if name != "known"}
+        return View(**values, known=int(arrays["known"][row]), about=self._lines(shard)[row])
+
+    def verify(self) -> None:
+        """Compare every shard with its hash; raises StageError("data") naming the first that differs."""
+        for shard in self.index["shards"]:
+            path = self._path(shard["file"])
+            if not path.is_file() or sha256_file(path) != shard["sha256"]:
+                raise StageError(STAGE, f"{path} is missing or does not match its sha256")
+
+    def _path(self, file: str) -> Path:
+        return inside(self.folder, file if file.startswith("shards/") else f"shards/{file}", STAGE)
+
+    def _shard(self, shard: int) -> dict[str, Array]:
+        if shard not in self._arrays:
+            path = self._path(self.index["shards"][shard]["file"])
+            found = map_arrays(path)
+            views = int(self.index["shards"][shard]["views"])
+            _check(path, found, (views, self.height, self.width))
+            self._arrays[shard] = found
+        return self._arrays[shard]
+
+    def _lines(self, shard: int) -> list[dict[str, Any]]:
+        if shard not in self._about:
+            path = self._path(self.index["shards"][shard]["file"]).with_suffix(".jsonl")
+            try:
+                self._about[shard] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            except (OSError, ValueError) as error:
+                raise StageError(STAGE, f"{path} is not readable: {error}") from error
+            if len(self._about[shard]) != int(self.index["shards"][shard]["views"]):
+                raise StageError(STAGE, f"{path} has {len(self._about[shard])} lines, not one a view")
+        return self._about[shard]
+
+
+def open_sets(folders: Sequence[Path]) -> tuple[list[ViewSet], list[ViewSet]]:
+    """The sets at `folders`, in two lists: synthetic views and photos. Raises UsageError without a synthetic one."""
+    sets = [ViewSet(folder) for folder in folders]
+    synthetic = [s for s in sets if s.kind == "synthetic"]
+    if not synthetic:
+        raise UsageError("training needs at least one set of synthetic views: only they carry depth")
+    return synthetic, [s for s in sets if s.kind == "photos"]
+
+
+def map_arrays(path: Path) -> dict[str, Array]:
+    """The arrays of an uncompressed .npz, mapped read-only. Raises StageError("data") for any other file."""
+    arrays: dict[str, Array] = {}
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise StageError(STAGE, f"{path}: {member.filename} is compressed; shards are not")
+                # The local header repeats the name and may carry another extra field than the directory does.
+                stream.seek(member.header_offset)
+                local = stream.read(30)
+                lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+                stream.seek(member.header_offset + 30 + lengths)
+                shape, fortran, dtype = _header(stream)
+                if fortran or dtype.hasobject:
+                    raise StageError(STAGE, f"{path}: {member.filename} is not a plain array in C order")
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = np.memmap(path, dtype, "r", stream.tell(), shape)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise StageError(STAGE, f"{path} is not a readable shard: {error}") from error
+    return arrays
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, Fortran order, dtype) of the .npy that starts here; the stream then stands at its first value."""
+    header: Any = np.lib.format  # numpy leaves these functions bare
+    version = header.read_magic(stream)
+    read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    return shape, fortran, dtype
+
+
+def _check(path: Path, found: dict[str, Array], size: tuple[int, int, int]) -> None:
+    views, height, width = size
+    shapes: dict[str, tuple[int, ...]] = {
+        "rgb": (views, height, width, 3),
+        "disparity": (views, height, width),
+        "alpha": (views, height, width),
+        "known": (views,),
+        "face": (views, FACES, POINTS, 4),
+    }
+    for name, dtype in ARRAYS.items():
+        if name not in found:
+            raise StageError(STAGE, f"{path} lacks {name!r} (it holds {', '.join(sorted(found))})")
+        if found[name].dtype != dtype or found[name].shape != shapes[name]:
+            asked = f"{dtype} {shapes[name]}"
+            raise StageError(STAGE, f"{path}: {name} is {found[name].dtype} {found[name].shape}, not {asked}")
