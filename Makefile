@@ -38,7 +38,7 @@ PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity bench report all demo \
-	check lint format types imports test test-all clean
+	train eval check lint format types imports test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,16 @@ all: setup ## export, judge, measure and report everything; fails when any of it
 
 demo: setup ## the web demo on localhost, with the artifacts that passed parity
 	$(BIN)/python -m demo serve --model "$(MODEL)" --out "$(OUT)" --port "$(PORT)"
+
+# Training and evaluation are for those who make weights. DATA, VALIDATION and TEST are folders of views
+# (python -m reference synthesize, photos); RESUME is the folder of an interrupted run.
+TRAIN_MINUTES ?= 0
+train: setup ## train the portrait: DATA="..." [VALIDATION=...] [RUN=...] [TRAIN_MINUTES=50], or DATA=... RESUME=...
+	$(BIN)/python -m reference train $(DATA) $(VALIDATION:%=--validation %) \
+	  $(if $(RESUME),--resume $(RESUME),$(RUN:%=--out %) $(if $(filter-out 0,$(TRAIN_MINUTES)),--minutes $(TRAIN_MINUTES)))
+
+eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
+	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)
 
 check: lint format types imports ## static checks: ruff, mypy, import contracts
 

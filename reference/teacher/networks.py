@@ -78,7 +78,7 @@ class Teachers:
             made.append(self._matte(pixels)[0][..., 0])
         first, second = made[0], made[1][:, ::-1]
         agreement = float(np.minimum(first, second).sum() / max(float(np.maximum(first, second).sum()), 1e-6))
-        return (first + second) / 2, agreement
+        return ((first + second) / 2).astype(np.float32), agreement
 
     def faces(self, photo: Image.Image, most: int = 2, least: float = 0.6) -> list[Face]:
         """Faces of `photo`, the surest first."""

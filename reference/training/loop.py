@@ -189,7 +189,6 @@ def train(trainer: Trainer) -> None:
             _validate(trainer, progress)
         files.save_checkpoint(trainer.job.run, trainer.checkpoint())
         files.save_weights(trainer.job.run / LAST, files.named(trainer.average))
-        progress.close()
 
 
 def _agreed(steps: float, seconds: float, options: Options) -> float:

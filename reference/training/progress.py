@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import typer
 
@@ -25,15 +25,14 @@ class Progress:
         self._first, self._since = step, seconds
         kept = [line for line in read_log(run) if line["step"] <= step]
         run.mkdir(parents=True, exist_ok=True)
-        self._stream: TextIO = self.path.open("w", encoding="utf-8")
-        for line in kept:
-            self._write(line)
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def note(self, step: int, share: float, seconds: float, terms: Mapping[str, float]) -> None:
         """Take the terms of a step; every `EVERY` steps write their means and say how long it will take."""
         for name, value in terms.items():
             self._terms[name].append(value)
-        if step % EVERY:
+        # A run of a few steps says how it went too.
+        if step % EVERY and step != self.options.steps:
             return
         means = {name: round(sum(values) / len(values), 6) for name, values in self._terms.items()}
         self._terms.clear()
@@ -49,12 +48,9 @@ class Progress:
         self._write({"kind": "validation", "step": step, **rounded})
         typer.echo(f"step {step}: validation {', '.join(f'{k} {v:.4f}' for k, v in rounded.items())}")
 
-    def close(self) -> None:
-        self._stream.close()
-
     def _write(self, line: Mapping[str, Any]) -> None:
-        self._stream.write(json.dumps(line) + "\n")
-        self._stream.flush()
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
@@ -80,14 +76,16 @@ def draw_curve(run: Path) -> None:
     for name in ("loss", "person_l1", "gradient", "scale_shift_l1", "matte_entropy"):
         if trained and name in trained[0]:
             upper.plot([t["step"] for t in trained], [t[name] for t in trained], label=name)
-    upper.set_yscale("log")
-    upper.set_ylabel("training, mean of 20 steps")
-    upper.legend()
+    upper.set_ylabel(f"training, mean of {EVERY} steps")
+    if trained:
+        upper.set_yscale("log")
+        upper.legend()
     checked = [line for line in log if line["kind"] == "validation"]
     for name, label in (("whdr", "WHDR inside the person"), ("mae", "matte MAE")):
         lower.plot([c["step"] for c in checked], [c[name] for c in checked], "o-", label=label)
     lower.plot([c["step"] for c in checked], [1 - c["iou"] for c in checked], "o-", label="1 - matte IoU")
     lower.set_ylabel("synthetic validation, moving average")
     lower.set_xlabel("step")
-    lower.legend()
+    if checked:
+        lower.legend()
     figure.savefig(run / CURVE, dpi=110)

@@ -1,0 +1,106 @@
+"""One photo against its truth: the network and the baselines that know less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from models.measures import PERSON, background_errors, depth_truth, matte_truth, order_errors, point_order, ramp
+from models.preprocess import nearest_size, to_tensor
+from models.spec import ModelSpec
+from reference.infer import enlarge, run
+
+Floats = NDArray[np.float32]
+
+LONG, SHORT = 512, 384
+"""Sides of the field that photos are judged at; portrait or landscape as the photo is."""
+
+# A face smaller than this on that field has no relief to speak of.
+_LEAST_FACE = 24.0
+# A person of fewer pixels than this is not judged for depth.
+_LEAST_PERSON = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A photo and its truth, at any size. `scene`: the truth is exact outside the person too.
+
+    faces: [F, P, 4], x and y as shares of width and height, disparity, visible; empty where nothing is known.
+    """
+
+    name: str
+    photo: Image.Image
+    disparity: Floats
+    alpha: Floats
+    scene: bool
+    faces: Floats
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the net made of a case, on the judging field, and the figures (a name's value None: nothing to judge)."""
+
+    case: Case
+    depth: Floats
+    alpha: Floats
+    truth: Floats
+    matte: Floats
+    figures: dict[str, float | None]
+    baselines: dict[str, dict[str, float]]
+    points: tuple[int, int]
+
+
+def judge(modules: dict[str, nn.Module], spec: ModelSpec, case: Case) -> Judged:
+    """Run the network on the whole photo as apps do, and measure depth and matte on the judging field."""
+    size = nearest_size(case.photo, spec.sizes)
+    outputs = run(modules, spec, to_tensor(case.photo, size))
+    field = (SHORT, LONG) if case.photo.height >= case.photo.width else (LONG, SHORT)
+    depth, alpha = (enlarge(outputs[name][0, 0], field) for name in ("depth", "alpha"))
+    truth, matte = stretched(case.disparity, field), stretched(case.alpha, field)
+    person = (matte > PERSON) & (truth > 0)
+    figures: dict[str, float | None] = dict(matte_truth(alpha, matte))
+    baselines: dict[str, dict[str, float]] = {}
+    if int(person.sum()) >= _LEAST_PERSON:
+        figures |= depth_truth(depth, truth, person)
+        figures["background"] = background_errors(depth, truth, matte) if case.scene else None
+        figures["scene_whdr"] = _scene(depth, truth, matte) if case.scene else None
+        baselines = {
+            "constant": depth_truth(np.zeros_like(depth), truth, person),
+            "ramp": depth_truth(ramp(truth, person), truth, person),
+            "alpha as depth": depth_truth(alpha, truth, person),
+        }
+    points = face_points(depth, case.faces)
+    figures["relief"] = points[0] / points[1] if points[1] else None
+    return Judged(case, depth, alpha, truth, matte, figures, baselines, points)
+
+
+def stretched(values: Floats, size: tuple[int, int]) -> Floats:
+    """A field [h, w] of any range, bilinearly at `size` = (width, height), antialiased when shrinking."""
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR), np.float32)
+
+
+def _scene(depth: Floats, truth: Floats, matte: Floats) -> float:
+    """Wrong order (2 % of the range) among pixels that are surely one surface: alpha under .1 or over .9."""
+    sure = (matte > PERSON) | (matte < 1 - PERSON)
+    return order_errors(depth.astype(np.float64)[sure], truth.astype(np.float64)[sure], 0.02)
+
+
+def face_points(depth: Floats, faces: Floats) -> tuple[int, int]:
+    """(right, all) pairs of visible face points whose order is known: nose before cheeks before ears."""
+    height, width = depth.shape
+    right = total = 0
+    for face in faces:
+        x, y = face[:, 0] * width - 0.5, face[:, 1] * height - 0.5
+        seen = (face[:, 3] > 0.5) & (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        if seen.sum() < 4 or max(np.ptp(x[seen]), np.ptp(y[seen])) < _LEAST_FACE:
+            continue
+        made = depth[np.round(y[seen]).astype(int), np.round(x[seen]).astype(int)].astype(np.float64)
+        good, all_ = point_order(made, face[seen, 2].astype(np.float64))
+        right, total = right + good, total + all_
+    return right, total

@@ -1,0 +1,57 @@
+"""A few small views of a ball before a wall: sets for the machinery of training and evaluation, not for learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference.training.write import write_index, write_shard
+
+MakeSet = Callable[..., Path]
+
+
+def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[str, np.ndarray]:
+    """A textured ball, nearer in its middle, before a wall that comes nearer downwards; points on the ball."""
+    rows, columns = np.mgrid[:height, :width]
+    x, y, radius = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6), width * rng.uniform(0.25, 0.4)
+    square = ((columns - x) / radius) ** 2 + ((rows - y) / radius) ** 2
+    inside = square < 1
+    alpha = np.clip((1.05 - square) * 10, 0, 1)[..., None]
+    rgb = alpha * rng.uniform(40, 200, 3) + (1 - alpha) * rng.uniform(0, 255, 3) + rng.normal(0, 6, (height, width, 3))
+    near = 2 + 0.5 * np.sqrt(np.clip(1 - square, 0, 1))
+    face = np.zeros((2, 12, 4))
+    face[0, :, 0], face[0, :, 1] = x + radius * np.linspace(-0.9, 0.9, 12), y
+    face[0, :, 2] = 2 + 0.5 * np.sqrt(1 - np.linspace(-0.9, 0.9, 12) ** 2)
+    face[0, :, 3] = 1
+    return {
+        "rgb": np.clip(rgb, 0, 255),
+        "disparity": np.where(inside, near, 0.5 + 0.3 * rows / height) * (known > 0),
+        "alpha": np.round(alpha[..., 0] * 255),
+        "known": np.array(known),
+        "face": face,
+    }
+
+
+@pytest.fixture(scope="session")
+def make_set() -> MakeSet:
+    """`make_set(folder, seed, views, kind, known)`: a set of views of 96x72 pixels in two shards or more."""
+
+    def make(
+        folder: Path, seed: int = 1, views: int = 6, kind: str = "synthetic", known: tuple[int, ...] = (2, 1)
+    ) -> Path:
+        rng, rows = np.random.default_rng(seed), []
+        for number, start in enumerate(range(0, views, 4)):
+            made = [ball(rng, 96, 72, known[n % len(known)]) for n in range(start, min(start + 4, views))]
+            arrays = {name: np.stack([view[name] for view in made]) for name in made[0]}
+            about = [
+                {"view": start + n, "pitch": 30.0 * (n % 2), "people": 1, "hair": f"hair{n % 2}", "backlit": n % 2 == 1}
+                for n in range(len(made))
+            ]
+            rows.append(write_shard(folder, number, arrays, about))
+        write_index(folder, kind, seed, (96, 72), rows)
+        return folder
+
+    return make
