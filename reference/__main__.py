@@ -139,5 +139,20 @@ def evaluate(
     return str(report["verdict"])
 
 
+@app.command()
+def card(
+    evaluation: Annotated[Path, typer.Argument(help="evaluation.json of the model's own weights.")],
+    record: Annotated[Path | None, typer.Option(help="record.json of the run that made them.")] = None,
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+) -> str:
+    """Put an evaluation and a training record beside the weights and renew the model card's tables from them."""
+    from models.spec import load_spec
+    from reference.evaluation.card import publish
+
+    written = publish(load_spec(model), evaluation, record)
+    print("\n".join(str(path) for path in written))
+    return f"{len(written)} files"
+
+
 if __name__ == "__main__":
     run(app)

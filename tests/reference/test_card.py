@@ -1,0 +1,43 @@
+"""The model card's tables are a function of the evaluation that is committed, and that is of these weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.errors import StageError
+from models.spec import load_spec
+from reference.evaluation.card import CARD, EVALUATION, RECORD, publish, renewed
+from reference.evaluation.tables import BEGIN, END
+
+MODEL = Path(__file__).parents[2] / "models/portrait"
+
+
+def test_the_cards_tables_are_up_to_date() -> None:
+    report = json.loads((MODEL / EVALUATION).read_text())
+    assert report["weights"] == load_spec(MODEL).weights_sha256, "evaluated before the weights changed: make eval"
+    assert renewed(MODEL / CARD, report) == (MODEL / CARD).read_text(), "renew it: python -m reference card"
+
+
+def test_other_weights_are_refused(own_model: Callable[..., Path], tmp_path: Path) -> None:
+    folder = own_model("portrait")
+    spec, report = load_spec(folder), json.loads((MODEL / EVALUATION).read_text())
+    foreign, own = tmp_path / "foreign.json", tmp_path / "own.json"
+    foreign.write_text(json.dumps(report | {"weights": "0" * 64}))
+    own.write_text(json.dumps(report))
+    with pytest.raises(StageError, match="000000"):
+        publish(spec, foreign, None)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"weights": {"sha256": "1" * 64}}))
+    with pytest.raises(StageError, match="111111"):
+        publish(spec, own, record)
+    record.write_text(json.dumps({"weights": {"sha256": spec.weights_sha256}}))
+    assert [path.name for path in publish(spec, own, record)] == [EVALUATION, CARD, RECORD]
+    (folder / CARD).write_text(f"no block, only {BEGIN}")
+    with pytest.raises(StageError, match=END):
+        publish(spec, own, None)
+    shutil.rmtree(folder)
