@@ -24,6 +24,8 @@ from models.spec import ModelSpec
 STORED = 0.85
 FLOATS = {32: ("float32",), 16: ("float16",)}
 WIDTH = {"float64": 8, "float32": 4, "float16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1}
+# Shapes, indices and masks, and the 32-bit sums that integer kernels add biases to: no recipe stores a weight so.
+NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +186,7 @@ def stored_types(base: Blank, runtime: Runtime, folder: Path, entries: Sequence[
     except HydraError as error:
         return base.failed(error, entry=variant, mode="dtypes")
     chosen = recipe(base.artifact.recipe)
-    # Integer kernels add biases to their 32-bit sums: of an integer type too, but no weights.
-    biases = ("int32",) if chosen.calibrated else ()
-    elements = {name: count / WIDTH.get(name, 0.5) for name, count in found.items() if name not in biases}
+    elements = {name: count / WIDTH.get(name, 0.5) for name, count in found.items() if name not in NO_WEIGHTS}
     total = sum(elements.values())
     facts = {"weight_bytes": found}
     if not total:

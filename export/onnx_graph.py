@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from export.program import Program
+from export.spell_out import adaptive_max_pools, plain_arithmetic, rewritten, writes
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -37,7 +38,7 @@ def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> o
     try:
         with quiet(), torch.no_grad():
             exported = torch.onnx.export(
-                open_program(program, entry) if dynamic else program.exported(entry),
+                spelled(open_program(program, entry) if dynamic else program.exported(entry)),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(entry.inputs),
@@ -59,6 +60,15 @@ def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> o
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     del inferred.metadata_props[:]
     return inferred
+
+
+def spelled(exported: ExportedProgram) -> ExportedProgram:
+    """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
+
+    Refused: hypot, adaptive max pools. Assignments to parts of a tensor would be scatters, masked ones of a size that
+    is known at run time alone.
+    """
+    return rewritten(exported, plain_arithmetic() | writes() | adaptive_max_pools(exported))
 
 
 def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.fix_rrelu import settle_slopes
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import load_modules
@@ -143,6 +144,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
     """
     size = size or spec.size
     modules = load_modules(spec)
+    settle_slopes(modules)
     tensors = run_modules(spec, modules, sample_inputs(spec, load_samples(spec, "judge")[0], size))
     for name, value in tensors.items():
         check_tensor(spec, name, value, size)

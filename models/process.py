@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +22,8 @@ from typing import Any, TextIO
 from models.errors import HydraError, StageError
 
 ROOT = Path(__file__).resolve().parent.parent
+# How often within its limit a silent worker is looked at.
+LOOKS = 20
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -45,7 +48,8 @@ def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iter
     """Run a worker and yield what it sends. Appends its output to `log`.
 
     Raises WorkerDied when it exits with a code other than 0, is killed by a signal, or sends nothing for `limit`
-    seconds (it and its children are then killed). The worker is killed too when the caller stops iterating.
+    seconds (it and its children are then killed; see Patience for a machine that is busy with other things). The
+    worker is killed too when the caller stops iterating.
     Its temporary files live in a folder that goes with it: converters leave packages behind, killed ones all.
     """
     reader, writer = os.pipe()
@@ -63,7 +67,7 @@ def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iter
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(job).encode())
             process.stdin.close()
-        yield from lines(stream.fileno(), limit)
+        yield from lines(stream.fileno(), Patience(process.pid, limit))
         code = process.wait()
         if code != 0:
             raise WorkerDied(f"the worker {death(code)}; its log: {log}")
@@ -83,17 +87,54 @@ def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen
         )
 
 
-def lines(stream: int, limit: float) -> Iterator[dict[str, Any]]:
+def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
     pending = b""
     while True:
-        ready, _, _ = select.select([stream], [], [], limit)
+        ready, _, _ = select.select([stream], [], [], patience.limit / LOOKS)
         if not ready:
-            raise WorkerDied(f"the worker showed no progress for {limit:.0f} s and was killed")
+            if patience.over():
+                raise WorkerDied(f"the worker showed no progress for {patience.limit:.0f} s and was killed")
+            continue
+        patience.renew()
         block = os.read(stream, 65536)
         if not block:
             return
         *whole, pending = (pending + block).split(b"\n")
         yield from map(json.loads, whole)
+
+
+class Patience:
+    """Tells a worker that hangs from one that a crowded machine keeps waiting.
+
+    It is over when the worker has sent nothing for `limit` seconds in which it did not compute either, has computed
+    for `limit` seconds without a word, or has been silent for ten times as long, whatever it does.
+    """
+
+    def __init__(self, pid: int, limit: float) -> None:
+        self.pid, self.limit = pid, limit
+        self.renew()
+
+    def renew(self) -> None:
+        """It has sent something."""
+        self.heard = self.stirred = time.monotonic()
+        self.before = self.seen = self.computed()
+
+    def over(self) -> bool:
+        now, spent = time.monotonic(), self.computed()
+        if spent > self.seen:
+            self.seen, self.stirred = spent, now
+        silent = now - self.heard
+        return now - self.stirred >= self.limit or spent - self.before >= self.limit or silent >= 10 * self.limit
+
+    def computed(self) -> float:
+        """Processor seconds of the worker and of what it started."""
+        import psutil
+
+        try:
+            worker = psutil.Process(self.pid)
+            return sum(sum(each.cpu_times()[:2]) for each in (worker, *worker.children(recursive=True)))
+        except psutil.Error:
+            return 0.0
 
 
 def death(code: int) -> str:

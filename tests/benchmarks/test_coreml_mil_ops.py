@@ -248,6 +248,27 @@ BUILT = [
         integers=frozenset({1}),
     ),
     Built(
+        "scatter",
+        lambda mb, x, i, u: mb.scatter(data=x, indices=i, updates=u, axis=1, mode="add"),
+        lambda x, i, u: x.index_add(1, i, u),
+        "scatter",
+        ((2, 6, 3), (4,), (2, 4, 3)),
+        15,
+        low=0,
+        high=4.9,
+        integers=frozenset({1}),
+    ),
+    Built(
+        "scatter_along_axis",
+        lambda mb, x, i, u: mb.scatter_along_axis(data=x, indices=i, updates=u, axis=-1, mode="add"),
+        lambda x, i, u: x.scatter_add(2, i.long(), u),
+        "scatter_along_axis",
+        ((2, 6, 5), (2, 6, 5), (2, 6, 5)),
+        low=0,
+        high=4.9,
+        integers=frozenset({1}),
+    ),
+    Built(
         "fill_like", lambda mb, x: mb.add(x=mb.fill_like(ref_tensor=x, value=2.0), y=x), lambda x: x + 2, "fill_like"
     ),
     Built(

@@ -160,3 +160,12 @@ def test_a_budget_row_nobody_can_meet(artifact: Artifacts, bench: Bench) -> None
     judged = [result for result in results if result.measures]
     assert {result.verdict for result in judged} == {"mismatch"}
     assert all(measure.worst.startswith("seeded-judge-") for result in judged for measure in result.measures)
+
+
+@pytest.mark.parametrize(("more", "verdict"), [({"int64": 170_000}, "pass"), ({"int8": 41_000}, "mismatch")])
+def test_index_tables_are_no_weights(artifact: Artifacts, bench: Bench, more: dict[str, int], verdict: str) -> None:
+    """What a net gathers by (adaptive pools, windows) may outweigh its weights; what is of a weight's type counts."""
+    runtime: Any = Tampered(lambda outputs: outputs)
+    runtime.read_dtypes = lambda folder, entry: {"float32": 41_000, **more}
+    results = judge_artifact(bench, runtime, artifact("mixed", "onnx", "float32"))
+    assert next(result.verdict for result in results if result.mode == "dtypes") == verdict

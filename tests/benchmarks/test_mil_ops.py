@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,24 @@ CASES = [
     Case("transpose", lambda x: x.permute(0, 2, 3, 1).flatten(1, 2), "transpose reshape"),
     Case("tril", lambda x: torch.tril(x, 1), "band_part"),
     Case("roll", lambda x: torch.roll(x, 2, 3), "gather"),
+    # sampling at computed places
+    *(
+        Case(
+            f"sample_{mode}_{padding}{'_corners' * corners}",
+            partial(F.grid_sample, mode=mode, padding_mode=padding, align_corners=corners),
+            "resample",
+            (IMAGE, (1, 5, 4, 2)),
+            low=-1.6,
+            high=1.6,
+        )
+        for mode, padding in (
+            ("bilinear", "zeros"),
+            ("bilinear", "border"),
+            ("bilinear", "reflection"),
+            ("nearest", "zeros"),
+        )
+        for corners in (False, True)
+    ),
 ]
 
 

@@ -247,6 +247,11 @@ def test_channels_last_weights(program: Callable[..., Program], tmp_path: Path) 
         nn.ConvTranspose2d(4, 3, 4, 2, 1),
         nn.ConvTranspose2d(4, 3, 2, 2),
         nn.ConvTranspose2d(4, 3, 5, 3, 2, output_padding=(1, 2)),
+        nn.ConvTranspose2d(4, 6, 4, 2, 1, groups=2),
+        nn.ConvTranspose2d(4, 4, 3, 2, groups=4, bias=False),
+        nn.ConvTranspose2d(4, 3, 3, 2, 2, 1, dilation=2),
+        nn.ConvTranspose2d(4, 3, (2, 3), (1, 3), (0, 2), (0, 1)),
+        nn.ConvTranspose2d(4, 3, 5, 3, 1, 2),
     ],
 )
 def test_transposed_convolution_of_any_padding(
@@ -254,6 +259,18 @@ def test_transposed_convolution_of_any_padding(
 ) -> None:
     torch.manual_seed(0)
     assert converted_error(program(layer, torch.randn(1, 4, 5, 6)), tmp_path) < 1e-5
+
+
+class Missing(nn.Module):
+    """Ops that litert-torch has no lowering of."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.adaptive_max_pool2d(torch.hypot(x, x + 1) + torch.exp2(x), (3, 4))
+
+
+def test_missing_ops(program: Callable[..., Program], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert converted_error(program(Missing(), torch.randn(1, 2, 7, 9)), tmp_path) < 1e-5
 
 
 def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +290,8 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
     assert error(nn.Sequential(*layers).to(memory_format=torch.channels_last), torch.randn(1, 8, 8, 8)) > 1e-3
     with pytest.raises(ValueError, match=r"mhlo\.convolution"):
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
+    with pytest.raises(Exception, match="Lowering not found"):
+        error(Missing(), torch.randn(1, 2, 7, 9))
 
 
 def test_two_processes_write_the_same_bytes(artifact: Artifact, command: Callable[..., object], tmp_path: Path) -> None:

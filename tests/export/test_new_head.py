@@ -89,8 +89,9 @@ def graphs(folder: Path) -> dict[str, bytes]:
     """Each signature of a .tflite as a file of its own."""
     data = (folder / "portrait.tflite").read_bytes()
     names = [flatbuffer.text(item.signatureKey) for item in flatbuffer.parse(data).signatureDefs]
-    alone = {name: flatbuffer.compact(flatbuffer.only(flatbuffer.parse(data), name)) for name in names}
-    for model in alone.values():
-        # What describes the whole file is not of one graph; nor is the order in which its operators are numbered.
+    whole = [flatbuffer.parse(data) for _ in names]
+    for model in whole:
+        # What describes the whole file is of no one graph.
         model.metadata, model.metadataBuffer = [], []
+    alone = {name: flatbuffer.compact(flatbuffer.only(model, name)) for name, model in zip(names, whole, strict=True)}
     return {name: flatbuffer.serialize(model) for name, model in alone.items()}

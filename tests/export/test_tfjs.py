@@ -28,6 +28,20 @@ Cases = dict[str, Function]
 CNN = (1, 8, 11, 14)
 
 
+def assigned(x: Tensor) -> Tensor:
+    """Parts of a tensor written to: what would be scatters."""
+    y = x.clone()
+    y[:, :2] = x[:, 2:4] * 2
+    y[:, 1, 3:9, ::3] = 0.25
+    return y
+
+
+def masked(x: Tensor) -> Tensor:
+    y = x + 0
+    y[y < 0.4] = 0.4
+    return y
+
+
 class Several(nn.Module):
     """Many ops on one input, an output each: one export tests them all."""
 
@@ -143,6 +157,7 @@ POOLS: Cases = {
     "average_ceil_skips": nn.AvgPool2d(4, 3, 1, ceil_mode=True, count_include_pad=False),
     "global_average": nn.AdaptiveAvgPool2d(1),
     "global_max": nn.AdaptiveMaxPool2d(1),
+    "adaptive_max": nn.AdaptiveMaxPool2d((4, 5)),
     "adaptive_even": nn.AdaptiveAvgPool2d((11, 7)),
     "adaptive_odd": nn.AdaptiveAvgPool2d((3, 5)),
     "mean_of_space": lambda x: x.mean((2, 3)),
@@ -188,6 +203,9 @@ ELEMENTWISE: Cases = {
     "subtract_from": lambda x: 1.0 - x,
     "divide": lambda x: x / (x.abs() + 1.0),
     "reciprocal": lambda x: 1.0 / (x.abs() + 1.0),
+    "hypot": lambda x: torch.hypot(x, x + 1),
+    "fmod": lambda x: torch.fmod(x, 0.7),
+    "trunc": lambda x: torch.trunc(x * 3),
     "square": lambda x: x**2,
     "cube": lambda x: x**3,
     "power": lambda x: (x.abs() + 0.1) ** 1.7,
@@ -244,6 +262,7 @@ NORMS: Cases = {
     "layer_last": nn.LayerNorm(14),
     "layer_channels": lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (8,)).permute(0, 3, 1, 2),
     "rms": lambda x: F.rms_norm(x, (14,)),
+    "local_response_norm": nn.LocalResponseNorm(3, alpha=0.1),
     "local_response": lambda x: x / (1 + x.pow(2).mean(1, keepdim=True)).sqrt(),
 }
 RESIZES: Cases = {
@@ -297,6 +316,10 @@ SHAPES: Cases = {
     "gather": lambda x: x[:, [3, 1, 1, 7]],
     "gather_columns": lambda x: x[..., torch.tensor([-1, 0, 5])],
     "gather_elements": lambda x: x.gather(1, torch.tensor([[[[1]], [[6]]]]).expand(1, 2, 11, 14)),
+    "assigned": assigned,
+    "masked": masked,
+    "gather_computed": lambda x: x.gather(1, x[:, :3].argmax(1, keepdim=True)),
+    "gather_last": lambda x: x.gather(3, x.topk(4, 3).indices),
     "points": lambda x: x[:, :, torch.tensor([0, 4, 9]), torch.tensor([1, 13, 2])],
     "index_select": lambda x: x.index_select(2, torch.tensor([4, 0])),
     "roll": lambda x: x.roll((2, -3), (2, 3)),

@@ -1,13 +1,17 @@
 """Generated bad input: whatever is in a file or a name, the answer is a HydraError with a message, never another
-exception."""
+exception; and on the command line a verdict with exit code 2 or 3, never a traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import importlib
+import io
 import json
+import sys
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from hypothesis import strategies as st
 
 from models.artifact import SCHEMA, Artifact, Entry, FileRecord, Port, digest, read_artifact
 from models.budget import load_budget
+from models.cli import run
 from models.errors import ExitCode, HydraError, UsageError
 from models.files import canonical_json, sha256_bytes
 from models.recipes import recipe
@@ -202,3 +207,109 @@ def test_recipe_names(name: str) -> None:
 @given(name=st.text(max_size=12) | st.from_regex(r"(onnx|web|all)(/[a-z0-9]{0,4})?", fullmatch=True))
 def test_choices_of_targets(name: str) -> None:
     must_be_clear(lambda: resolve_pairs([name]))
+
+
+def command(package: str, words: Sequence[str]) -> tuple[int, str]:
+    """`python -m package words...` inside this process: its exit code and everything it printed."""
+    program = importlib.import_module(f"{package}.__main__")
+    arguments = list(words)
+    if package == "export":
+        arguments = program.insert_default_verb(arguments)
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        pytest.raises(SystemExit) as end,
+    ):
+        patch.setattr(sys, "argv", [package, *arguments])
+        run(program.app)
+    return int(end.value.code or 0), printed.getvalue()
+
+
+def must_refuse(package: str, words: Sequence[str]) -> str:
+    """The reason of a command that has to end with exit code 2 or 3 and no traceback."""
+    code, printed = command(package, words)
+    assert code in (ExitCode.USAGE, ExitCode.STAGE), (words, printed)
+    assert "Traceback" not in printed
+    last = printed.splitlines()[-1]
+    assert last.startswith(f"verdict: {code} ") and len(last) > len("verdict: 2 "), last
+    assert "unexpected" not in last
+    return last
+
+
+OF_A_MODEL = (
+    ("export", "onnx", "--recipe", "float32"),
+    ("export", "all", "--json"),
+    ("benchmarks", "parity"),
+    ("benchmarks", "size", "--json"),
+    ("benchmarks", "grid"),
+    ("benchmarks", "report"),
+    ("models", "goldens"),
+)
+
+
+@SETTINGS
+@given(data=st.data(), words=st.sampled_from(OF_A_MODEL))
+def test_commands_on_a_broken_model(
+    data: st.DataObject, words: tuple[str, ...], write_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = write_model()
+    (folder / "model.toml").write_text(
+        document(mutate(data, tomllib.loads((folder / "model.toml").read_text()))), encoding="utf-8"
+    )
+    try:
+        load_spec(folder)
+    except HydraError:
+        package, *more = words
+        must_refuse(package, [*more, "--model", str(folder), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+WORDS = st.sampled_from(
+    ["onnx", "tfjs", "web", "make", "parity", "size", "inspect", "compare", "float32", "w8", "onnx/w8", "nan", "-1"]
+) | st.sampled_from(
+    ["--recipe", "--out", "--only", "--json", "--rounds", "--gate", "--overwrite", "--model", "--", "-x"]
+)
+# Typed by a person: the shell cannot pass a NUL, and click refuses surrogates by itself.
+TYPED = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
+
+
+@SETTINGS
+@given(package=st.sampled_from(["export", "benchmarks", "models"]), words=st.lists(WORDS | TYPED, max_size=6))
+def test_commands_of_any_words(package: str, words: list[str], tmp_path: Path) -> None:
+    """The model asked for last does not exist, so that no choice of words is sound."""
+    unsound = [word for word in words if word not in ("list", "doctor", "--help")]
+    code, printed = command(package, [*unsound, "--model", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
+    assert code in (ExitCode.USAGE, ExitCode.STAGE), (unsound, printed)
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith(f"verdict: {code} ")
+    assert not (tmp_path / "out").exists()
+
+
+@SETTINGS
+@given(name=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=10).filter(lambda n: n != ""))
+def test_commands_with_any_recipe(name: str, root: Path, tmp_path: Path) -> None:
+    try:
+        recipe(name)
+    except UsageError:
+        reason = must_refuse("export", ["onnx", f"--recipe={name}", "--out", str(tmp_path)])
+        assert "no recipe" in reason and "float16" in reason
+
+
+@SETTINGS
+@given(data=st.data(), words=st.sampled_from([("export", "inspect"), ("benchmarks", "size")]))
+def test_commands_on_an_edited_artifact(
+    data: st.DataObject, words: tuple[str, ...], root: Path, write_model: Callable[..., Path]
+) -> None:
+    sealed = replace(ARTIFACT, sha256=digest(ARTIFACT))
+    content = mutate(data, json.loads(json.dumps({"schema": SCHEMA, **asdict(sealed)})))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "small/onnx/float32"
+        folder.mkdir(parents=True)
+        (folder / "artifact.json").write_text(json.dumps(content))
+        try:
+            read_artifact(folder)
+        except HydraError:
+            more = ("--model", str(write_model()), "--out", name) if words[0] == "benchmarks" else (str(folder),)
+            must_refuse(words[0], [*words[1:], *more])

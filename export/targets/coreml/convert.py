@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.program import Program
+from export.targets.coreml.fix_affine_grid import spell_out_affine_grids
 from export.targets.coreml.fix_alias import erase_aliases
 from export.targets.coreml.fix_bool import name_logical_ops
+from export.targets.coreml.fix_circular_pad import spell_out_circular_pads
+from export.targets.coreml.fix_dilated_pool import spell_out_dilated_pools
 from export.targets.coreml.fix_gelu import register_gelu
 from export.targets.coreml.fix_reciprocal import register_reciprocal
+from export.targets.coreml.fix_resize import spell_out_odd_resizes
+from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
+from export.targets.coreml.fix_unknown import spell_out_unknown
+from export.targets.coreml.fix_writes import spell_out_writes
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.errors import StageError
 from models.spec import EntrySpec
@@ -28,6 +35,14 @@ STAGE = "convert"
 # The oldest system first: a net that needs a newer op set is converted for the next one and says so.
 IOS = (16, 18)
 # What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
+PROGRAM_FIXES = (
+    spell_out_writes,
+    spell_out_circular_pads,
+    spell_out_rms_norms,
+    spell_out_dilated_pools,
+    spell_out_affine_grids,
+    spell_out_unknown,
+)
 GRAPH_FIXES = (erase_aliases, name_logical_ops)
 CONVERTER_FIXES = (register_gelu, register_reciprocal)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
@@ -75,9 +90,16 @@ def convert_all(program: Program, scratch: Path) -> Converted:
 def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
     """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
     try:
-        exported: ExportedProgram = program.exported(entry).run_decompositions({})
+        exported = spell_out_odd_resizes(program.exported(entry), program.example(entry)).run_decompositions({})
+        for rewritten in PROGRAM_FIXES:
+            exported = rewritten(repaired(exported))
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too
         return StageError(STAGE, f"torch.export: {first_line(error)}")
+    return repaired(exported)
+
+
+def repaired(exported: ExportedProgram) -> ExportedProgram:
+    """The program with the graph fixes applied, in place; each run of decompositions may undo them."""
     for fix in GRAPH_FIXES:
         fix(exported)
     return exported

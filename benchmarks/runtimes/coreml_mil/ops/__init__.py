@@ -19,6 +19,7 @@ from benchmarks.runtimes.coreml_mil.ops.normalization import OPS as NORMALIZATIO
 from benchmarks.runtimes.coreml_mil.ops.pooling import OPS as POOLING
 from benchmarks.runtimes.coreml_mil.ops.reduction import OPS as REDUCTION
 from benchmarks.runtimes.coreml_mil.ops.resize import OPS as RESIZE
+from benchmarks.runtimes.coreml_mil.ops.sampling import OPS as SAMPLING
 from benchmarks.runtimes.coreml_mil.ops.selection import OPS as SELECTION
 
 # Folded when a file is opened: constants, and weights stored compressed.
@@ -33,5 +34,6 @@ OPS: Mapping[str, Op] = {
     **POOLING,
     **REDUCTION,
     **RESIZE,
+    **SAMPLING,
     **SELECTION,
 }

@@ -38,18 +38,37 @@ def gather_nd(call: Call) -> Array:
     return np.stack(rows).reshape((*shape, *rows[0].shape))
 
 
-def scatter_nd(call: Call) -> Array:
-    data, indices = call.tensor("data").copy(), call.tensor("indices").astype(np.int64)
-    place = tuple(np.moveaxis(indices, -1, 0))
-    updates, mode = call.tensor("updates"), call.text("mode", "add")
-    operations = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "min": np.minimum, "max": np.maximum}
+MODES = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "min": np.minimum, "max": np.maximum, "div": np.divide}
+
+
+def combined(call: Call, place: tuple[Array | slice, ...]) -> Array:
+    """A copy of `data` with `updates` put into, or combined with, what is at `place`; the default mode is "add"."""
+    data, updates, mode = call.tensor("data").copy(), call.tensor("updates"), call.text("mode", "add")
     if mode == "update":
         data[place] = updates
-    elif mode in operations:
-        operations[mode].at(data, place, updates)
+    elif mode in MODES:
+        MODES[mode].at(data, place, updates)
     else:
-        raise ValueError(f"scatter mode {mode!r} is not known (known: update, {', '.join(operations)})")
+        raise ValueError(f"scatter mode {mode!r} is not known (known: update, {', '.join(MODES)})")
     return data
+
+
+def scatter_nd(call: Call) -> Array:
+    return combined(call, tuple(np.moveaxis(call.tensor("indices").astype(np.int64), -1, 0)))
+
+
+def scatter(call: Call) -> Array:
+    """Whole slices along `axis`: slice i of updates goes to indices[i]."""
+    axis = call.whole("axis") % call.tensor("data").ndim
+    return combined(call, (*(slice(None),) * axis, call.tensor("indices").astype(np.int64)))
+
+
+def scatter_along_axis(call: Call) -> Array:
+    """Single values: indices has the shape of updates, and says where along `axis` each goes."""
+    indices, axis = call.tensor("indices").astype(np.int64), call.whole("axis") % call.tensor("data").ndim
+    place = list(np.indices(indices.shape, sparse=True))
+    place[axis] = indices
+    return combined(call, tuple(place))
 
 
 def fill(call: Call) -> Array:
@@ -86,6 +105,8 @@ OPS: Mapping[str, Op] = {
     "gather_nd": gather_nd,
     "one_hot": one_hot,
     "range_1d": range_1d,
+    "scatter": scatter,
+    "scatter_along_axis": scatter_along_axis,
     "scatter_nd": scatter_nd,
     "select": select,
     "shape": shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.targets.litert.fixes import contiguous_weights, nearest_ratio, transposed_padding
+from export.targets.litert.fixes import contiguous_weights, missing_ops, nearest_ratio, transposed_padding
 from models.spec import EntrySpec
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ GRAPH_FIXES = (nearest_ratio.apply, transposed_padding.apply)
 def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
     """The entry's module, rewritten where a fix applies; otherwise the module itself, whose names are better."""
     original = program.callable(entry)
-    graph = program.exported(entry).module(check_guards=False)
-    changed = [apply(graph) for apply in GRAPH_FIXES]
+    exported = program.exported(entry)
+    spelled = missing_ops.spelled(exported)
+    graph = spelled.module(check_guards=False)
+    changed = [spelled is not exported, *(apply(graph) for apply in GRAPH_FIXES)]
     if not any(changed):
         return contiguous_weights.apply(original)
     graph.graph.eliminate_dead_code()

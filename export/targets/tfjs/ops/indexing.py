@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.targets.tfjs.call import Call, Handler, axis_of
-from export.targets.tfjs.graph import Array, Fixed, Ref, Unsupported, Value, Wire, a_type, plain
+from export.targets.tfjs.graph import Array, Fixed, Ref, Unsupported, Value, Wire, a_int, a_type, plain
 from export.targets.tfjs.ops.shape import gathered, take
 
 
@@ -39,15 +39,29 @@ def gather_nd(call: Call) -> Ref:
 
 
 def gather_elements(call: Call) -> Ref:
-    """Along one axis with indices known now: each becomes a full coordinate."""
-    x = call.ref()
-    rows, axis = call.known(1, "its indices"), axis_of(call, 0, len(x.shape))
-    coordinates = np.moveaxis(np.indices(rows.shape), 0, -1).copy()
-    coordinates[..., axis] = np.where(rows < 0, rows + x.shape[axis], rows)
-    places = call.graph.const(coordinates)
+    """Along one axis: each index becomes a full coordinate."""
+    x, rows = call.ref(), call.value(1)
+    axis, rank = axis_of(call, 0, len(x.shape)), len(x.shape)
+    coordinates = np.moveaxis(np.indices(rows.shape), 0, -1).astype(np.int32)
+    if isinstance(rows, Fixed):
+        coordinates[..., axis] = np.where(rows.value < 0, rows.value + x.shape[axis], rows.value)
+        places = call.graph.const(coordinates)
+    else:
+        # PyTorch's gather has no negative indices, so those computed at run time need no correction.
+        column = call.graph.reshaped(call.graph.lay(rows, plain(rank)), (*rows.shape, 1), "int32")
+        parts = [call.graph.const(coordinates[..., :axis]), column, call.graph.const(coordinates[..., axis + 1 :])]
+        places = joined(call, [part for part, width in zip(parts, (axis, 1, rank - axis - 1), strict=True) if width])
     types = {"Tparams": a_type(x.dtype), "Tindices": a_type("int32")}
-    wire = call.graph.add("GatherNd", [call.graph.lay(x, plain(len(x.shape))), places], **types)
+    wire = call.graph.add("GatherNd", [call.graph.lay(x, plain(rank)), places], **types)
     return call.made(wire, plain(len(call.shapes[0])))
+
+
+def joined(call: Call, parts: list[Wire]) -> Wire:
+    """Integer tensors side by side along the last axis."""
+    if len(parts) == 1:
+        return parts[0]
+    attrs = {"T": a_type("int32"), "Tidx": a_type("int32"), "N": a_int(len(parts))}
+    return call.graph.add("ConcatV2", [*parts, call.graph.const(np.int32(-1))], **attrs)
 
 
 def scatter_nd(call: Call) -> Ref:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from export.targets.tfjs.call import Call, Handler
 from export.targets.tfjs.graph import NHWC, Array, Graph, Ref, Unsupported, Wire, a_ints, a_text, a_type
 from export.targets.tfjs.ops.convolution import lifted, lowered
 from export.targets.tfjs.ops.reduction import reduced
-from export.targets.tfjs.ops.shape import cut
+from export.targets.tfjs.ops.shape import cut, reshape
 from export.targets.tfjs.ops.window import Window, window
 
 LOWEST = float(np.finfo(np.float32).min)
@@ -70,7 +72,24 @@ def dilated_max(call: Call, wire: Wire, x: Ref, frame: Window) -> Wire:
     return best
 
 
+def along_first(call: Call) -> Ref:
+    """Three spatial axes of which the first alone is pooled, as LocalResponseNorm does with channels."""
+    x, made = call.ref(), call.shapes[0]
+    kernel, strides, pads = (
+        list(call.attr(name, default))
+        for name, default in (("kernel_shape", []), ("strides", [1, 1, 1]), ("pads", [0] * 6))
+    )
+    if kernel[1:] != [1, 1] or strides[1:] != [1, 1] or any(pads[1:3] + pads[4:]):
+        raise Unsupported("pools 3 spatial axes; 1 and 2 are supported")
+    attrs = {**call.attrs, "kernel_shape": [kernel[0], 1], "strides": [strides[0], 1], "pads": [pads[0], 0, pads[3], 0]}
+    flat = reshape(call.graph, x, (*x.shape[:3], x.shape[3] * x.shape[4]))
+    inner = replace(call, inputs=(flat,), attrs=attrs, shapes=((*made[:3], made[3] * made[4]),))
+    return reshape(call.graph, average_pool(inner), made)
+
+
 def average_pool(call: Call) -> Ref:
+    if len(call.ref().shape) == 5:
+        return along_first(call)
     frame = frame_of(call)
     if frame.dilations != (1, 1):
         raise Unsupported("is dilated; supported: max pools with dilation")

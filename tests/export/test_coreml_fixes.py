@@ -1,0 +1,141 @@
+"""What coremltools refuses or gets wrong on other people's nets, put right: each rewrite against PyTorch, in the
+evaluator; and that without the rewrites the same net is refused or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.runtime import load_runtime, run
+from export.program import Program
+from export.targets.coreml import CoreMLTarget, convert
+from models.errors import StageError
+from models.recipes import recipe
+from models.spec import EntrySpec, ModelSpec, ModuleSpec, TensorSpec
+
+# Vendors warn: coremltools leaves its temporary folders to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+Cases = dict[str, Callable[[Tensor], Tensor]]
+SHAPE = (1, 6, 11, 14)
+
+
+def assigned(x: Tensor) -> Tensor:
+    y = x.clone()
+    y[:, :2] = x[:, 2:4] * 2
+    y[:, 1, 3:9, ::3] = 0.25
+    return y
+
+
+def masked(x: Tensor) -> Tensor:
+    y = x + 0
+    y[y < 0.4] = 0.4
+    return y
+
+
+def turned(x: Tensor) -> Tensor:
+    theta = torch.tensor([[[0.8, 0.2, 0.1], [-0.2, 0.9, 0.0]]])
+    return F.grid_sample(x, F.affine_grid(theta, [1, 6, 8, 9], align_corners=False), align_corners=False)
+
+
+# The fix that each needs is the one whose file is named.
+FIXED: dict[str, Cases] = {
+    "fix_unknown": {
+        "celu": lambda x: F.celu(x, 1.3),
+        "log_sigmoid": F.logsigmoid,
+        "trunc": lambda x: torch.trunc(x * 3),
+        "fmod": lambda x: torch.fmod(x, 0.7),
+        "hypot": lambda x: torch.hypot(x, x + 1),
+        "lerp": lambda x: torch.lerp(x, x * x, 0.3),
+        "addcmul": lambda x: torch.addcmul(x, x, x, value=0.5),
+        "logaddexp": lambda x: torch.logaddexp(x, x * 2),
+        "logit": lambda x: torch.logit(x.sigmoid(), eps=1e-3),
+        "isfinite": lambda x: torch.isfinite(x).float() + x,
+        "float_power": lambda x: torch.float_power(x, 2).float(),
+    },
+    "fix_writes": {"assigned": assigned, "masked": masked},
+    "fix_circular_pad": {"circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular")},
+    "fix_rms_norm": {"rms": lambda x: F.rms_norm(x, (14,), torch.linspace(0.5, 1.5, 14))},
+    "fix_dilated_pool": {
+        "dilated": lambda x: F.max_pool2d(x, 2, 2, dilation=2),
+        "dilated_ceil": lambda x: F.max_pool2d(x, 3, 2, 1, dilation=(1, 2), ceil_mode=True),
+    },
+    "fix_affine_grid": {"turned": turned},
+    "fix_resize": {
+        "bilinear": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),
+        "nearest": lambda x: F.interpolate(x, scale_factor=1.6),
+        "nearest_exact": lambda x: F.interpolate(x, size=(17, 9), mode="nearest-exact"),
+        "bicubic": lambda x: F.interpolate(x, size=(16, 20), mode="bicubic"),
+        "bicubic_corners": lambda x: F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=True),
+        "antialias": lambda x: F.interpolate(x, size=(5, 6), mode="bilinear", antialias=True),
+    },
+}
+
+
+class Several(nn.Module):
+    def __init__(self, cases: Cases) -> None:
+        super().__init__()
+        self.functions = list(cases.values())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(function(x) for function in self.functions)
+
+
+def program_of(cases: Cases) -> Program:
+    """A one-module model around `cases`, an output each."""
+    net = Several(cases).eval()
+    x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 4 - 2
+    tensors = {"x": x, **dict(zip(cases, net(x), strict=True))}
+    specs = {"x": TensorSpec("x", SHAPE, "NCHW", "float32", None, "tensor", None, "the input")}
+    modules = {"net": ModuleSpec("net", ("x",), tuple(cases), "")}
+    entries = {"net": EntrySpec("net", ("net",), ("x",), tuple(cases), "")}
+    spec: Any = SimpleNamespace(
+        name="net", version="1", description="", license="", authors=(), tensors=specs, modules=modules, options={}
+    )
+    spec.entries, spec.edges = entries, dict
+    known: ModelSpec = spec
+    return Program(known, (11, 14), {"net": net}, tensors)
+
+
+def errors(cases: Cases, folder: Path) -> dict[str, float]:
+    """The largest error of each output, over the largest value."""
+    program = program_of(cases)
+    target = CoreMLTarget()
+    (folder / "scratch").mkdir()
+    emitted = target.emit(program, target.convert(program, folder / "scratch"), recipe("float32"), folder / "made")
+    made = run(
+        load_runtime("coreml-mil").open(folder / "made", emitted.entries[0]), {"x": program.tensors["x"].numpy()}
+    )
+    wanted = {name: program.tensors[name].numpy() for name in cases}
+    return {name: float(np.abs(made[name] - value).max() / np.abs(value).max()) for name, value in wanted.items()}
+
+
+def test_every_rewrite_is_right(tmp_path: Path) -> None:
+    found = errors({name: case for cases in FIXED.values() for name, case in cases.items()}, tmp_path)
+    assert {name: error for name, error in found.items() if error > 1e-5} == {}
+
+
+@pytest.mark.parametrize("fix", FIXED)
+def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When this fails, coremltools has retired a fix: delete the fix."""
+    if fix == "fix_resize":
+        monkeypatch.setattr(convert, "spell_out_odd_resizes", lambda exported, example: exported)
+    # Tracing, the other way, takes some of these, with other faults.
+    monkeypatch.setattr(convert, "trace", lambda program, entry: pytest.fail("traced"))
+    kept = tuple(rewrite for rewrite in convert.PROGRAM_FIXES if not rewrite.__module__.endswith(fix))
+    monkeypatch.setattr(convert, "PROGRAM_FIXES", kept)
+    refused = 0
+    for number, (name, case) in enumerate(FIXED[fix].items()):
+        (tmp_path / str(number)).mkdir()
+        try:
+            refused += errors({name: case}, tmp_path / str(number))[name] > 1e-4
+        except StageError:
+            refused += 1
+    assert refused, "coremltools takes all of them by itself"
