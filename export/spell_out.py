@@ -279,7 +279,7 @@ def weights(node: fx.Node, axis: int) -> torch.Tensor:
     """[made, size]: how much each place of the axis adds to each place made, by PyTorch itself on unit vectors."""
     import torch
 
-    size, made = int(node.args[0].meta["val"].shape[axis]), int(node.meta["val"].shape[axis])  # type: ignore[union-attr]  # a node
+    size, made = int(node.args[0].meta["val"].shape[axis]), int(node.meta["val"].shape[axis])  # type: ignore[union-attr]  # the node that is resized
     flat, scales = node.meta["val"].ndim == 3, scales_of(node)
     basis = torch.eye(size).reshape(1, size, size, *() if flat else (1,))
     more = [] if flat else [1]
