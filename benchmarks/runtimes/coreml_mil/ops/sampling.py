@@ -30,9 +30,9 @@ def folded(at: Array, size: int, padding: str) -> Array:
         return np.clip(at, 0, size - 1)
     if padding == "reflection":
         span = max(size - 1, 1)
-        return np.clip(span - np.abs(at % (2 * span) - span), 0, size - 1)
+        return np.asarray(np.clip(span - np.abs(at % (2 * span) - span), 0, size - 1))
     if padding == "symmetric":
-        return np.clip(size - np.abs((at + 0.5) % (2 * size) - size) - 0.5, 0, size - 1)
+        return np.asarray(np.clip(size - np.abs((at + 0.5) % (2 * size) - size) - 0.5, 0, size - 1))
     return at
 
 

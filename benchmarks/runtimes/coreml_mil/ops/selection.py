@@ -47,7 +47,7 @@ def combined(call: Call, place: tuple[Array | slice, ...]) -> Array:
     if mode == "update":
         data[place] = updates
     elif mode in MODES:
-        MODES[mode].at(data, place, updates)
+        MODES[mode].at(data, place, updates)  # type: ignore[arg-type]  # slices are indices too
     else:
         raise ValueError(f"scatter mode {mode!r} is not known (known: update, {', '.join(MODES)})")
     return data
