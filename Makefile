@@ -6,6 +6,7 @@
 #   SAMPLES=dir             more photos to judge by; they are copied nowhere
 #   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
 #   PORT=8123               where make demo serves, on localhost
+#   ARM_SAMPLES=1           judging samples that parity-arm runs, evenly spread; 0: all
 #   PYTHON=python3.11       the interpreter the environment is made from
 #   TORCH_INDEX=url         an extra package index for PyTorch. Where plain pip would fetch PyTorch's CUDA build
 #                           (several GB, never used here), take the CPU build from PyTorch's own index:
@@ -17,9 +18,10 @@ OUT ?= build
 SAMPLES ?=
 CALIBRATE ?=
 PORT ?= 8123
+ARM_SAMPLES ?= 1
 PYTHON ?=
 TORCH_INDEX ?=
-export MODEL RECIPES OUT SAMPLES CALIBRATE PYTHON TORCH_INDEX
+export MODEL RECIPES OUT SAMPLES CALIBRATE ARM_SAMPLES PYTHON TORCH_INDEX
 
 # Test workers. Two fit in 16 GB; TEST_WORKERS=0 runs the tests in one process.
 TEST_WORKERS ?= 2
@@ -37,7 +39,7 @@ NODE := node_modules/.setup-stamp
 PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor export export-ios export-android export-web goldens parity bench report all demo \
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm bench report all demo \
 	train eval check lint format types imports test test-all clean
 
 help: ## list the targets
@@ -74,6 +76,9 @@ goldens: setup ## freeze the reference's inputs and outputs
 
 parity: setup ## does each artifact compute what the reference computes? (exports first)
 	@bash scripts/run.sh export goldens parity
+
+parity-arm: setup ## the .tflite and ONNX files as ARM code, emulated (sets its userland up the first time: 85 MB)
+	@bash scripts/run.sh parity-arm
 
 bench: setup ## size, latency, the whole grid in interleaved rounds, and profiles (exports first)
 	@bash scripts/run.sh export goldens size latency grid profile

@@ -20,7 +20,8 @@ Out = Annotated[Path, typer.Option(help="Build folder; evidence goes to OUT/<mod
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Only = Annotated[list[str] | None, typer.Option(help="Only this TARGET, PLATFORM or TARGET/RECIPE. Repeatable.")]
 Runtimes = Annotated[
-    list[str] | None, typer.Option("--runtime", help="Only this runtime or group (browser, browser-gpu). Repeatable.")
+    list[str] | None,
+    typer.Option("--runtime", help="Only this runtime or group (browser, browser-gpu, arm). Repeatable."),
 ]
 MODEL, OUT = Path("models/portrait"), Path("build")
 
@@ -33,22 +34,24 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     only: Only = None,
     runtime: Runtimes = None,
     bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor where a file leaves.")] = False,
+    most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
     from benchmarks.parity import Request, conclude, run_parity
+    from benchmarks.runtime import resolve_runtimes
     from benchmarks.show import parity_table, say
     from models.spec import load_spec
     from models.targets import resolve_pairs
 
     spec = load_spec(model)
-    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []), bisect)
+    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []), bisect, most)
     document = run_parity(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))
     else:
         parity_table(spec, document)
-    return conclude(spec, document)
+    return conclude(spec, document, resolve_runtimes(runtime) if runtime else ())
 
 
 @app.command()

@@ -24,7 +24,7 @@ def main() -> None:
     spec = load_spec(Path(job["model"]))
     samples = load_samples(spec, "judge", Path(job["samples"]) if job["samples"] else None)
     goldens = load_goldens(spec, samples, spec.size, Path(job["out"]))
-    bench = Bench(spec, load_budget(spec), goldens)
+    bench = Bench(spec, load_budget(spec), goldens, job["most"])
     runtime = load_runtime(job["runtime"])
     with stream:
         for name in job["folders"]:

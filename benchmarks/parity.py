@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import identity
-from benchmarks.runtime import ON_REQUEST, Runtime, load_runtime, resolve_runtimes
+from benchmarks.runtime import ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
 from models.artifact import Artifact, find_artifacts, read_artifact
 from models.budget import Budget, load_budget
 from models.errors import BudgetBroken, NothingJudged, StageError
@@ -28,7 +28,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to judge. `only` holds (target, recipe or ""); empty `only` or `runtimes` mean all."""
+    """What to judge. `only` holds (target, recipe or ""); empty `only` or `runtimes` mean all, as does `most` = 0,
+    the most samples to judge by."""
 
     spec: ModelSpec
     out: Path
@@ -36,6 +37,7 @@ class Request:
     only: tuple[tuple[str, str], ...] = ()
     runtimes: tuple[str, ...] = ()
     bisect: bool = False
+    most: int = 0
 
     @property
     def root(self) -> Path:
@@ -83,7 +85,7 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
     for name in names:
         runtime = load_runtime(name)
-        mine = [(folder, artifact) for folder, artifact in found if artifact.target in runtime.targets]
+        mine = [(folder, a) for folder, a in found if runs(runtime, a.target, a.recipe)]
         missing = runtime.unavailable() if mine else None
         if missing:
             rows += [unavailable(runtime, artifact, missing) for _, artifact in mine]
@@ -127,6 +129,7 @@ def judge_runtime(
             "samples": str(request.samples) if request.samples else None,
             "runtime": runtime.name,
             "bisect": request.bisect,
+            "most": request.most,
             "folders": [str(folder) for folder in waiting],
         }
         current = next(iter(waiting))
@@ -205,8 +208,12 @@ def explain(item: Mapping[str, Any]) -> str:
     return f"{where}: {item['reason']}" if where else str(item["reason"])
 
 
-def conclude(spec: ModelSpec, document: Mapping[str, Any]) -> str:
-    """The reason line of a pass; raises with the exit code of the worst standing."""
+def conclude(spec: ModelSpec, document: Mapping[str, Any], asked: Sequence[str] = ()) -> str:
+    """The reason line of a pass; raises with the exit code of the worst standing. Runtimes that were `asked` for by
+    name and are all unavailable judged nothing, whatever others found before."""
+    own = [row for row in document["results"] if row["runtime"] in asked]
+    if own and all(row["verdict"] == "unavailable" for row in own):
+        raise NothingJudged(f"{own[0]['runtime']} is unavailable: {own[0]['reason']}")
     found = standings(load_budget(spec), document["results"])
     if not found:
         raise NothingJudged("none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails")

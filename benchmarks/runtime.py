@@ -34,11 +34,20 @@ IMPLEMENTATIONS = {
     "tfjs-web-webgpu": "benchmarks.runtimes.web:tfjs_webgpu",
     "ort-web-webgpu": "benchmarks.runtimes.web:ort_webgpu",
     "litert-web-webgpu": "benchmarks.runtimes.web:litert_webgpu",
+    "litert-arm-a53": "benchmarks.runtimes.arm:litert_a53",
+    "litert-arm-a76": "benchmarks.runtimes.arm:litert_a76",
+    "litert-arm-a76-fp16": "benchmarks.runtimes.arm:litert_a76_fp16",
+    "litert-arm-v86": "benchmarks.runtimes.arm:litert_v86",
+    "ort-arm-a53": "benchmarks.runtimes.arm:ort_a53",
+    "ort-arm-a76": "benchmarks.runtimes.arm:ort_a76",
 }
 # A GPU backend on a software renderer takes seconds a run: judged when asked for by name.
-ON_REQUEST = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
+GPU = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
+# Emulation takes seconds a run as well (`make parity-arm`).
+EMULATED = ("litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16", "litert-arm-v86", "ort-arm-a53", "ort-arm-a76")
+ON_REQUEST = (*GPU, *EMULATED)
 # Names for several at once.
-GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": ON_REQUEST}
+GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": GPU, "arm": EMULATED}
 # Where a number comes from; every figure in a report carries one of these.
 EVIDENCE = (
     "measured-on-device",
@@ -116,6 +125,12 @@ def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
             raise unknown("runtime", name, [*IMPLEMENTATIONS, *GROUPS])
     wanted = {member for name in asked for member in GROUPS.get(name, (name,))}
     return tuple(name for name in IMPLEMENTATIONS if name in wanted)
+
+
+def runs(runtime: Runtime, target: str, recipe: str) -> bool:
+    """Whether the runtime is meant for target x recipe; one that names `recipes` is for those alone."""
+    recipes: Sequence[str] = getattr(runtime, "recipes", ())
+    return target in runtime.targets and (not recipes or recipe in recipes)
 
 
 def load_runtime(name: str) -> Runtime:

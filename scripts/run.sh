@@ -70,10 +70,31 @@ benchmark() {
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }
 
+folder_of_model() {
+  "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
+}
+
+# parity_arm: exports first what was never exported. Where the userland cannot be made, parity reports why it is missing.
+parity_arm() {
+  local folder arguments
+  folder=$OUT/$(folder_of_model)
+  if [ ! -f "$folder/manifest.json" ]; then
+    export_to android
+    export_to onnx
+  fi
+  goldens
+  bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
+  arguments=(--model "$MODEL" --out "$OUT" --runtime arm --most "${ARM_SAMPLES:-1}")
+  if [ -n "${SAMPLES:-}" ]; then
+    arguments+=(--samples "$SAMPLES")
+  fi
+  attempt parity-arm "$python" -m benchmarks parity "${arguments[@]}"
+}
+
 # evidence: what a report needs and nobody gathered yet.
 evidence() {
   local folder
-  folder=$OUT/$("$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL")
+  folder=$OUT/$(folder_of_model)
   [ -f "$folder/manifest.json" ] || step export
   if [ ! -f "$folder/parity.json" ]; then
     step goldens
@@ -89,13 +110,14 @@ step() {
   export-*) export_to "${1#export-}" ;;
   goldens) goldens ;;
   parity | size | latency | grid | profile | report) benchmark "$1" ;;
+  parity-arm) parity_arm ;;
   evidence) evidence ;;
   doctor)
     attempt "targets" "$python" -m export doctor
     attempt "runtimes" "$python" -m benchmarks doctor
     ;;
   *)
-    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, size, latency, grid, profile, report, evidence, doctor)"
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, size, latency, grid, profile, report, evidence, doctor)"
     code=2
     finish
     ;;

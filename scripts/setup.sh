@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
-# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository), and
-# `setup.sh teachers` what labelling photos for training takes.
+# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository),
+# `setup.sh teachers` what labelling photos for training takes, and `setup.sh arm` what runs ARM code (qemu and an ARM
+# userland, once 85 MB; `make parity-arm` asks for it).
 # Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
 # it was done. PYTHON and TORCH_INDEX: see the Makefile.
 set -euo pipefail
@@ -119,10 +120,22 @@ setup_teachers() {
     --target build/teachers mediapipe==0.10.21
 }
 
+# Only qemu and the compiler need root; the userland is unpacked into the cache folder, nothing of it is installed.
+setup_arm() {
+  if ! command -v apt-get >/dev/null; then
+    fail "the ARM userland is made from Debian's packages, and there is no apt-get here"
+  fi
+  if ! command -v qemu-aarch64 >/dev/null || ! command -v cc >/dev/null; then
+    system_packages "qemu-user gcc libc6-dev" ""
+  fi
+  .venv/bin/python scripts/arm_sysroot.py
+}
+
 case "${1:-}" in
 python) setup_python ;;
 node) setup_node ;;
 render) setup_render ;;
 teachers) setup_teachers ;;
-*) fail "usage: setup.sh python|node|render|teachers" ;;
+arm) setup_arm ;;
+*) fail "usage: setup.sh python|node|render|teachers|arm" ;;
 esac

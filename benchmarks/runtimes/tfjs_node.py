@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import shutil
-import struct
 import subprocess
-import tempfile
-import time
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from benchmarks.child import Child
 from benchmarks.graph_model import GraphModel, read_graph_model, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
@@ -29,70 +24,6 @@ PACKAGES = ("tfjs-core", "tfjs-converter", "tfjs-backend-wasm", "tfjs-backend-cp
 OPEN_LIMIT = 120.0
 RUN_LIMIT = 300.0
 NUMPY = {"float32": "<f4", "int32": "<i4", "bool": "?"}
-# How much of the child's stderr an error quotes.
-TAIL = 2000
-
-
-class Child:
-    """The Node process and its message framing (see the harness). Killed by `close`, at the latest when collected."""
-
-    def __init__(self, node: str) -> None:
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the child
-        self.process = subprocess.Popen(
-            [node, str(HARNESS)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, bufsize=0
-        )
-        self.end = weakref.finalize(self, stop, self.process, self.log)
-
-    def ask(self, request: dict[str, Any], payload: bytes, limit: float) -> tuple[dict[str, Any], bytes]:
-        """Send one request and wait for its answer. Raises StageError("run") when the child dies or hangs."""
-        text = json.dumps(request).encode()
-        assert self.process.stdin is not None
-        try:
-            for part in (struct.pack("<II", len(text), len(payload)), text, payload):
-                view = memoryview(part)
-                while view:
-                    view = view[self.process.stdin.write(view) or 0 :]
-        except OSError as error:
-            raise self.failure(f"node died before {request['do']!r}") from error
-        deadline = time.monotonic() + limit
-        sizes = struct.unpack("<II", self.read(8, deadline, request["do"]))
-        answer = json.loads(self.read(sizes[0], deadline, request["do"]))
-        return answer, self.read(sizes[1], deadline, request["do"])
-
-    def read(self, count: int, deadline: float, what: str) -> bytes:
-        assert self.process.stdout is not None
-        handle = self.process.stdout.fileno()
-        parts: list[bytes] = []
-        while count:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([handle], [], [], left)[0]:
-                raise self.failure(f"node did not answer {what!r} in time")
-            part = os.read(handle, min(count, 1 << 20))
-            if not part:
-                raise self.failure(f"node died in {what!r}")
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    def failure(self, reason: str) -> StageError:
-        """The error for a child that is of no more use; it is killed, and its stderr quoted."""
-        self.process.kill()
-        code = self.process.wait()
-        self.log.seek(0)
-        said = self.log.read()[-TAIL:].decode(errors="replace").strip()
-        self.close()
-        return StageError("run", f"{reason} (exit status {code}){': ' + said if said else ''}")
-
-    def close(self) -> None:
-        self.end()
-
-
-def stop(process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout, log):
-        if stream is not None and not stream.closed:
-            stream.close()
 
 
 class NodeSession:
@@ -105,7 +36,7 @@ class NodeSession:
         self.entry = entry
         self.file = model.file
         self.facts: dict[str, Any] = {}
-        self.child = Child(node)
+        self.child = Child("node", [node, str(HARNESS)])
         outputs = [port.file_name for port in entry.outputs]
         request = {"do": "open", "file": str(model.file.resolve()), "threads": threads, "outputs": outputs}
         try:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.runtime import GROUPS, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, run
+from benchmarks.runtime import GPU, GROUPS, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, run
 from benchmarks.runtimes import web
 from benchmarks.runtimes.web.server import Server
 from models.artifact import Artifact, read_artifact
@@ -85,21 +85,21 @@ def test_gpu_backends_prove_numbers_never_a_speed(
     done = command("benchmarks", "parity", *where, "--runtime", "browser-gpu")
     assert done.code == 0, done.err
     rows = rows_of(out, "classifier")
-    assert {row["runtime"] for row in rows if row["measures"]} == set(ON_REQUEST)
+    assert {row["runtime"] for row in rows if row["measures"]} == set(GPU)
     # A later run of what runs by itself keeps what was judged on request.
     assert command("benchmarks", "parity", *where).code == 0
-    assert {row["runtime"] for row in rows_of(out, "classifier")} > set(ON_REQUEST)
+    assert {row["runtime"] for row in rows_of(out, "classifier")} > set(GPU)
 
     adapters = {row["runtime"]: row["facts"]["adapter"] for row in rows if row["mode"] == "environment"}
-    assert all(adapters[name] for name in ON_REQUEST if name.endswith("webgpu"))
+    assert all(adapters[name] for name in GPU if name.endswith("webgpu"))
     done = command("benchmarks", "latency", *where, "--runtime", "tfjs-web-webgl")
     assert done.code == 4 and "no artifact was timed" in done.verdict
     timed = json.loads((out / "classifier/latency.json").read_text())["results"]
-    assert {row["verdict"] for row in timed if row["runtime"] in ON_REQUEST} == {"untimed"}
+    assert {row["verdict"] for row in timed if row["runtime"] in GPU} == {"untimed"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ON_REQUEST)
+@pytest.mark.parametrize("name", GPU)
 def test_gpu_backends_on_the_portrait(
     artifact: Artifacts, out_with: Callable[..., Path], command: Command, name: str
 ) -> None:

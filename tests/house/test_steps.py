@@ -104,6 +104,17 @@ def test_make_offers_every_command(root: Path) -> None:
     listing = subprocess.run(["make", "help"], cwd=root, capture_output=True, text=True, check=True, timeout=60).stdout
     offered = {line.split()[1] for line in listing.splitlines() if line.startswith("  make ")}
     assert offered >= {
-        *("setup", "doctor", "export", "export-ios", "export-android", "export-web", "goldens", "parity", "bench"),
+        *(
+            "setup",
+            "doctor",
+            "export",
+            "export-ios",
+            "export-android",
+            "export-web",
+            "goldens",
+            "parity",
+            "bench",
+            "parity-arm",
+        ),
         *("report", "all", "test", "test-all", "check", "clean"),
     }
