@@ -1,4 +1,4 @@
-"""python -m benchmarks parity|size|latency|grid|compare|profile|report|doctor."""
+"""python -m benchmarks parity|size|latency|grid|compare|profile|instructions|report|doctor."""
 
 from __future__ import annotations
 
@@ -181,6 +181,36 @@ def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Ru
     document = run_profile(request, say(quiet=False))
     profile_table(document)
     return conclude_profile(document)
+
+
+@app.command()
+def instructions(  # noqa: PLR0913 - one parameter a flag
+    model: Model = MODEL,
+    out: Out = OUT,
+    only: Only = None,
+    runtime: Runtimes = None,
+    gate: Annotated[float, typer.Option(min=0, help="Fail when an entry takes more than this percent more.")] = 1.0,
+    update: Annotated[bool, typer.Option("--update", help="Make what is counted the model's baseline.")] = False,
+    as_json: Json = False,
+) -> str:
+    """Count ARM instructions per inference (work, not time), and compare them with the model's baseline."""
+    from benchmarks import instructions as counting
+    from benchmarks.parity import Request
+    from benchmarks.show import instructions_table, say
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    spec = load_spec(model)
+    request = Request(spec, out, None, resolve_pairs(only or []), tuple(runtime or []))
+    document = counting.run_instructions(request, say(quiet=as_json))
+    if update:
+        path = counting.write_baseline(spec, document)
+        say(quiet=as_json)(f"wrote {path}: review it before you commit it")
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        instructions_table(document, counting.compare(spec, document))
+    return counting.conclude_instructions(spec, document, gate)
 
 
 @app.command()

@@ -70,7 +70,7 @@ class Child:
         self.process.kill()
         code = self.process.wait()
         self.log.seek(0)
-        said = self.log.read()[-TAIL:].decode(errors="replace").strip()
+        said = self.log.read()[-TAIL:].decode(errors="replace").replace("\0", "").strip()
         self.close()
         how = f"exit status {code}" + (f", {signal.Signals(-code).name}" if code < 0 else "")
         return StageError("run", f"{reason} ({how}){': ' + said if said else ''}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from benchmarks.grid import summarize
+from benchmarks.instructions import Change, key_of
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
 from benchmarks.verdict import tightest
@@ -182,6 +183,30 @@ def profile_table(document: Mapping[str, Any], most: int = 6) -> None:
             names = ("", "", "") if index else (artifact, row["runtime"], main["entry"])
             table.add_row(*names, kind["kind"], f"{kind['share']:.0%}", f"{kind['ms']:.2f}", str(kind["calls"]))
     console.print(table)
+
+
+CLASSES = {"fmla_f32": "fmla", "fmla_f16": "fmla fp16", "dot": "dot", "i8mm": "i8mm", "memory": "memory"}
+
+
+def instructions_table(document: Mapping[str, Any], changes: Sequence[Change]) -> None:
+    """One row an entry: millions of instructions, classes as shares of them, and the change against the baseline."""
+    heads = (Column(name, justify="right") for name in ("M instr.", "of fused", *CLASSES.values(), "change"))
+    table = Table(*(Column(name, no_wrap=True) for name in ("artifact", "runtime", "entry")), *heads)
+    known = {(change.key, change.entry): change for change in changes}
+    console = wide()
+    for row in document["results"]:
+        artifact = f"{row['target']}/{row['recipe']}"
+        if row["verdict"] != "counted":
+            text = f"{artifact} in {row['runtime']}: [yellow]{row['verdict']}[/], {row['reason']}"
+            console.print(text, highlight=False)
+        for entry in row["entries"]:
+            counts, change = entry["counts"], known[key_of(row), entry["entry"]].change
+            shares = [f"{counts[name] / counts['total']:.0%}" if counts[name] else "" for name in CLASSES]
+            moved = "new" if change is None else f"{change:+.3f} %"
+            figures = (f"{counts['total'] / 1e6:.2f}", f"{entry['share']:.1%}", *shares, moved)
+            table.add_row(artifact, row["runtime"], entry["entry"], *figures)
+    console.print(table)
+    console.print("ARM instructions per inference (evidence: instruction-proxy): work, not time.")
 
 
 def doctor_rows() -> list[dict[str, str]]:
