@@ -7,6 +7,8 @@
 #   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
 #   PORT=8123               where make demo serves, on localhost
 #   ARM_SAMPLES=1           judging samples that parity-arm runs, evenly spread; 0: all
+#   TOOL=path               LiteRT's benchmark_model for arm64 Android, for make bench-android
+#   DEVICE=serial           which attached device, where there are several
 #   PYTHON=python3.11       the interpreter the environment is made from
 #   TORCH_INDEX=url         an extra package index for PyTorch. Where plain pip would fetch PyTorch's CUDA build
 #                           (several GB, never used here), take the CPU build from PyTorch's own index:
@@ -19,9 +21,11 @@ SAMPLES ?=
 CALIBRATE ?=
 PORT ?= 8123
 ARM_SAMPLES ?= 1
+TOOL ?=
+DEVICE ?=
 PYTHON ?=
 TORCH_INDEX ?=
-export MODEL RECIPES OUT SAMPLES CALIBRATE ARM_SAMPLES PYTHON TORCH_INDEX
+export MODEL RECIPES OUT SAMPLES CALIBRATE ARM_SAMPLES TOOL DEVICE PYTHON TORCH_INDEX
 
 # Test workers. Two fit in 16 GB; TEST_WORKERS=0 runs the tests in one process.
 TEST_WORKERS ?= 2
@@ -39,8 +43,8 @@ NODE := node_modules/.setup-stamp
 PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm bench report all demo \
-	train eval check lint format types imports test test-all clean
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm bench \
+	bench-android bench-ios report all demo train eval check lint format types imports test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,14 +84,21 @@ parity: setup ## does each artifact compute what the reference computes? (export
 parity-arm: setup ## the .tflite and ONNX files as ARM code, emulated (sets its userland up the first time: 85 MB)
 	@bash scripts/run.sh parity-arm
 
-bench: setup ## size, latency, the whole grid in interleaved rounds, and profiles (exports first)
-	@bash scripts/run.sh export goldens size latency grid profile
+bench: setup ## size, static cost, latency, the whole grid in interleaved rounds, and profiles (exports first)
+	@bash scripts/run.sh export goldens size cost latency grid profile
+
+bench-android: setup ## judge and time on an attached Android device (TOOL=path/to/benchmark_model)
+	@bash scripts/setup.sh android
+	@bash scripts/run.sh export-android goldens device-adb report
+
+bench-ios: setup ## judge and time on an attached iPhone (on a Mac; DEVICE=mac: on the Mac itself)
+	@bash scripts/run.sh export-ios goldens $(if $(filter mac,$(DEVICE)),device-mac,device-ios) report
 
 report: setup ## one report of the evidence (gathers first what was never gathered)
 	@bash scripts/run.sh evidence report
 
 all: setup ## export, judge, measure and report everything; fails when any of it failed
-	@bash scripts/run.sh export goldens parity size latency profile report
+	@bash scripts/run.sh export goldens parity size cost latency profile report
 
 demo: setup ## the web demo on localhost, with the artifacts that passed parity
 	$(BIN)/python -m demo serve --model "$(MODEL)" --out "$(OUT)" --port "$(PORT)"

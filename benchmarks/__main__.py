@@ -1,4 +1,4 @@
-"""python -m benchmarks parity|size|latency|grid|compare|profile|instructions|report|doctor."""
+"""python -m benchmarks parity|size|cost|latency|grid|compare|profile|instructions|device|report|doctor."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     else:
         size_table(document)
     return conclude_size(document)
+
+
+@app.command()
+def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
+    """What each module multiplies, and how much memory each artifact's graph keeps alive. Nothing is run or timed."""
+    from benchmarks.cost import conclude_cost, run_cost
+    from benchmarks.parity import Request
+    from benchmarks.show import say
+    from benchmarks.show_cost import cost_table
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    request = Request(load_spec(model), out, only=resolve_pairs(only or []))
+    document = run_cost(request, say(quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        cost_table(document)
+    return conclude_cost(document)
 
 
 @app.command()
@@ -211,6 +230,34 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
     else:
         instructions_table(document, counting.compare(spec, document))
     return counting.conclude_instructions(spec, document, gate)
+
+
+@app.command()
+def device(  # noqa: PLR0913 - one parameter a flag
+    which: Annotated[str, typer.Option("--device", help="adb, adb:SERIAL, ios, ios:NAME or mac.")],
+    model: Model = MODEL,
+    out: Out = OUT,
+    samples: Annotated[Path | None, typer.Option(help="A folder of further judging photos.")] = None,
+    only: Only = None,
+    tool: Annotated[
+        Path | None, typer.Option(help="Android: LiteRT's benchmark_model, built for arm64 Android.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="About how long each entry and configuration is timed.")] = 2.0,
+    cool: Annotated[float, typer.Option(help="Seconds of rest at least between two configurations.")] = 10.0,
+) -> str:
+    """Judge and time the recipes that must ship (or those of --only) on an attached phone, or on this Mac."""
+    from benchmarks.device import Run, choose, conclude_device, run_device
+    from benchmarks.parity import Request
+    from benchmarks.show import say
+    from benchmarks.show_device import device_table
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    run_as = Run(choose(which, tool), seconds, cool)
+    request = Request(load_spec(model), out, samples, resolve_pairs(only or []))
+    document = run_device(request, run_as, say(quiet=False))
+    device_table(document)
+    return conclude_device(document)
 
 
 @app.command()

@@ -89,6 +89,22 @@ def first_divergence(
     return Divergence(against, None, before, before, limit, compared, kernels)
 
 
+def compare_traces(ours: Mapping[str, Array], real: Mapping[str, Array], most: int = 10) -> dict[str, Any]:
+    """Every tensor that both have, as a share of the real one's range: {"compared", "median", "worst": the `most`
+    largest, with names}. Nothing in common is {"compared": 0}: a comparison of nothing is not a match."""
+    known = {plain_name(name): value for name, value in real.items()}
+    errors: dict[str, float] = {}
+    for name, value in ours.items():
+        other = known.get(plain_name(name))
+        if other is not None and other.shape == value.shape and value.dtype.kind == "f" and value.size:
+            errors[name] = relative_error(value, other)
+    if not errors:
+        return {"compared": 0, "median": None, "worst": []}
+    ranked = sorted(errors.items(), key=lambda item: -item[1])[:most]
+    worst = [{"tensor": name, "error": float(error)} for name, error in ranked]
+    return {"compared": len(errors), "median": float(np.median(list(errors.values()))), "worst": worst}
+
+
 def plain_name(name: str) -> str:
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)

@@ -40,14 +40,25 @@ IMPLEMENTATIONS = {
     "litert-arm-v86": "benchmarks.runtimes.arm:litert_v86",
     "ort-arm-a53": "benchmarks.runtimes.arm:ort_a53",
     "ort-arm-a76": "benchmarks.runtimes.arm:ort_a76",
+    "coreai": "benchmarks.runtimes.coreai:CoreAIRuntime",
+    "ort-qnn-v73": "benchmarks.runtimes.qnn:v73",
+    "ort-qnn-v75": "benchmarks.runtimes.qnn:v75",
+    "ort-qnn-v79": "benchmarks.runtimes.qnn:v79",
+    "litert-android": "benchmarks.runtimes.android:AndroidRuntime",
+    "coreml-device": "benchmarks.runtimes.coreml_device:PhoneRuntime",
+    "coreml-mac": "benchmarks.runtimes.coreml_device:MacRuntime",
 }
 # A GPU backend on a software renderer takes seconds a run: judged when asked for by name.
 GPU = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
 # Emulation takes seconds a run as well (`make parity-arm`).
 EMULATED = ("litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16", "litert-arm-v86", "ort-arm-a53", "ort-arm-a76")
-ON_REQUEST = (*GPU, *EMULATED)
+# A device is a person's: used when asked for by name.
+DEVICES = ("litert-android", "coreml-device", "coreml-mac")
+# A vendor's simulator of an NPU takes seconds a run, and its environment 400 MB.
+SIMULATED = ("ort-qnn-v73", "ort-qnn-v75", "ort-qnn-v79")
+ON_REQUEST = (*GPU, *EMULATED, *DEVICES, *SIMULATED)
 # Names for several at once.
-GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": GPU, "arm": EMULATED}
+GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": GPU, "arm": EMULATED, "qnn": SIMULATED}
 # Where a number comes from; every figure in a report carries one of these.
 EVIDENCE = (
     "measured-on-device",

@@ -14,13 +14,13 @@ from typing import Annotated
 import typer
 
 from models.cli import run
-from models.targets import PLATFORMS, TARGETS
+from models.targets import KNOWN, PLATFORMS
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     help="Turn a model folder into Core ML, LiteRT, ONNX and TF.js artifacts. "
-    f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(TARGETS)}; "
+    f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
 VERBS = ("make", "list", "inspect", "doctor")

@@ -10,7 +10,7 @@ from export.target import load_target
 from models.artifact import FILE, read_artifact, verify
 from models.errors import UsageError
 
-KINDS = {".onnx": "onnx", ".mlpackage": "coreml", ".tflite": "litert", "model.json": "tfjs"}
+KINDS = {".onnx": "onnx", ".mlpackage": "coreml", ".tflite": "litert", ".aimodel": "coreai", "model.json": "tfjs"}
 
 
 def inspect_path(path: Path) -> dict[str, Any]:

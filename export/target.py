@@ -19,6 +19,7 @@ IMPLEMENTATIONS = {
     "coreml": "export.targets.coreml:CoreMLTarget",
     "litert": "export.targets.litert:LiteRTTarget",
     "tfjs": "export.targets.tfjs:TFJSTarget",
+    "coreai": "export.targets.coreai:CoreAITarget",
 }
 
 

@@ -4,8 +4,8 @@
     [candidates]      tfjs = ["w8"] ...                        exported and judged; refused when over a limit
     [[limit]]         recipe, output (or "features"), metric, limit, reason [, targets = [...]]
 
-A model without the file ships float32 everywhere under the default limits below. For models with judges the
-ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
+A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
+For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from models.measures import JUDGE_METRICS, TENSOR_METRICS, worse
 from models.recipes import recipe
 from models.spec import ModelSpec
 from models.table import Table, read_toml
-from models.targets import TARGETS
+from models.targets import EXTRAS, KNOWN, TARGETS
 
 STAGE = "budget"
 FEATURES = "features"
@@ -35,7 +35,7 @@ class Limit:
     metric: str
     limit: float
     reason: str
-    targets: tuple[str, ...] = TARGETS
+    targets: tuple[str, ...] = KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,8 @@ def load_budget(spec: ModelSpec) -> Budget:
     ]
     path = spec.folder / "budget.toml"
     if not path.is_file():
-        return Budget(dict.fromkeys(TARGETS, ("float32",)), {}, (*DEFAULTS, *ceilings))
+        every = dict.fromkeys(TARGETS, ("float32",))
+        return Budget(every, dict.fromkeys(EXTRAS, ("float32",)), (*DEFAULTS, *ceilings))
     top = read_toml(path, STAGE)
     ship, candidates = read_recipes(top, "ship"), read_recipes(top, "candidates")
     rows = [read_limit(spec, row) for row in top.rows("limit", [])]
@@ -117,7 +118,7 @@ def load_budget(spec: ModelSpec) -> Budget:
 
 def read_recipes(top: Table, key: str) -> dict[str, tuple[str, ...]]:
     table = top.table(key, {})
-    found = {target: table.strings(target, ()) for target in TARGETS}
+    found = {target: table.strings(target, ()) for target in KNOWN}
     for names in found.values():
         for name in names:
             recipe(name)
@@ -126,10 +127,10 @@ def read_recipes(top: Table, key: str) -> dict[str, tuple[str, ...]]:
 
 
 def read_limit(spec: ModelSpec, row: Table) -> Limit:
-    targets = row.strings("targets", TARGETS)
+    targets = row.strings("targets", KNOWN)
     for target in targets:
-        if target not in TARGETS:
-            raise row.error(f"no target {target!r} (available: {', '.join(TARGETS)})")
+        if target not in KNOWN:
+            raise row.error(f"no target {target!r} (available: {', '.join(KNOWN)})")
     finals = {name for entry in spec.entries.values() for name in entry.outputs}
     output = row.one_of("output", tuple(sorted({*finals, FEATURES, ANY})))
     limit = Limit(

@@ -15,7 +15,7 @@ from typing import Any
 from models.errors import UsageError
 from models.files import canonical_json, sha256_bytes
 from models.table import Table, read_toml
-from models.targets import TARGETS
+from models.targets import KNOWN
 
 STAGE = "spec"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -179,8 +179,8 @@ def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
 def read_options(top: Table) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, table in top.tables("options", {}):
-        if name not in TARGETS:
-            raise table.error(f"no target {name!r} (available: {', '.join(TARGETS)})")
+        if name not in KNOWN:
+            raise table.error(f"no target {name!r} (available: {', '.join(KNOWN)})")
         found[name] = dict(table.data)
     return found
 

@@ -8,15 +8,19 @@ from models.errors import unknown
 from models.recipes import recipe
 
 TARGETS = ("onnx", "coreml", "litert", "tfjs")
-PLATFORMS = {"ios": ("coreml",), "android": ("litert",), "web": ("onnx", "tfjs"), "all": TARGETS}
+# Need packages that `make setup` does not install: made when asked for by name, never part of "all", so that every
+# machine makes the same things.
+EXTRAS = ("coreai",)
+KNOWN = (*TARGETS, *EXTRAS)
+PLATFORMS = {"ios": ("coreml",), "android": ("litert",), "web": ("onnx", "tfjs"), "all": TARGETS, "extras": EXTRAS}
 
 
 def resolve(names: Iterable[str]) -> tuple[str, ...]:
     """Targets for target or platform names, each once. Raises UsageError for a mistyped one."""
     chosen: list[str] = []
     for name in names:
-        if name not in TARGETS and name not in PLATFORMS:
-            raise unknown("target or platform", name, [*TARGETS, *PLATFORMS])
+        if name not in KNOWN and name not in PLATFORMS:
+            raise unknown("target or platform", name, [*KNOWN, *PLATFORMS])
         chosen += PLATFORMS.get(name, (name,))
     return tuple(dict.fromkeys(chosen))
 

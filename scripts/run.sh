@@ -91,6 +91,14 @@ parity_arm() {
   attempt parity-arm "$python" -m benchmarks parity "${arguments[@]}"
 }
 
+# on_device KIND: an attached phone, or this Mac. DEVICE names one of several, TOOL is Android's benchmark_model.
+on_device() {
+  local arguments=(device --device "$1${DEVICE:+:$DEVICE}" --model "$MODEL" --out "$OUT")
+  if [ -n "${TOOL:-}" ]; then arguments+=(--tool "$TOOL"); fi
+  if [ -n "${SAMPLES:-}" ]; then arguments+=(--samples "$SAMPLES"); fi
+  attempt "device $1" "$python" -m benchmarks "${arguments[@]}"
+}
+
 # evidence: what a report needs and nobody gathered yet.
 evidence() {
   local folder
@@ -101,6 +109,7 @@ evidence() {
     step parity
   fi
   [ -f "$folder/size.json" ] || step size
+  [ -f "$folder/cost.json" ] || step cost
   [ -f "$folder/latency.json" ] || step latency
 }
 
@@ -109,15 +118,16 @@ step() {
   export) export_to all ;;
   export-*) export_to "${1#export-}" ;;
   goldens) goldens ;;
-  parity | size | latency | grid | profile | report) benchmark "$1" ;;
+  parity | size | cost | latency | grid | profile | report) benchmark "$1" ;;
   parity-arm) parity_arm ;;
+  device-*) on_device "${1#device-}" ;;
   evidence) evidence ;;
   doctor)
     attempt "targets" "$python" -m export doctor
     attempt "runtimes" "$python" -m benchmarks doctor
     ;;
   *)
-    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, size, latency, grid, profile, report, evidence, doctor)"
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, size, cost, latency, grid, profile, device-KIND, report, evidence, doctor)"
     code=2
     finish
     ;;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
 # adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository),
-# `setup.sh teachers` what labelling photos for training takes, and `setup.sh arm` what runs ARM code (qemu and an ARM
-# userland, once 85 MB; `make parity-arm` asks for it).
+# `setup.sh teachers` what labelling photos for training takes, `setup.sh arm` what runs ARM code (qemu and an ARM userland,
+# once 85 MB; `make parity-arm` asks for it), `setup.sh android` the adb program, `setup.sh coreai` the optional target Core
+# AI, `setup.sh qnn` Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence).
 # Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
 # it was done. PYTHON and TORCH_INDEX: see the Makefile.
 set -euo pipefail
@@ -131,11 +132,39 @@ setup_arm() {
   .venv/bin/python scripts/arm_sysroot.py
 }
 
+# The program that serves attached devices. The wheel of adbutils holds one for some systems; the system's is taken.
+setup_android() {
+  command -v adb >/dev/null || system_packages "adb" "--cask android-platform-tools" ||
+    say "no adb could be installed: the one that adbutils brings is used, where it brings one"
+}
+
+# An optional extra in beta: pinned to the letter in pyproject.toml, and nothing that is installed may change for it.
+setup_coreai() {
+  local packages
+  packages=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["coreai"])')
+  # shellcheck disable=SC2086  # a list of requirements
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt $packages \
+    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
+}
+
+# In an environment of its own: it wants another numpy, and only its own program runs there.
+setup_qnn() {
+  [ "$(uname -sm)" = "Linux x86_64" ] || fail "Qualcomm's simulator exists for x86-64 Linux alone"
+  local requirement
+  requirement=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["qnn"])')
+  [ -x .venv/qnn/bin/python ] || .venv/bin/python -m venv .venv/qnn
+  # shellcheck disable=SC2086  # a list of requirements
+  .venv/qnn/bin/python -m pip install --quiet --disable-pip-version-check --no-input $requirement
+}
+
 case "${1:-}" in
 python) setup_python ;;
 node) setup_node ;;
 render) setup_render ;;
 teachers) setup_teachers ;;
 arm) setup_arm ;;
-*) fail "usage: setup.sh python|node|render|teachers|arm" ;;
+android) setup_android ;;
+coreai) setup_coreai ;;
+qnn) setup_qnn ;;
+*) fail "usage: setup.sh python|node|render|teachers|arm|android|coreai|qnn" ;;
 esac

@@ -22,7 +22,7 @@ Pair = tuple[str, str]
 # Evidence file -> the command that makes it.
 COMMANDS = {"parity": "make parity", "size": "make bench", "latency": "make bench"}
 # Shown where they were made; a report is whole without them.
-OPTIONAL = ("grid", "profile")
+OPTIONAL = ("cost", "grid", "profile", "device")
 # Best first: how a reader wants the verdicts sorted within a target is by recipe, so this only ranks states.
 STATES = ("ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed")
 
@@ -54,6 +54,8 @@ class Evidence:
     latencies: tuple[Row, ...]
     grids: tuple[Row, ...]
     profiles: tuple[Row, ...]
+    costs: tuple[Row, ...]
+    devices: tuple[Row, ...]
     exports: Mapping[str, Row]
     documents: Mapping[str, Row]
     verdicts: tuple[Verdict, ...]
@@ -95,6 +97,8 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
         latencies=marked(documents.get("latency", {}), hashes),
         grids=marked(documents.get("grid", {}), hashes),
         profiles=marked(documents.get("profile", {}), hashes),
+        costs=marked(documents.get("cost", {}), hashes),
+        devices=marked(documents.get("device", {}), hashes),
         exports=exports,
         documents=documents,
         verdicts=tuple(verdicts(budget, hashes, parity, exports)),

@@ -108,6 +108,27 @@ def grid_rows(evidence: Evidence) -> list[Row]:
     return [row for row in summarize(fresh) if names.get(row["entry"]) == most]
 
 
+# What a device, or a tool on it, does not tell.
+UNTOLD = {"manufacturer": "", "model": "", "soc": "", "android": "", "os": ""}
+UNTIMED = {"p50_ms": None, "p95_ms": None, "first_ms": None, "init_ms": None, "peak_memory": None}
+
+
+def device_rows(evidence: Evidence) -> list[Row]:
+    """The rows of device.json with every field that a table shows, empty where the device did not tell it."""
+    rows = []
+    for row in evidence.devices:
+        found = [
+            {
+                **item,
+                **{side: {"thermal_status": None, **item[side]} for side in ("before", "after")},
+                "entries": [{**UNTIMED, **entry} for entry in item["entries"]],
+            }
+            for item in row["configurations"]
+        ]
+        rows.append({**row, "device": {**UNTOLD, **row["device"]}, "configurations": found})
+    return rows
+
+
 def profile_rows(evidence: Evidence) -> list[Row]:
     """One row a profiled artifact x runtime with the `SHOWN` most expensive kernels of its primary entry."""
     rows = []

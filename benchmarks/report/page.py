@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.report import charts, judged, measured, words
 from benchmarks.report.gather import Evidence
+from benchmarks.report.strongest import strongest_rows
 from models.measures import HIGHER, worse
 
 Row = dict[str, Any]
@@ -35,6 +36,9 @@ def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
         "grid": measured.grid_rows(evidence),
         "grid_about": evidence.documents.get("grid", {}),
         "profiles": measured.profile_rows(evidence),
+        "costs": {**evidence.documents.get("cost", {}), "results": evidence.costs},
+        "strongest": strongest_rows(evidence),
+        "devices": measured.device_rows(evidence),
         "size_chart": chart(charts.size_chart, [row for row in sizes if not row["stale"]]),
         "latency_chart": chart(charts.latency_chart, [row for row in latencies if not row["stale"]]),
         "trade_charts": [charts.trade_chart(points, output) for output in outputs],
@@ -112,6 +116,8 @@ def stale(evidence: Evidence) -> list[str]:
         ("latency", evidence.latencies),
         ("grid", evidence.grids),
         ("profile", evidence.profiles),
+        ("cost", evidence.costs),
+        ("device", evidence.devices),
     ):
         for row in rows:
             if row["stale"]:

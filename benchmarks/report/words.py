@@ -35,8 +35,8 @@ TASK = {
 EVIDENCE = {
     "host": "measured on the computer that made this, in the runtime itself; a phone differs",
     "static": "read from the files, nothing is run",
-    "interpreted": "computed by this project's own interpreter of the saved file: it proves the file's weights, layout "
-    "and arithmetic, not the vendor's kernels",
+    "interpreted": "computed by an interpreter of the saved file, this project's own or a vendor's: it proves the "
+    "file's weights, layout and arithmetic, not the vendor's kernels",
     "measured-on-device": "measured on a phone or tablet",
     "browser-host": "measured in a browser on this computer",
     "emulated-arm": "computed by ARM code in an emulator: its numbers, not its speed",

@@ -8,11 +8,13 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
@@ -126,6 +128,9 @@ class OnnxRuntime:
                 found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
         return found
 
+    def graph(self, folder: Path, entry: Entry) -> Graph:
+        return graph_of(folder / entry.file)
+
 
 def kernel_times(trace: Sequence[Mapping[str, Any]], runs: int) -> list[OpTime]:
     """The mean over the last `runs` runs of each node's kernel, in execution order."""
@@ -141,3 +146,62 @@ def kernel_times(trace: Sequence[Mapping[str, Any]], runs: int) -> list[OpTime]:
 
 def widen(value: Array) -> Array:
     return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def graph_of(path: Path) -> Graph:
+    """The graph of an ONNX file with the shapes ONNX infers. Raises StageError("read") for a tensor without a size."""
+    import onnx
+
+    try:
+        model = onnx.load(path)
+        # Converters leave the types of the float32 graph behind at inner tensors: all are inferred anew.
+        del model.graph.value_info[:]
+        add_cast_constants(model.graph)
+        model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+    except Exception as error:  # protobuf and the inference raise types of their own
+        raise StageError("read", f"{path} is not a readable ONNX file: {error}") from error
+    graph = model.graph
+    constant = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    described = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    values: dict[str, Value] = {}
+    for name, kind in described.items():
+        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        if name not in constant:
+            bits = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize * 8
+            values[name] = Value(shape, bits)
+    shapes = {**constant, **{name: value.shape for name, value in values.items()}}
+    steps = []
+    for node in graph.node:
+        unsized = [name for name in node.output if name and (name not in values or 0 in values[name].shape)]
+        if unsized:
+            raise StageError("read", f"{path}: {unsized[0]!r} of {node.op_type} {node.name!r} has no fixed size")
+        reads, writes = (tuple(filter(None, names)) for names in (node.input, node.output))
+        steps.append(Step(node.op_type, node.name, reads, writes, macs_of(node, shapes)))
+    inputs = tuple(value.name for value in graph.input if value.name not in constant)
+    return Graph(tuple(steps), inputs, tuple(value.name for value in graph.output), values)
+
+
+def add_cast_constants(graph: Any) -> None:
+    """Constants behind a Cast (the scales of a Resize in a float16 file) as constants, in place: ONNX's shape inference
+    reads only the latter."""
+    import onnx
+
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(next(item.i for item in node.attribute if item.name == "to"))
+        value: Any = onnx.numpy_helper.to_array(stored[node.input[0]])
+        graph.initializer.append(onnx.numpy_helper.from_array(value.astype(kind), node.output[0]))
+        graph.node.remove(node)
+
+
+def macs_of(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """ONNX's layouts: Conv [O, I/groups, h, w], ConvTranspose [I, O/groups, h, w]."""
+    if node.op_type == "Conv":
+        return conv_macs(shapes[node.output[0]], prod(shapes[node.input[1]][1:]))
+    if node.op_type == "ConvTranspose":
+        return conv_macs(shapes[node.input[0]], prod(shapes[node.input[1]][1:]))
+    if node.op_type in ("Gemm", "MatMul"):
+        made, first = shapes[node.output[0]], shapes[node.input[0]]
+        rows = made[-2] if len(made) > 1 else 1
+        return conv_macs(made, prod(first) // max(1, prod(first[:-2]) * rows))
+    return 0

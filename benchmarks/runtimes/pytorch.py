@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,42 @@ class PyTorchSession:
         self.known = {}
 
 
+@dataclass(frozen=True, slots=True)
+class ModuleCost:
+    """`macs` are multiply-accumulates of one run at the default size, by PyTorch's own counter (convolutions and matrix
+    products; nothing else multiplies weights); `kinds` splits them by operator. `buffers` are no parameters (running
+    means), counted in elements too."""
+
+    module: str
+    parameters: int
+    buffers: int
+    macs: int
+    kinds: dict[str, int]
+
+
+def module_costs(spec: ModelSpec) -> list[ModuleCost]:
+    """Each module of the reference, on zeros of the model's declared shapes: shapes decide the count, values do not."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from models.loader import load_modules
+
+    known: dict[str, torch.Tensor] = {}
+    for name in spec.inputs():
+        tensor = spec.tensors[name]
+        known[name] = torch.zeros(tensor.at(spec.size), dtype=getattr(torch, tensor.dtype))
+    found = []
+    for name, module in load_modules(spec).items():
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            made = module(*(known[tensor] for tensor in spec.modules[name].inputs))
+        known.update(zip(spec.modules[name].outputs, made if isinstance(made, tuple | list) else (made,), strict=True))
+        # The counter counts a multiplication and an addition apart.
+        kinds = {str(kind): int(count) // 2 for kind, count in counter.get_flop_counts()["Global"].items()}
+        sizes = [sum(tensor.numel() for tensor in group) for group in (module.parameters(), module.buffers())]
+        found.append(ModuleCost(name, sizes[0], sizes[1], sum(kinds.values()), dict(sorted(kinds.items()))))
+    return found
+
+
 class PyTorchRuntime:
     name = "pytorch"
     evidence = "host"
@@ -72,6 +109,9 @@ class PyTorchRuntime:
 
     def open_reference(self, spec: ModelSpec, entry: EntrySpec, threads: int = 1) -> PyTorchSession:
         return PyTorchSession(spec, entry, threads)
+
+    def module_costs(self, spec: ModelSpec) -> list[ModuleCost]:
+        return module_costs(spec)
 
     def read_dtypes(self, folder: Path, entry: object) -> dict[str, int]:
         return {}

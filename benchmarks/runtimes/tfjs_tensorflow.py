@@ -14,11 +14,13 @@ import importlib.util
 import os
 import time
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.graph_model import GraphModel, read_graph_model, read_weights, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
@@ -205,3 +207,40 @@ class TensorFlowRuntime:
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return weight_dtypes(read_graph_model(folder, entry))
+
+    def graph(self, folder: Path, entry: Entry) -> Graph:
+        wrapped, inputs = self.open(folder, entry).everything
+        return graph_of(wrapped.graph.get_operations(), [tensor.name for tensor in inputs], entry)
+
+
+def graph_of(operations: Any, inputs: list[str], entry: Entry) -> Graph:
+    """TensorFlow's graph with the shapes it infers; a fused depthwise convolution counts as what it was taken apart
+    into. Raises StageError("read") for a tensor without a size."""
+    values: dict[str, Value] = {}
+    steps: list[Step] = []
+    for operation in operations:
+        for tensor in () if operation.type == "Const" else operation.outputs:
+            if not tensor.shape.is_fully_defined():
+                raise StageError("read", f"{entry.file}: {tensor.name!r} ({tensor.shape}) has no fixed size")
+            values[tensor.name] = Value(tuple(tensor.shape.as_list()), tensor.dtype.size * 8)
+        if operation.type not in ("Const", "Placeholder", "NoOp"):
+            reads = tuple(tensor.name for tensor in operation.inputs)
+            writes = tuple(tensor.name for tensor in operation.outputs)
+            steps.append(Step(operation.type, operation.name, reads, writes, macs_of(operation)))
+    return Graph(tuple(steps), tuple(inputs), tuple(f"{port.file_name}:0" for port in entry.outputs), values)
+
+
+def macs_of(operation: Any) -> int:
+    """TensorFlow's layouts: Conv2D [h, w, I/groups, O], depthwise [h, w, I, multiplier], Conv2DBackpropInput (sizes,
+    kernel [h, w, O, I], input)."""
+    given = [tuple(tensor.shape.as_list() or ()) for tensor in operation.inputs]
+    made = tuple(operation.outputs[0].shape.as_list() or ()) if operation.outputs else ()
+    if operation.type in ("Conv2D", "_FusedConv2D"):
+        return conv_macs(made, prod(given[1][:3]))
+    if operation.type == "DepthwiseConv2dNative":
+        return conv_macs(made, prod(given[1][:2]))
+    if operation.type == "Conv2DBackpropInput":
+        return conv_macs(given[2], prod(given[1][:3]))
+    if operation.type in ("MatMul", "_FusedMatMul", "BatchMatMulV2"):
+        return conv_macs(made, prod(given[0]) // max(1, prod(given[0][:-2]) * made[-2]))
+    return 0

@@ -28,6 +28,15 @@ def direct(root: Path) -> list[Requirement]:
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
+@pytest.fixture(scope="module")
+def optional(root: Path) -> list[Requirement]:
+    """What extra steps of scripts/setup.sh install, each to the letter."""
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    return [Requirement(line) for name, lines in extras.items() if name != "dev" for line in lines]
+
+
+# Where an extra is not installed, no metadata says which package its import name belongs to.
+OF_EXTRAS = {"coreai": ["coreai-core"], "coreai_torch": ["coreai-torch"]}
 PACKAGES = ("models", "reference", "export", "benchmarks", "demo", "scripts")
 
 
@@ -56,10 +65,12 @@ def test_every_dependency_is_pinned_inside_its_range(direct: list[Requirement], 
         assert wanted.specifier.contains(version), f"{wanted} against the pin {version}"
 
 
-def test_every_import_is_a_declared_dependency(root: Path, direct: list[Requirement]) -> None:
+def test_every_import_is_a_declared_dependency(
+    root: Path, direct: list[Requirement], optional: list[Requirement]
+) -> None:
     """Nothing relies on a package that only happens to be there because another one brings it."""
-    declared = {canonicalize_name(requirement.name) for requirement in direct}
-    providers = metadata.packages_distributions()
+    declared = {canonicalize_name(requirement.name) for requirement in (*direct, *optional)}
+    providers = {**OF_EXTRAS, **metadata.packages_distributions()}
     own = {*PACKAGES, "tests"}
     undeclared = []
     for folder in (*PACKAGES, "tests"):
@@ -70,6 +81,13 @@ def test_every_import_is_a_declared_dependency(root: Path, direct: list[Requirem
                 if not found & declared:
                     undeclared.append(f"{path.relative_to(root)}: {name} (of {', '.join(sorted(found))})")
     assert not undeclared, "not among the dependencies of pyproject.toml:\n" + "\n".join(undeclared)
+
+
+def test_extras_are_exact_and_disturb_no_pin(optional: list[Requirement], pins: list[Requirement]) -> None:
+    pinned = {canonicalize_name(pin.name) for pin in pins}
+    for extra in optional:
+        assert pinned_version(extra)
+        assert canonicalize_name(extra.name) not in pinned
 
 
 def test_the_environment_is_the_pinned_one(pins: list[Requirement]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ALL = ("export", "goldens", "parity", "size", "latency", "report")
+ALL = ("export", "goldens", "parity", "size", "cost", "latency", "report")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 # Stands in for the environment's Python: logs its arguments, ends as FAIL says ("parity=1 report=3").
@@ -61,6 +61,7 @@ def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
         "-m models goldens --model models/portrait --out build --samples my photos",
         "-m benchmarks parity --model models/portrait --out build --samples my photos",
         "-m benchmarks size --model models/portrait --out build",
+        "-m benchmarks cost --model models/portrait --out build",
         "-m benchmarks latency --model models/portrait --out build",
         "-m benchmarks report --model models/portrait --out build --samples my photos",
     ]
@@ -82,7 +83,7 @@ def test_the_first_failure_decides_and_the_report_is_still_written(
     result = run(*ALL, FAIL=fail)
     assert result.returncode == code
     assert result.stdout.splitlines()[-1] == last
-    assert len(steps_run(tmp_path)) == 6
+    assert len(steps_run(tmp_path)) == 7
     assert "report" in steps_run(tmp_path)[-1]
 
 

@@ -13,8 +13,10 @@ from time import perf_counter
 
 import numpy as np
 
+from benchmarks.graph import Graph
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.coreml_mil.evaluate import Observer, Plan, evaluate, prepare
+from benchmarks.runtimes.coreml_mil.graph import graph_of
 from benchmarks.runtimes.coreml_mil.program import Function, Image, load_function, weight_bytes
 from models.artifact import Entry, Port
 from models.errors import StageError
@@ -63,6 +65,9 @@ class MILRuntime:
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return weight_bytes(load_function(folder / entry.file, entry.function))
+
+    def graph(self, folder: Path, entry: Entry) -> Graph:
+        return graph_of(load_function(folder / entry.file, entry.function), entry.file)
 
 
 class MILSession:

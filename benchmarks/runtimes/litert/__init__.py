@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.graph import Graph
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.litert import profile as litert_profile
+from benchmarks.runtimes.litert.graph import graph_of
 from models.artifact import Entry
 from models.errors import StageError
 
@@ -139,6 +141,22 @@ class LiteRTRuntime:
         for kind, size in found.values():
             total[kind] = total.get(kind, 0) + size
         return dict(sorted(total.items()))
+
+    def graph_order(self, folder: Path, entry: Entry) -> tuple[list[str], list[str]]:
+        """The signature's (input, output) names in the order in which its graph lists their tensors."""
+        _, graph = read_graph(folder / entry.file, entry)
+        runner = load(folder / entry.file, 1).get_signature_runner(entry.function or entry.name)
+        sides = []
+        for details, order in (
+            (runner.get_input_details(), graph.InputsAsNumpy()),
+            (runner.get_output_details(), graph.OutputsAsNumpy()),
+        ):
+            names = {int(detail["index"]): name for name, detail in details.items()}
+            sides.append([names[int(index)] for index in order])
+        return sides[0], sides[1]
+
+    def graph(self, folder: Path, entry: Entry) -> Graph:
+        return graph_of(*read_graph(folder / entry.file, entry), folder / entry.file)
 
     def delegation(self, folder: Path, entry: Entry) -> dict[str, int]:
         """{"ops", "delegated", "partitions"} of the entry; see the function of this name."""

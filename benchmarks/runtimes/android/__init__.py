@@ -1,0 +1,231 @@
+"""LiteRT on an attached Android device, through adb and the benchmark_model binary that the user names.
+
+Parity, latency and profile are separate runs of it: a profiled run's times and a timed run's outputs are never used.
+What it computes is labelled by what the device says of itself: see `phone.label`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import shlex
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+
+from benchmarks.profile import OpTime
+from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.runtimes.android import tool
+from benchmarks.runtimes.android.phone import Phone, label, no_phone
+from models.artifact import Entry, Port
+from models.errors import StageError
+from models.files import sha256_bytes, sha256_file
+
+TOOL = "HYDRA_BENCHMARK_MODEL"
+# Seconds after which a run of the tool is taken for hung.
+HANG = float(os.environ.get("HYDRA_BENCHMARK_HANG", "180"))
+
+
+def no_tool() -> str | None:
+    given = os.environ.get(TOOL, "")
+    if not given:
+        return "no benchmark_model was named; give its path (arm64 Android build): make bench-android TOOL=path"
+    return None if Path(given).is_file() else f"there is no file {given} (benchmark_model's path)"
+
+
+class Workbench:
+    """The device with the tool on it; one a process. Files are pushed once."""
+
+    def __init__(self) -> None:
+        self.phone = Phone()
+        self.binary = Path(os.environ[TOOL]).read_bytes()
+        self.pushed: dict[str, str] = {}
+        self.about = self.phone.identity()
+        self.set_up()
+        atexit.register(self.clean)
+
+    def set_up(self) -> None:
+        """A folder with the tool in it; also after a device that went away came back."""
+        self.pushed.clear()
+        self.phone.start()
+        try:
+            self.phone.push(self.binary, f"{self.phone.root}/benchmark_model", 0o755)
+        except StageError:
+            self.clean()
+            raise
+
+    def clean(self) -> list[str]:
+        """Remove everything of ours from the device; nothing where it is not attached: the next run removes it."""
+        with contextlib.suppress(StageError):
+            if self.phone.attached():
+                return self.phone.sweep()
+        return []
+
+    def model(self, path: Path) -> str:
+        key = sha256_file(path)
+        if key not in self.pushed:
+            place = f"{self.phone.root}/{key[:16]}.tflite"
+            self.phone.push(path.read_bytes(), place)
+            self.pushed[key] = place
+        return self.pushed[key]
+
+    def run(self, path: Path, entry: Entry, flags: Sequence[str]) -> str:
+        """What the tool printed. Raises StageError("run") for one that fails, and for one that hangs: it is ended."""
+        phone = self.phone
+        words = [f"--graph={self.model(path)}", f"--signature_to_run_for={entry.function or entry.name}", *flags]
+        command = " ".join(map(shlex.quote, words))
+        # In the background with its number noted, so that it can be ended from outside; wait gives its exit code.
+        script = f"cd {phone.root}; ./benchmark_model {command} >log 2>&1 & echo $! >{phone.root}/pid; wait $!"
+        started = monotonic()
+        try:
+            code, _ = phone.shell(script, HANG)
+        except StageError as error:
+            if phone.gone or monotonic() - started < HANG:
+                raise
+            _, log = phone.shell(f"kill -9 $(cat {phone.root}/pid); cat {phone.root}/log")
+            said = tool.last_lines(log)
+            raise StageError(
+                "run", f"{entry.id}: benchmark_model hung for {HANG:.0f} s and was ended: {said}"
+            ) from error
+        _, log = phone.shell(f"cat {phone.root}/log")
+        if code:
+            raise StageError("run", f"{entry.id}: benchmark_model ended with exit code {code}: {tool.last_lines(log)}")
+        return log
+
+
+class AndroidSession:
+    """One entry of a pushed file: every `invoke` is a run of the tool on pushed inputs, its outputs pulled."""
+
+    def __init__(self, bench: Workbench, path: Path, entry: Entry, order: tuple[Sequence[str], Sequence[str]]) -> None:
+        self.bench, self.path, self.entry = bench, path, entry
+        self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in order)
+        self.feeds: dict[str, Array] = {}
+        self.made: dict[str, Array] = {}
+        bench.phone.again(lambda: bench.model(path), bench.set_up)
+
+    def bind(self, inputs: Tensors) -> None:
+        self.feeds = {port.name: to_file(port, inputs[port.name]) for port in self.inputs}
+
+    def invoke(self) -> float:
+        started = monotonic()
+        data = self.bench.phone.again(self.run, self.bench.set_up)
+        self.made = split(self.outputs, data, self.entry.id)
+        return monotonic() - started
+
+    def run(self) -> bytes:
+        phone = self.bench.phone
+        given = []
+        for index, port in enumerate(self.inputs):
+            place = f"{phone.root}/in{index}.bin"
+            phone.push(self.feeds[port.name].tobytes(), place)
+            given.append((place, port.shape))
+        output = f"{phone.root}/out.bin"
+        # Outputs of the run before must not pass for this one's.
+        phone.must(f"rm -f {output}")
+        self.bench.run(self.path, self.entry, tool.parity_flags(given, output))
+        return phone.pull(output)
+
+    def fetch(self) -> dict[str, Array]:
+        return {name: value.copy() for name, value in self.made.items()}
+
+    def close(self) -> None:
+        self.feeds, self.made = {}, {}
+
+
+def port_of(entry: Entry, name: str) -> Port:
+    return next(port for port in (*entry.inputs, *entry.outputs) if port.file_name == name)
+
+
+def split(ports: Sequence[Port], data: bytes, entry: str) -> dict[str, Array]:
+    """The tensors of the tool's output file, one after the other in the graph's order, by reference name."""
+    sizes = [int(np.prod(port.shape)) * np.dtype(port.dtype).itemsize for port in ports]
+    if len(data) != sum(sizes):
+        raise StageError("run", f"{entry}: benchmark_model wrote {len(data)} bytes of outputs, not {sum(sizes)}")
+    made, start = {}, 0
+    for port, size in zip(ports, sizes, strict=True):
+        value = np.frombuffer(data, port.dtype, offset=start, count=size // np.dtype(port.dtype).itemsize)
+        made[port.name] = from_file(port, value.reshape(port.shape))
+        start += size
+    return made
+
+
+class AndroidRuntime:
+    name = "litert-android"
+    targets = ("litert",)
+    # Its times are those of `python -m benchmarks device`: pushing and pulling are no part of an inference.
+    timed = False
+    configurations = tuple(tool.FLAGS)
+    about = "LiteRT's benchmark_model on an attached Android device: the CPU kernels of XNNPACK, one thread, for parity"
+
+    def unavailable(self) -> str | None:
+        return no_tool() or no_phone()
+
+    @property
+    def evidence(self) -> str:
+        """By what the device says of itself; where none is attached, what a phone's would be."""
+        with contextlib.suppress(StageError):
+            if "bench" in vars(self) or self.unavailable() is None:
+                return label(self.identity)
+        return label({"emulator": False})
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return self.bench.about if "bench" in vars(self) else Phone().identity()
+
+    @cached_property
+    def bench(self) -> Workbench:
+        missing = self.unavailable()
+        if missing:
+            raise StageError("open", missing)
+        return Workbench()
+
+    def version(self) -> dict[str, str]:
+        given = os.environ.get(TOOL, "")
+        return {"benchmark_model": sha256_bytes(Path(given).read_bytes())[:12]} if Path(given).is_file() else {}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> AndroidSession:
+        order: tuple[Sequence[str], Sequence[str]] = reader().graph_order(folder, entry)
+        return AndroidSession(self.bench, folder / entry.file, entry, order)
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        found: dict[str, int] = reader().read_dtypes(folder, entry)
+        return found
+
+    def device(self) -> dict[str, Any]:
+        return {**self.identity, "tool_sha256": sha256_file(Path(os.environ[TOOL]))}
+
+    def condition(self) -> dict[str, Any]:
+        return self.bench.phone.condition()
+
+    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> dict[str, Any]:
+        flags = tool.latency_flags(configuration, seconds)
+        bench = self.bench
+        text = bench.phone.again(lambda: bench.run(folder / entry.file, entry, flags), bench.set_up)
+        found = tool.read_timings(text)
+        if configuration == "gpu" and "delegate" not in found:
+            raise StageError("run", f"{entry.id}: the GPU delegate took no part of the graph: {tool.last_lines(text)}")
+        return found
+
+    def operators(self, folder: Path, entry: Entry) -> list[OpTime]:
+        bench = self.bench
+        run = lambda: bench.run(folder / entry.file, entry, tool.profile_flags())  # noqa: E731  tried once more
+        return tool.read_profile(bench.phone.again(run, bench.set_up))
+
+    def clean(self) -> list[str]:
+        """Remove what is ours from the device; returns the folders that were there. A later use pushes anew."""
+        bench = vars(self).pop("bench", None)
+        if bench is None:
+            return []
+        atexit.unregister(bench.clean)
+        found: list[str] = bench.clean()
+        return found
+
+
+def reader() -> Any:
+    """The runtime of this computer that reads the same files."""
+    return load_runtime("litert")

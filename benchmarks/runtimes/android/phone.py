@@ -1,0 +1,205 @@
+"""An Android device over adb: commands, files, what it is, how warm it is. Leaves nothing behind.
+
+Everything pushed lies in one folder below `TEMP`, named by this program, so that whatever an earlier run could not
+remove (a cable pulled, a process killed) is known and removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+from models.errors import StageError
+from models.files import sha256_bytes
+
+TEMP = "/data/local/tmp"
+PREFIX = "hydra-bench-"
+SERIAL = "HYDRA_ADB_SERIAL"
+# Seconds a command other than a benchmark may take, and how long a device that went away is waited for.
+PATIENCE = 60.0
+RETURN = float(os.environ.get("HYDRA_ADB_RETURN", "30"))
+IDENTITY = {
+    "manufacturer": "ro.product.manufacturer",
+    "model": "ro.product.model",
+    "soc": "ro.soc.model",
+    "soc_manufacturer": "ro.soc.manufacturer",
+    "board": "ro.board.platform",
+    "abi": "ro.product.cpu.abi",
+    "android": "ro.build.version.release",
+    "sdk": "ro.build.version.sdk",
+    "build": "ro.build.fingerprint",
+}
+# Any of these says: not a piece of hardware. A phone's own properties decide its label, never our configuration.
+EMULATOR = ("ro.kernel.qemu", "ro.boot.qemu")
+EMULATED_HARDWARE = ("goldfish", "ranchu", "qemu", "cutf_cvm")
+STATUS = re.compile(r"Thermal Status:\s*(\d+)")
+TEMPERATURE = re.compile(r"Temperature\{mValue=([-\d.]+), mType=(\d+), mName=([^,]+), mStatus=(\d+)\}")
+Found = TypeVar("Found")
+
+
+def no_phone() -> str | None:
+    """Why no device can be used, with what would help, or None. Starts the adb server where it is not running."""
+    if find_spec("adbutils") is None:
+        return "adbutils is not installed; run: make setup"
+    adb = import_module("adbutils")
+    asked = os.environ.get(SERIAL, "")
+    try:
+        rows = {row.serial: row.state for row in adb.AdbClient().list(extended=False)}
+    except Exception as error:  # noqa: BLE001  adbutils raises its own, the system's and subprocess' errors
+        return f"no adb server can be reached ({type(error).__name__}: {error}); run: scripts/setup.sh android"
+    ready = [serial for serial, state in rows.items() if state == "device"]
+    others = "".join(f"; {serial} is {state}" for serial, state in rows.items() if state != "device")
+    if asked and asked not in ready:
+        return f"no device {asked!r} is attached (attached: {', '.join(ready) or 'none'}{others})"
+    if not ready:
+        return f"no Android device is attached{others}; connect one with USB debugging allowed"
+    if len(ready) > 1 and not asked:
+        return f"several devices are attached ({', '.join(ready)}): choose one with --device adb:SERIAL"
+    return None
+
+
+class Phone:
+    """The chosen device. Raises StageError("device") where it is gone, StageError("push") for what does not arrive."""
+
+    def __init__(self) -> None:
+        missing = no_phone()
+        if missing:
+            raise StageError("device", missing)
+        adb = import_module("adbutils")
+        self.client = adb.AdbClient()
+        self.failures = (adb.AdbError, OSError, EOFError, AssertionError, ValueError)
+        ready = [row.serial for row in self.client.list(extended=False) if row.state == "device"]
+        self.serial: str = os.environ.get(SERIAL, "") or ready[0]
+        self.device: Any = self.client.device(serial=self.serial)
+        self.root = f"{TEMP}/{PREFIX}{uuid.uuid4().hex[:8]}"
+        self.gone = False
+
+    def attached(self) -> bool:
+        with contextlib.suppress(*self.failures):
+            return any(row.serial == self.serial and row.state == "device" for row in self.client.list(extended=False))
+        return False
+
+    def returned(self, seconds: float) -> bool:
+        """Wait for a device that went away; False when it did not come back in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.attached():
+                self.gone = False
+                return True
+            time.sleep(0.25)
+        return False
+
+    @contextmanager
+    def watched(self, what: str) -> Iterator[None]:
+        """Tell a device that went away from a command that failed."""
+        try:
+            yield
+        except self.failures as error:
+            if type(error).__name__ == "AdbTimeout" and self.attached():
+                raise StageError("device", f"{self.serial} did not answer in time: {what}") from error
+            if not self.attached():
+                self.gone = True
+                raise StageError("device", f"{self.serial} went away during: {what}") from error
+            raise StageError("device", f"{what} failed on {self.serial}: {error or type(error).__name__}") from error
+
+    def shell(self, command: str, seconds: float = PATIENCE) -> tuple[int, str]:
+        """(exit code, output with errors) of a command of the device's shell."""
+        with self.watched(command.split("\n")[0][:80]):
+            done = self.device.shell2(command, timeout=seconds)
+            return int(done.returncode), str(done.output)
+
+    def must(self, command: str, stage: str = "device") -> str:
+        code, output = self.shell(command)
+        if code:
+            raise StageError(stage, f"{command!r} ended with {code} on {self.serial}: {output.strip()[-300:]}")
+        return output
+
+    def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
+        """Write a file on the device and check its sha256 there. Says what space is left where it does not arrive."""
+        try:
+            with self.watched(f"push {path}"):
+                self.device.sync.push(data, path, mode)
+            wanted, (_, output) = sha256_bytes(data), self.shell(f"sha256sum {shlex.quote(path)}")
+            found = output.split()[0] if output.split() else "nothing"
+            if found != wanted:
+                raise StageError("push", f"{path} arrived with sha256 {found[:12]}, not {wanted[:12]}")
+        except StageError as error:
+            if self.gone:
+                raise
+            free = self.free_space()
+            left = "" if free is None else f"; {free / 1e6:.1f} MB are free there, {len(data) / 1e6:.1f} MB were needed"
+            raise StageError("push", f"{path} could not be written on {self.serial}{left} ({error.message})") from error
+
+    def free_space(self) -> int | None:
+        """Bytes free where files are pushed, or None where the device does not say."""
+        with contextlib.suppress(StageError, ValueError, IndexError):
+            _, output = self.shell(f"df -k {TEMP}")
+            return int(output.strip().splitlines()[-1].split()[3]) * 1024
+        return None
+
+    def pull(self, path: str) -> bytes:
+        with self.watched(f"pull {path}"):
+            return bytes(self.device.sync.read_bytes(path))
+
+    def property(self, name: str) -> str:
+        return self.shell(f"getprop {name}")[1].strip()
+
+    def identity(self) -> dict[str, Any]:
+        """What the device says it is; `serial` only as a hash: it names a person's phone."""
+        found: dict[str, Any] = {key: self.property(name) for key, name in IDENTITY.items()}
+        hardware = self.property("ro.hardware").lower()
+        emulator = any(self.property(name) == "1" for name in EMULATOR) or hardware in EMULATED_HARDWARE
+        cores = len(re.findall(r"^processor", self.shell("cat /proc/cpuinfo")[1], re.MULTILINE))
+        return {**found, "emulator": emulator, "cores": cores, "serial": sha256_bytes(self.serial.encode())[:12]}
+
+    def condition(self) -> dict[str, Any]:
+        """{"thermal_status": 0 (none) to 6 (shutdown) or None, "temperatures": °C by sensor, "battery": °C or None}."""
+        _, thermal = self.shell("dumpsys thermalservice 2>/dev/null")
+        _, battery = self.shell("dumpsys battery 2>/dev/null")
+        status, warmth = STATUS.search(thermal), re.search(r"temperature:\s*(\d+)", battery)
+        level = re.search(r"level:\s*(\d+)", battery)
+        return {
+            "thermal_status": int(status[1]) if status else None,
+            "temperatures": {name: float(value) for value, _, name, _ in TEMPERATURE.findall(thermal)},
+            "battery": int(warmth[1]) / 10 if warmth else None,
+            "battery_level": int(level[1]) if level else None,
+        }
+
+    def start(self) -> None:
+        """Remove what earlier runs left, and make this run's folder."""
+        self.sweep()
+        self.must(f"mkdir -p {self.root}", "push")
+
+    def sweep(self) -> list[str]:
+        """End what earlier runs left running, remove their folders; returns the folders."""
+        _, listed = self.shell(f"ls -d {TEMP}/{PREFIX}* 2>/dev/null")
+        folders = [line.strip() for line in listed.splitlines() if line.strip().startswith(f"{TEMP}/{PREFIX}")]
+        for folder in folders:
+            self.shell(f"[ -f {folder}/pid ] && kill -9 $(cat {folder}/pid) 2>/dev/null; rm -rf {folder}")
+        return folders
+
+    def again(self, action: Callable[[], Found], prepare: Callable[[], None]) -> Found:
+        """`action`, and once more when the device went away meanwhile and came back: `prepare` puts its files back."""
+        try:
+            return action()
+        except StageError:
+            if not self.gone or not self.returned(RETURN):
+                raise
+        prepare()
+        return action()
+
+
+def label(identity: dict[str, Any]) -> str:
+    """The evidence label of what is computed on a device: hardware, or an emulator of its instructions or of ours."""
+    if not identity["emulator"]:
+        return "measured-on-device"
+    return "emulated-arm" if str(identity["abi"]).startswith("arm") else "host"

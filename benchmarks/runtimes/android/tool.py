@@ -1,0 +1,106 @@
+"""LiteRT's benchmark_model: its command lines, and what it prints.
+
+Traps, read from its source: inputs are given by position in the graph (names only warn), outputs come as one file in
+the graph's order, and a profiled run is slower than a plain one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.profile import OpTime
+from models.errors import StageError
+
+FLAGS = {
+    # The XNNPACK delegate with one thread, and with four: what an app's interpreter does by default.
+    "cpu-1": ("--num_threads=1", "--use_xnnpack=true"),
+    "cpu-4": ("--num_threads=4", "--use_xnnpack=true"),
+    "cpu-4-fp16": ("--num_threads=4", "--use_xnnpack=true", "--xnnpack_force_fp16=true"),
+    "cpu-4-builtin": ("--num_threads=4", "--use_xnnpack=false"),
+    "gpu": ("--use_gpu=true", "--use_xnnpack=false"),
+}
+# One run on given inputs, whose outputs are kept.
+PARITY = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0", *FLAGS["cpu-1"])
+TIMINGS = re.compile(
+    r"Inference timings in us: Init: (?P<init>[\d.e+]+), First inference: (?P<first>[\d.e+]+), "
+    r"Warmup \(avg\): (?P<warm>[-\w.+]+), Inference \(avg\): (?P<mean>[\d.e+]+)"
+)
+COUNTS = re.compile(r"count=(?P<count>\d+) (?P<rest>first=.*)")
+FIELD = re.compile(r"(\w+)=([\d.e+]+)")
+MEMORY = re.compile(r"Overall peak memory footprint \(MB\) via periodic monitoring: ([\d.e+]+)")
+DELEGATE = re.compile(
+    r"Explicitly applied (?P<name>\S+) delegate, and the model graph will be (?P<how>completely|partially) executed"
+    r".*?(?:w/ (?P<kernels>\d+) delegate kernels)?\.?$",
+    re.MULTILINE,
+)
+REGULAR = "Operator-wise Profiling Info for Regular Benchmark Runs"
+ROW = re.compile(r"^\s*(?P<kind>\S.*?)\s+(?P<numbers>(?:[\d.]+%?\s+){4,})(?P<name>\S.*)$")
+
+
+def parity_flags(inputs: Sequence[tuple[str, Sequence[int]]], output: str) -> list[str]:
+    """`inputs`: (file on the device, shape) in the graph's order."""
+    names = [f"in{index}" for index in range(len(inputs))]
+    shapes = ":".join(",".join(map(str, shape)) for _, shape in inputs)
+    files = ",".join(f"{name}:{file}" for name, (file, _) in zip(names, inputs, strict=True))
+    given = [f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={files}"]
+    return [*PARITY, *given, f"--output_filepath={output}"]
+
+
+def latency_flags(configuration: str, seconds: float) -> list[str]:
+    run = ["--warmup_runs=3", "--num_runs=50", f"--min_secs={seconds:g}", f"--max_secs={max(60.0, 4 * seconds):g}"]
+    return [*FLAGS[configuration], *run, "--report_peak_memory_footprint=true"]
+
+
+def profile_flags() -> list[str]:
+    return [*FLAGS["cpu-1"], "--warmup_runs=3", "--num_runs=20", "--min_secs=0", "--enable_op_profiling=true"]
+
+
+def read_timings(text: str) -> dict[str, Any]:
+    """Milliseconds of a plain run, with what the tool says of its spread, of memory and of a delegate.
+
+    Raises StageError("run") where the line of timings is missing: nothing else proves that the graph ran.
+    """
+    match = TIMINGS.search(text)
+    if match is None:
+        raise StageError("run", f"benchmark_model printed no timings: {last_lines(text)}")
+    found: dict[str, Any] = {f"{key}_ms": round(float(match[key]) / 1e3, 4) for key in ("init", "first", "mean")}
+    counts = list(COUNTS.finditer(text))
+    if counts:
+        spread = {key: float(value) for key, value in FIELD.findall(counts[-1]["rest"])}
+        wanted = {"min": "min_ms", "max": "max_ms", "std": "std_ms", "median": "p50_ms", "p95": "p95_ms"}
+        found |= {name: round(spread[key] / 1e3, 4) for key, name in wanted.items() if key in spread}
+        found["runs"] = int(counts[-1]["count"])
+    memory, delegate = MEMORY.search(text), DELEGATE.search(text)
+    if memory:
+        found["peak_memory"] = round(float(memory[1]) * 2**20)
+    if delegate:
+        found["delegate"] = f"{delegate['name']}, {delegate['how']}, {delegate['kernels'] or 1} kernels"
+    return found
+
+
+def read_profile(text: str) -> list[OpTime]:
+    """The table "Run Order" of the regular runs. Its columns vary between versions: they are read by their heads."""
+    section = text.partition(REGULAR)[2] or text
+    lines = section.splitlines()
+    start = next((number for number, line in enumerate(lines) if " Run Order " in line), None)
+    heads = re.findall(r"\[([^\]]+)\]", lines[start + 1])[1:-1] if start is not None and start + 1 < len(lines) else []
+    if start is None or "avg ms" not in heads:
+        raise StageError("profile", f"benchmark_model printed no table of operators: {last_lines(text)}")
+    found: list[OpTime] = []
+    for line in lines[start + 2 :]:
+        match = ROW.match(line)
+        if match is None:
+            break
+        numbers: Mapping[str, str] = dict(zip(heads, match["numbers"].split(), strict=False))
+        calls = float(numbers.get("times called", "1"))
+        took = float(numbers["avg ms"]) * calls
+        found.append(OpTime(match["kind"].removeprefix("Delegate/"), match["name"], took, calls))
+    if not found:
+        raise StageError("profile", f"benchmark_model's table lists no operator: {last_lines(text)}")
+    return found
+
+
+def last_lines(text: str, most: int = 300) -> str:
+    return " ".join(text.split())[-most:] or "it printed nothing"

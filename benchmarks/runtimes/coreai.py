@@ -1,0 +1,128 @@
+"""Core AI's own interpreter, on the assets as they ship. An optional extra, in beta.
+
+It runs Apple's reference execution of the program on this computer's CPU: the file's weights, graph and arithmetic, not
+the kernels of a phone, and far too slow to be timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import importlib.util
+import re
+import time
+from contextlib import AsyncExitStack
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from benchmarks.runtime import Array, Tensors, from_file, to_file
+from models.artifact import Entry
+from models.errors import StageError
+
+PROGRAM, MAGIC = "main.mlirb", b"ML\xefR"
+# A constant's type as MLIR writes it, and what its elements are called here with their bytes.
+CONSTANT = re.compile(r"tensor<(?P<shape>(?:\d+x)*)(?P<type>[a-z]+\d+)>")
+TYPES = {"f32": ("float32", 4), "f16": ("float16", 2), "si32": ("int32", 4), "ui32": ("uint32", 4), "si8": ("int8", 1)}
+# Constants of up to this many values are shapes, axes or scales, not weights.
+SMALL = 16
+
+
+def check_asset(path: Path) -> None:
+    """Raises StageError("open") for what is no asset: the runtime would abort the whole process."""
+    try:
+        with (path / PROGRAM).open("rb") as stream:
+            head = stream.read(len(MAGIC))
+    except OSError as error:
+        raise StageError("open", f"{path} is not a Core AI asset: {error}") from error
+    if head != MAGIC:
+        raise StageError("open", f"{path} is not a Core AI asset: {PROGRAM} holds no MLIR bytecode")
+
+
+class CoreAISession:
+    """One function of an asset."""
+
+    def __init__(self, path: Path, entry: Entry) -> None:
+        from coreai.authoring.asset import AIModelAsset
+
+        check_asset(path)
+        self.entry = entry
+        self.loop = asyncio.new_event_loop()
+        self.stack = AsyncExitStack()
+        self.feeds: dict[str, Any] = {}
+        self.made: Any = {}
+        try:
+            context = AIModelAsset.load(path).executable()
+            self.model = self.loop.run_until_complete(self.stack.enter_async_context(context))
+            self.function = self.model.load_function(entry.function or entry.name)
+        except Exception as error:  # the runtime raises RuntimeError, MLIR's own, and more
+            self.close()
+            raise StageError("open", f"Core AI cannot load {path}: {type(error).__name__}: {error}") from error
+
+    def bind(self, inputs: Tensors) -> None:
+        from coreai.runtime import NDArray
+
+        values = {port.file_name: to_file(port, inputs[port.name]) for port in self.entry.inputs}
+        self.feeds = {name: NDArray(value) for name, value in values.items()}
+
+    def invoke(self) -> float:
+        started = time.perf_counter()
+        try:
+            self.made = self.loop.run_until_complete(self.call())
+        except Exception as error:  # as above
+            raise StageError("run", f"{self.entry.id}: {type(error).__name__}: {error}") from error
+        return time.perf_counter() - started
+
+    async def call(self) -> Any:
+        return await self.function(self.feeds)
+
+    def fetch(self) -> dict[str, Array]:
+        return {port.name: from_file(port, self.made[port.file_name].numpy().copy()) for port in self.entry.outputs}
+
+    def close(self) -> None:
+        self.feeds, self.made, self.function, self.model = {}, {}, None, None
+        if not self.loop.is_closed():
+            self.loop.run_until_complete(self.stack.aclose())
+            self.loop.close()
+
+
+class CoreAIRuntime:
+    name = "coreai"
+    evidence = "interpreted"
+    targets = ("coreai",)
+    timed = False
+    about = "Core AI's own interpreter on this computer: the file's arithmetic; nothing of a phone's kernels or speed"
+
+    def unavailable(self) -> str | None:
+        return None if importlib.util.find_spec("coreai") else "coreai is not installed; run: scripts/setup.sh coreai"
+
+    def version(self) -> dict[str, str]:
+        return {"coreai-core": importlib.metadata.version("coreai-core")}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> CoreAISession:
+        return CoreAISession(folder / entry.file, entry)
+
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
+        """The constants that the entry's function reads; another function of the asset may share them."""
+        from coreai.authoring.asset import AIModelAsset
+
+        path, found = folder / entry.file, dict[str, int]()
+        check_asset(path)
+        try:
+            # The program owns the memory of its graphs: it must outlive them.
+            program = AIModelAsset.load(path).program
+            graph = program._get_graph(entry.function or entry.name)
+        except Exception as error:  # MLIR raises types of its own
+            raise StageError("open", f"{path} is not a Core AI asset: {error}") from error
+        if graph is None:
+            raise StageError("open", f"{path} has no function {entry.function or entry.name!r}")
+        for operation in graph.entry_block.operations:
+            match = CONSTANT.match(str(operation.operation.results[0].type)) if is_constant(operation) else None
+            if match and (count := prod(int(side) for side in match["shape"].split("x") if side)) > SMALL:
+                kind, size = TYPES.get(match["type"], (match["type"], 1))
+                found[kind] = found.get(kind, 0) + count * size
+        return dict(sorted(found.items()))
+
+
+def is_constant(operation: Any) -> bool:
+    return str(operation.operation.name) == "coreai.constant"

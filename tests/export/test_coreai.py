@@ -1,0 +1,82 @@
+"""Core AI where it is installed: exported, sealed, run in its own interpreter; where it is not, how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.parity import Request, run_parity
+from benchmarks.runtime import load_runtime
+from export.inspect import inspect_path
+from export.target import load_target
+from models.artifact import Artifact, Entry, read_artifact, verify
+from models.budget import load_budget
+from models.errors import StageError
+from models.recipes import recipe
+from models.spec import load_spec
+from models.targets import PLATFORMS, TARGETS, resolve
+
+Artifacts = Callable[[str, str, str], Path]
+HERE = importlib.util.find_spec("coreai") is not None and importlib.util.find_spec("coreai_torch") is not None
+INSTALLED = pytest.mark.skipif(not HERE, reason="Core AI is an optional extra; run: scripts/setup.sh coreai")
+
+
+def test_it_is_made_by_name_only(model_dir: Callable[[str], Path]) -> None:
+    assert "coreai" not in resolve(["all", "ios", "android", "web"])
+    assert resolve(["coreai"]) == resolve(["extras"]) == ("coreai",)
+    assert PLATFORMS["all"] == TARGETS
+    budget = load_budget(load_spec(model_dir("classifier")))
+    assert "coreai" not in budget.ship and budget.recipes("coreai") == ("float32",)
+    assert "coreai has float32, float16" in str(load_target("coreai").refuses(recipe("w8")))
+
+
+@pytest.mark.parametrize("make", [lambda: load_target("coreai"), lambda: load_runtime("coreai")])
+def test_absent_packages_are_told_with_the_command(make: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "not installed; run: scripts/setup.sh coreai" in str(make().unavailable())
+
+
+@INSTALLED
+@pytest.mark.parametrize("name", ["float32", "float16"])
+def test_sealed_and_judged_in_its_own_interpreter(
+    artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path], name: str
+) -> None:
+    """Every entry, direct, at its boundary and chained, in the type its recipe names; inspected from the file."""
+    folder = artifact("mixed", "coreai", name)
+    sealed = read_artifact(folder)
+    verify(folder, sealed)
+    assert {entry.file for entry in sealed.entries} == {"mixed.aimodel"}
+    assert "creationDate" not in (folder / "mixed.aimodel/metadata.json").read_text()
+    facts = inspect_path(folder / "mixed.aimodel")
+    assert [entry["name"] for entry in facts["entries"]] == [entry.function for entry in sealed.entries]
+    out = out_with("mixed", folder)
+    document = run_parity(Request(load_spec(model_dir("mixed")), out, only=(("coreai", name),), runtimes=("coreai",)))
+    rows = document["results"]
+    assert {row["verdict"] for row in rows} == {"pass"}, [(r["entry"], r["mode"], r["reason"]) for r in rows]
+    assert {row["evidence"] for row in rows} == {"interpreted"}
+    assert {"direct", "boundary", "chain", "dtypes"} == {row["mode"] for row in rows}
+    (types,) = [row["facts"]["weight_bytes"] for row in rows if row["mode"] == "dtypes"]
+    assert max(types, key=lambda key: types[key]) == name
+    assert json.loads((out / "mixed/parity.json").read_text()) == document
+
+
+@INSTALLED
+def test_a_broken_or_wrong_asset_is_told(artifact: Artifacts, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(artifact("mixed", "coreai", "float32"), tmp_path / "float32"))
+    sealed: Artifact = read_artifact(folder)
+    entry: Entry = sealed.entries[0]
+    runtime = load_runtime("coreai")
+    with pytest.raises(StageError, match="open: Core AI cannot load"):
+        runtime.open(folder, replace(entry, function="no such function"))
+    with pytest.raises(StageError, match="has no function 'nope'"):
+        runtime.read_dtypes(folder, replace(entry, function="nope"))
+    (folder / "mixed.aimodel/main.mlirb").write_bytes(b"no program")
+    for act in (runtime.open, runtime.read_dtypes):
+        with pytest.raises(StageError, match="open: "):
+            act(folder, entry)
