@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,12 +83,18 @@ def options_from(table: Mapping[str, Any]) -> Options:
 
 
 def set_options(options: Options, words: Sequence[str]) -> Options:
-    """`options` with assignments such as `steps=300` or `weights.relief=0.2` done. Raises UsageError for bad ones."""
+    """`options` with assignments done: `steps=300`, `weights.relief=0.2`, `sizes=256x192:0.7,192x160:0.3`.
+
+    Raises UsageError for bad ones.
+    """
     table = options.as_json()
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
             raise UsageError(f"{word!r} is no assignment: write name=value, such as weights.relief=0.2")
+        if name == "sizes":
+            table["sizes"] = _sizes(text)
+            continue
         outer, dot, inner = name.partition(".")
         target = table["weights"] if dot and outer == "weights" else table
         key = inner if dot and outer == "weights" else name
@@ -99,6 +106,14 @@ def set_options(options: Options, words: Sequence[str]) -> Options:
         except ValueError as error:
             raise UsageError(f"{name} takes a {type(target[key]).__name__}, not {text!r}") from error
     return options_from(table)
+
+
+def _sizes(text: str) -> tuple[tuple[int, int, float], ...]:
+    """`HxW:share` after `HxW:share`, separated by commas."""
+    found = [re.fullmatch(r"(\d+)x(\d+):(\d+(?:\.\d+)?)", word) for word in text.split(",")]
+    if not all(found):
+        raise UsageError(f"sizes are written 256x192:0.7,192x160:0.3, not {text!r}")
+    return tuple((int(m[1]), int(m[2]), float(m[3])) for m in found if m)
 
 
 def check(options: Options) -> Options:

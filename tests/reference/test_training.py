@@ -180,6 +180,7 @@ def test_minutes_end_a_run(sets: tuple[Path, Path, Path], tmp_path: Path) -> Non
 
 
 def test_options_are_checked() -> None:
+    assert set_options(Options(), ["sizes=64x32:1"]).sizes == ((64, 32, 1.0),)
     assert set_options(Options(), ["steps=7", "weights.relief=0.5"]).weights.relief == 0.5
     for words, message in (
         (["stepz=7"], "did you mean 'steps'"),
@@ -187,7 +188,8 @@ def test_options_are_checked() -> None:
         (["steps"], "no assignment"),
         (["steps=x"], "takes a int"),
         (["synthetic=0"], "at least one synthetic"),
-        (["sizes=1"], "no option"),
+        (["sizes=1"], "256x192:0.7"),
+        (["weights=1"], "no option"),
     ):
         with pytest.raises(UsageError, match=message):
             set_options(Options(), words)
