@@ -92,13 +92,17 @@ def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
 
 
 @app.command()
-def latency(
+def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same on another device
     model: Model = MODEL,
     out: Out = OUT,
     only: Only = None,
     runtime: Runtimes = None,
     seconds: Annotated[float, typer.Option(help="About how long each entry's steady state is sampled.")] = 3.0,
     threads: Annotated[int, typer.Option(help="Threads a runtime may use.")] = 1,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve a page to open on a phone, which runs the web runtimes there.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="With --serve: where; 0.0.0.0 for the network.")] = "127.0.0.1",
 ) -> str:
     """Time the recipes that must ship (or those of --only) on this machine: load, first run, steady state."""
     from benchmarks.latency import Timing, conclude_latency, run_latency
@@ -108,7 +112,14 @@ def latency(
     from models.targets import resolve_pairs
 
     request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
-    document = run_latency(request, Timing(seconds, threads), say(quiet=False))
+    timing = Timing(seconds, threads)
+    if serve:
+        from benchmarks.serve import conclude_serve, run_serve
+
+        served = run_serve(request, timing, host, say(quiet=False))
+        latency_table(served)
+        return conclude_serve(served)
+    document = run_latency(request, timing, say(quiet=False))
     latency_table(document)
     return conclude_latency(document)
 

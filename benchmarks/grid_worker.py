@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.latency_worker import Subject, reference_subjects, subjects_of
+from benchmarks.latency_worker import Subject, prepare, reference_subjects, subjects_of
 from benchmarks.runtime import load_runtime
 from models.artifact import read_artifact
 from models.errors import HydraError, StageError
@@ -39,6 +39,7 @@ def main() -> None:
             if job["folder"]:
                 folder = Path(job["folder"])
                 runtime = load_runtime(job["runtime"])
+                prepare(runtime, job["threads"])
                 subjects = subjects_of(runtime, folder, read_artifact(folder), golden, job["threads"])
             else:
                 subjects = reference_subjects(spec, golden, job["threads"])

@@ -51,16 +51,27 @@ def run_latency(request: Request, timing: Timing, progress: Progress = lambda te
     StageError for missing or stale goldens.
     """
     names = resolve_runtimes(request.runtimes)
-    found, broken = select(request)
-    ship = load_budget(request.spec).ship
+    every, broken = select(request)
+    found = shippable(request, every)
     if not request.only:
-        found = [(folder, a) for folder, a in found if a.recipe in ship.get(a.target, ())]
+        ship = load_budget(request.spec).ship
         broken = [row for row in broken if row["recipe"] in ship.get(row["target"], ())]
     # Fails early, and once, where the inputs are missing.
     load_goldens(request.spec, load_samples(request.spec, "judge")[:1], request.spec.size, request.out)
     rows = [blank(r["target"], r["recipe"], "", verdict="failed", stage=r["stage"], reason=r["reason"]) for r in broken]
     for name in names:
         rows += measure_runtime(request, timing, load_runtime(name), found, progress)
+    return write_latency(request, rows)
+
+
+def shippable(request: Request, found: Sequence[tuple[Path, Artifact]]) -> list[tuple[Path, Artifact]]:
+    """The artifacts whose recipe must ship; all of them where the request names some."""
+    ship = load_budget(request.spec).ship
+    return [(folder, a) for folder, a in found if request.only or a.recipe in ship.get(a.target, ())]
+
+
+def write_latency(request: Request, rows: Sequence[Row]) -> Row:
+    """Write `build/<model>/latency.json` with `rows` and those of an earlier run that still stand; returns it."""
     kept, notes = earlier(request, rows)
     document = {
         "schema": 1,
@@ -69,7 +80,7 @@ def run_latency(request: Request, timing: Timing, progress: Progress = lambda te
         "weights_sha256": request.spec.weights_sha256,
         "machine": identity(),
         "notes": notes,
-        "results": sorted(rows + kept, key=lambda row: (row["target"], row["recipe"], row["runtime"])),
+        "results": sorted([*rows, *kept], key=lambda row: (row["target"], row["recipe"], row["runtime"])),
     }
     write_text(request.root / "latency.json", dump_json(document))
     return document
@@ -148,10 +159,13 @@ def earlier(request: Request, fresh: Sequence[Mapping[str, Any]]) -> tuple[list[
     if not path.is_file():
         return [], []
     known = read_json(path, "latency")
-    if known.get("machine") != identity():
-        count, name = len(known.get("results", [])), known.get("machine", {}).get("processor", "unknown")
-        return [], [f"{count} results measured on another machine ({name}) were dropped: unlike machines do not mix"]
-    return kept_rows(request, fresh, "latency", frozenset({reference_key(request.spec)})), []
+    kept = kept_rows(request, fresh, "latency", frozenset({reference_key(request.spec)}))
+    if known.get("machine") == identity():
+        return kept, []
+    # What a device of its own measured does not depend on the computer that asked it.
+    own = [row for row in kept if row["evidence"] == "measured-on-device"]
+    count, name = len(known.get("results", [])) - len(own), known.get("machine", {}).get("processor", "unknown")
+    return own, [f"{count} results measured on another machine ({name}) were dropped: unlike machines do not mix"]
 
 
 def conclude_latency(document: Mapping[str, Any]) -> str:

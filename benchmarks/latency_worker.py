@@ -63,6 +63,9 @@ class Subject:
     def run(self, seconds: float, least: int = TURN_RUNS) -> list[float]:
         """Times of runs for about `seconds` of wall time, at least `least` of them."""
         assert self.session is not None
+        # An optional method, of sessions whose runs are far from this process.
+        if sample := getattr(self.session, "sample", None):
+            return list(sample(seconds, least))
         times: list[float] = []
         end = time.perf_counter() + seconds
         while len(times) < least or time.perf_counter() < end:
@@ -96,6 +99,12 @@ def subjects_of(runtime: Runtime, folder: Path, artifact: Artifact, golden: Gold
     ]
 
 
+def prepare(runtime: Runtime, threads: int) -> None:
+    """What runs already when an app or page starts, such as the browser: an optional method of the runtime."""
+    if start := getattr(runtime, "prepare", None):
+        start(threads)
+
+
 def reference_subjects(spec: ModelSpec, golden: Golden, threads: int) -> list[Subject]:
     """The entries of the reference, in PyTorch. Empty where that cannot run."""
     runtime: Any = load_runtime("pytorch")
@@ -119,14 +128,25 @@ def primary(subjects: Sequence[Subject]) -> Subject:
     return max(subjects, key=lambda subject: len(subject.modules))
 
 
-def measure(subjects: Sequence[Subject], rivals: Sequence[Subject], seconds: float, say: Callable[[str], None]) -> Row:
-    """The result row. `rivals` are the reference's entries: the primary one takes turns with the artifact's."""
+def entry_of(artifact: Artifact, ident: str) -> Entry:
+    return next(entry for entry in artifact.entries if entry.id == ident)
+
+
+def measure(
+    subjects: Sequence[Subject],
+    rivals: Sequence[Subject],
+    seconds: float,
+    say: Callable[[str], None],
+    peak: Callable[[], int | None],
+) -> Row:
+    """The result row. `rivals` are the reference's entries: the primary one takes turns with the artifact's.
+    `peak` tells the peak memory so far, None where nobody knows it."""
     main = primary(subjects)
     with ExitStack() as stack:
-        baseline = peak_memory()
+        baseline = peak()
         main.start()
         cold = {key: main.facts[key] for key in ("load_s", "first_s")}
-        memory = {"baseline": baseline, "peak": peak_memory(), "entry": main.ident}
+        memory = {"baseline": baseline, "peak": peak(), "entry": main.ident}
         main.close()
         rival = next((r for r in rivals if r.modules == main.modules), None)
         turning = [*subjects, *([rival] if rival else [])]
@@ -142,7 +162,7 @@ def measure(subjects: Sequence[Subject], rivals: Sequence[Subject], seconds: flo
         "seconds": seconds,
         "primary": main.ident,
         "cold": cold,
-        "memory": {**memory, "all_entries": peak_memory()},
+        "memory": {**memory, "all_entries": peak()},
         "entries": [entry_row(subject) for subject in subjects],
         "ratios": ratios(subjects, main, rival),
     }
@@ -230,7 +250,12 @@ def main() -> None:
                 subjects = subjects_of(runtime, folder, read_artifact(folder), golden, job["threads"])
                 against = rivals
                 found = getattr(runtime, "environment", None)
-            result = measure(subjects, against, job["seconds"], lambda text: send(stream, event="stage", text=text))
+                prepare(runtime, job["threads"])
+
+            def say(text: str) -> None:
+                send(stream, event="stage", text=text)
+
+            result = measure(subjects, against, job["seconds"], say, peak_memory)
             if found:
                 result["environment"] = found(job["threads"])
             send(stream, event="result", result=result)

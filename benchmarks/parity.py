@@ -159,10 +159,15 @@ def kept_rows(
     path = request.root / f"{kind}.json"
     if not path.is_file():
         return []
-    redone = {(r["target"], r["recipe"], r.get("runtime")) for r in fresh}
+    redone = {subject_of(r) for r in fresh}
     standing = {a.sha256 for a in (readable(f) for f in find_artifacts(request.root)) if a} | also
     old: list[Row] = read_json(path, kind).get("results", [])
-    return [r for r in old if (r["target"], r["recipe"], r.get("runtime")) not in redone and r["artifact"] in standing]
+    return [r for r in old if subject_of(r) not in redone and r["artifact"] in standing]
+
+
+def subject_of(row: Mapping[str, Any]) -> tuple[str, str, str | None, str]:
+    """What a row is about: an artifact in a runtime, on this computer or on the device that it names."""
+    return row["target"], row["recipe"], row.get("runtime"), row.get("device", {}).get("id", "")
 
 
 def readable(folder: Path) -> Artifact | None:

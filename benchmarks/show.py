@@ -118,10 +118,12 @@ def latency_table(document: Mapping[str, Any]) -> None:
             times = [f"{entry['load_s'] * 1e3:.0f}", f"{entry['first_s'] * 1e3:.0f}"]
             times += [f"{entry[key]:.1f}" for key in ("p50_ms", "p99_ms")]
             share = f"{shares[entry['entry']]:.0%}" if entry["entry"] in shares else ""
-            table.add_row(artifact, row["runtime"], entry["entry"], *times, share)
+            where = f"{row['runtime']} on {row['device']['name']}" if row.get("device") else row["runtime"]
+            table.add_row(artifact, where, entry["entry"], *times, share)
     console = wide()
     console.print(table)
-    console.print("Milliseconds on this machine (evidence: host); share: of the primary entry, in alternated rounds.")
+    labels = ", ".join(sorted({row["evidence"] for row in document["results"] if row["verdict"] == "measured"}))
+    console.print(f"Milliseconds (evidence: {labels or 'none'}); share: of the primary entry, in alternated rounds.")
     for note in (*others, *document["notes"]):
         console.print(note, highlight=False)
 

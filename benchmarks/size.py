@@ -21,8 +21,8 @@ Row = dict[str, Any]
 Progress = Callable[[str], None]
 
 EVIDENCE = "static"
-# Targets whose files travel over HTTP, where servers compress them.
-WEB = ("onnx", "tfjs")
+# Targets whose files travel over HTTP, where servers compress them: LiteRT.js runs the .tflite file of Android.
+WEB = ("onnx", "tfjs", "litert")
 GZIP_LEVEL = 9
 DOCUMENTS = ("USAGE.md",)
 

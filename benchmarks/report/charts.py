@@ -46,7 +46,7 @@ def latency_chart(rows: Sequence[Row]) -> str:
     """Bars: median milliseconds of the primary entry, an artifact x runtime a bar; a tick at the 90th percentile."""
     bars = [
         {
-            "label": f"{row['target']} {row['recipe']}" if row["target"] else "PyTorch (reference)",
+            "label": f"{row['target']} {row['recipe']}, {row['runtime']}" if row["target"] else "PyTorch (reference)",
             "hue": HUES.get(row["target"], OTHER),
             "value": row["p50_ms"],
             "tick": row["p90_ms"],

@@ -34,8 +34,9 @@ def size_rows(evidence: Evidence) -> list[Row]:
 
 
 def timed(evidence: Evidence) -> list[Row]:
-    """Latency rows with numbers, the reference first."""
-    rows = [row for row in evidence.latencies if row["verdict"] == "measured"]
+    """Latency rows of this computer with numbers, the reference first. Devices stand apart: unlike machines do not
+    mix."""
+    rows = [row for row in evidence.latencies if row["verdict"] == "measured" and not row.get("device")]
     return sorted(rows, key=lambda row: (bool(row["target"]), row["target"], row["recipe"], row["runtime"]))
 
 
@@ -156,3 +157,58 @@ def size_against_loss(evidence: Evidence, losses: Mapping[tuple[str, str], Mappi
                 about = {"metric": measure["metric"], "loss": loss, "limit": limit, "bytes": size["ships"]["bytes"]}
                 points.append({**own, **about, "evidence": measure["evidence"]})
     return points
+
+
+def browser_rows(evidence: Evidence) -> list[Row]:
+    """One row an artifact timed in a browser, of this computer or of a device that opened the page: the engine's
+    start, first and later runs, the heads, and what a first visit downloads. This computer's come first."""
+    timed_ones = [row for row in evidence.latencies if row["verdict"] == "measured"]
+    rows = [row for row in timed_ones if "user_agent" in row.get("environment", {})]
+    found = []
+    for row in sorted(rows, key=lambda row: (row.get("device", {}).get("name", ""), row["runtime"], row["target"])):
+        main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
+        heads = [item["value"] for item in row["ratios"] if item["kind"] == "rerun"]
+        size, facts = evidence.size(row["target"], row["recipe"]), row["environment"]
+        model = size["ships"]["gzip"] if size and not size["stale"] else None
+        found.append(
+            {
+                **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale")},
+                "where": row.get("device", {}).get("name", "this computer"),
+                "insecure": not facts["secure"],
+                "hidden": facts.get("hidden", False),
+                "backend": facts["backend"],
+                "threads": facts["threads"],
+                "cold_ms": (row["cold"]["load_s"] + row["cold"]["first_s"]) * 1e3,
+                "first_ms": main["first_s"] * 1e3,
+                "p50_ms": main["p50_ms"],
+                "stable": main["warm_up"]["stable"],
+                "heads": (min(heads), max(heads)) if heads else None,
+                "runtime_gzip": facts["runtime"]["gzip"],
+                "model_gzip": model,
+                "visit_gzip": facts["runtime"]["gzip"] + model if model else None,
+            }
+        )
+    return found
+
+
+def browsers(evidence: Evidence) -> list[Row]:
+    """What each browser that ran something offers, once each, from the parity and the latency rows."""
+    parity = [(row, row["facts"]) for row in evidence.parity if "user_agent" in row["facts"]]
+    latency = [(r, r["environment"]) for r in evidence.latencies if "user_agent" in r.get("environment", {})]
+    found: dict[tuple[str, str, str], Row] = {}
+    for row, facts in [*parity, *latency]:
+        name = row.get("device", {}).get("name", "this computer")
+        adapter = facts["adapter"] or {}
+        known = found.setdefault(
+            (name, facts["user_agent"], str(adapter.get("name"))),
+            {
+                **{key: facts[key] for key in ("user_agent", "isolated", "secure", "cores", "wasm", "webgl")},
+                "where": name,
+                "evidence": row["evidence"],
+                "adapter": adapter.get("name"),
+                "runtimes": [],
+            },
+        )
+        if row["runtime"] not in known["runtimes"]:
+            known["runtimes"].append(row["runtime"])
+    return list(found.values())

@@ -33,6 +33,8 @@ def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
         "sizes": sizes,
         "latencies": latencies,
         "reruns": reruns,
+        "web": measured.browser_rows(evidence),
+        "browsers": measured.browsers(evidence),
         "grid": measured.grid_rows(evidence),
         "grid_about": evidence.documents.get("grid", {}),
         "profiles": measured.profile_rows(evidence),

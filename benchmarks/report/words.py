@@ -59,6 +59,7 @@ MODES = {
     "open": "while loading",
     "run": "while running",
     "dtypes": "stored types",
+    "environment": "what the browser offers",
 }
 
 

@@ -17,25 +17,31 @@ class Engine {
   constructor(litert, backend, threads) {
     this.litert = litert;
     this.models = new Map();
-    this.facts = {backend, simd: true, threads};
+    this.facts = {backend, threads};
   }
 
-  // Signatures of one file share its compiled model, and so its weights.
-  async open({file, files, signature}) {
-    const key = file;
-    if (!this.models.has(key)) {
-      const made = await this.litert.loadAndCompile(new Uint8Array(files[file]), {
-        accelerator: this.facts.backend,
-        cpuOptions: {numThreads: this.facts.threads},
-        gpuOptions: {precision: 'fp32'},
-      });
-      this.models.set(key, {made, users: 0});
-    }
+  // Signatures of one file share its compiled model, and so its weights. `key` tells files of one name apart.
+  async open({file, key = file, files, signature}) {
+    if (!this.models.has(key)) this.models.set(key, {users: 0, coming: this.compile(files[file])});
     const shared = this.models.get(key);
-    const runner = shared.made.signatures[signature];
-    if (!runner) throw new Error(`${file} has no signature ${signature}`);
     shared.users += 1;
-    return new Model(this, key, runner);
+    try {
+      shared.made = await shared.coming;
+      const runner = shared.made.signatures[signature];
+      if (!runner) throw new Error(`${file} has no signature ${signature}`);
+      return new Model(this, key, runner);
+    } catch (error) {
+      this.leave(key);
+      throw error;
+    }
+  }
+
+  compile(file) {
+    return this.litert.loadAndCompile(new Uint8Array(file), {
+      accelerator: this.facts.backend,
+      cpuOptions: {numThreads: this.facts.threads},
+      gpuOptions: {precision: 'fp32'},
+    });
   }
 
   async upload({data, shape}) {
@@ -62,7 +68,7 @@ class Engine {
     const shared = this.models.get(key);
     shared.users -= 1;
     if (!shared.users) {
-      shared.made.delete();
+      shared.made?.delete();
       this.models.delete(key);
     }
   }

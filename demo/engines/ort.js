@@ -14,7 +14,7 @@ export async function start({npm, backend, threads}) {
 class Engine {
   constructor(ort, backend) {
     this.ort = ort;
-    this.facts = {'onnxruntime-web': ort.env.versions.web ?? ort.env.versions.common, backend, simd: true, threads: ort.env.wasm.numThreads};
+    this.facts = {'onnxruntime-web': ort.env.versions.web ?? ort.env.versions.common, backend, threads: ort.env.wasm.numThreads};
   }
 
   async open({file, files, outputs}) {

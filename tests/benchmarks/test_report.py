@@ -130,6 +130,26 @@ def test_evidence_of_other_bytes_is_stale(out: Path, artifact: Built, spec: Mode
     assert verdicts["float32"] == "ships"
 
 
+def test_browsers_stand_apart_with_what_a_visit_downloads(out: Path, spec: ModelSpec, quick: None) -> None:
+    """A device's times are no row of this computer's tables, and an insecure context is marked."""
+    path = out / "portrait/latency.json"
+    document = json.loads(path.read_text())
+    known = next(row for row in document["results"] if row["target"] == "onnx")
+    offered = {"user_agent": "A phone", "isolated": False, "secure": False, "cores": 8, "adapter": None, "webgl": "GPU"}
+    facts = {**offered, "backend": "wasm", "threads": 1, "wasm": {"simd": True}, "runtime": {"gzip": 1_000_000}}
+    row = {**known, "runtime": "ort-web", "evidence": "measured-on-device", "environment": facts}
+    row |= {"device": {"id": "1", "name": "Phone of the test"}, "memory": {"baseline": None, "peak": None}}
+    path.write_text(json.dumps({**document, "results": [*document["results"], row]}))
+    write_report(ReportRequest(spec, out))
+    html = (out / "portrait/report.html").read_text()
+    before, section = html.split('<section id="web">')
+    size = next(r for r in json.loads((out / "portrait/size.json").read_text())["results"] if r["recipe"] == "float32")
+    assert "Phone of the test" in section and "insecure context" in section and "measured-on-device" in section
+    assert words.megabytes(1_000_000 + size["ships"]["gzip"]) in section
+    assert "ort-web" not in before.split('<section id="latency">')[1]
+    assert "ort-web, wasm, 1 thread | Phone of the test (insecure context)" in (out / "portrait/report.md").read_text()
+
+
 def test_nothing_to_report(tmp_path: Path, spec: ModelSpec) -> None:
     with pytest.raises(NothingJudged, match="make all"):
         write_report(ReportRequest(spec, tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import shutil
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.runtime import GPU, GROUPS, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, run
 from benchmarks.runtimes import web
-from benchmarks.runtimes.web.server import Server
+from benchmarks.runtimes.web import browser, link
+from benchmarks.runtimes.web.server import Served, Server
 from models.artifact import Artifact, read_artifact
 from models.errors import StageError, UsageError
 from models.goldens import Golden, load_goldens
@@ -71,10 +73,12 @@ def test_all_three_on_the_portrait(artifact: Artifacts, out_with: Callable[..., 
         assert judged >= {(recipe, *mode) for recipe in ("float32", "w8") for mode in modes}
         assert all(row["runtime_version"]["backend"] == "wasm" for row in own)
         for facts in [row["facts"] for row in own if row["mode"] == "environment"]:
-            assert facts["isolated"] and facts["secure"] and facts["simd"] and facts["threads"] == 1
+            assert facts["isolated"] and facts["secure"] and facts["wasm"]["simd"] and facts["threads"] == 1
+            assert facts["software"] is False and len(facts["wasm_files"]) == 1
             assert "Chrome" in facts["user_agent"] and facts["cores"] >= 1
             assert facts["runtime"]["bytes"] > facts["runtime"]["gzip"] > LEAST_PACKAGE
-            assert facts["model"]["bytes"] > facts["model"]["gzip"] > LEAST_PACKAGE
+            assert set(facts["model"]) == {"encoder", "depth", "segmentation", "portrait"}
+            assert all(one["bytes"] > one["gzip"] > LEAST_PACKAGE for one in facts["model"].values())
 
 
 def test_gpu_backends_prove_numbers_never_a_speed(
@@ -90,8 +94,9 @@ def test_gpu_backends_prove_numbers_never_a_speed(
     assert command("benchmarks", "parity", *where).code == 0
     assert {row["runtime"] for row in rows_of(out, "classifier")} > set(GPU)
 
-    adapters = {row["runtime"]: row["facts"]["adapter"] for row in rows if row["mode"] == "environment"}
-    assert all(adapters[name] for name in GPU if name.endswith("webgpu"))
+    facts = {row["runtime"]: row["facts"] for row in rows if row["mode"] == "environment"}
+    assert all(facts[name]["adapter"] for name in GPU if name.endswith("webgpu"))
+    assert "SwiftShader" in facts["tfjs-web-webgl"]["webgl"] and all(facts[name]["software"] for name in GPU)
     done = command("benchmarks", "latency", *where, "--runtime", "tfjs-web-webgl")
     assert done.code == 4 and "no artifact was timed" in done.verdict
     timed = json.loads((out / "classifier/latency.json").read_text())["results"]
@@ -121,6 +126,9 @@ def test_times_tell_first_from_later_and_heads_apart(
     reruns = {ratio["entry"]: ratio["value"] for ratio in row["ratios"] if ratio["kind"] == "rerun"}
     assert set(reruns) == {"depth", "segmentation"} and all(0 < value < 1 for value in reruns.values())
     assert row["environment"]["isolated"] and row["environment"]["runtime"]["gzip"] > LEAST_PACKAGE
+    # A cold start is the page's, not the browser's: the engine's own start is in it.
+    main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
+    assert row["cold"]["load_s"] > row["environment"]["start_ms"] / 1e3 > 0 and row["cold"]["load_s"] > main["load_s"]
 
 
 def chain(runtime: Runtime, folder: Path, golden: Golden) -> dict[str, NDArray[Any]]:
@@ -161,6 +169,75 @@ def test_the_device_is_freed_with_the_arrays(runtime: Runtime, folder: Path, mix
     gc.collect()
     page.drop_stale()
     assert page.page.evaluate("hydra.held()") == {"sessions": before["sessions"] - 1, "tensors": before["tensors"]}
+
+
+def test_a_file_is_not_taken_for_another(artifact: Artifacts, mixed_golden: Golden) -> None:
+    """LiteRT.js keeps a file for all its signatures: another artifact's file of the same name is another file, even
+    while the first one's tensors still live."""
+    runtime = load_runtime("litert-web")
+    made = []
+    for recipe in ("float32", "w8"):
+        folder = artifact("mixed", "litert", recipe)
+        entry = read_artifact(folder).entries[0]
+        session = runtime.open(folder, entry)
+        made.append(
+            run(session, {port.name: np.asarray(mixed_golden.value(port.name), np.float32) for port in entry.inputs})
+        )
+        session.close()
+    assert any(not np.array_equal(made[0][name], made[1][name]) for name in made[0])
+
+
+@pytest.fixture
+def own_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages that end with the test: it breaks them."""
+    pages: dict[Any, Any] = {}
+    monkeypatch.setattr(browser, "PAGES", pages)
+    yield
+    for page in pages.values():
+        page.close()
+
+
+def test_a_page_that_crashes_costs_one_call(own_pages: None, artifact: Artifacts, mixed_golden: Golden) -> None:
+    runtime, folder = load_runtime("tfjs-web"), artifact("mixed", "tfjs", "float32")
+    entry = read_artifact(folder).entries[0]
+    inputs = {port.name: np.asarray(mixed_golden.value(port.name), np.float32) for port in entry.inputs}
+    session: Any = runtime.open(folder, entry)
+    session.bind(inputs)
+    with contextlib.suppress(session.page.error):
+        session.page.page.goto("chrome://crash")
+    with pytest.raises(StageError, match="run: sample: the page crashed"):
+        session.invoke()
+    session.close()
+    # The next one gets a new page.
+    assert run(runtime.open(folder, entry), inputs)
+
+
+def test_a_page_that_hangs_is_ended(
+    own_pages: None, artifact: Artifacts, mixed_golden: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, folder = load_runtime("tfjs-web"), artifact("mixed", "tfjs", "float32")
+    entry = read_artifact(folder).entries[0]
+    inputs = {port.name: np.asarray(mixed_golden.value(port.name), np.float32) for port in entry.inputs}
+    session: Any = runtime.open(folder, entry)
+    session.page.page.evaluate("void (hydra.sample = () => { for (;;); })")
+    session.bind(inputs)
+    monkeypatch.setattr(link, "CALL_LIMIT", 2.0)
+    with pytest.raises(StageError, match="run: sample: no answer within 2 s; the browser was ended"):
+        session.invoke()
+    session.close()
+    monkeypatch.undo()
+    assert not [process for process in session.page.processes if process.is_running() and process.status() != "zombie"]
+
+
+def test_a_missing_wasm_file_is_named(
+    own_pages: None, runtime: Runtime, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = Served.find
+    monkeypatch.setattr(Served, "find", lambda self, path: None if path.endswith(".wasm") else find(self, path))
+    monkeypatch.setattr(link, "CALL_LIMIT", 20.0)
+    with pytest.raises(StageError, match=r"^open: start: .*(\.wasm\)|no answer)") as failed:
+        runtime.open(folder, read_artifact(folder).entries[0])
+    assert "not found: /npm/" in str(failed.value)
 
 
 def test_a_broken_file_fails_with_its_name(runtime: Runtime, folder: Path, reseal: Callable[..., Artifact]) -> None:
@@ -213,7 +290,7 @@ def test_the_server_gives_nothing_else_away(server: Server, path: str) -> None:
         urllib.request.urlopen(server.address + path, timeout=10)
     assert refused.value.code == 404
     refused.value.close()
-    assert not server.served.downloads()
+    assert not server.served.seen and server.served.missing
 
 
 def test_the_server_isolates_and_counts(server: Server) -> None:
@@ -221,7 +298,7 @@ def test_the_server_isolates_and_counts(server: Server) -> None:
         assert len(answer.read()) == 1000
         assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
-    found = server.served.downloads()["files"]
+    found = server.served.weigh(["/files/a.bin", "/files/never asked for"])
     assert (found["files"], found["bytes"]) == (1, 1000) and found["gzip"] < 100
     with urllib.request.urlopen(server.address + "npm/@litertjs/core/dist/index.js", timeout=10) as answer:
         text = answer.read().decode()

@@ -17,6 +17,7 @@ EXCEPTIONS: dict[str, tuple[int, str]] = {
     "export/__main__.py::make parameters": (7, "six flags, and the words before them"),
     "benchmarks/__main__.py::parity parameters": (8, "--bisect asks a further question, --most fewer samples"),
     "benchmarks/__main__.py::device parameters": (8, "a flag each"),
+    "benchmarks/__main__.py::latency parameters": (8, "a flag each; --serve and --host measure the same elsewhere"),
     "benchmarks/__main__.py::grid parameters": (7, "a flag each"),
     "benchmarks/__main__.py::instructions parameters": (7, "a flag each"),
     "benchmarks/__main__.py::compare parameters": (11, "two sides, and the flags of grid for timing them now"),

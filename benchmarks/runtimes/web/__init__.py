@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.graph_model import read_graph_model, weight_dtypes
 from benchmarks.runtime import load_runtime
-from benchmarks.runtimes.web.browser import Engine, WebSession, chromium, page
+from benchmarks.runtimes.web.browser import blank_page, chromium, page
+from benchmarks.runtimes.web.link import Engine, Link, WebSession
 from benchmarks.runtimes.web.server import NODE_MODULES
 from models.artifact import Entry
 from models.errors import StageError
@@ -21,6 +22,7 @@ from models.files import inside
 
 # library -> (the target it runs, its npm packages without the backend's, a runtime of this computer that reads
 # the storage types of the same files)
+FEATURES = "wasm-feature-detect"
 LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tfjs": ("tfjs", ("@tensorflow/tfjs-core", "@tensorflow/tfjs-converter")),
     "ort": ("onnx", ("onnxruntime-web",)),
@@ -36,35 +38,66 @@ class WebRuntime:
     library = ""
     backend = "wasm"
 
-    def __init__(self) -> None:
+    def __init__(self, link: Link | None = None) -> None:
+        """With `link`: in that page, such as one on a phone; else in a headless Chromium."""
+        self.link = link
         self.name = f"{self.library}-web" + ("" if self.backend == "wasm" else f"-{self.backend}")
         self.target, self.packages = LIBRARIES[self.library]
         if self.library == "tfjs":
             self.packages = (*self.packages, f"@tensorflow/tfjs-backend-{self.backend}")
-        self.targets = (self.target,)
+        self.targets: tuple[str, ...] = (self.target,)
         self.timed = self.backend == "wasm"
         self.about = f"{TITLES[self.library]}, {self.backend}, in headless Chromium on this computer" + (
             "" if self.timed else ": a software renderer, whose time says nothing about a GPU"
         )
 
+    def lacks(self, facts: Mapping[str, Any]) -> str:
+        """What a browser that offers `facts` lacks for this backend; "" where it has it."""
+        if self.backend == "webgpu" and not facts.get("adapter"):
+            where = "" if facts.get("secure") else ": its page is in no secure context"
+            return f"the browser offers no WebGPU adapter{where}"
+        if self.backend == "webgl" and not facts.get("webgl"):
+            return "the browser offers no WebGL 2"
+        return ""
+
     def unavailable(self) -> str | None:
+        if self.link is not None:
+            return self.packages_missing()
         if importlib.util.find_spec("playwright") is None:
             return "playwright is not installed; run: make setup"
         if chromium() is None:
             return "Chromium is not installed; run: make setup"
-        missing = [name for name in self.packages if not (NODE_MODULES / name / "package.json").is_file()]
+        return self.packages_missing()
+
+    def packages_missing(self) -> str | None:
+        missing = [name for name in (*self.packages, FEATURES) if not (NODE_MODULES / name / "package.json").is_file()]
         return f"{', '.join(missing)} not in node_modules; run: make setup" if missing else None
 
     def version(self) -> dict[str, str]:
         text = (NODE_MODULES / self.packages[0] / "package.json").read_text(encoding="utf-8")
         return {self.packages[0]: str(json.loads(text)["version"]), "backend": self.backend}
 
-    def open(self, folder: Path, entry: Entry, threads: int = 1) -> WebSession:
+    def prepare(self, threads: int = 1) -> None:
+        """Start the browser, which a visitor of a page has running already; a cold start begins after it."""
         missing = self.unavailable()
         if missing:
             raise StageError("open", missing)
-        where = page(Engine(self.library, self.backend, threads))
-        return WebSession(where, folder, entry, self.paths(folder, entry))
+        if self.link is None:
+            blank_page(Engine(self.library, self.backend, threads))
+
+    def where(self, threads: int) -> Link:
+        engine = Engine(self.library, self.backend, threads)
+        if self.link is None:
+            return page(engine)
+        if self.link.engine is None:
+            self.link.start(engine)
+        if self.link.engine != engine:
+            raise StageError("open", f"the page runs {self.link.engine}: one engine a page")
+        return self.link
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> WebSession:
+        self.prepare(threads)
+        return WebSession(self.where(threads), folder, entry, self.paths(folder, entry))
 
     def paths(self, folder: Path, entry: Entry) -> list[str]:
         """What a browser downloads for `entry`: its file, and the shards a graph model lists."""
@@ -74,11 +107,17 @@ class WebRuntime:
         return [str(file.relative_to(folder.resolve())) for file in (path.resolve() for path in files)]
 
     def environment(self, threads: int = 1) -> dict[str, Any]:
-        """What the browser offers, what the library made of it, and bytes downloaded so far (gzip beside them)."""
-        where = page(Engine(self.library, self.backend, threads))
-        downloads = where.server.served.downloads()
-        empty = {"files": 0, "bytes": 0, "gzip": 0}
-        return {**where.facts, "runtime": downloads.get("npm", empty), "model": downloads.get("files", empty)}
+        """What the browser offers, what the library made of it, and what was downloaded, with its bytes after gzip:
+        `runtime` (the library and its WebAssembly), `model` by entry."""
+        where = self.where(threads)
+        served = where.server.served
+        model = {name: served.weigh([f"/files/{path}" for path in paths]) for name, paths in where.paths.items()}
+        runtime = [
+            path for path in served.seen if path.startswith("/npm/") and not path.startswith(f"/npm/{FEATURES}/")
+        ]
+        binaries = sorted(path.rpartition("/")[2] for path in runtime if path.endswith(".wasm"))
+        facts = {**where.facts, "software": where.software(self.backend), "wasm_files": binaries}
+        return {**facts, "runtime": served.weigh(runtime), "model": model}
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         if self.target == "tfjs":

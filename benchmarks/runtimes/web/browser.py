@@ -1,22 +1,17 @@
-"""A headless Chromium with one page a runtime and backend, driven through playwright; one browser a process."""
+"""A headless Chromium with one page a runtime and backend, driven through playwright; one page an engine a process."""
 
 from __future__ import annotations
 
 import atexit
-import base64
+import contextlib
 import shutil
-import weakref
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.runtimes.web.link import Engine, Link, Refused
 from benchmarks.runtimes.web.server import Server
-from models.artifact import Entry, Port
 from models.errors import StageError
 
 if TYPE_CHECKING:
@@ -39,89 +34,73 @@ def chromium() -> str | None:
     return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """`library` names a file of demo/engines, `backend` what it computes with."""
+class Page(Link):
+    """A page of a Chromium of its own. One that crashed or hung is `dead`, and its browser ended."""
 
-    library: str
-    backend: str
-    threads: int = 1
-
-
-class Page:
-    """A page with one engine started. `facts` holds what the browser offers and what the engine made of it."""
-
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, backend: str) -> None:
         from playwright.sync_api import Error
 
         path = chromium()
         if path is None:
             raise StageError("open", "Chromium is not installed; run: make setup")
+        super().__init__(Server())
         self.error = Error
-        self.server = Server()
+        self.processes: list[Any] = []
+        launcher = driver().chromium
+        before = set(children())
         try:
-            flags = [*FLAGS, *(WEBGPU if engine.backend == "webgpu" else ())]
-            self.browser = driver().chromium.launch(executable_path=path, args=flags, timeout=START_LIMIT)
+            flags = [*FLAGS, *(WEBGPU if backend == "webgpu" else ())]
+            self.browser = launcher.launch(executable_path=path, args=flags, timeout=START_LIMIT)
+            self.processes = [process for process in children() if process not in before]
             self.page = self.browser.new_page()
+            self.page.on("crash", lambda _: self.bury("the page crashed"))
             self.page.goto(self.server.address, timeout=START_LIMIT)
             self.page.wait_for_selector("body[data-ready]", timeout=START_LIMIT, state="attached")
+            self.facts = {"browser": self.browser.version, **self.call("offers", {}, "open")}
         except Error as failure:
             self.close()
             raise StageError("open", f"Chromium did not start: {failure.message}") from failure
-        self.stale: list[int] = []
-        # Arrays that were fetched, by identity: what lies on the device as well.
-        self.handles: dict[int, tuple[int, Port]] = {}
-        wanted = {"library": engine.library, "backend": engine.backend, "threads": engine.threads}
-        self.facts: dict[str, Any] = {**self.call("start", wanted, "open"), "browser": self.browser.version}
+        except StageError:
+            self.close()
+            raise
 
-    def call(self, name: str, argument: Mapping[str, Any], stage: str = "run") -> Any:
-        """`hydra.<name>(argument)` in the page. Raises StageError(stage) with what the page threw."""
+    def send(self, name: str, argument: Mapping[str, Any], limit: float) -> Any:
+        # playwright waits for a page for ever, and its calls cannot be broken off: the browser can.
+        watch = threading.Timer(limit, self.kill, [f"no answer within {limit:g} s; the browser was ended"])
+        watch.daemon = True
+        watch.start()
         try:
-            return self.page.evaluate("([name, argument]) => hydra[name](argument)", [name, dict(argument)])
+            return self.page.evaluate("([name, argument]) => hydra[name](argument)", [name, argument])
         except self.error as failure:
             said = failure.message.removeprefix("Page.evaluate: ").splitlines()[0]
-            raise StageError(stage, f"{name}: {said}") from failure
+            if "Target crashed" in said or self.page.is_closed() or not self.browser.is_connected():
+                self.bury("the browser ended" if "Target crashed" not in said else "the page crashed")
+            raise Refused(self.dead or said) from failure
+        finally:
+            watch.cancel()
 
-    def publish(self, folder: Path) -> str:
-        """Serve the files of one artifact, and count what is downloaded from now on as its own."""
-        served = self.server.served
-        if served.folders.get("files") != folder:
-            served.folders["files"] = folder
-            served.seen = {path: file for path, file in served.seen.items() if not path.startswith("/files/")}
-        return "/files/"
+    def bury(self, reason: str) -> None:
+        self.dead = self.dead or reason
 
-    def keep(self, array: Array, handle: int, port: Port) -> None:
-        """Remember that `array` lies on the device too, until it is collected."""
-        key = id(array)
-        self.handles[key] = (handle, port)
-        weakref.finalize(array, self.forget, key, handle).atexit = False
-
-    def forget(self, key: int, handle: int) -> None:
-        # Collection may happen inside a call to the browser; the page hears of it with the next one of ours.
-        self.handles.pop(key, None)
-        self.stale.append(handle)
-
-    def drop_stale(self) -> None:
-        if self.stale:
-            gone, self.stale = self.stale, []
-            self.call("release", {"handles": gone})
-
-    def on_device(self, array: Array, port: Port) -> int | None:
-        """The number of `array` on the device, where the module that made it stores it as `port` wants it."""
-        handle, made = self.handles.get(id(array), (None, None))
-        fits = made and (made.shape, made.dtype, made.layout, made.scale, made.zero_point) == (
-            port.shape,
-            port.dtype,
-            port.layout,
-            port.scale,
-            port.zero_point,
-        )
-        return handle if fits else None
+    def kill(self, reason: str) -> None:
+        """End the browser's processes; called from the watch's thread, while playwright waits in the other."""
+        self.bury(reason)
+        for process in self.processes:
+            with contextlib.suppress(Exception):
+                process.kill()
 
     def close(self) -> None:
+        self.bury("the page was closed")
         if hasattr(self, "browser"):
-            self.browser.close()
+            with contextlib.suppress(self.error):
+                self.browser.close()
         self.server.close()
+
+
+def children() -> list[Any]:
+    import psutil
+
+    return list(psutil.Process().children(recursive=True))
 
 
 @cache
@@ -134,55 +113,28 @@ def driver() -> Playwright:
     return made
 
 
-@cache
-def page(engine: Engine) -> Page:
-    """The page of `engine`: one a process, closed at its end."""
-    made = Page(engine)
-    atexit.register(made.close)
+# By library and backend; a page serves one number of threads, for engines take theirs when they start.
+PAGES: dict[tuple[str, str, int], Page] = {}
+
+
+def blank_page(engine: Engine) -> Page:
+    """The page of `engine`, in which nothing may be started yet: one a process, closed at its end. A dead one is
+    replaced."""
+    key = (engine.library, engine.backend, engine.threads)
+    made = PAGES.get(key)
+    if made is not None and made.dead:
+        PAGES.pop(key).close()
+        made = None
+    if made is None:
+        made = PAGES[key] = Page(engine.backend)
+        # After playwright's own process was registered, so before it at the end.
+        atexit.register(made.close)
     return made
 
 
-class WebSession:
-    """One entry of one artifact in the browser."""
-
-    def __init__(self, where: Page, folder: Path, entry: Entry, paths: list[str]) -> None:
-        self.page, self.entry = where, entry
-        where.drop_stale()
-        job = {
-            "base": where.publish(folder),
-            "file": entry.file,
-            "paths": paths,
-            "signature": entry.function or entry.name,
-            "outputs": [port.file_name for port in entry.outputs],
-        }
-        self.id = int(where.call("open", job, "open")["id"])
-
-    def bind(self, inputs: Tensors) -> None:
-        """Arrays that another session of this page has fetched are taken where they lie, on the device."""
-        self.page.drop_stale()
-        self.page.call("bind", {"id": self.id, "tensors": [self.pack(p, inputs[p.name]) for p in self.entry.inputs]})
-
-    def pack(self, port: Port, value: Array) -> dict[str, Any]:
-        handle = self.page.on_device(value, port)
-        if handle is not None:
-            return {"name": port.file_name, "handle": handle}
-        raw = to_file(port, value)
-        data = base64.b64encode(raw.tobytes()).decode()
-        return {"name": port.file_name, "data": data, "shape": list(port.shape), "dtype": port.dtype}
-
-    def invoke(self) -> float:
-        """Seconds in the page, from the call until the results are there, on its device."""
-        return float(self.page.call("invoke", {"id": self.id})["milliseconds"]) / 1e3
-
-    def fetch(self) -> dict[str, Array]:
-        answers = {answer["name"]: answer for answer in self.page.call("fetch", {"id": self.id})}
-        made: dict[str, Array] = {}
-        for port in self.entry.outputs:
-            answer = answers[port.file_name]
-            raw = np.frombuffer(base64.b64decode(answer["data"]), port.dtype).reshape(port.shape)
-            made[port.name] = from_file(port, raw)
-            self.page.keep(made[port.name], answer["handle"], port)
-        return made
-
-    def close(self) -> None:
-        self.page.call("close", {"id": self.id})
+def page(engine: Engine) -> Page:
+    """The page of `engine`, started."""
+    made = blank_page(engine)
+    if made.engine is None:
+        made.start(engine)
+    return made

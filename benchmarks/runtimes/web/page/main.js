@@ -4,26 +4,51 @@
 const VALUES = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array};
 const state = {engine: null, sessions: new Map(), kept: new Map(), next: 1};
 
-const decode = (text, dtype) => new VALUES[dtype](Uint8Array.fromBase64(text).buffer);
-const encode = (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength).toBase64();
+// Browsers of before 2025 have no base64 of their own for bytes.
+const bytesOf = (text) => Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const textOf = (bytes) => bytes.toBase64?.() ?? btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+const decode = (text, dtype) => new VALUES[dtype](bytesOf(text).buffer);
+const encode = (values) => textOf(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
 
 async function adapter() {
   const found = await navigator.gpu?.requestAdapter();
   const info = found?.info;
-  return found ? {name: [info?.vendor, info?.architecture, info?.description].filter(Boolean).join(' '), f16: found.features.has('shader-f16')} : null;
+  return found ? {
+    name: [info?.vendor, info?.architecture, info?.device, info?.description].filter(Boolean).join(' '),
+    f16: found.features.has('shader-f16'),
+    fallback: Boolean(info?.isFallbackAdapter ?? found.isFallbackAdapter),
+  } : null;
+}
+
+// The renderer behind WebGL; null without WebGL 2.
+function renderer() {
+  const gl = document.createElement('canvas').getContext('webgl2');
+  if (!gl) return null;
+  const named = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  gl.getExtension('WEBGL_lose_context')?.loseContext();
+  return name;
+}
+
+// What this browser offers, whatever runs in it.
+async function offers() {
+  const {simd, relaxedSimd, threads} = await import('/npm/wasm-feature-detect/dist/esm/index.js');
+  return {
+    user_agent: navigator.userAgent,
+    isolated: Boolean(globalThis.crossOriginIsolated),
+    secure: globalThis.isSecureContext,
+    cores: navigator.hardwareConcurrency,
+    wasm: {simd: await simd(), relaxed_simd: await relaxedSimd(), threads: await threads()},
+    adapter: await adapter(),
+    webgl: renderer(),
+  };
 }
 
 async function start({library, backend, threads}) {
+  const started = performance.now();
   const engine = await import(`/engines/${library}.js`);
   state.engine = await engine.start({npm: new URL('/npm/', location.href), backend, threads});
-  return {
-    ...state.engine.facts,
-    user_agent: navigator.userAgent,
-    isolated: globalThis.crossOriginIsolated,
-    secure: globalThis.isSecureContext,
-    cores: navigator.hardwareConcurrency,
-    adapter: await adapter(),
-  };
+  return {...state.engine.facts, start_ms: performance.now() - started};
 }
 
 async function download(base, paths) {
@@ -35,9 +60,9 @@ async function download(base, paths) {
   return Object.fromEntries(files);
 }
 
-async function open({base, file, paths, signature, outputs}) {
+async function open({base, key, file, paths, signature, outputs}) {
   const files = await download(base, paths);
-  const model = await state.engine.open({file, files, signature, outputs});
+  const model = await state.engine.open({key, file, files, signature, outputs});
   const id = state.next++;
   state.sessions.set(id, {model, outputs, inputs: {}, owned: [], results: {}, alive: new Set(), closing: false});
   return {id};
@@ -68,13 +93,21 @@ async function bind({id, tensors}) {
 }
 
 // Milliseconds until the results are there, on the device: a GPU only queues work until something is asked of it.
-async function invoke({id}) {
-  const session = state.sessions.get(id);
+async function invoke(session) {
   freeResults(session);
   const started = performance.now();
   session.results = await session.model.run(session.inputs);
   await state.engine.settle(session.results);
-  return {milliseconds: performance.now() - started};
+  return performance.now() - started;
+}
+
+// Milliseconds of each run, one after the other for `seconds`, at least `least` of them.
+async function sample({id, seconds, least}) {
+  const session = state.sessions.get(id);
+  const times = [];
+  const end = performance.now() + seconds * 1e3;
+  while (times.length < least || performance.now() < end) times.push(await invoke(session));
+  return times;
 }
 
 // Values of all outputs. The tensors stay, each under its number, until `release`.
@@ -123,5 +156,6 @@ function close({id}) {
 
 const held = () => ({sessions: state.sessions.size, tensors: state.kept.size});
 
-globalThis.hydra = {start, open, bind, invoke, fetch: fetchResults, release, close, held};
+export const hydra = {offers, start, open, bind, sample, fetch: fetchResults, release, close, held};
+globalThis.hydra = hydra;
 document.body.dataset.ready = 'true';
