@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,7 @@ from models.spec import ModelSpec
 # accuracy may differ, a file that is mostly something else is not what its name says.
 STORED = 0.85
 FLOATS = {32: ("float32",), 16: ("float16",)}
-WIDTH = {"float64": 8, "float32": 4, "float16": 2, "int16": 2, "uint16": 2, "int8": 1, "uint8": 1}
-# Shapes, indices and masks, and the 32-bit sums that integer kernels add biases to: no recipe stores a weight so.
+# Shapes, indices and masks, and the sums that integer kernels add biases to: no recipe stores a weight so.
 NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 
@@ -193,7 +193,7 @@ def stored_types(base: Blank, runtime: Runtime, folder: Path, entries: Sequence[
     except HydraError as error:
         return base.failed(error, entry=variant, mode="dtypes")
     chosen = recipe(base.artifact.recipe)
-    elements = {name: count / WIDTH.get(name, 0.5) for name, count in found.items() if name not in NO_WEIGHTS}
+    elements = {name: count / width(name) for name, count in found.items() if name not in NO_WEIGHTS}
     total = sum(elements.values())
     facts = {"weight_bytes": found}
     if not total:
@@ -212,6 +212,12 @@ def count_types(runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dic
         for name, count in runtime.read_dtypes(folder, entry).items():
             total[name] = total.get(name, 0) + count
     return total
+
+
+def width(name: str) -> float:
+    """Bytes a value of a type by its name: .5 for "int4"; a truth value takes one."""
+    bits = re.search(r"\d+$", name)
+    return int(bits[0]) / 8 if bits else 1.0
 
 
 def wanted_types(scheme: str, bits: int) -> tuple[str, ...]:

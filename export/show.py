@@ -19,7 +19,7 @@ from models.recipes import COMMON, recipe
 from models.targets import platform_of
 
 # Names worth a row in `list`; the grammar has more, each target says what it takes.
-LISTED = (*COMMON, "w16", "w8a8", "w4", "p8", "p6", "p4")
+LISTED = (*COMMON, "w16", "w4", "w4g32", "d8", "w8a8", "w8a16", "p8", "p6", "p4", "p4g16")
 STYLE = {"exported": "green", "up to date": "green", "not supported": "yellow", "failed": "red", "unavailable": "red"}
 
 

@@ -4,6 +4,8 @@
     w<bits>[g<block>]          integer weights, float activations; per channel, or per block of <block> inputs
     w<bits>a<bits>[s]          integer weights and integer activations (static, calibrated); "s" asks for signed
                                activations where a target's default is unsigned
+    d<bits>                    integer weights; activations are rounded to integers as they come (dynamic), by their
+                               own range at every run: nothing is calibrated, outputs are float
     p<bits>[g<group>]          palettized weights: a table of 2**bits values, per tensor or per group of channels
 
 What a target does with a recipe, or why it cannot, is the target's own knowledge (`Target.refuses`).
@@ -18,8 +20,9 @@ from models.errors import UsageError, unknown
 
 GRAMMAR = re.compile(
     r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)(?P<signed>s)?|g(?P<block>[1-9][0-9]{0,3}))?"
-    r"|p(?P<palette>[1-8])(g(?P<group>[1-9][0-9]{0,3}))?"
+    r"|d(?P<dynamic>[48])|p(?P<palette>[1-8])(g(?P<group>[1-9][0-9]{0,3}))?"
 )
+WORDS = "float32, float16, w<bits>[g<block>], w<bits>a<bits>, d<bits>, p<bits>[g<group>]"
 # Share of the weights of a net's largest module: tensors smaller than those that hold it stay in float in integer
 # recipes. On the portrait these small tensors carry most of the error of 8-bit weights (worst matte IoU .989 with
 # them quantized, .995 without) and cost .1 MB: stems, depthwise filters and projections at full resolution have few
@@ -30,7 +33,10 @@ COMMON = ("float32", "float16", "w8")
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`scheme` is "float", "int" or "palette"; `activation_bits` 0 means float; `block` 0 means per channel/tensor."""
+    """`scheme` is "float", "int" or "palette"; `activation_bits` 0 means float; `block` 0 means per channel/tensor.
+
+    `dynamic`: the runtime finds the range of every activation anew at every run.
+    """
 
     name: str
     scheme: str
@@ -38,6 +44,7 @@ class Recipe:
     activation_bits: int = 0
     block: int = 0
     signed: bool = False
+    dynamic: bool = False
 
     @property
     def calibrated(self) -> bool:
@@ -50,9 +57,13 @@ def recipe(name: str) -> Recipe:
     match = GRAMMAR.fullmatch(name)
     if match is None:
         hint = str(unknown("recipe", name, COMMON))
-        raise UsageError(f"{hint}; grammar: float32, float16, w<bits>, w<bits>g<block>, w<bits>a<bits>, p<bits>")
+        raise UsageError(
+            f"{hint}; grammar: float32, float16, w<bits>[g<block>], w<bits>a<bits>, d<bits>, p<bits>[g<group>]"
+        )
     if match["float"]:
         return Recipe(name, "float", int(match["float"].removeprefix("float")))
+    if match["dynamic"]:
+        return Recipe(name, "int", int(match["dynamic"]), dynamic=True)
     if match["palette"]:
         return Recipe(name, "palette", int(match["palette"]), block=int(match["group"] or 0))
     return Recipe(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.runtimes.coreml_mil.schema import load_schema
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, Constant, ValueType, read_value, value_type
 from models.errors import StageError
@@ -143,12 +145,23 @@ def weight_bytes(function: Function) -> dict[str, int]:
     found: dict[str, int] = {}
     seen: set[tuple[str, int]] = set()
     for operation in function.operations:
-        for argument in operation.arguments.values():
+        for key, argument in operation.arguments.items():
             if not isinstance(argument, Literal) or isinstance(argument.value, str) or argument.value.size <= SMALL:
                 continue
             if argument.blob is not None:
                 if argument.blob in seen:
                     continue
                 seen.add(argument.blob)
-            found[argument.type.dtype] = found.get(argument.type.dtype, 0) + argument.size
+            kind = packed_type(operation, key) or argument.type.dtype
+            found[kind] = found.get(kind, 0) + argument.size
     return dict(sorted(found.items()))
+
+
+def packed_type(operation: Operation, argument: str) -> str | None:
+    """The type of what iOS 16 packs into bytes and describes by other arguments: a palette's indices, a bit mask."""
+    if "shape" not in operation.arguments:
+        return None
+    lut = operation.arguments.get("lut")
+    if operation.type == "constexpr_lut_to_dense" and argument == "indices" and isinstance(lut, Literal):
+        return f"uint{(np.size(lut.value) - 1).bit_length()}"
+    return "uint1" if operation.type == "constexpr_sparse_to_dense" and argument == "mask" else None

@@ -13,7 +13,8 @@ from typing import Any
 
 from export.program import Program
 from export.target import Emitted
-from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package, quantize_weights
+from export.targets.coreml import compress
+from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import describe_entry, function_name, seal
 from export.targets.coreml.static import convert_pairs, quantize_static_weights
@@ -23,8 +24,8 @@ from models.recipes import Recipe
 
 __all__ = ["CoreMLTarget"]
 
-# The precision a recipe's packages are converted at before its weights are compressed.
-PRECISION = {"float32": "float32", "float16": "float16", "w8": "float16", "w8a8": "float16"}
+# What is made without compressing weights alone. All other recipes compress those of the float16 package.
+MADE = ("float32", "float16", "w8a8")
 MULTIFUNCTION_IOS = 18
 
 
@@ -33,9 +34,7 @@ class CoreMLTarget:
     toolchain = ("coremltools", "torch", "numpy", "protobuf")
 
     def refuses(self, recipe: Recipe) -> str | None:
-        if recipe.name in PRECISION:
-            return None
-        return f"Core ML export makes {', '.join(PRECISION)}; {recipe.name!r} is not among them"
+        return None if recipe.name in MADE else compress.refuses(recipe)
 
     def unavailable(self) -> str | None:
         if find_spec("coremltools") is None:
@@ -50,7 +49,9 @@ class CoreMLTarget:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
-        source = convert_pairs(program, recipe, converted) if recipe.calibrated else converted
+        source = (
+            convert_pairs(program, recipe, converted) if recipe.calibrated else compress.for_system(converted, recipe)
+        )
         plain = {entry.name: make_plain(program, source, entry.name, recipe) for entry in program.entries}
         notes = tuple(row.note for row in plain.values() if row.note)
         oldest = max(row.ios for row in plain.values())
@@ -92,13 +93,14 @@ def check_names(program: Program) -> None:
 
 def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe) -> Plain:
     """The single-function package of an entry in `recipe`, in the scratch folder."""
-    plain = plain_package(program, converted, program.spec.entries[name], PRECISION[recipe.name])
+    precision = "float32" if recipe.name == "float32" else "float16"
+    plain = plain_package(program, converted, program.spec.entries[name], precision)
     package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
     if recipe.calibrated:
         return quantize_static_weights(plain, package)
-    if recipe.name != "w8":
+    if recipe.scheme == "float":
         return plain
-    return quantize_weights(plain, package, program.least_quantized())
+    return compress.compress_weights(plain, package, recipe, program.least_quantized())
 
 
 def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Any:

@@ -1,4 +1,4 @@
-"""From a captured entry to a plain single-function .mlpackage, and from there to int8 weights."""
+"""From a captured entry to a plain single-function .mlpackage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from export.targets.coreml.fix_resize import spell_out_odd_resizes
 from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
 from export.targets.coreml.fix_unknown import spell_out_unknown
 from export.targets.coreml.fix_writes import spell_out_writes
-from export.targets.coreml.vendor import load_compression, load_coremltools
+from export.targets.coreml.vendor import load_coremltools
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -66,7 +66,7 @@ class Converted:
     """Every entry, by precision and entry name. float32 is made by `convert_all`, others when first asked for.
 
     `systems`: the iOS versions to convert for, the oldest first. `may_trace`: what torch.export or coremltools refuses
-    may be traced instead.
+    may be traced instead. `later`: the same for a newer system alone, by its version, for recipes that older ones lack.
     """
 
     scratch: Path
@@ -74,6 +74,7 @@ class Converted:
     plain: dict[tuple[str, str], Plain] = field(default_factory=dict)
     systems: tuple[int, ...] = IOS
     may_trace: bool = True
+    later: dict[int, Converted] = field(default_factory=dict)
 
 
 def convert_all(program: Program, scratch: Path) -> Converted:
@@ -179,22 +180,6 @@ def file_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
     if not value.is_floating_point():
         return np.int32
     return np.float16 if precision == "float16" else np.float32
-
-
-def quantize_weights(plain: Plain, package: Path, least: int) -> Plain:
-    """int8 weights, symmetric, one scale per output channel; activations stay as they are.
-
-    Weights of fewer than `least` values stay float (see Program.least_quantized).
-    """
-    ct, compression = load_coremltools(), load_compression()
-    config = compression.OptimizationConfig(
-        global_config=compression.OpLinearQuantizerConfig(
-            mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=max(least - 1, 0)
-        )
-    )
-    model = ct.models.MLModel(str(plain.package), skip_model_load=True)
-    compression.linear_quantize_weights(model, config).save(str(package))
-    return Plain(package, plain.ios, plain.note)
 
 
 def merge(functions: dict[str, Path], default: str, package: Path) -> None:

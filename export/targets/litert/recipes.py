@@ -7,15 +7,15 @@ from typing import Any
 from models.errors import StageError
 from models.recipes import Recipe
 
-SUPPORTED = ("float32", "float16", "w8", "w8a8")
+SUPPORTED = ("float32", "float16", "w8", "w4", "d8", "w8a8", "w8a16")
 
 
 def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
     """The .tflite `data` with its weights in the recipe's type, dequantized explicitly before use.
 
-    w8 leaves weights of fewer than `least` values in float32.
-
-    XNNPACK takes the DEQUANTIZE operators in and unpacks the weights once, when it loads the model.
+    Integer recipes leave weights of fewer than `least` values in float32. Where activations stay float, XNNPACK takes
+    the DEQUANTIZE operators in and unpacks the weights once, when it loads the model; where they are quantized as they
+    come (d8), the weights go into the operator as they are.
     """
     if recipe.name == "float32":
         return data
@@ -29,12 +29,12 @@ def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
 
 
 def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:
-    if recipe.name == "w8":
-        weights = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
+    if recipe.scheme == "int":
+        weights = {"num_bits": recipe.weight_bits, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
         config = {
             "weight_tensor_config": weights,
-            "compute_precision": "FLOAT",
-            "explicit_dequantize": True,
+            "compute_precision": "INTEGER" if recipe.dynamic else "FLOAT",
+            "explicit_dequantize": not recipe.dynamic,
             "min_weight_elements": least,
         }
         return [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]

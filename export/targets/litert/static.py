@@ -1,4 +1,4 @@
-"""Static int8 on the float32 flatbuffer: calibrated activations, per-channel weights, by ai-edge-quantizer.
+"""Static integers on the float32 flatbuffer: calibrated activations, int8 weights a channel, by ai-edge-quantizer.
 
 Inputs and outputs stay float32 by default, so features pass between modules as float32 that lies on the grid of their
 int8; with `[options.litert] int8_io = true` they are int8 with a scale and a zero point.
@@ -26,10 +26,11 @@ from models.spec import EntrySpec
 # Operators whose second input is a weight. What follows the last of them on the way to a dense output stays float.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")
 FLOAT32 = 0
+STAGE = "quantize"
 
 
 def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
-    """The .tflite `data` (a signature a module, tensor names unique in the file) in int8, ports too where asked.
+    """The .tflite `data` (a signature a module, tensor names unique in the file) in integers, int8 ports where asked.
 
     The first layers of the net and the last one of a dense output stay float32.
     Raises StageError("quantize") without calibration samples, or when the quantizer refuses.
@@ -37,6 +38,9 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     from ai_edge_quantizer import quantizer
 
     require_samples(program, recipe)
+    int8_ports = bool(program.spec.options.get("litert", {}).get("int8_io"))
+    if int8_ports and recipe.activation_bits != 8:
+        raise StageError(STAGE, f"[options.litert] int8_io needs 8-bit activations; {recipe.name} has others")
     model = flatbuffer.parse(data)
     ranges = Ranges()
     kept: list[str] = []
@@ -54,12 +58,13 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     try:
         # It casts biases that do not fit; `widen_scales` makes them fit.
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
-            made = quantizer.Quantizer(data, rules(kept)).quantize(table)
+            made = quantizer.Quantizer(data, rules(kept, recipe)).quantize(table)
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
-        raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
+        raise StageError(STAGE, f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     result = restored(bytes(made.quantized_model))
-    widen_scales(result, model)
-    if program.spec.options.get("litert", {}).get("int8_io"):
+    if recipe.activation_bits == 8:  # with 16-bit activations biases have 64 bits: all of them fit
+        widen_scales(result, model)
+    if int8_ports:
         result = with_int8_ports(program, result, ranges)
     return flatbuffer.serialize(result)
 
@@ -77,10 +82,14 @@ def restored(data: bytes) -> Any:
     return model
 
 
-def rules(kept: list[str]) -> list[dict[str, Any]]:
-    """int8 everywhere but at inputs, outputs and the operators that make the tensors `kept`."""
+def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
+    """Integers everywhere but at inputs, outputs and the operators that make the tensors `kept`.
+
+    Activations of 16 bits are symmetric: LiteRT's kernels know no zero point there.
+    """
+    bits = recipe.activation_bits
     weights = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
-    activations = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
+    activations = {"num_bits": bits, "symmetric": bits == 16, "granularity": "TENSORWISE", "dtype": "INT"}
     config = {
         "activation_tensor_config": activations,
         "weight_tensor_config": weights,

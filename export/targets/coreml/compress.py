@@ -1,0 +1,80 @@
+"""Weights of a finished package made smaller: integers with a scale, or palettes. Activations stay float16.
+
+Which systems read what (coremltools, "Optimization Workflow"): integers of 8 bits a channel and palettes a tensor of
+1, 2, 4, 6 or 8 bits since iOS 16; 4-bit integers, integers a block, palettes of 3 bits or a group of channels since 18.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from export.program import Program
+from export.targets.coreml.convert import Converted, Plain
+from export.targets.coreml.vendor import load_compression, load_coremltools
+from models.recipes import Recipe
+
+INTEGER_BITS = (4, 8)
+PALETTE_BITS = (1, 2, 3, 4, 6, 8)
+NEWER = 18
+
+
+def refuses(recipe: Recipe) -> str | None:
+    """Why Core ML has no such compression of weights, or None when it has."""
+    if recipe.dynamic or recipe.activation_bits:
+        return f"{recipe.name!r} computes in integers; here weights alone are compressed"
+    kinds = {"int": INTEGER_BITS, "palette": PALETTE_BITS}
+    bits = kinds.get(recipe.scheme)
+    if bits is None or recipe.weight_bits not in bits:
+        known = ", ".join(map(str, bits or ()))
+        return f"Core ML has no {recipe.weight_bits}-bit {recipe.scheme} weights" + (
+            f" (it has {known})" if known else ""
+        )
+    return None
+
+
+def oldest_system(recipe: Recipe) -> int:
+    """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does."""
+    newer = recipe.block > 0 or (recipe.scheme, recipe.weight_bits) in (("int", 4), ("palette", 3))
+    return NEWER if newer else 0
+
+
+def for_recipe(program: Program, recipe: Recipe, converted: Converted) -> Converted:
+    """`converted`, or conversions for the newer system that `recipe` needs, shared by all recipes that do."""
+    del program  # static integers need it at this point; weights alone do not
+    oldest = oldest_system(recipe)
+    if not oldest:
+        return converted
+    if oldest not in converted.later:
+        scratch = converted.scratch / f"ios{oldest}"
+        scratch.mkdir()
+        converted.later[oldest] = replace(converted, scratch=scratch, systems=(oldest,), plain={}, later={})
+    return converted.later[oldest]
+
+
+def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) -> Plain:
+    """The package with the weights of `least` values and more stored as `recipe` says; smaller ones stay float16.
+
+    Integers are symmetric, one scale an output channel or a block of input channels. Palettes are found by k-means,
+    one a tensor or a group of output channels. A tensor that a block or group does not divide stays float16.
+    """
+    ct, compression = load_coremltools(), load_compression()
+    config = compression.OptimizationConfig(global_config=settings(compression, recipe, max(least - 1, 0)))
+    model = ct.models.MLModel(str(plain.package), skip_model_load=True)
+    squeeze = compression.palettize_weights if recipe.scheme == "palette" else compression.linear_quantize_weights
+    squeeze(model, config).save(str(package))
+    return Plain(package, plain.ios, plain.note)
+
+
+def settings(compression: Any, recipe: Recipe, threshold: int) -> Any:
+    """coremltools' own description; `threshold` is the number of values above which a weight is compressed."""
+    if recipe.scheme == "palette":
+        grain = {"granularity": "per_grouped_channel", "group_size": recipe.block} if recipe.block else {}
+        return compression.OpPalettizerConfig(
+            mode="kmeans", nbits=recipe.weight_bits, weight_threshold=threshold, **grain
+        )
+    grain = {"granularity": "per_block", "block_size": recipe.block} if recipe.block else {"granularity": "per_channel"}
+    return compression.OpLinearQuantizerConfig(
+        mode="linear_symmetric", dtype=f"int{recipe.weight_bits}", weight_threshold=threshold, **grain
+    )
