@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -193,7 +194,36 @@ def test_describe_refuses_a_truncated_file(artifact: Artifact, tmp_path: Path) -
 
 def test_unknown_recipe_is_refused_with_a_reason() -> None:
     assert LiteRTTarget().refuses(recipe("w8")) is None
-    assert "float32, float16, w8" in str(LiteRTTarget().refuses(recipe("p4")))
+    assert "float32, float16, w8, w4, d8, w8a8, w8a16" in str(LiteRTTarget().refuses(recipe("p4")))
+
+
+@pytest.mark.filterwarnings("ignore:Warning. Enabling .experimental_preserve_all_tensors")
+@pytest.mark.parametrize(
+    ("name", "stored", "least"), [("w4", "int4", 12.0), ("d8", "int8", 28.0), ("w8a16", "int8", 30.0)]
+)
+def test_integer_recipes_in_the_bytes_and_in_numbers(
+    program: Callable[..., Program], tmp_path: Path, name: str, stored: str, least: float
+) -> None:
+    """Stored types read back; the error of so many bits and no more, in decibels; ports stay float32."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(8, 32, 3, padding=1), nn.ReLU6(), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 8, 1)
+    )
+    image = torch.randn(1, 8, 16, 16)
+    made = program(net, image)
+    made = replace(made, calibration=(made.tensors,), calibration_hashes=("0" * 64,))
+    target = LiteRTTarget()
+    emitted = target.emit(made, target.convert(made, tmp_path), recipe(name), tmp_path)
+    (entry,) = emitted.entries
+    assert {port.dtype for port in (*entry.inputs, *entry.outputs)} == {"float32"}
+    types = LiteRTRuntime().read_dtypes(tmp_path, entry)
+    # The first layer's and the last one's may stay float: a tenth of the weights here.
+    assert types[stored] >= 9216 * recipe(name).weight_bits / 8
+    session = LiteRTRuntime().open(tmp_path, entry)
+    found, wanted = run(session, {"in0": image.numpy()})["out"], made.tensors["out"].numpy()
+    session.close()
+    noise = 10 * np.log10(np.square(wanted).sum() / np.square(wanted - found).sum())
+    assert least < noise < least + 40, f"{noise:.1f} dB"
 
 
 def test_unsupported_op_is_named(program: Callable[..., Program], tmp_path: Path) -> None:
