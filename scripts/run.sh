@@ -93,7 +93,9 @@ parity_arm() {
 
 # on_device KIND: an attached phone, or this Mac. DEVICE names one of several, TOOL is Android's benchmark_model.
 on_device() {
-  local arguments=(device --device "$1${DEVICE:+:$DEVICE}" --model "$MODEL" --out "$OUT")
+  local which=$1 arguments
+  if [ "$1" != mac ] && [ -n "${DEVICE:-}" ]; then which="$1:$DEVICE"; fi
+  arguments=(device --device "$which" --model "$MODEL" --out "$OUT")
   if [ -n "${TOOL:-}" ]; then arguments+=(--tool "$TOOL"); fi
   if [ -n "${SAMPLES:-}" ]; then arguments+=(--samples "$SAMPLES"); fi
   attempt "device $1" "$python" -m benchmarks "${arguments[@]}"

@@ -27,6 +27,11 @@ class Step:
 
 
 ARM = Step("emulated-arm", "the numbers of the phone's own ARM kernels, in an emulator", "make parity-arm")
+PAGE = Step(
+    "measured-on-device",
+    "numbers and times in a phone's own browser, on a page it opens",
+    "python -m benchmarks latency --runtime browser --serve",
+)
 STEPS: Mapping[str, tuple[Step, ...]] = {
     "litert": (
         Step("host", "numbers of the real interpreter on this computer", "make parity"),
@@ -41,10 +46,12 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step("host", "numbers of the real runtime on this computer", "make parity"),
         Step("browser-host", "numbers of the web build in a browser (needs Chromium)", "make parity"),
         ARM,
+        PAGE,
     ),
     "tfjs": (
         Step("host", "numbers of TF.js in Node", "make parity"),
         Step("browser-host", "numbers of TF.js in a browser (needs Chromium)", "make parity"),
+        PAGE,
     ),
     "coreml": (
         Step("interpreted", "the file's weights, layout and arithmetic", "make parity"),
@@ -62,8 +69,6 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
     ),
 }
 NOTHING_MORE = {
-    "onnx": "a phone's browser: no command of this project drives one yet",
-    "tfjs": "a phone's browser: no command of this project drives one yet",
     "coreai": "a device with Core AI: no command of this project drives one yet",
 }
 

@@ -215,10 +215,10 @@ def test_list(command: Command) -> None:
 def test_doctor(command: Command) -> None:
     done = command("export", "doctor", "--json")
     rows = {row["target"]: row for row in json.loads(done.out)}
-    assert set(rows) == {"onnx", "coreml", "litert", "tfjs"}
+    assert set(rows) == {"onnx", "coreml", "litert", "tfjs", "coreai"}
     assert rows["onnx"]["unavailable"] == ""
     assert "onnxscript" in rows["onnx"]["packages"]
-    assert done.verdict.endswith("of 4 targets can be exported here")
+    assert done.verdict.endswith("of 5 targets can be exported here")
 
 
 def test_inspect_a_folder_and_a_file(exported: Path, command: Command) -> None:

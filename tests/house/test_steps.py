@@ -67,6 +67,17 @@ def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
     ]
 
 
+def test_an_attached_device_is_named_to_the_command(run: Run, tmp_path: Path) -> None:
+    assert run("device-adb", DEVICE="A B", TOOL="my tool", SAMPLES="more").returncode == 0
+    assert run("device-ios").returncode == run("device-mac", DEVICE="mac").returncode == 0
+    rest = "--model models/portrait --out build"
+    assert steps_run(tmp_path) == [
+        f"-m benchmarks device --device adb:A B {rest} --tool my tool --samples more",
+        f"-m benchmarks device --device ios {rest}",
+        f"-m benchmarks device --device mac {rest}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("fail", "code", "last"),
     [
