@@ -43,7 +43,7 @@ NODE := node_modules/.setup-stamp
 PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm bench \
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench \
 	bench-android bench-ios report all demo train eval check lint format types imports test test-all clean
 
 help: ## list the targets
@@ -83,6 +83,9 @@ parity: setup ## does each artifact compute what the reference computes? (export
 
 parity-arm: setup ## the .tflite and ONNX files as ARM code, emulated (sets its userland up the first time: 85 MB)
 	@bash scripts/run.sh parity-arm
+
+instructions: setup ## ARM instructions per inference, against the model's reviewed baseline (work, not time)
+	@bash scripts/run.sh instructions
 
 bench: setup ## size, static cost, latency, the whole grid in interleaved rounds, and profiles (exports first)
 	@bash scripts/run.sh export goldens size cost latency grid profile

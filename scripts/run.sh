@@ -74,17 +74,20 @@ folder_of_model() {
   "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
 }
 
-# parity_arm: exports first what was never exported. Where the userland cannot be made, parity reports why it is missing.
-parity_arm() {
-  local folder arguments
-  folder=$OUT/$(folder_of_model)
-  if [ ! -f "$folder/manifest.json" ]; then
+# prepare_arm: exports what was never exported, and makes the ARM userland. Where that fails, the step after it says
+# what is missing.
+prepare_arm() {
+  if [ ! -f "$OUT/$(folder_of_model)/manifest.json" ]; then
     export_to android
     export_to onnx
   fi
   goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
-  arguments=(--model "$MODEL" --out "$OUT" --runtime arm --most "${ARM_SAMPLES:-1}")
+}
+
+parity_arm() {
+  local arguments=(--model "$MODEL" --out "$OUT" --runtime arm --most "${ARM_SAMPLES:-1}")
+  prepare_arm
   if [ -n "${SAMPLES:-}" ]; then
     arguments+=(--samples "$SAMPLES")
   fi
@@ -123,13 +126,17 @@ step() {
   parity | size | cost | latency | grid | profile | report) benchmark "$1" ;;
   parity-arm) parity_arm ;;
   device-*) on_device "${1#device-}" ;;
+  instructions)
+    prepare_arm
+    benchmark instructions
+    ;;
   evidence) evidence ;;
   doctor)
     attempt "targets" "$python" -m export doctor
     attempt "runtimes" "$python" -m benchmarks doctor
     ;;
   *)
-    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, size, cost, latency, grid, profile, device-KIND, report, evidence, doctor)"
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, instructions, size, cost, latency, grid, profile, device-KIND, report, evidence, doctor)"
     code=2
     finish
     ;;

@@ -22,7 +22,7 @@ Pair = tuple[str, str]
 # Evidence file -> the command that makes it.
 COMMANDS = {"parity": "make parity", "size": "make bench", "latency": "make bench"}
 # Shown where they were made; a report is whole without them.
-OPTIONAL = ("cost", "grid", "profile", "device")
+OPTIONAL = ("cost", "grid", "profile", "device", "instructions")
 # Best first: how a reader wants the verdicts sorted within a target is by recipe, so this only ranks states.
 STATES = ("ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed")
 
@@ -56,6 +56,7 @@ class Evidence:
     profiles: tuple[Row, ...]
     costs: tuple[Row, ...]
     devices: tuple[Row, ...]
+    instructions: tuple[Row, ...]
     exports: Mapping[str, Row]
     documents: Mapping[str, Row]
     verdicts: tuple[Verdict, ...]
@@ -99,6 +100,7 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
         profiles=marked(documents.get("profile", {}), hashes),
         costs=marked(documents.get("cost", {}), hashes),
         devices=marked(documents.get("device", {}), hashes),
+        instructions=marked(documents.get("instructions", {}), hashes),
         exports=exports,
         documents=documents,
         verdicts=tuple(verdicts(budget, hashes, parity, exports)),

@@ -98,6 +98,18 @@ def test_the_first_failure_decides_and_the_report_is_still_written(
     assert "report" in steps_run(tmp_path)[-1]
 
 
+def test_arm_judges_what_is_exported_and_exports_what_is_not(run: Run, tmp_path: Path) -> None:
+    result = run("parity-arm", ARM_SAMPLES="3", SAMPLES="my photos")
+    assert result.returncode == 0
+    where = "--model models/portrait --out build"
+    judged = f"-m benchmarks parity {where} --runtime arm --most 3 --samples my photos"
+    own = [line for line in steps_run(tmp_path) if line.startswith("-m")]
+    exported = [f"-m export {name} {where} --overwrite" for name in ("android", "onnx")]
+    assert own == [*exported, f"-m models goldens {where} --samples my photos", judged]
+    # Without its set-up script the userland is not made: the judging itself says what is missing.
+    assert "the ARM userland could not be made" in result.stdout
+
+
 def test_bad_usage_stops_at_once(run: Run, tmp_path: Path) -> None:
     result = run(*ALL, FAIL="all=2")
     assert result.returncode == 2
