@@ -77,10 +77,10 @@ folder_of_model() {
 # prepare_arm: exports what was never exported, and makes the ARM userland. Where that fails, the step after it says
 # what is missing.
 prepare_arm() {
-  if [ ! -f "$OUT/$(folder_of_model)/manifest.json" ]; then
-    export_to android
-    export_to onnx
-  fi
+  local folder
+  folder=$OUT/$(folder_of_model)
+  compgen -G "$folder/litert/*/artifact.json" >/dev/null || export_to android
+  compgen -G "$folder/onnx/*/artifact.json" >/dev/null || export_to onnx
   goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
 }

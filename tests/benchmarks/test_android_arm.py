@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from benchmarks.device import Run, conclude_device, run_device
-from benchmarks.runtimes.android import AndroidRuntime
 
+from benchmarks.device import Run, conclude_device, run_device
 from benchmarks.parity import Request
 from benchmarks.runtime import load_runtime, run
+from benchmarks.runtimes.android import AndroidRuntime
 from benchmarks.runtimes.arm import CPUS
 from benchmarks.runtimes.arm.emulator import command as emulated
 from models.artifact import read_artifact
