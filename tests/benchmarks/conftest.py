@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ def arm(root: Path) -> Path:
     """The ARM userland, assembled where it is not there yet (85 MB are downloaded, once a machine)."""
     if sys.platform != "linux" or shutil.which("apt-get") is None:
         pytest.skip("the ARM userland is made from Debian's packages")
+    if shutil.which(sysroot.QEMU) is None and os.geteuid() != 0 and shutil.which("sudo") is None:
+        pytest.skip(f"{sysroot.QEMU} is not installed, and only root can install it")
     with locked(sysroot.sysroot().with_suffix(".setup.lock")):
         done = subprocess.run(
             ["bash", "scripts/setup.sh", "arm"], cwd=root, capture_output=True, text=True, check=False, timeout=500

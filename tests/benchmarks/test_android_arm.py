@@ -68,6 +68,7 @@ def phone(arm: Path, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             process.kill()
 
 
+@pytest.mark.slow
 def test_parity_on_the_phone_is_judged_and_labelled_emulated(
     phone: ArmPhone, artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path]
 ) -> None:
