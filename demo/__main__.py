@@ -39,5 +39,20 @@ def serve(
     return "stopped"
 
 
+@app.command()
+def screenshots(
+    model: Model = MODEL,
+    out: Out = OUT,
+    to: Annotated[Path, typer.Option(help="Folder for the JPEGs.")] = Path("docs/images"),
+) -> str:
+    """Take the README's pictures of the demo in a headless browser."""
+    from demo.screenshots import take
+    from models.spec import load_spec
+
+    made = take(load_spec(model), out, to)
+    typer.echo("\n".join(map(str, made)))
+    return f"{len(made)} pictures"
+
+
 if __name__ == "__main__":
     run(app)

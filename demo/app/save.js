@@ -8,14 +8,14 @@ const GRID = 64; // tiles begin at multiples, so that their mip levels meet
 const QUALITY = 0.93;
 
 // onProgress(share). -> Blob. Raises PhotoError when the browser has no room for the picture.
-export async function save({stage, scene, mode, settings, type}, onProgress = () => {}) {
+export async function save({stage, scene, mode, settings, type, tile: side = TILE}, onProgress = () => {}) {
   const {file, name} = scene.photo;
   const bitmap = await decode(file, name);
   try {
     const {width, height} = bitmap;
     const {canvas, context} = roomFor(width, height);
     const margin = Math.ceil(mode.margin(settings) * Math.hypot(width, height) * 1.1) + GRID;
-    const tiles = [...cover(width, height, margin)];
+    const tiles = [...cover(width, height, margin, side)];
     for (const [index, tile] of tiles.entries()) {
       const pixels = renderTile({stage, scene, mode, settings}, bitmap, tile);
       context.putImageData(pixels, tile.inner.x, tile.inner.y);
@@ -43,10 +43,10 @@ function roomFor(width, height) {
 }
 
 // Rectangles `outer` that are rendered and `inner` that are kept of them; the inner ones tile the picture.
-export function* cover(width, height, margin) {
+export function* cover(width, height, margin, side) {
   const spans = (size) => {
-    if (size <= TILE) return [{from: 0, to: size, start: 0, end: size}];
-    const step = Math.max(Math.floor((TILE - 2 * margin) / GRID), 2) * GRID;
+    if (size <= side) return [{from: 0, to: size, start: 0, end: size}];
+    const step = Math.max(Math.floor((side - 2 * margin) / GRID), 2) * GRID;
     const found = [];
     for (let from = 0; from < size; from += step) {
       const to = Math.min(from + step, size);

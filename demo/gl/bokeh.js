@@ -53,17 +53,19 @@ uniform sampler2D maps, behindLayer, peopleLayer;
 uniform vec2 size;          // of the view, in pixels
 uniform vec2 points[${taps}];
 uniform float spacing;      // between points, of the radius, in pixels of the layers
+uniform float softness;     // square of the radius by which small layers blur of themselves: taken off
 layout(location = 0) out vec4 behind;
 layout(location = 1) out vec4 people;
 vec4 spread(sampler2D layer, float radius) {
   vec2 reach = radius / size;
-  float level = max(log2(max(radius * spacing, 1e-3)), 0.0);
+  float level = max(log2(max(radius * spacing, 1e-3)) - 0.75, 0.0); // a level lower: bilinear reading widens too
   vec4 sum = vec4(0.0);
   for (int tap = 0; tap < ${taps}; tap++) sum += textureLod(layer, uv + points[tap] * reach, level);
   return sum / float(${taps});
 }
 void main() {
   vec2 radius = radii(texture(maps, uv));
+  radius = sqrt(max(radius * radius - softness, 0.0));
   behind = spread(behindLayer, radius.y);
   people = spread(peopleLayer, radius.x);
 }`;
@@ -98,9 +100,11 @@ export class Bokeh {
     const common = {...view.uniforms, focus, bloom, most: radius * view.diagonal, flat_: Number(flat), size: [view.width, view.height]};
     const [behindLayer, peopleLayer] = this.layers(view, bloom, common).textures;
     const {points, area} = this.aperture(shape);
+    // Variances add up: making a layer smaller (a box) and reading it twice (a tent each), against the same at size 1.
+    const softness = (5 / 3) * (cost.scale ** 2 - 1);
     const spacing = cost.levels ? Math.sqrt(area / cost.taps) / cost.scale : 0;
     const blurred = this.target(view, 'blurred');
-    stage.draw(gather(cost.taps), {...common, behindLayer, peopleLayer, points, spacing}, blurred);
+    stage.draw(gather(cost.taps), {...common, behindLayer, peopleLayer, points, spacing, softness}, blurred);
     const [behindBlur, peopleBlur] = blurred.textures;
     stage.draw(COMPOSE, {...common, behindBlur, peopleBlur}, output);
   }
