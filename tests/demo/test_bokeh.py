@@ -56,7 +56,7 @@ def test_texture_reads(demo: Any) -> None:
     assert cheap * LEAST_SAVING <= 200
 
 
-@pytest.mark.parametrize("photo", PHOTOS)
+@pytest.mark.parametrize("photo", [PHOTOS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in PHOTOS[1:])])
 def test_the_same_look(demo: Any, photos: dict[str, Path], photo: str) -> None:
     demo.upload(photos[photo])
     focus = demo.settings()["focus"]
