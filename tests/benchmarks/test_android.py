@@ -353,3 +353,58 @@ def test_a_profile_is_read() -> None:
     ]
     with pytest.raises(StageError, match="no table of operators"):
         tool.read_profile("Aborted")
+
+
+def test_integers_of_arm_code_survive_a_pulled_cable(
+    arm_phone: Pretend, artifact: Artifacts, golden: Callable[[str], dict]
+) -> None:
+    """Static int8, run as ARM code on the phone after it went away and came back: bit for bit what x86 computes."""
+    folder = artifact("classifier", "litert", "w8a8")
+    entry = read_artifact(folder).entries[0]
+    inputs = {port.name: golden("classifier")[port.name] for port in entry.inputs}
+    expected = run(load_runtime("litert").open(folder, entry), inputs)
+    runtime = AndroidRuntime()
+    session = runtime.open(folder, entry)
+    arm_phone.breaks("vanish 1.5")
+    made = run(session, inputs)
+    assert made and all(value.tobytes() == expected[name].tobytes() for name, value in made.items())
+    runtime.clean()
+    assert arm_phone.left() == []
+
+
+@pytest.mark.parametrize(("fault", "said"), [("full", r"could not be written on"), ("hang", r"hung for 20 s and was")])
+def test_arm_code_that_breaks_is_told_and_cleaned_up(
+    arm_phone: Pretend,
+    artifact: Artifacts,
+    golden: Callable[[str], dict],
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    said: str,
+) -> None:
+    # Long enough for the emulated program to start on a busy machine: it is to hang, not to be late.
+    monkeypatch.setattr("benchmarks.runtimes.android.HANG", 20.0)
+    runtime = AndroidRuntime()
+    assert runtime.bench.phone.attached()
+    arm_phone.breaks(fault)
+    with pytest.raises(StageError, match=said):
+        run(opened(runtime, artifact, golden), golden("classifier"))
+    runtime.clean()
+    assert arm_phone.left() == []
+
+
+def test_the_real_adb_client_talks_to_the_pretend_phone(pretend: Pretend, tmp_path: Path) -> None:
+    """The driver's library speaks adb's protocol itself; so does Debian's client, to the same server."""
+    if shutil.which("adb") is None:
+        pytest.skip("adb is not installed; run: bash scripts/setup.sh android")
+
+    def adb(*words: str) -> str:
+        return subprocess.run(["adb", *words], capture_output=True, text=True, check=True, timeout=60).stdout
+
+    assert "FAKE123\tdevice" in adb("devices")
+    (tmp_path / "there").write_bytes(bytes(range(256)) * 1000)
+    adb("push", str(tmp_path / "there"), "/data/local/tmp/there")
+    adb("pull", "/data/local/tmp/there", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "there").read_bytes()
+    assert adb("shell", "getprop", "ro.product.cpu.abi").strip() == "x86_64"
+    adb("shell", "rm", "/data/local/tmp/there")
+    assert pretend.left() == []
