@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.spell_out import adaptive_max_pools, plain_arithmetic, rewritten, writes
+from export.spell_out import adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -65,10 +65,10 @@ def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> o
 def spelled(exported: ExportedProgram) -> ExportedProgram:
     """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
 
-    Refused: hypot, adaptive max pools. Assignments to parts of a tensor would be scatters, masked ones of a size that
-    is known at run time alone.
+    Refused: hypot, adaptive max pools. Silently dropped: an average pool's divisor_override. Assignments to parts of a
+    tensor would be scatters, masked ones of a size that is known at run time alone.
     """
-    return rewritten(exported, plain_arithmetic() | writes() | adaptive_max_pools(exported))
+    return rewritten(exported, plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported))
 
 
 def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:

@@ -117,21 +117,66 @@ def writes() -> Table:
     }
 
 
-def circular_pads() -> Table:
-    """Padding by what lies at the other end, as concatenations; other modes stay."""
+def replaced_numbers() -> Table:
+    """nan_to_num, as three selections."""
     import torch
 
+    def nan_to_num(
+        x: torch.Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+    ) -> torch.Tensor:
+        limits = torch.finfo(x.dtype)
+        x = torch.where(x != x, 0.0 if nan is None else nan, x)
+        x = torch.where(x == math.inf, limits.max if posinf is None else posinf, x)
+        return torch.where(x == -math.inf, limits.min if neginf is None else neginf, x)
+
+    return {torch.ops.aten.nan_to_num.default: nan_to_num}
+
+
+def odd_pads() -> Table:
+    """Padding by what lies at the other end, as concatenations, and negative padding, as slices; others stay."""
+    import torch
+    from torch.nn import functional as F
+
     def pad(x: torch.Tensor, around: list[int], mode: str = "constant", value: float | None = None) -> Any:
-        if mode != "circular":
+        if mode != "circular" and min(around) >= 0:
             return unchanged()
         for dim, (before, after) in enumerate(zip(around[::2], around[1::2], strict=True)):
             axis = x.ndim - 1 - dim
             size = x.shape[axis]
-            pieces = [x.narrow(axis, size - before, before), x, x.narrow(axis, 0, after)]
-            x = torch.cat([piece for piece in pieces if piece.shape[axis]], axis)
-        return x
+            x = x.narrow(axis, max(0, -before), size + min(0, before) + min(0, after))
+            if mode == "circular":
+                pieces = [x.narrow(axis, size - max(0, before), max(0, before)), x, x.narrow(axis, 0, max(0, after))]
+                x = torch.cat([piece for piece in pieces if piece.shape[axis]], axis)
+        rest = [max(0, side) for side in around]
+        return F.pad(x, rest, mode, value) if mode != "circular" and any(rest) else x
 
     return {torch.ops.aten.pad.default: pad}
+
+
+def divided_pools() -> Table:
+    """Average pools with a divisor of their own, as others times a number; those without stay."""
+    import torch
+    from torch.nn import functional as F
+
+    def avg_pool2d(  # noqa: PLR0913 - the op's own parameters
+        x: torch.Tensor,
+        kernel: list[int],
+        stride: list[int] = [],  # noqa: B006 - the op's own schema says []; it is only read
+        padding: list[int] = [0],  # noqa: B006 - the same
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Any:
+        if divisor_override is None:
+            return unchanged()
+        steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
+        size = windows_of(x, taps, steps, sides, ceil_mode)
+        after = [max(0, (size[a] - 1) * steps[a] + taps[a] - x.shape[a - 2] - sides[a]) for a in (0, 1)]
+        # Zeros all around, so that every window is whole and counts all its places.
+        wide = F.pad(x, (sides[1], after[1], sides[0], after[0]))
+        return F.avg_pool2d(wide, taps, steps) * (taps[0] * taps[1] / divisor_override)
+
+    return {torch.ops.aten.avg_pool2d.default: avg_pool2d}
 
 
 def rms_norms() -> Table:
@@ -166,12 +211,8 @@ def dilated_pools() -> Table:
         if gaps == [1, 1]:
             return unchanged()
         steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
-        size = [
-            windows(x.shape[a - 2] + 2 * sides[a] - (taps[a] - 1) * gaps[a] - 1, steps[a], x.shape[a - 2] + sides[a])
-            if ceil_mode
-            else (x.shape[a - 2] + 2 * sides[a] - (taps[a] - 1) * gaps[a] - 1) // steps[a] + 1
-            for a in (0, 1)
-        ]
+        reach = [(taps[a] - 1) * gaps[a] + 1 for a in (0, 1)]
+        size = windows_of(x, reach, steps, sides, ceil_mode)
         spans = [(size[a] - 1) * steps[a] + 1 for a in (0, 1)]
         after = [max(0, (taps[a] - 1) * gaps[a] + spans[a] - x.shape[a - 2] - sides[a]) for a in (0, 1)]
         wide = F.pad(x, (sides[1], after[1], sides[0], after[0]), value=-math.inf)
@@ -207,10 +248,14 @@ def adaptive_max_pools(exported: ExportedProgram) -> Table:
     return {target: adaptive_max_pool2d}
 
 
-def windows(room: int, step: int, last: int) -> int:
-    """How many windows there are in ceil mode: one may hang over the end, but must begin before `last`."""
-    count = -(-room // step) + 1
-    return count - 1 if (count - 1) * step >= last else count
+def windows_of(x: torch.Tensor, reach: list[int], steps: list[int], sides: list[int], ceil: bool) -> list[int]:
+    """How many windows there are by axis. In ceil mode one may hang over the end, but must begin inside."""
+    found = []
+    for size, extent, step, side in zip(x.shape[-2:], reach, steps, sides, strict=True):
+        room = size + 2 * side - extent
+        count = (-(-room // step) if ceil else room // step) + 1
+        found.append(count - 1 if ceil and (count - 1) * step >= size + side else count)
+    return found
 
 
 def pair(value: Any) -> list[int]:
@@ -281,15 +326,17 @@ def weights(node: fx.Node, axis: int) -> torch.Tensor:
 
     size, made = int(node.args[0].meta["val"].shape[axis]), int(node.meta["val"].shape[axis])  # type: ignore[union-attr]  # the node that is resized
     flat, scales = node.meta["val"].ndim == 3, scales_of(node)
-    basis = torch.eye(size).reshape(1, size, size, *() if flat else (1,))
-    more = [] if flat else [1]
+    basis = torch.eye(size).reshape(1, size, size)
+    # Beside the axis stands one that stays as it is, of two places: PyTorch's antialiasing is wrong beside one of one.
+    basis = basis if flat else basis[..., None].repeat(1, 1, 1, 2)
+    more = [] if flat else [2]
     corners = [bool(node.args[2])] if resizes()[node.target] == 3 else []
     with torch.no_grad():
         if scales is None:
             found = node.target(basis, [made, *more], *corners, None)  # type: ignore[operator]  # an op
         else:
             found = node.target(basis, None, *corners, [scales[axis - 2], *(1.0 for _ in more)])  # type: ignore[operator]  # an op
-    table: torch.Tensor = found.reshape(size, made).T.contiguous()
+    table: torch.Tensor = found.reshape(size, made, -1)[..., 0].T.contiguous()
     return table
 
 

@@ -157,6 +157,7 @@ POOLS: Cases = {
     "average_ceil_skips": nn.AvgPool2d(4, 3, 1, ceil_mode=True, count_include_pad=False),
     "global_average": nn.AdaptiveAvgPool2d(1),
     "global_max": nn.AdaptiveMaxPool2d(1),
+    "divided": nn.AvgPool2d(3, 2, 1, divisor_override=5),
     "adaptive_max": nn.AdaptiveMaxPool2d((4, 5)),
     "adaptive_even": nn.AdaptiveAvgPool2d((11, 7)),
     "adaptive_odd": nn.AdaptiveAvgPool2d((3, 5)),

@@ -16,13 +16,14 @@ from export.program import Program
 from export.targets.coreml.fix_affine_grid import spell_out_affine_grids
 from export.targets.coreml.fix_alias import erase_aliases
 from export.targets.coreml.fix_bool import name_logical_ops
-from export.targets.coreml.fix_circular_pad import spell_out_circular_pads
-from export.targets.coreml.fix_dilated_pool import spell_out_dilated_pools
 from export.targets.coreml.fix_gelu import register_gelu
+from export.targets.coreml.fix_pad import spell_out_odd_pads
+from export.targets.coreml.fix_pool import spell_out_odd_pools
 from export.targets.coreml.fix_reciprocal import register_reciprocal
 from export.targets.coreml.fix_resize import spell_out_odd_resizes
 from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
 from export.targets.coreml.fix_unknown import spell_out_unknown
+from export.targets.coreml.fix_where import spell_out_numbers
 from export.targets.coreml.fix_writes import spell_out_writes
 from export.targets.coreml.vendor import load_coremltools
 from models.errors import StageError
@@ -37,10 +38,11 @@ IOS = (16, 18)
 # What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
 PROGRAM_FIXES = (
     spell_out_writes,
-    spell_out_circular_pads,
+    spell_out_odd_pads,
     spell_out_rms_norms,
-    spell_out_dilated_pools,
+    spell_out_odd_pools,
     spell_out_affine_grids,
+    spell_out_numbers,
     spell_out_unknown,
 )
 GRAPH_FIXES = (erase_aliases, name_logical_ops)

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from export.spell_out import plain_arithmetic
+from export.targets.coreml.fix_where import numbers
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -30,7 +31,7 @@ def spell_out_unknown(exported: ExportedProgram) -> ExportedProgram:
         table = decompositions(unknown(exported))
         if not table:
             break
-        exported = exported.run_decompositions(table)
+        exported = exported.run_decompositions(table | numbers())
     return exported
 
 
