@@ -262,6 +262,18 @@ def test_nearest_resize_at_any_ratio(program: Callable[..., Program], tmp_path: 
     assert converted_error(program(layer, torch.randn(1, 2, 3, 3)), tmp_path) == 0.0
 
 
+class Bilinear(nn.Module):
+    """A factor that makes no whole size, the odd axis in the middle of a net."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(x * 2, scale_factor=1.7, mode="bilinear", align_corners=False)
+
+
+def test_bilinear_resize_by_a_factor(program: Callable[..., Program], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    assert converted_error(program(Bilinear(), torch.randn(1, 2, 7, 6)), tmp_path) < 1e-5
+
+
 def test_channels_last_weights(program: Callable[..., Program], tmp_path: Path) -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
@@ -316,6 +328,7 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
             return float(np.abs(made - module(value).numpy()).max())
 
     assert error(Nearest((7, 7)), torch.randn(1, 2, 3, 3)) > 0.1
+    assert error(Bilinear(), torch.randn(1, 2, 7, 6)) > 0.01
     layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
     assert error(nn.Sequential(*layers).to(memory_format=torch.channels_last), torch.randn(1, 8, 8, 8)) > 1e-3
     with pytest.raises(ValueError, match=r"mhlo\.convolution"):

@@ -342,6 +342,8 @@ LINEARS: Cases = {
     "broadcast": lambda x: seeded(3, 11) @ x,
     "vector": lambda x: x.flatten(2) @ seeded(154),
     "einsum": lambda x: torch.einsum("nchw,kc->nkhw", x, seeded(3, 8)),
+    "einsum_turned": lambda x: torch.einsum("nchw->nwc", x),
+    "einsum_loose": lambda x: torch.einsum("nchw,kcv->nhk", x, seeded(3, 8, 2)),
     "einsum_outer": lambda x: torch.einsum("nchw,nchv->nwv", x, x),
     "bilinear_form": lambda x: torch.baddbmm(seeded(1, 8, 8), x.flatten(2), x.flatten(2).transpose(1, 2)),
     "addmm": lambda x: torch.addmm(seeded(8), x.flatten(2)[0], seeded(154, 8), beta=0.5, alpha=2.0),

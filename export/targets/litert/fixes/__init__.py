@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.targets.litert.fixes import contiguous_weights, missing_ops, nearest_ratio, transposed_padding
+from export.targets.litert.fixes import (
+    contiguous_weights,
+    missing_ops,
+    nearest_ratio,
+    resize_factor,
+    transposed_padding,
+)
 from models.spec import EntrySpec
 
 if TYPE_CHECKING:
     import torch
 
-GRAPH_FIXES = (nearest_ratio.apply, transposed_padding.apply)
+GRAPH_FIXES = (nearest_ratio.apply, resize_factor.apply, transposed_padding.apply)
 
 
 def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:

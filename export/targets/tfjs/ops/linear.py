@@ -6,6 +6,7 @@ import numpy as np
 
 from export.targets.tfjs.call import Call, Handler
 from export.targets.tfjs.graph import Fixed, Ref, Shape, Unsupported, Value, Wire, a_bool, a_type, plain
+from export.targets.tfjs.ops.reduction import order_without, reduced
 from export.targets.tfjs.ops.shape import reshape
 
 
@@ -79,24 +80,25 @@ def gemm(call: Call) -> Ref:
 
 
 def einsum(call: Call) -> Ref:
-    """A sum of products of two operands, as one batched matrix product."""
+    """A sum of products of two operands, as one batched matrix product; of one, as a sum and a transposition."""
     sides, _, result = call.text("equation", "").replace(" ", "").partition("->")
     names = sides.split(",")
     repeated = any(len(set(labels)) != len(labels) for labels in (*names, result))
-    if len(names) != 2 or "." in sides or not result or repeated:
-        raise Unsupported(f"{call.text('equation', '')!r}; supported: two operands, no ellipsis, no repeated index")
+    if len(names) > 2 or "." in sides or not result or repeated:
+        asked = call.text("equation", "")
+        raise Unsupported(f"{asked!r}; supported: one or two operands, no ellipsis, no repeated index")
+    values, names = alone(call, names, result)
+    if len(names) == 1:
+        return arranged(values[0], [names[0].index(label) for label in result])
     left, right = names
-    loose = (set(left) ^ set(right)) - set(result)
-    if loose:
-        raise Unsupported(f"sums {sorted(loose)}, which one operand alone has")
-    sizes = {label: size for i in (0, 1) for label, size in zip(names[i], call.value(i).shape, strict=True)}
+    sizes = {label: size for i in (0, 1) for label, size in zip(names[i], values[i].shape, strict=True)}
     batch = [label for label in result if label in left and label in right]
     summed = [label for label in left if label in right and label not in result]
     rows = [label for label in result if label not in right]
     columns = [label for label in result if label not in left]
 
     def sides_of(index: int, first: list[str], second: list[str]) -> Ref:
-        turned_to = arranged(call.ref(index), [names[index].index(label) for label in (*batch, *first, *second)])
+        turned_to = arranged(values[index], [names[index].index(label) for label in (*batch, *first, *second)])
         shape = tuple(int(np.prod([sizes[label] for label in group])) for group in (batch, first, second))
         return reshape(call.graph, turned_to, shape)
 
@@ -105,6 +107,20 @@ def einsum(call: Call) -> Ref:
     labels = [*batch, *rows, *columns]
     spread = reshape(call.graph, made, tuple(sizes[label] for label in labels))
     return arranged(spread, [labels.index(label) for label in result])
+
+
+def alone(call: Call, names: list[str], result: str) -> tuple[list[Ref], list[str]]:
+    """The operands summed over the labels that one of them alone has and the result has not, and what is left."""
+    values, kept = [], []
+    for index, labels in enumerate(names):
+        others = {*result, *(label for other, more in enumerate(names) if other != index for label in more)}
+        x, axes = call.ref(index), [axis for axis, label in enumerate(labels) if label not in others]
+        if axes:
+            shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+            x = Ref(reduced(call.graph, "Sum", x, axes, False), shape, x.dtype, order_without(x.order, axes))
+        values.append(x)
+        kept.append("".join(label for label in labels if label in others))
+    return values, kept
 
 
 def arranged(x: Ref, perm: list[int]) -> Ref:
