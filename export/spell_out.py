@@ -158,23 +158,17 @@ def divided_pools() -> Table:
     import torch
     from torch.nn import functional as F
 
-    def avg_pool2d(  # noqa: PLR0913 - the op's own parameters
-        x: torch.Tensor,
-        kernel: list[int],
-        stride: list[int] = [],  # noqa: B006 - the op's own schema says []; it is only read
-        padding: list[int] = [0],  # noqa: B006 - the same
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> Any:
-        if divisor_override is None:
+    def avg_pool2d(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
+        """`more` is what the op's schema goes on with: stride, padding, ceil_mode, count_include_pad, the divisor."""
+        stride, padding, ceil_mode, _, divisor = [*more, *([], [0], False, True, None)[len(more) :]]
+        if divisor is None:
             return unchanged()
         steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
         size = windows_of(x, taps, steps, sides, ceil_mode)
         after = [max(0, (size[a] - 1) * steps[a] + taps[a] - x.shape[a - 2] - sides[a]) for a in (0, 1)]
         # Zeros all around, so that every window is whole and counts all its places.
         wide = F.pad(x, (sides[1], after[1], sides[0], after[0]))
-        return F.avg_pool2d(wide, taps, steps) * (taps[0] * taps[1] / divisor_override)
+        return F.avg_pool2d(wide, taps, steps) * (taps[0] * taps[1] / divisor)
 
     return {torch.ops.aten.avg_pool2d.default: avg_pool2d}
 
