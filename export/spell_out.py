@@ -160,7 +160,8 @@ def divided_pools() -> Table:
 
     def avg_pool2d(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
         """`more` is what the op's schema goes on with: stride, padding, ceil_mode, count_include_pad, the divisor."""
-        stride, padding, ceil_mode, _, divisor = [*more, *([], [0], False, True, None)[len(more) :]]
+        rest: list[Any] = [[], [0], False, True, None]
+        stride, padding, ceil_mode, _, divisor = list(more) + rest[len(more) :]
         if divisor is None:
             return unchanged()
         steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
