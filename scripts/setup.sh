@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
-# adds what drawing the sample portraits anew takes (nobody else needs it: the drawn ones are in the repository),
+# adds what drawing the sample portraits anew and synthesizing training data take, `setup.sh backdrops` pictures to stand
+# behind synthesized people (220 MB of wallpapers),
 # `setup.sh teachers` what labelling photos for training takes, `setup.sh arm` what runs ARM code (qemu and an ARM userland,
 # once 85 MB; `make parity-arm` asks for it), `setup.sh android` the adb program, `setup.sh coreai` the optional target Core
 # AI, `setup.sh qnn` Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence).
@@ -157,6 +158,23 @@ setup_qnn() {
   .venv/qnn/bin/python -m pip install --quiet --disable-pip-version-check --no-input $requirement
 }
 
+# Pictures to stand behind synthesized people. They are CC-BY-SA and the like: for training here, never passed on.
+setup_backdrops() {
+  command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
+    fail "the backdrops are Debian packages; without them synthesis uses its own scenes and scikit-image's pictures"
+  local work
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064  # the name is needed now: a local variable is gone when the trap runs
+  trap "rm -rf '$work'" EXIT
+  chmod 755 "$work" # apt downloads as a user of its own
+  say "fetching wallpapers (220 MB)"
+  (cd "$work" && apt-get download -q gnome-backgrounds mate-backgrounds lomiri-wallpapers-16.04 \
+    lomiri-wallpapers-20.04 plasma-workspace-wallpapers ukui-wallpapers)
+  local package
+  for package in "$work"/*.deb; do dpkg -x "$package" "$work/files"; done
+  .venv/bin/python scripts/backdrops.py "$work/files" build/backdrops
+}
+
 case "${1:-}" in
 python) setup_python ;;
 node) setup_node ;;
@@ -166,5 +184,6 @@ arm) setup_arm ;;
 android) setup_android ;;
 coreai) setup_coreai ;;
 qnn) setup_qnn ;;
-*) fail "usage: setup.sh python|node|render|teachers|arm|android|coreai|qnn" ;;
+backdrops) setup_backdrops ;;
+*) fail "usage: setup.sh python|node|render|backdrops|teachers|arm|android|coreai|qnn" ;;
 esac

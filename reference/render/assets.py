@@ -100,14 +100,12 @@ def load_obj(path: Path) -> Mesh:
     )
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=2048)
 def load_target(path: Path) -> tuple[Ints, Floats]:
     """A shape target: the body vertices it moves and by how much at weight 1."""
-    rows = [line.split() for line in gzip.decompress(path.read_bytes()).decode().splitlines()]
-    rows = [row for row in rows if len(row) == 4 and not row[0].startswith("#")]
-    return np.array([int(row[0]) for row in rows], np.int64), np.array([row[1:] for row in rows], np.float32).reshape(
-        -1, 3
-    )
+    lines = [line for line in gzip.decompress(path.read_bytes()).splitlines() if not line.startswith(b"#")]
+    table = np.fromstring(b" ".join(lines).decode(), np.float64, sep=" ").reshape(-1, 4)
+    return table[:, 0].astype(np.int64), table[:, 1:].astype(np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -42,6 +42,14 @@ class Material:
     glow: float = 0.0
     # How much of the texture's own hue is replaced by the tint's.
     dye: float = 0.0
+    # The rest is drawn by reference/synthesize alone. A woven or printed pattern over the texture: kind (0 none,
+    # 1 stripes, 2 patches, 3 checks, 4 plaid, 5 melange), repeats, share and slant; and the pattern's second tint.
+    pattern: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    second: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    # How far light and dark of the texture stand out of the surface, in decimetres.
+    bump: float = 0.0
+    # How far light reaches around the edge, for red, green and blue: skin lets red through.
+    soft: tuple[float, float, float] = (0.15, 0.15, 0.15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +91,21 @@ def random_person(rng: np.random.Generator, wardrobe: Path, pose: Pose, turn: fl
     body[:, 1] -= body[own, 1].min()
     body = (body @ rotation((0, 1, 0), turn).T + [place, 0, 0]).astype(np.float32)
 
-    outfit = _pick(rng, (wardrobe / "clothes").glob(f"{sex}_*"))
-    shoes = _pick(rng, (wardrobe / "clothes").glob("shoes*"))
-    hides = np.concatenate([load_clothing(_only(folder, "*.mhclo")).hides for folder in (outfit, shoes)])
+    outfit = pick(rng, (wardrobe / "clothes").glob(f"{sex}_*"))
+    shoes = pick(rng, (wardrobe / "clothes").glob("shoes*"))
+    hides = np.concatenate([load_clothing(only(folder, "*.mhclo")).hides for folder in (outfit, shoes)])
     shown = (base.groups == "body") & ~np.isin(base.faces, hides).all(1)
-    parts = [_part(body, base.faces[shown], base.uv[base.uv_faces[shown]], _skin(rng, wardrobe, sex, race, age))]
-    parts += [_worn(body, folder, _cloth(rng, _texture(folder))) for folder in (outfit, shoes)]
+    parts = [smooth_part(body, base.faces[shown], base.uv[base.uv_faces[shown]], _skin(rng, wardrobe, sex, race, age))]
+    parts += [_worn(body, folder, _cloth(rng, color_texture(folder))) for folder in (outfit, shoes)]
     if rng.random() < 0.9:
-        hair = _pick(rng, (wardrobe / "hair").glob("short*" if sex == "male" else "*"))
+        hair = pick(rng, (wardrobe / "hair").glob("short*" if sex == "male" else "*"))
         shade = float(rng.uniform(0.25, 1.5)) * rng.uniform(0.85, 1.15, 3)
-        parts.append(_worn(body, hair, Material(_texture(hair), _rgb(shade), 0.1, 20.0, cutoff=-1.0)))
-    eyes = _pick(rng, (wardrobe / "eyes" / "materials").glob("*_eye.png"))
+        parts.append(_worn(body, hair, Material(color_texture(hair), rgb(shade), 0.1, 20.0, cutoff=-1.0)))
+    eyes = pick(rng, (wardrobe / "eyes" / "materials").glob("*_eye.png"))
     parts.append(_worn(body, wardrobe / "eyes" / "high-poly", Material(eyes, gloss=0.6, shininess=120.0, cutoff=0.5)))
     for kind in ("eyebrows", "eyelashes"):
-        folder = _pick(rng, (wardrobe / kind).glob("*"))
-        parts.append(_worn(body, folder, Material(_texture(folder), cutoff=0.5)))
+        folder = pick(rng, (wardrobe / kind).glob("*"))
+        parts.append(_worn(body, folder, Material(color_texture(folder), cutoff=0.5)))
     teeth = wardrobe / "teeth"
     parts.append(_worn(body, teeth / "teeth_base", Material(teeth / "materials" / "teeth.png", gloss=0.2)))
 
@@ -153,10 +161,10 @@ def _skin(rng: np.random.Generator, wardrobe: Path, sex: str, race: str, age: st
     ages = (age,) if age == "young" else ("old", "middleage")
     wanted = [path for a in ages for path in sorted(folder.glob(f"{a}_{tone}_{sex}_diffuse*"))]
     found = wanted or sorted(folder.glob(f"*_{tone}_{sex}_diffuse*")) or sorted(folder.glob(f"*_{sex}_diffuse*"))
-    texture = _pick(rng, found)
+    texture = pick(rng, found)
     lightness = rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3)
     darkened = lightness * _DARK if race == "african" and tone not in texture.name else lightness
-    return Material(texture, _rgb(darkened), gloss=0.06, shininess=14.0)
+    return Material(texture, rgb(darkened), gloss=0.06, shininess=14.0)
 
 
 def _cloth(rng: np.random.Generator, texture: Path) -> Material:
@@ -164,15 +172,15 @@ def _cloth(rng: np.random.Generator, texture: Path) -> Material:
     if rng.random() < 0.25:
         return Material(texture)
     hue = rng.uniform(0.15, 1.0, 3) * rng.uniform(0.4, 2.2)
-    return Material(texture, _rgb(hue), dye=float(rng.uniform(0.75, 1.0)))
+    return Material(texture, rgb(hue), dye=float(rng.uniform(0.75, 1.0)))
 
 
 def _worn(body: Floats, folder: Path, material: Material) -> Part:
-    clothing = load_clothing(_only(folder, "*.mhclo"))
-    return _part(clothing.fit(body), clothing.mesh.faces, clothing.mesh.uv[clothing.mesh.uv_faces], material)
+    clothing = load_clothing(only(folder, "*.mhclo"))
+    return smooth_part(clothing.fit(body), clothing.mesh.faces, clothing.mesh.uv[clothing.mesh.uv_faces], material)
 
 
-def _part(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part:
+def smooth_part(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part:
     """Triangles with smooth normals: at each vertex the mean of its faces', weighted by their areas."""
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
@@ -183,7 +191,7 @@ def _part(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part
     return Part(corners, normals[faces], uv, material)
 
 
-def _texture(folder: Path) -> Path:
+def color_texture(folder: Path) -> Path:
     """The color texture in a wardrobe item's folder."""
     for pattern in ("*_diffuse*", "eyebrow*.png", "eyelash*.png"):
         if found := sorted(folder.glob(pattern)):
@@ -191,7 +199,7 @@ def _texture(folder: Path) -> Path:
     raise StageError(STAGE, f"{folder} has no color texture")
 
 
-def _pick(rng: np.random.Generator, paths: Iterable[Path]) -> Path:
+def pick(rng: np.random.Generator, paths: Iterable[Path]) -> Path:
     """One of `paths`: files, or folders that hold a color texture. Raises StageError when there is none."""
     candidates = sorted(paths)
     usable = [p for p in candidates if p.is_file() or any(p.glob("*_diffuse*")) or any(p.glob("eye*.png"))]
@@ -200,13 +208,13 @@ def _pick(rng: np.random.Generator, paths: Iterable[Path]) -> Path:
     return usable[int(rng.integers(len(usable)))]
 
 
-def _only(folder: Path, pattern: str) -> Path:
+def only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     if not found:
         raise StageError(STAGE, f"{folder} holds no {pattern}")
     return found[0]
 
 
-def _rgb(values: NDArray[np.float64]) -> tuple[float, float, float]:
+def rgb(values: NDArray[np.float64]) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -114,7 +114,7 @@ class Rasterizer:
         """RGBA of `size` = (width, height): `parts`, in the shadows of `casting`; alpha is coverage, color straight."""
         width, height = size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING
         center = camera.target * [1, 0.5, 1] + [0, 4, 0]
-        lamp = _orthographic(22.0, 1.0, 120.0) @ _look(center + 60 * light.directions[0], center, 0.0)
+        lamp = orthographic(22.0, 1.0, 120.0) @ look(center + 60 * light.directions[0], center, 0.0)
         self._shadow_frame.use()
         self._shadow_frame.clear()
         self._write(self._shadow_program, light=lamp)
@@ -124,7 +124,7 @@ class Rasterizer:
         frame = self._gl.framebuffer([color], self._gl.depth_renderbuffer((width, height)))
         frame.use()
         frame.clear(0, 0, 0, 0)
-        view = _perspective(camera.field, width / height, 0.5, 1500.0) @ _look(camera.eye, camera.target, camera.roll)
+        view = perspective(camera.field, width / height, 0.5, 1500.0) @ look(camera.eye, camera.target, camera.roll)
         self._write(self._program, camera=view, light=lamp)
         self._uniform("eye", camera.eye)
         self._uniform("directions", light.directions)
@@ -180,7 +180,7 @@ class Rasterizer:
             program[name].write(matrix.T.astype(np.float32).tobytes())
 
 
-def _look(eye: NDArray[np.float64], target: NDArray[np.float64], roll: float) -> NDArray[np.float64]:
+def look(eye: NDArray[np.float64], target: NDArray[np.float64], roll: float) -> NDArray[np.float64]:
     forward = (target - eye) / np.linalg.norm(target - eye)
     angle = np.deg2rad(roll)
     right = np.cross(forward, [np.sin(angle), np.cos(angle), 0])
@@ -191,7 +191,7 @@ def _look(eye: NDArray[np.float64], target: NDArray[np.float64], roll: float) ->
     return matrix
 
 
-def _perspective(field: float, aspect: float, near: float, far: float) -> NDArray[np.float64]:
+def perspective(field: float, aspect: float, near: float, far: float) -> NDArray[np.float64]:
     focal = 1 / np.tan(np.deg2rad(field) / 2)
     matrix = np.zeros((4, 4))
     matrix[0, 0], matrix[1, 1] = focal / aspect, focal
@@ -199,7 +199,7 @@ def _perspective(field: float, aspect: float, near: float, far: float) -> NDArra
     return matrix
 
 
-def _orthographic(half: float, near: float, far: float) -> NDArray[np.float64]:
+def orthographic(half: float, near: float, far: float) -> NDArray[np.float64]:
     matrix = np.diag([1 / half, 1 / half, -2 / (far - near), 1.0])
     matrix[2, 3] = -(far + near) / (far - near)
     return matrix

@@ -1,0 +1,177 @@
+"""A dataset on disk: shards of 64 views that each depend on the seed and their number alone, and an index.
+
+The format is that of reference/training/views.py, its index with what was ordered: split, bin and the number of
+backdrops. Here `known` is 2, or 1 where a backdrop stands behind people; x and y of `face` are in pixels with
+centers at .5; left is the person's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import StageError, UsageError
+from models.files import dump_json, sha256_bytes, sha256_file, write_text
+from reference.synthesize.identity import Identity, draw_identity
+from reference.synthesize.painter import Painter
+from reference.synthesize.plan import BINS, Plan, draw_plan
+from reference.synthesize.textures import photo_paths
+from reference.synthesize.view import Shot, shoot
+from reference.synthesize.wardrobe import SPLITS, Split, Wardrobe, load_wardrobe
+from reference.training.views import SCHEMA
+from reference.training.write import write_shard
+
+HEIGHT, WIDTH = 320, 240
+SHARD = 64
+VIEWS_PER_IDENTITY = 4
+# Photographs without people, when scripts/setup.sh backdrops has fetched them: they hang on walls and stand behind.
+BACKDROPS = Path("build/backdrops")
+# A view is drawn anew when people cover less of it, or when fewer of the first one's face points are seen.
+_LEAST_COVER, _LEAST_POINTS, _TRIES = 0.03, 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to synthesize: `assets` is the wardrobe, `backdrops` a folder of photographs without people or None."""
+
+    assets: Path
+    views: int
+    seed: int
+    split: Split = "train"
+    bin: str = ""
+    backdrops: Path | None = None
+
+    def key(self) -> dict[str, Any]:
+        """What the content depends on, for the index and for telling orders apart."""
+        photos = len(photo_paths(self.backdrops))
+        return {"seed": self.seed, "views": self.views, "split": self.split, "bin": self.bin, "backdrops": photos}
+
+
+def synthesize(order: Order, out: Path, report: Callable[[str], None]) -> dict[str, Any]:
+    """Writes the dataset and returns its index. Shards that are there already are kept: killed and started again, the
+    result is the same. Raises UsageError when `out` holds another order's work."""
+    if order.split not in SPLITS:
+        raise UsageError(f"no split {order.split!r}; there are: {', '.join(SPLITS)}")
+    if order.bin and order.bin not in BINS:
+        raise UsageError(f"no bin {order.bin!r}; there are: {', '.join(BINS)}")
+    if order.views < 1:
+        raise UsageError(f"--views {order.views}: at least one view is needed")
+    wardrobe = load_wardrobe(order.assets, order.split)
+    shards = out / "shards"
+    shards.mkdir(parents=True, exist_ok=True)
+    _claim(order, out)
+    painter: Painter | None = None
+    count = -(-order.views // SHARD)
+    started, made = time.monotonic(), 0
+    for number in range(count):
+        views = min(SHARD, order.views - number * SHARD)
+        if (shards / f"{number:04d}.npz").exists() and (shards / f"{number:04d}.jsonl").exists():
+            continue
+        painter = painter or Painter((WIDTH, HEIGHT))
+        _write_shard(_shots(order, wardrobe, painter, range(number * SHARD, number * SHARD + views)), out, number)
+        made += views
+        rate = made / (time.monotonic() - started)
+        left = (order.views - number * SHARD - views) / rate
+        report(f"{number * SHARD + views}/{order.views} views, {rate:.2f} views/s, {left / 60:.0f} min left")
+    return _seal(order, out, count)
+
+
+def _claim(order: Order, out: Path) -> None:
+    """Remembers whose work `out` holds, so that no other order's shards are taken for this one's."""
+    note = out / "order.json"
+    text = dump_json(order.key())
+    if note.exists() and note.read_text(encoding="utf-8") != text:
+        raise UsageError(f"{out} holds another order: {' '.join(note.read_text(encoding='utf-8').split())}")
+    note.write_text(text, encoding="utf-8")
+
+
+def _shots(order: Order, wardrobe: Wardrobe, painter: Painter, numbers: range) -> list[tuple[Shot, dict[str, Any]]]:
+    made = []
+    for number in numbers:
+        shot = draw_view(order, wardrobe, painter, number)
+        made.append((shot, {"view": number, **shot.record, "split": order.split}))
+    return made
+
+
+def draw_view(order: Order, wardrobe: Wardrobe, painter: Painter, number: int) -> Shot:
+    """View `number` of the order. Raises StageError when chance never puts a face into it."""
+    group = number // VIEWS_PER_IDENTITY
+    for trial in range(_TRIES):
+        rng = np.random.default_rng([*_stream(order), 1, number, trial])
+        plan = draw_plan(rng, order.bin)
+        people = _people(order, wardrobe, plan, group)
+        shot = shoot(rng, painter, _suited(plan, people[0]), people, (order.assets, order.backdrops))
+        seen = int(shot.face[0, :, 3].astype(np.float32).sum())
+        if (shot.view.alpha > 127).mean() >= _LEAST_COVER and seen >= _LEAST_POINTS:
+            return shot
+    raise StageError("synthesize", f"view {number} shows no face after {_TRIES} tries")
+
+
+def _suited(plan: Plan, identity: Identity) -> Plan:
+    """A bin of skin tones overrides the identity's own."""
+    low, high = plan.skin
+    inside = float(np.clip(identity.skin, low, high))
+    if inside == identity.skin:
+        return plan
+    share = identity.skin  # spreads over the bin's range instead of gathering at its edge
+    tone = low + (high - low) * share
+    return replace(plan, skin=(tone, tone))
+
+
+def _people(order: Order, wardrobe: Wardrobe, plan: Plan, group: int) -> list[Identity]:
+    """The group's first identity, and for company two more of the same group."""
+    return [_identity(order, wardrobe, group, who) for who in range(plan.people)]
+
+
+@lru_cache(maxsize=8)
+def _identity(order: Order, wardrobe: Wardrobe, group: int, who: int) -> Identity:
+    name = f"{order.split}{'-' + order.bin if order.bin else ''}-{order.seed}-{group}-{who}"
+    return draw_identity(name, np.random.default_rng([*_stream(order), 0, group, who]), wardrobe)
+
+
+def _stream(order: Order) -> list[int]:
+    """Seeds that no other seed, split or bin shares."""
+    bins = ["", *BINS]
+    return [order.seed, SPLITS.index(order.split), bins.index(order.bin)]
+
+
+def _write_shard(shots: list[tuple[Shot, dict[str, Any]]], out: Path, number: int) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "rgb": np.stack([shot.view.rgb for shot, _ in shots]),
+        "disparity": np.stack([shot.view.disparity for shot, _ in shots]),
+        "alpha": np.stack([shot.view.alpha for shot, _ in shots]),
+        "known": np.array([shot.known for shot, _ in shots], np.uint8),
+        "face": np.stack([shot.face for shot, _ in shots]),
+    }
+    write_shard(out, number, arrays, [record for _, record in shots])
+
+
+def _seal(order: Order, out: Path, count: int) -> dict[str, Any]:
+    """Writes index.json; content_hash covers the arrays and records, in order."""
+    rows: list[dict[str, Any]] = []
+    digest = hashlib.sha256()
+    for number in range(count):
+        file = f"shards/{number:04d}.npz"
+        arrays = sha256_file(out / file)
+        records = sha256_bytes((out / f"shards/{number:04d}.jsonl").read_bytes())
+        digest.update(f"{arrays} {records}\n".encode())
+        rows.append({"file": file, "views": min(SHARD, order.views - number * SHARD), "sha256": arrays})
+    index = {
+        "schema": SCHEMA,
+        "kind": "synthetic",
+        **order.key(),
+        "height": HEIGHT,
+        "width": WIDTH,
+        "content_hash": digest.hexdigest(),
+        "shards": rows,
+    }
+    write_text(out / "index.json", dump_json(index))
+    return index

@@ -1,0 +1,128 @@
+"""A posed person: the parts to draw, where the head is and looks, and the face points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.render.assets import Floats, Ints, rotation
+from reference.render.people import Material, Part
+from reference.synthesize.identity import Identity
+from reference.synthesize.posing import Stance, hanging_arms, head_and_back, reach
+from reference.synthesize.rig import Garment, Rig, Turns, face_vertices, load_rig, moved
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """An identity's rest body with an expression, bent by `turns`, then turned by `facing` degrees about the vertical
+    and put down at `place` (decimetres, soles at y = 0)."""
+
+    identity: Identity
+    rest: Floats
+    turns: Turns
+    facing: float
+    place: Vector
+    rig: Rig
+
+    @property
+    def frame(self) -> NDArray[np.float64]:
+        return rotation((0, 1, 0), self.facing)
+
+    def world(self, points: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Posed points [n, 3] of the rest frame, in the world."""
+        return np.asarray((points - [0, self.identity.soles, 0]) @ self.frame.T + self.place, np.float64)
+
+    def local(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of world()."""
+        return (points - self.place) @ self.frame + [0, self.identity.soles, 0]
+
+    def head(self) -> tuple[Vector, NDArray[np.float64]]:
+        """The middle of the head in the world, and the head's rotation (columns: its left, up, ahead)."""
+        matrix = self.rig.bone_matrix("head", self.rest, self.turns)
+        skeleton = self.rig.skeleton
+        middle = 0.45 * skeleton.joint(self.rest, "head", "head") + 0.55 * skeleton.joint(self.rest, "head", "tail")
+        middle[2] += 0.5
+        return self.world((matrix[:3, :3] @ middle + matrix[:3, 3])[None])[0], self.frame @ matrix[:3, :3]
+
+
+def stand(identity: Identity, rest: Floats, stance: Stance, spot: tuple[float, Vector], rigs: Path) -> Body:
+    """`identity` with its back and head as `stance` says and its arms as at rest; `spot` is facing and place."""
+    return Body(identity, rest, head_and_back(stance), spot[0], spot[1], load_rig(rigs))
+
+
+def with_arms(rng: np.random.Generator, body: Body, hand: str, eye: Vector) -> Body:
+    """The arms hang; or one holds the phone at `eye`; or one hand is at the face."""
+    turns = {**body.turns, **hanging_arms(rng)}
+    if hand != "down":
+        side, sign = ("L", 1.0) if rng.random() < 0.5 else ("R", -1.0)
+        back = body.rig.bone_matrix("spine01", body.rest, body.turns)
+        if hand == "phone":
+            # The hand is behind the camera, beside and below it.
+            ahead = eye - body.head()[0]
+            aside = body.frame @ np.array([sign * rng.uniform(0.4, 1.8), -rng.uniform(0.6, 2.0), 0])
+            target = body.local((eye + aside + 0.9 * ahead / np.linalg.norm(ahead))[None])[0]
+        else:
+            target = _beside_face(rng, body, sign)
+        target = back[:3, :3].T @ (target - back[:3, 3])
+        hint = np.array([sign * float(rng.uniform(0.2, 1.0)), -1.0, float(rng.uniform(-0.3, 0.2))])
+        turns = reach(body.rig.skeleton, body.rest, turns, side, target, hint)
+        if hand == "face":
+            turns[f"wrist.{side}"] = rotation((0, 0, 1), float(rng.uniform(-25, 25)))
+    return Body(body.identity, body.rest, turns, body.facing, body.place, body.rig)
+
+
+def _beside_face(rng: np.random.Generator, body: Body, sign: float) -> Vector:
+    """Where the wrist goes (posed, in the rest frame) so that the hand is at the chin, cheek, temple, ear or hair."""
+    matrix = body.rig.bone_matrix("head", body.rest, body.turns)
+    spots = {
+        "chin": ([0.2 * sign, 6.15, 1.9], [0.35 * sign, -1.5, 0.5]),
+        "cheek": ([0.85 * sign, 6.9, 1.1], [0.5 * sign, -1.6, 0.45]),
+        "temple": ([0.95 * sign, 7.5, 0.7], [0.7 * sign, -1.4, 0.6]),
+        "ear": ([1.15 * sign, 7.1, 0.5], [0.3 * sign, -1.6, 0.3]),
+        "hair": ([0.8 * sign, 8.4, 0.9], [1.0 * sign, -1.1, 0.5]),
+        "before": ([0.5 * sign, 6.6, 3.2], [0.6 * sign, -1.5, 0.3]),
+    }
+    spot, off = spots[str(rng.choice(sorted(spots)))]
+    return np.asarray(matrix[:3, :3] @ np.array(spot) + matrix[:3, 3] + np.array(off) + rng.normal(0, 0.12, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`points` [12, 3] are views.POINT_NAMES in the world; the head's `rotation` has columns left, up, ahead."""
+
+    parts: tuple[Part, ...]
+    points: NDArray[np.float64]
+    middle: Vector
+    rotation: NDArray[np.float64]
+
+
+def figure(body: Body, garments: dict[str, Garment], materials: dict[str, Material]) -> Figure:
+    """`body` drawn with `garments`, each by the material of its name."""
+    matrices = body.rig.matrices(body.rest, body.turns)
+    parts = []
+    for name, material in materials.items():
+        garment = garments[name]
+        if not len(garment.faces):  # hair that a cap hides
+            continue
+        places = body.world(garment.posed(matrices)).astype(np.float32)
+        parts.append(smooth(places, garment.faces, garment.uv, material))
+    marks = list(face_vertices())
+    points = body.world(moved(body.rest[marks], matrices[marks]))
+    middle, turn = body.head()
+    return Figure(tuple(parts), points, middle, turn)
+
+
+def smooth(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part:
+    """Triangles with normals averaged at shared vertices, weighted by area."""
+    corners = vertices[faces]
+    flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    count, spread = len(vertices), np.repeat(flat, 3, axis=0)
+    index = faces.ravel()
+    normals: NDArray[np.float64] = np.stack([np.bincount(index, spread[:, k], count) for k in range(3)], axis=1)
+    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    return Part(corners, normals.astype(np.float32)[faces], uv, material)

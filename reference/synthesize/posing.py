@@ -1,0 +1,96 @@
+"""Poses: head, back and arms as people hold them in front of a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.render.assets import Floats, Skeleton, rotation
+from reference.synthesize.rig import Turns
+
+Vector = NDArray[np.float64]
+_SIDES = (("L", 1.0), ("R", -1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """Degrees. The head's turn against the world (person looking along z): `yaw` to the person's left, `pitch` down,
+    `roll` to its right shoulder; the back's `lean` forwards, `side` and `twist`."""
+
+    yaw: float = 0.0
+    pitch: float = 0.0
+    roll: float = 0.0
+    lean: float = 0.0
+    side: float = 0.0
+    twist: float = 0.0
+
+
+def turned(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """The rotation that first rolls, then pitches, then yaws."""
+    return rotation((0, 1, 0), yaw) @ rotation((1, 0, 0), pitch) @ rotation((0, 0, 1), -roll)
+
+
+def head_and_back(stance: Stance) -> Turns:
+    """The back bends at two joints; neck and head share the rest of the head's turn."""
+    half = turned(stance.twist / 2, stance.lean / 2, -stance.side / 2)
+    yaw, pitch, roll = stance.yaw - stance.twist, stance.pitch - stance.lean, stance.roll - stance.side
+    turns = {"spine02": half, "spine01": half}
+    for bone, share in (("neck01", 0.2), ("neck02", 0.25), ("head", 0.55)):
+        turns[bone] = turned(share * yaw, share * pitch, share * roll)
+    return turns
+
+
+def hanging_arms(rng: np.random.Generator) -> Turns:
+    """Both arms down, elbows a little bent, sometimes a forearm forward."""
+    turns: Turns = {}
+    for side, sign in _SIDES:
+        forward = float(rng.uniform(-25, 15)) if rng.random() < 0.3 else 0.0
+        inward = float(rng.uniform(26, 46))
+        turns[f"upperarm01.{side}"] = rotation((1, 0, 0), forward) @ rotation((0, 0, 1), -sign * inward)
+        bend = float(rng.uniform(10, 100)) if rng.random() < 0.2 else float(rng.uniform(0, 25))
+        turns[f"lowerarm01.{side}"] = rotation((1, 0, 0), -bend)
+        turns |= curled_fingers(rng, side)
+    return turns
+
+
+def curled_fingers(rng: np.random.Generator, side: str) -> Turns:
+    """A relaxed or half closed hand."""
+    curl = float(rng.uniform(4, 42))
+    sign = 1.0 if side == "L" else -1.0
+    axis = (0.75, 0.0, -0.66 * sign)
+    return {
+        f"finger{finger}-{joint}.{side}": rotation(axis, curl * float(rng.uniform(0.7, 1.2)))
+        for finger in (2, 3, 4, 5)
+        for joint in (1, 2, 3)
+    }
+
+
+def reach(skeleton: Skeleton, rest: Floats, turns: Turns, side: str, target: Vector, hint: Vector) -> Turns:
+    """The turns of one arm that bring its wrist to `target` (in the axes and at the place of the body at rest, that
+    is before the back bends); the elbow points to `hint`. Out of reach, the arm is stretched towards it."""
+    shoulder = skeleton.joint(rest, f"upperarm01.{side}", "head")
+    elbow = skeleton.joint(rest, f"lowerarm01.{side}", "head")
+    wrist = skeleton.joint(rest, f"wrist.{side}", "head")
+    upper, lower = float(np.linalg.norm(elbow - shoulder)), float(np.linalg.norm(wrist - elbow))
+    way = target - shoulder
+    far = float(np.clip(np.linalg.norm(way), abs(upper - lower) + 0.2, (upper + lower) * 0.995))
+    ahead = way / np.linalg.norm(way)
+    aside = hint - ahead * float(hint @ ahead)
+    aside /= max(float(np.linalg.norm(aside)), 1e-6)
+    cosine = np.clip((upper**2 + far**2 - lower**2) / (2 * upper * far), -1, 1)
+    joint = shoulder + upper * (cosine * ahead + np.sqrt(1 - cosine**2) * aside)
+    first = between(elbow - shoulder, joint - shoulder)
+    second = between(wrist - elbow, first.T @ (shoulder + far * ahead - joint))
+    return {**turns, f"upperarm01.{side}": first, f"lowerarm01.{side}": second}
+
+
+def between(start: Vector, end: Vector) -> NDArray[np.float64]:
+    """The shortest rotation that turns `start` into the direction of `end`."""
+    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    axis = np.cross(a, b)
+    if np.linalg.norm(axis) < 1e-9:
+        return np.eye(3)
+    angle = float(np.rad2deg(np.arctan2(np.linalg.norm(axis), float(a @ b))))
+    return rotation((float(axis[0]), float(axis[1]), float(axis[2])), angle)

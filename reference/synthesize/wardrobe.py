@@ -1,0 +1,80 @@
+"""What the wardrobe offers to each split: identities of validation and test wear and show nothing that training saw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, get_args
+
+from models.errors import StageError, UsageError
+from reference.render.assets import STAGE
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+# By the names of makehumancommunity/makehuman-assets; the wardrobe is small, so validation and test share these and
+# differ by the seeds of their faces, bodies, colors, scenes and lights.
+HELD_OUT = frozenset(
+    {
+        "short03", "bob02", "braid01",
+        "female_elegantsuit01", "male_casualsuit03", "male_casualsuit06",
+        "young_lightskinned_female_diffuse3", "young_lightskinned_male_diffuse3",
+        "middleage_lightskinned_male_diffuse", "middleage_darkskinned_male_diffuse",
+        "eyebrow010", "eyebrow011", "eyebrow012", "grey_eye", "eyelashes04", "shoes06",
+    }
+)  # fmt: skip
+
+# Opaque without its texture, which the wardrobe's makers keep elsewhere: a helmet.
+_UNUSABLE = frozenset({"bob01"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wardrobe:
+    """Folders of hair, outfits, shoes, brows and lashes, and files of skins and eyes: those of one split."""
+
+    folder: Path
+    hair: tuple[Path, ...]
+    outfits: tuple[Path, ...]
+    shoes: tuple[Path, ...]
+    brows: tuple[Path, ...]
+    lashes: tuple[Path, ...]
+    skins: tuple[Path, ...]
+    eyes: tuple[Path, ...]
+
+    @property
+    def rigs(self) -> Path:
+        return self.folder / "rigs"
+
+
+@lru_cache(maxsize=4)
+def load_wardrobe(folder: Path, split: Split) -> Wardrobe:
+    """The items of `split`. Raises UsageError when the folder is no wardrobe, StageError when a kind is missing."""
+    if not (folder / "rigs").is_dir():
+        raise UsageError(f"{folder} is no MakeHuman wardrobe: it has no rigs/")
+
+    def of(kind: str, pattern: str) -> tuple[Path, ...]:
+        every = sorted(path for path in folder.glob(pattern) if path.is_file() or any(path.glob("*.mhclo")))
+        every = [path for path in every if path.name not in _UNUSABLE]
+        mine = tuple(path for path in every if (path.stem in HELD_OUT) == (split != "train"))
+        if not mine:
+            raise StageError(STAGE, f"{folder} has no {kind} for {split} ({len(every)} in all, looked for {pattern})")
+        return mine
+
+    return Wardrobe(
+        folder,
+        of("hair", "hair/*"),
+        of("outfits", "clothes/*male_*"),
+        of("shoes", "clothes/shoes*"),
+        of("brows", "eyebrows/*"),
+        of("lashes", "eyelashes/*"),
+        of("skins", "skins/textures/*_diffuse*"),
+        of("eyes", "eyes/materials/*_eye.png"),
+    )
+
+
+def look_of(folder: Path) -> Path | None:
+    """An item's color texture, or its shading (ambient occlusion) when it has no colors, or None."""
+    for pattern in ("*_diffuse.*", "eyebrow*.png", "eyelash*.png", "*_ao.*"):
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    return None
