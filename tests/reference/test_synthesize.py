@@ -271,7 +271,7 @@ def test_a_wardrobe_that_lacks_something_is_refused(tmp_path: Path, wardrobe: Pa
 
 def test_wrong_orders_are_refused(tmp_path: Path) -> None:
     for wrong, message in (
-        (Order(tmp_path, 4, 1, "dev"), "no split 'dev'; there are: train, validation, test"),  # type: ignore[arg-type]
+        (Order(tmp_path, 4, 1, "dev"), "no split 'dev'; there are: train, validation, test"),  # type: ignore[arg-type]  # wrong on purpose
         (Order(tmp_path, 4, 1, "test", "hats"), "no bin 'hats'; there are: pitch-back"),
         (Order(tmp_path, 0, 1), "at least one view"),
     ):
