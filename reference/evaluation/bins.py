@@ -16,8 +16,8 @@ def _between(key: str, edges: tuple[float, ...], unit: str, absolute: bool = Fal
         below = [edge for edge in edges if value >= edge]
         above = [edge for edge in edges if value < edge]
         if not below:
-            return f"under {edges[0]:g}{unit}"
-        return f"{below[-1]:g} to {above[0]:g}{unit}" if above else f"{below[-1]:g}{unit} and more"
+            return f"under {edges[0]:.3g}{unit}"
+        return f"{below[-1]:.3g} to {above[0]:.3g}{unit}" if above else f"{below[-1]:.3g}{unit} and more"
 
     return name
 
