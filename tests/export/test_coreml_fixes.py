@@ -71,6 +71,10 @@ FIXED: dict[str, Cases] = {
         "circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
         "negative": lambda x: F.pad(x, (-1, 2, -3, -2), value=0.5),
     },
+    "fix_vector": {
+        "vector_last": lambda x: x @ torch.linspace(-1, 1, 14),
+        "vector_first": lambda x: torch.linspace(-1, 1, 11) @ x,
+    },
     "fix_rms_norm": {"rms": lambda x: F.rms_norm(x, (14,), torch.linspace(0.5, 1.5, 14))},
     "fix_pool": {
         "dilated": lambda x: F.max_pool2d(x, 2, 2, dilation=2),

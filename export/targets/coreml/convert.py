@@ -23,6 +23,7 @@ from export.targets.coreml.fix_reciprocal import register_reciprocal
 from export.targets.coreml.fix_resize import spell_out_odd_resizes
 from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
 from export.targets.coreml.fix_unknown import spell_out_unknown
+from export.targets.coreml.fix_vector import spell_out_vector_products
 from export.targets.coreml.fix_where import spell_out_numbers
 from export.targets.coreml.fix_writes import spell_out_writes
 from export.targets.coreml.vendor import load_coremltools
@@ -43,6 +44,7 @@ PROGRAM_FIXES = (
     spell_out_odd_pools,
     spell_out_affine_grids,
     spell_out_numbers,
+    spell_out_vector_products,
     spell_out_unknown,
 )
 GRAPH_FIXES = (erase_aliases, name_logical_ops)
