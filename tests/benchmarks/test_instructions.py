@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import instructions
+from benchmarks import instructions, report
 from benchmarks.instructions import compare, conclude_instructions, key_of, run_instructions, write_baseline
 from benchmarks.parity import Request
 from models.errors import BudgetBroken, NothingJudged, StageError
@@ -82,6 +83,20 @@ def test_counts_repeat_and_the_gate_holds_them(request_of: Callable[..., Request
     baseline.write_text(json.dumps(stored))
     assert "1 without a baseline" in conclude_instructions(asked.spec, second)
     assert {change.change is None for change in compare(asked.spec, second)} == {True, False}
+
+
+def test_the_report_shows_work_not_time(
+    request_of: Callable[..., Request], baseline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "pixels", lambda *arguments: None)
+    asked = request_of("litert-arm-a76")
+    run_instructions(asked)
+    report.write_report(report.ReportRequest(asked.spec, asked.out))
+    html = (asked.root / "report.html").read_text(encoding="utf-8")
+    section = html.partition('<section id="instructions">')[2].partition("</section>")[0]
+    assert "litert-arm-a76" in section and "cortex-a76" in section and "instruction-proxy" in section
+    assert not re.search(r"\d ?(ms|s|fps)\b", section)
+    assert "| litert w8a8 | litert-arm-a76 | classifier | " in (asked.root / "report.md").read_text(encoding="utf-8")
 
 
 def test_half_precision_is_computed_in_half_precision(request_of: Callable[..., Request], baseline: Path) -> None:
