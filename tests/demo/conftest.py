@@ -7,6 +7,7 @@ import io
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from benchmarks.runtimes.web.browser import FLAGS, chromium
 from demo.server import bind
@@ -26,6 +27,11 @@ from models.spec import load_spec
 ARTIFACTS = (("tfjs", "w8"), ("tfjs", "float32"), ("onnx", "w8"), ("litert", "w8"))
 RUNTIMES = ("tfjs-node", "onnxruntime", "litert")
 Pixels = NDArray[np.uint8]
+RESET = """() => {
+  document.querySelectorAll('dialog[open]').forEach((dialog) => dialog.close());
+  document.getElementById('notice').hidden = true;
+  demo.mode = demo.modes[0];
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -159,12 +165,12 @@ class Demo:
         return image
 
 
-@pytest.fixture
-def demo(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iterator[Demo]:
-    """A fresh page on a phone's screen, its net loading. `indirect` parameters: of the browser's context."""
-    phone = {"viewport": {"width": 390, "height": 844}, "reduced_motion": "reduce", "has_touch": True}
-    context = browser.new_context(**{**phone, **getattr(request, "param", {})})
-    context.set_default_timeout(60_000)
+@contextmanager
+def opened_page(browser: Browser, address: str) -> Iterator[Demo]:
+    """A page on a phone's screen, its net loading. Its errors and foreign requests are raised at the end."""
+    screen = {"width": 390, "height": 844}
+    context = browser.new_context(viewport=screen, reduced_motion="reduce", has_touch=True)
+    context.set_default_timeout(120_000)
     made = Demo(context.new_page(), address)
     made.watch()
     made.start()
@@ -172,6 +178,27 @@ def demo(browser: Browser, address: str, request: pytest.FixtureRequest) -> Iter
     context.close()
     assert not made.errors, made.errors
     assert not made.foreign, f"requests that left the origin: {made.foreign}"
+
+
+@pytest.fixture(scope="module")
+def page_of_module(browser: Browser, address: str) -> Iterator[Demo]:
+    with opened_page(browser, address) as made:
+        yield made
+
+
+@pytest.fixture
+def demo(page_of_module: Demo) -> Demo:
+    """The page of this file's tests, back at its start: loading page and net anew is what costs."""
+    page_of_module.page.evaluate(RESET)
+    page_of_module.page.click("#home")
+    return page_of_module
+
+
+@pytest.fixture
+def fresh(browser: Browser, address: str) -> Iterator[Demo]:
+    """A page without caches or a service worker of an earlier visit."""
+    with opened_page(browser, address) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -186,6 +213,3 @@ def photos(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
         found[name.partition(".")[0]] = folder / f"{name.partition('.')[0]}.png"
         small.save(found[name.partition(".")[0]])
     return found
-
-
-__all__ = ["Demo", "Error"]

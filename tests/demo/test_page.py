@@ -92,14 +92,14 @@ def test_a_huge_photo_is_refused_before_it_is_decoded(demo: Any) -> None:
     assert "huge.png is 60000 × 50000: more than 100 megapixels" in demo.notice()
 
 
-def test_a_damaged_model_is_refused_and_fetched_again(demo: Any, photos: dict[str, Path]) -> None:
-    demo.page.wait_for_selector("body[data-net]", state="attached")
-    page = demo.page
+def test_a_damaged_model_is_refused_and_fetched_again(fresh: Any, photos: dict[str, Path]) -> None:
+    fresh.page.wait_for_selector("body[data-net]", state="attached")
+    page = fresh.page
     page.evaluate("caches.delete('hydra-models-1')")
     broken = "**/model/tfjs/w8/depth/*.bin"
     page.context.route(broken, lambda route: route.fulfill(status=200, body=b"\0" * 4000))
     page.reload()
-    assert "group1-shard1of1.bin is damaged: its content does not match the sha256" in demo.notice()
+    assert "group1-shard1of1.bin is damaged: its content does not match the sha256" in fresh.notice()
     page.context.unroute(broken)
     page.context.route(broken, lambda route: route.fulfill(status=404))
     page.click("#retry")
@@ -107,19 +107,19 @@ def test_a_damaged_model_is_refused_and_fetched_again(demo: Any, photos: dict[st
     page.context.unroute(broken)
     page.click("#retry")
     page.wait_for_selector("body[data-net='tfjs/w8 wasm']", state="attached")
-    demo.upload(photos["astronaut"])
+    fresh.upload(photos["astronaut"])
 
 
-def test_offline_after_the_first_visit(demo: Any, photos: dict[str, Path]) -> None:
-    demo.page.wait_for_selector("body[data-net]", state="attached")
-    demo.page.context.set_offline(True)
+def test_offline_after_the_first_visit(fresh: Any, photos: dict[str, Path]) -> None:
+    fresh.page.wait_for_selector("body[data-net]", state="attached")
+    fresh.page.context.set_offline(True)
     try:
-        demo.page.reload()
-        demo.page.wait_for_selector("body[data-net]", state="attached")
-        demo.upload(photos["render-105"])
-        demo.await_scene(lambda: (demo.page.click("#home"), demo.page.click("[data-name='astronaut.png']")))
+        fresh.page.reload()
+        fresh.page.wait_for_selector("body[data-net]", state="attached")
+        fresh.upload(photos["render-105"])
+        fresh.await_scene(lambda: (fresh.page.click("#home"), fresh.page.click("[data-name='astronaut.png']")))
     finally:
-        demo.page.context.set_offline(False)
+        fresh.page.context.set_offline(False)
 
 
 def inspect(demo: Any, field: str, value: str) -> None:
