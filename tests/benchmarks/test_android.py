@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +21,8 @@ from benchmarks.parity import Request
 from benchmarks.profile import OpTime
 from benchmarks.runtime import ON_REQUEST, load_runtime, run
 from benchmarks.runtimes.android import AndroidRuntime, phone, tool
+from benchmarks.runtimes.arm import emulator
 from benchmarks.runtimes.arm.cpus import CPUS
-from benchmarks.runtimes.arm.emulator import command
 from models.artifact import read_artifact
 from models.errors import NothingJudged, StageError, UsageError
 from models.spec import load_spec
@@ -85,10 +86,16 @@ def pretend(root: Path, tmp_path: Path) -> Iterator[Pretend]:
 @pytest.fixture
 def arm_phone(root: Path, tmp_path: Path, arm: Path) -> Iterator[Pretend]:
     """A phone whose benchmark runs LiteRT's ARM code, emulated."""
-    interpreter = shlex.join(command(arm, CPUS["a76"]))
+    interpreter = shlex.join(emulator.command(arm, CPUS["a76"]))
     properties = {**PROPERTIES, "ro.product.cpu.abi": "arm64-v8a"}
     with attached(root, tmp_path / "phone", properties, interpreter) as phone:
         yield phone
+
+
+@pytest.fixture
+def command_line(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.delenv("HYDRA_BENCHMARK_MODEL", raising=False)
+    return command
 
 
 @pytest.fixture
@@ -277,6 +284,36 @@ def test_a_wrong_tool_is_told(
         session.invoke()
 
 
+def test_a_tool_that_ignores_a_flag_is_no_evidence(
+    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Callable[[str], dict]
+) -> None:
+    """An older one warns and runs the first signature, or in another precision."""
+    binary = tmp_path / "benchmark_model"
+    binary.write_text(
+        f"{binary.read_text()}\n".replace("exec ", "echo WARN: Unconsumed cmdline flags: --some=x\nexec ")
+    )
+    session = opened(runtime, artifact, golden)
+    with pytest.raises(StageError, match="too old or another program: it does not know --some=x"):
+        session.invoke()
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("and the model graph will be completely executed by the delegate.", "GPU, completely, 1 kernels"),
+        (
+            "and the model graph will be partially executed by the delegate w/ 3 delegate kernels.",
+            "GPU, partially, 3 kernels",
+        ),
+    ],
+)
+def test_what_a_delegate_took(said: str, found: str) -> None:
+    line = "INFO: Inference timings in us: Init: 5, First inference: 9, Warmup (avg): 8.5, Inference (avg): 1.2e+06"
+    assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}")["delegate"] == found
+    fallback = "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
+    assert "delegate" not in tool.read_timings(f"{fallback}\n{line}")
+
+
 def test_unavailable_with_what_would_help(
     pretend: Pretend, monkeypatch: pytest.MonkeyPatch, request_of: Request
 ) -> None:
@@ -303,12 +340,20 @@ def test_words_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         Run("adb", cool=-1)
 
 
+def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> None:
+    """Exit codes 2 and 4, each with what is available or would help."""
+    wrong = command_line("benchmarks", "device", "--device", "adv")
+    assert wrong.code == 2 and "no device 'adv' (available: adb, adb:SERIAL, ios, ios:NAME, mac)" in wrong.verdict
+    none = command_line("benchmarks", "device", "--device", "adb", "--model", "tests/nets/classifier")
+    assert none.code == 4 and "make bench-android TOOL=path" in none.verdict
+
+
 @pytest.mark.parametrize(
-    ("emulator", "abi", "evidence"),
+    ("emulated", "abi", "evidence"),
     [(False, "arm64-v8a", "measured-on-device"), (True, "arm64-v8a", "emulated-arm"), (True, "x86_64", "host")],
 )
-def test_the_label_is_the_devices_own(emulator: bool, abi: str, evidence: str) -> None:
-    assert phone.label({"emulator": emulator, "abi": abi}) == evidence
+def test_the_label_is_the_devices_own(emulated: bool, abi: str, evidence: str) -> None:
+    assert phone.label({"emulator": emulated, "abi": abi}) == evidence
 
 
 TIMINGS = """

@@ -95,6 +95,7 @@ class Workbench:
         _, log = phone.shell(f"cat {phone.root}/log")
         if code:
             raise StageError("run", f"{entry.id}: benchmark_model ended with exit code {code}: {tool.last_lines(log)}")
+        tool.check_flags(log)
         return log
 
 

@@ -1,7 +1,8 @@
 """LiteRT's benchmark_model: its command lines, and what it prints.
 
 Traps, read from its source: inputs are given by position in the graph (names only warn), outputs come as one file in
-the graph's order, and a profiled run is slower than a plain one.
+the graph's order, a flag it does not know is only warned of, a delegate that takes nothing leaves all to the CPU, and a
+profiled run is slower than a plain one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ FLAGS = {
     "cpu-4": ("--num_threads=4", "--use_xnnpack=true"),
     "cpu-4-fp16": ("--num_threads=4", "--use_xnnpack=true", "--xnnpack_force_fp16=true"),
     "cpu-4-builtin": ("--num_threads=4", "--use_xnnpack=false"),
-    "gpu": ("--use_gpu=true", "--use_xnnpack=false"),
+    # In half precision, the delegate's default; said, so that a version with another default cannot change it.
+    "gpu": ("--use_gpu=true", "--gpu_precision_loss_allowed=true", "--use_xnnpack=false"),
 }
 # One run on given inputs, whose outputs are kept.
 PARITY = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0", *FLAGS["cpu-1"])
@@ -35,6 +37,7 @@ DELEGATE = re.compile(
     r".*?(?:w/ (?P<kernels>\d+) delegate kernels)?\.?$",
     re.MULTILINE,
 )
+IGNORED = re.compile(r"Unconsumed cmdline flags:\s*(.*\S)")
 REGULAR = "Operator-wise Profiling Info for Regular Benchmark Runs"
 ROW = re.compile(r"^\s*(?P<kind>\S.*?)\s+(?P<numbers>(?:[\d.]+%?\s+){4,})(?P<name>\S.*)$")
 
@@ -55,6 +58,13 @@ def latency_flags(configuration: str, seconds: float) -> list[str]:
 
 def profile_flags() -> list[str]:
     return [*FLAGS["cpu-1"], "--warmup_runs=3", "--num_runs=20", "--min_secs=0", "--enable_op_profiling=true"]
+
+
+def check_flags(text: str) -> None:
+    """Raises StageError("run") when the tool did not know a flag: it would have run something else."""
+    match = IGNORED.search(text)
+    if match:
+        raise StageError("run", f"this benchmark_model is too old or another program: it does not know {match[1]}")
 
 
 def read_timings(text: str) -> dict[str, Any]:
