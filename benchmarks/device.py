@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -110,7 +110,7 @@ def run_device(request: Request, run: Run, progress: Progress = lambda text: Non
     if not mine:
         raise NothingJudged(f"no artifact of {', '.join(runtime.targets)} to run there; make one with: make export")
     only = tuple((artifact.target, artifact.recipe) for _, artifact in mine)
-    judged = run_parity(Request(request.spec, request.out, request.samples, only, (runtime.name,)), progress)
+    judged = run_parity(replace(request, only=only, runtimes=(runtime.name,)), progress)
     rows = [on_device(request, run, folder, artifact, progress) for folder, artifact in mine]
     document = {
         "schema": 1,

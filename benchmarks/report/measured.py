@@ -130,6 +130,18 @@ def device_rows(evidence: Evidence) -> list[Row]:
     return rows
 
 
+def placement_rows(evidence: Evidence) -> list[Row]:
+    """One row an artifact, runtime and entry that a runtime told the placement of: pieces on an accelerator, and operators
+    on it and beside it. The fused entry says it for the whole model; modules are shown as well: they run alone."""
+    rows = []
+    for row in evidence.parity:
+        if row["mode"] == "environment" and not row["stale"]:
+            own = {key: row[key] for key in ("target", "recipe", "runtime", "evidence")}
+            for entry, found in row["facts"].get("placement", {}).items():
+                rows.append({**own, "entry": entry, **found})
+    return rows
+
+
 def profile_rows(evidence: Evidence) -> list[Row]:
     """One row a profiled artifact x runtime with the `SHOWN` most expensive kernels of its primary entry."""
     rows = []

@@ -41,6 +41,7 @@ def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
         "costs": {**evidence.documents.get("cost", {}), "results": evidence.costs},
         "strongest": strongest_rows(evidence),
         "devices": measured.device_rows(evidence),
+        "placements": measured.placement_rows(evidence),
         "instructions": [row for row in evidence.instructions if row["entries"]],
         "size_chart": chart(charts.size_chart, [row for row in sizes if not row["stale"]]),
         "latency_chart": chart(charts.latency_chart, [row for row in latencies if not row["stale"]]),
