@@ -131,8 +131,8 @@ def device_rows(evidence: Evidence) -> list[Row]:
 
 
 def placement_rows(evidence: Evidence) -> list[Row]:
-    """One row an artifact, runtime and entry that a runtime told the placement of: pieces on an accelerator, and operators
-    on it and beside it. The fused entry says it for the whole model; modules are shown as well: they run alone."""
+    """One row an artifact, runtime and entry whose placement a runtime told: pieces on an accelerator, operators on it
+    and beside it."""
     rows = []
     for row in evidence.parity:
         if row["mode"] == "environment" and not row["stale"]:
