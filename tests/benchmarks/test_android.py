@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,10 @@ import pytest
 from benchmarks.device import Run, choose, conclude_device, run_device
 from benchmarks.parity import Request
 from benchmarks.profile import OpTime
-from benchmarks.runtime import ON_REQUEST, load_runtime
+from benchmarks.runtime import ON_REQUEST, load_runtime, run
 from benchmarks.runtimes.android import AndroidRuntime, phone, tool
+from benchmarks.runtimes.arm.cpus import CPUS
+from benchmarks.runtimes.arm.emulator import command as emulated
 from models.artifact import read_artifact
 from models.errors import NothingJudged, StageError, UsageError
 from models.spec import load_spec
@@ -77,6 +80,15 @@ def attached(root: Path, folder: Path, properties: Mapping[str, str], tool: str)
 @pytest.fixture
 def pretend(root: Path, tmp_path: Path) -> Iterator[Pretend]:
     with attached(root, tmp_path / "phone", PROPERTIES, sys.executable) as phone:
+        yield phone
+
+
+@pytest.fixture
+def arm_phone(root: Path, tmp_path: Path, arm: Path) -> Iterator[Pretend]:
+    """A phone whose benchmark runs LiteRT's ARM code, emulated."""
+    interpreter = shlex.join(emulated(arm, CPUS["a76"]))
+    properties = {**PROPERTIES, "ro.product.cpu.abi": "arm64-v8a"}
+    with attached(root, tmp_path / "phone", properties, interpreter) as phone:
         yield phone
 
 
@@ -149,6 +161,35 @@ def test_inputs_and_outputs_keep_their_places(
     assert set(made[0]) == {port.name for port in entry.outputs}
     for name, value in made[0].items():
         assert value.tobytes() == made[1][name].tobytes()
+
+
+def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, golden: Callable[[str], dict]) -> None:
+    """Pushed, run as ARM code, pulled: what the emulated runtime computes by itself, to the bit; labelled so."""
+    runtime = AndroidRuntime()
+    assert runtime.evidence == "emulated-arm"
+    folder = artifact("classifier", "litert", "float32")
+    entry = read_artifact(folder).entries[0]
+    inputs = {port.name: golden("classifier")[port.name] for port in entry.inputs}
+    made = []
+    for each in (runtime, load_runtime("litert-arm-a76")):
+        session = each.open(folder, entry)
+        made.append(run(session, inputs))
+        session.close()
+    assert all(value.tobytes() == made[1][name].tobytes() for name, value in made[0].items())
+    assert runtime.measure(folder, entry, "cpu-1", 0.1)["runs"] > 1
+    assert runtime.operators(folder, entry)
+    runtime.clean()
+    assert arm_phone.left() == []
+
+
+@pytest.mark.slow
+def test_a_whole_run_of_arm_code(arm_phone: Pretend, request_of: Request) -> None:
+    document = run_device(request_of, Run("adb", seconds=0.1, cool=0))
+    assert "comparisons hold on the device" in conclude_device(document)
+    assert {row["evidence"] for row in document["parity"]} == {"emulated-arm"}
+    assert document["results"][0]["verdict"] == "untimed"
+    assert "measured-on-device" not in json.dumps(document)
+    assert arm_phone.left() == []
 
 
 def opened(runtime: AndroidRuntime, artifact: Artifacts, golden: Callable[[str], dict]) -> object:
@@ -309,11 +350,11 @@ def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> N
 
 
 @pytest.mark.parametrize(
-    ("emulated", "abi", "evidence"),
+    ("emulator", "abi", "evidence"),
     [(False, "arm64-v8a", "measured-on-device"), (True, "arm64-v8a", "emulated-arm"), (True, "x86_64", "host")],
 )
-def test_the_label_is_the_devices_own(emulated: bool, abi: str, evidence: str) -> None:
-    assert phone.label({"emulator": emulated, "abi": abi}) == evidence
+def test_the_label_is_the_devices_own(emulator: bool, abi: str, evidence: str) -> None:
+    assert phone.label({"emulator": emulator, "abi": abi}) == evidence
 
 
 TIMINGS = """

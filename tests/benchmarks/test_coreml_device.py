@@ -118,6 +118,7 @@ def test_a_mac_that_cannot_predict_fails_with_its_stage(attach: Callable[..., No
         MacRuntime().measure(folder.parent / "no package", entry, "CPU_ONLY", 0.1)
 
 
+@pytest.mark.slow
 def test_whole_runs_end_in_rows(
     attach: Callable[..., None],
     artifact: Artifacts,

@@ -33,6 +33,7 @@ def test_absent_it_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, art
 
 
 @INSTALLED
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ort-qnn-v75"])
 def test_half_precision_on_the_npu(artifact: Artifacts, golden: Callable[[str], dict], name: str) -> None:
     """Another arithmetic than this computer's, close to it; the placement is told, and no time."""

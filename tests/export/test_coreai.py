@@ -43,7 +43,7 @@ def test_absent_packages_are_told_with_the_command(make: Callable[[], object], m
 
 
 @INSTALLED
-@pytest.mark.parametrize("name", ["float32", "float16"])
+@pytest.mark.parametrize("name", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_sealed_and_judged_in_its_own_interpreter(
     artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path], name: str
 ) -> None:
