@@ -54,6 +54,16 @@ def by_mode(results: list[Result]) -> Mapping[tuple[str, str], Result]:
     return {(result.entry, result.mode): result for result in results}
 
 
+def test_fewer_samples_are_evenly_spread(bench: Bench) -> None:
+    names = [golden.sample for golden in bench.goldens]
+    assert len(names) >= 3
+    assert [golden.sample for golden in bench.judged] == names
+    for most in (1, 2, len(names) - 1, len(names), len(names) + 5):
+        found = [golden.sample for golden in replace(bench, most=most).judged]
+        assert len(found) == min(most, len(names)) == len(set(found)) and found[0] == names[0]
+        assert found == sorted(found, key=names.index)
+
+
 def test_each_module_is_judged_alone_and_in_the_chain(artifact: Artifacts, bench: Bench) -> None:
     folder = artifact("mixed", "onnx", "float32")
     found = by_mode(list(judge_artifact(bench, load_runtime("onnxruntime"), folder)))
