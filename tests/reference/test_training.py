@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from models.errors import StageError, UsageError
+from models.files import sha256_file
 from reference.training.batches import Batches, Source, mirror, sample
 from reference.training.checkpoint import load_checkpoint
 from reference.training.loop import BEST, LAST, Job
@@ -151,10 +153,20 @@ def test_interrupted_is_as_uninterrupted(whole: Path, sets: tuple[Path, Path, Pa
 
 @pytest.mark.slow
 def test_two_processes_repeat_themselves_and_resume(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    options = replace(TINY, processes=2, photos=0)
+    """Two processes: the same run twice is equal, and so is one that goes on from the checkpoint of its second step."""
+    options, first = replace(TINY, processes=2, photos=0), tmp_path / "a"
     for name in ("a", "b"):
         start(job(tmp_path / name, sets, options))
-    assert same(tmp_path / "a" / LAST, tmp_path / "b" / LAST)
+    assert same(first / LAST, tmp_path / "b" / LAST)
+    back = tmp_path / "c"
+    back.mkdir()
+    for name in ("run.json", "step-000002.safetensors"):
+        shutil.copy(first / name, back)
+    latest = {"schema": 1, "step": 2, "file": "step-000002.safetensors", "seconds": 0.0, "best": None}
+    (back / "latest.json").write_text(json.dumps(latest | {"sha256": sha256_file(back / "step-000002.safetensors")}))
+    resume(back, sets[:2], sets[2:])
+    assert load_checkpoint(back).step == 4
+    assert same(back / LAST, first / LAST)
 
 
 def test_a_run_is_not_begun_twice_nor_resumed_on_other_data(whole: Path, sets: tuple[Path, Path, Path]) -> None:
