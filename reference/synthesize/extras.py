@@ -149,7 +149,7 @@ def _cap(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
 def _below_cap(hair: Garment, rest: Floats) -> Garment:
     """What a cap leaves of the hair; the cap's plane moves with the forehead."""
     shift = rest[_FOREHEAD] - base_mesh().vertices[_FOREHEAD]
-    kept = ~_above(hair.vertices - shift, -0.12)[hair.faces].any(1)
+    kept = ~_above(hair.vertices - shift, 0.0)[hair.faces].all(1)
     return Garment(hair.vertices, hair.faces[kept], hair.uv[kept], hair.hold)
 
 

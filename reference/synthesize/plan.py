@@ -113,14 +113,16 @@ def _portrait(rng: np.random.Generator, framing: Framing) -> Plan:
     if selfie:
         elevation = float(rng.choice([rng.normal(-13, 8), rng.normal(0, 5), rng.uniform(8, 38)], p=[0.5, 0.32, 0.18]))
     else:
-        elevation = float(rng.choice([rng.normal(-4, 5), rng.uniform(-25, 30)], p=[0.75, 0.25]))
+        # Held before the chest, seen from the head: lower the more of the body is shown.
+        low = {"portrait": -8.0, "half": -12.0, "full": -15.0}[framing]
+        elevation = float(rng.choice([rng.normal(low, 6), rng.uniform(-25, 30)], p=[0.82, 0.18]))
     # The head follows the camera in part; a fifth of the heads does as it likes.
     pitch = elevation * (1 - float(rng.uniform(0.2, 1.0))) + float(rng.normal(0, 6))
     if rng.random() < 0.2:
         pitch = float(rng.uniform(-45, 40))
     yaw = float(rng.normal(0, 13 if selfie else 20)) if rng.random() < 0.85 else float(rng.uniform(-45, 45))
     roll = float(rng.normal(0, 7)) if rng.random() < 0.9 else float(rng.uniform(-45, 45))
-    lean = float(rng.normal(-4, 7)) if rng.random() < 0.8 else float(rng.uniform(-28, 22))
+    lean = float(rng.normal(-8 if selfie else -5, 7)) if rng.random() < 0.8 else float(rng.uniform(-28, 22))
     distance, field = _lens(rng, framing)
     side = float(rng.normal(0, 0.13)) if rng.random() < 0.85 else float(rng.uniform(-0.7, 0.7))
     settings: tuple[Setting, ...] = ("room", "garden", "street", "backdrop")
