@@ -203,13 +203,13 @@ def fresh(browser: Browser, address: str) -> Iterator[Demo]:
 
 @pytest.fixture(scope="session")
 def photos(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Samples at 320 pixels: software rendering is slow."""
+    """Samples at 240 pixels: software rendering is slow."""
     folder = tmp_path_factory.mktemp("photos")
     found = {}
     for name in ("astronaut.png", "grace-hopper.jpg", "render-105.jpg"):
         with Image.open(root / "models/portrait/samples" / name) as image:
             small = image.convert("RGB")
-        small.thumbnail((320, 320))
+        small.thumbnail((240, 240))
         found[name.partition(".")[0]] = folder / f"{name.partition('.')[0]}.png"
         small.save(found[name.partition(".")[0]])
     return found
