@@ -34,6 +34,14 @@ PACKAGES = (
     "onnxruntime-web",
     "three",
 )
+# Loaded when the 3D mode is opened; kept from the start, so that it opens without a network too.
+LATER = (
+    "three/build/three.core.js",
+    "three/build/three.module.js",
+    "three/examples/jsm/controls/OrbitControls.js",
+    "three/examples/jsm/exporters/GLTFExporter.js",
+    "three/examples/jsm/exporters/PLYExporter.js",
+)
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -101,7 +109,8 @@ class Site:
 def shell() -> list[str]:
     """The page's own files, as URLs: what the service worker keeps for the time without a network."""
     files = (path.relative_to(PAGE) for path in sorted(PAGE.rglob("*")) if path.suffix in TYPES)
-    return ["/", *(f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))]
+    own = (f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))
+    return ["/", *own, *(f"/npm/{path}" for path in LATER)]
 
 
 @cache

@@ -3,6 +3,8 @@
 
 import {cutout} from './cutout.js';
 import {edit} from './edit.js';
+import {place} from './place.js';
 import {refocus} from './refocus.js';
+import {scene3d} from './scene3d.js';
 
-export const MODES = [refocus, cutout, edit];
+export const MODES = [refocus, cutout, edit, place, scene3d];

@@ -16,7 +16,7 @@ export function buildControls(descriptions, settings, change) {
   return {element: h('div', {class: 'controls'}, rows.map(({element}) => element)), update};
 }
 
-const BUILD = {range, choice, actions, file, histogram};
+const BUILD = {range, choice, actions, file, histogram, text};
 
 function range({key, label, short, low, high, min = 0, max = 1, step = 0.005, get, set}, settings, change) {
   const id = `control-${key}`;
@@ -56,14 +56,27 @@ function choice({key, label, items}, settings, change) {
 }
 
 function actions({label, items}, settings, change) {
-  const buttons = items.map(({label: words, run, off}) => h('button', {type: 'button', class: 'chip', disabled: Boolean(off), onclick: () => change(run())}, words));
-  return {element: h('div', {class: 'control actions', role: 'group', 'aria-label': label}, buttons)};
+  let known = settings;
+  const buttons = items.map(({label: words, run, off}) => h('button', {type: 'button', class: 'chip', disabled: Boolean(off), onclick: () => change(run(known))}, words));
+  const update = (current) => (known = current);
+  return {element: h('div', {class: 'control actions', role: 'group', 'aria-label': label}, buttons), update};
 }
 
 function file({key, label, set}, settings, change) {
+  let known = settings;
   const input = h('input', {
     type: 'file', accept: 'image/*', 'data-key': key,
-    onchange: async () => input.files.length && change(await set(input.files[0])),
+    onchange: async () => input.files.length && change(await set(input.files[0], known)),
   });
-  return {element: h('label', {class: 'control file chip'}, input, label)};
+  const update = (current) => (known = current);
+  return {element: h('label', {class: 'control file chip'}, input, label), update};
+}
+
+function text({key, label}, settings, change) {
+  const id = `control-${key}`;
+  const input = h('textarea', {id, rows: 1, maxlength: 120, spellcheck: 'false', oninput: () => change({[key]: input.value}, {glide: false})});
+  const update = (current) => {
+    if (input.value !== (current[key] ?? '')) input.value = current[key] ?? '';
+  };
+  return {element: h('div', {class: 'control text'}, h('label', {for: id}, label), input), update};
 }

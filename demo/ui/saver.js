@@ -8,7 +8,7 @@ const TYPES = {jpeg: 'image/jpeg', png: 'image/png'};
 export function openSaver({stage, scene, mode, settings}) {
   const dialog = byId('saver');
   const clear = Boolean(mode.transparent?.(settings));
-  const formats = clear ? ['png'] : ['jpeg', 'png'];
+  const formats = mode.formats ?? (clear ? ['png'] : ['jpeg', 'png']);
   const status = h('p', {class: 'small', role: 'status'});
   const bar = h('progress', {max: 1, value: 0, hidden: true, 'aria-label': 'Rendering'});
   const buttons = formats.map((format) => h('button', {type: 'button', class: 'door', 'data-format': format, onclick: () => run(format)}, format.toUpperCase()));
@@ -16,12 +16,12 @@ export function openSaver({stage, scene, mode, settings}) {
   async function run(format) {
     buttons.forEach((button) => (button.disabled = true));
     bar.hidden = false;
-    status.textContent = 'Rendering in tiles';
+    status.textContent = mode.save ? 'Putting it together' : 'Rendering in tiles';
     try {
       const blob = mode.save
         ? await mode.save(format)
         : await save({stage, scene, mode, settings, type: TYPES[format]}, (share) => (bar.value = share));
-      download(blob, `${scene.photo.name.replace(/\.[^.]*$/, '')}-${mode.id}.${format === 'jpeg' ? 'jpg' : 'png'}`);
+      download(blob, `${scene.photo.name.replace(/\.[^.]*$/, '')}-${mode.id}.${format === 'jpeg' ? 'jpg' : format}`);
       status.textContent = `Saved, ${megabytes(blob.size)}`;
     } catch (error) {
       status.textContent = error.message;
@@ -33,7 +33,7 @@ export function openSaver({stage, scene, mode, settings}) {
 
   dialog.replaceChildren(
     h('header', {}, h('h2', {id: 'saver-title'}, 'Save'), h('button', {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()}, '×')),
-    h('p', {}, `${mode.title} at the photo's own size, ${scene.photo.width} × ${scene.photo.height}.`, clear ? ' PNG, with the matte as its transparency.' : ''),
+    h('p', {}, mode.saved ?? `${mode.title} at the photo's own size, ${scene.photo.width} × ${scene.photo.height}.`, clear ? ' PNG, with the matte as its transparency.' : ''),
     h('div', {class: 'doors'}, buttons), bar, status);
   dialog.showModal();
 }

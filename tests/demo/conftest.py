@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from benchmarks.runtimes.web.browser import FLAGS, chromium
+from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from demo.server import bind
 from demo.site import make_site
 from models.artifact import artifact_folder
@@ -82,10 +82,10 @@ def browser() -> Iterator[Browser]:
     path = chromium()
     assert path, "Chromium is not installed; run: make setup"
     camera = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-    with sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=path, args=[*FLAGS, *camera])
-        yield made
-        made.close()
+    # The web runtimes' driver: playwright allows one a thread, and their tests may run in this process too.
+    made = driver().chromium.launch(executable_path=path, args=[*FLAGS, *camera])
+    yield made
+    made.close()
 
 
 @dataclass

@@ -1,0 +1,66 @@
+// What may be placed in a photo, as drawings that fit any size.
+
+const FONT = '800 100px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+const LINE = 1.08;
+const PAD = 0.12; // around letters, in ems: strokes and accents reach beyond their measure
+const EDGE = '#00000055';
+
+// Paths in a square of 100.
+export const STICKERS = {
+  star: 'M50 4l13.5 29 31.5 4-23 22 6 31.5L50 75 22 90.500l6-31.500-23-22 31.500-4z',
+  heart: 'M50 90C20 66 6 50 6 32 6 17 17 8 29 8c9 0 17 5 21 13C54 13 62 8 71 8c12 0 23 9 23 24 0 18-14 34-44 58z',
+  sun: sunPath(),
+  bubble: 'M14 10h72a10 10 0 0 1 10 10v40a10 10 0 0 1-10 10H46L24 92V70H14A10 10 0 0 1 4 60V20a10 10 0 0 1 10-10z',
+  arrow: 'M50 94L16 56h20V6h28v50h20z',
+};
+
+function sunPath() {
+  const points = Array.from({length: 24}, (_, index) => {
+    const radius = index % 2 ? 32 : 48;
+    const angle = (index / 24) * 2 * Math.PI;
+    return `${(50 + radius * Math.cos(angle)).toFixed(2)} ${(50 + radius * Math.sin(angle)).toFixed(2)}`;
+  });
+  return `M${points.join('L')}z`;
+}
+
+// -> {ratio: width over height, paint(context, width, height)}
+export function draw(kind, text, color) {
+  return kind === 'text' ? words(text, color) : shape(kind, color);
+}
+
+function shape(kind, color) {
+  return {
+    ratio: 1,
+    paint(context, width) {
+      const path = new Path2D(STICKERS[kind]);
+      context.scale(width / 100, width / 100);
+      context.lineJoin = 'round';
+      context.lineWidth = 3;
+      context.strokeStyle = EDGE;
+      context.stroke(path);
+      context.fillStyle = color;
+      context.fill(path);
+    },
+  };
+}
+
+// Lines in the middle of each other; an empty text is as wide as a letter.
+function words(text, color) {
+  const lines = (text || ' ').split('\n');
+  const measure = document.createElement('canvas').getContext('2d');
+  measure.font = FONT;
+  const wide = Math.max(...lines.map((line) => measure.measureText(line).width), 40) / 100 + 2 * PAD;
+  const high = lines.length * LINE + 2 * PAD;
+  return {
+    ratio: wide / high,
+    paint(context, width) {
+      const em = width / wide;
+      context.scale(em / 100, em / 100);
+      context.font = FONT;
+      context.textAlign = 'center';
+      context.textBaseline = 'middle';
+      context.fillStyle = color;
+      lines.forEach((line, index) => context.fillText(line, (wide / 2) * 100, (PAD + (index + 0.5) * LINE) * 100));
+    },
+  };
+}
