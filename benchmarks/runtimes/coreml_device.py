@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from platform import mac_ver, machine, system
 from shutil import which
+from threading import Thread
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -42,14 +43,19 @@ Result = TypeVar("Result")
 
 @cache
 def loop() -> asyncio.AbstractEventLoop:
-    """One for the life of the process: coremltools keeps connections to a device across calls."""
-    return asyncio.new_event_loop()
+    """One for the life of the process: coremltools keeps connections to a device across calls.
+
+    It has a thread of its own, since the caller's may be running a loop already (playwright leaves one behind).
+    """
+    made = asyncio.new_event_loop()
+    Thread(target=made.run_forever, name="coremltools", daemon=True).start()
+    return made
 
 
 def wait(work: Coroutine[Any, Any, Result], stage: str, what: str) -> Result:
     """Run a coroutine of coremltools. It raises errors of many types: each is a failure of this stage."""
     try:
-        return loop().run_until_complete(work)
+        return asyncio.run_coroutine_threadsafe(work, loop()).result()
     except Exception as error:
         raise StageError(stage, f"{what}: {type(error).__name__}: {error}") from error
 

@@ -58,7 +58,8 @@ def test_shared_weights_are_counted_once(measured: Callable[..., Request], targe
     """A multifunction package and a multi-signature file hold one copy of the weights for all their entries."""
     row = run_size(measured((target, "float32")))["results"][0]
 
-    assert row["ships"]["gzip"] is None
+    # A .tflite is fetched by LiteRT.js, too; a package never travels compressed by a server.
+    assert (row["ships"]["gzip"] is None) is (target == "coreml")
     assert row["shared"]["over_one_copy"] < 0.05
     if any(entry["file_shared_with"] for entry in row["entries"]):
         assert row["shared"]["saved"] > 0.9 * row["shared"]["one_copy"]

@@ -195,6 +195,7 @@ def test_converter_fixes(graph_fixes: bool, tmp_path: Path, monkeypatch: pytest.
     """With the graph fixes the export path takes the net; without them tracing does, and says so. Both are right."""
     if not graph_fixes:
         monkeypatch.setattr(convert, "GRAPH_FIXES", ())
+        monkeypatch.setattr(convert, "PROGRAM_FIXES", ())
     model = write_model(tmp_path, "tricky", Tricky(more=graph_fixes), monkeypatch)
     program, emitted = export_one(model, tmp_path)
     assert bool(emitted.notes) is not graph_fixes

@@ -51,7 +51,7 @@ GRAPH_FIXES = (erase_aliases, name_logical_ops)
 CONVERTER_FIXES = (register_gelu, register_reciprocal)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
 UNSUPPORTED = (
-    re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.]+)"),
+    re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.:]+)"),
     re.compile(r"convert function for op '(?P<op>[\w.:]+)' not implemented"),
 )
 
