@@ -438,10 +438,9 @@ def test_arm_code_that_breaks_is_told_and_cleaned_up(
     assert arm_phone.left() == []
 
 
+@pytest.mark.usefixtures("adb_client")
 def test_the_real_adb_client_talks_to_the_pretend_phone(pretend: Pretend, tmp_path: Path) -> None:
     """The driver's library speaks adb's protocol itself; so does Debian's client, to the same server."""
-    if shutil.which("adb") is None:
-        pytest.skip("adb is not installed; run: bash scripts/setup.sh android")
 
     def adb(*words: str) -> str:
         return subprocess.run(["adb", *words], capture_output=True, text=True, check=True, timeout=60).stdout

@@ -6,7 +6,6 @@ import http.client
 import json
 import os
 import queue
-import shutil
 import socketserver
 import subprocess
 import sys
@@ -342,7 +341,7 @@ def adb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         made.shutdown()
 
 
-@pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed")
+@pytest.mark.usefixtures("adb_client")
 def test_a_phone_on_a_cable_reaches_localhost(adb_server: list[str], desk: Desk) -> None:
     with serve.attached(desk, lambda text: None) as phones:
         (phone,) = phones
