@@ -49,8 +49,7 @@ class CoreMLTarget:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
-        prepare = convert_pairs if recipe.calibrated else compress.for_recipe
-        source = prepare(program, recipe, converted)
+        source = convert_pairs(program, recipe, converted) if recipe.calibrated else compress.basis(converted, recipe)
         plain = {entry.name: make_plain(program, source, entry.name, recipe) for entry in program.entries}
         notes = tuple(row.note for row in plain.values() if row.note)
         oldest = max(row.ios for row in plain.values())

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.program import Program
 from export.targets.coreml.convert import Converted, Plain
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.recipes import Recipe
@@ -40,9 +39,8 @@ def oldest_system(recipe: Recipe) -> int:
     return NEWER if newer else 0
 
 
-def for_recipe(program: Program, recipe: Recipe, converted: Converted) -> Converted:
+def basis(converted: Converted, recipe: Recipe) -> Converted:
     """`converted`, or conversions for the newer system that `recipe` needs, shared by all recipes that do."""
-    del program  # static integers need it at this point; weights alone do not
     oldest = oldest_system(recipe)
     if not oldest:
         return converted
