@@ -111,18 +111,18 @@ def _bin(rng: np.random.Generator, name: str, plan: Plan) -> Plan:
 def _portrait(rng: np.random.Generator, framing: Framing) -> Plan:
     selfie = framing == "selfie"
     if selfie:
-        elevation = float(rng.choice([rng.normal(-13, 8), rng.normal(0, 5), rng.uniform(8, 38)], p=[0.5, 0.32, 0.18]))
+        elevation = float(rng.choice([rng.normal(-16, 8), rng.normal(-2, 5), rng.uniform(8, 38)], p=[0.6, 0.27, 0.13]))
     else:
         # Held before the chest, seen from the head: lower the more of the body is shown.
-        low = {"portrait": -8.0, "half": -12.0, "full": -15.0}[framing]
-        elevation = float(rng.choice([rng.normal(low, 6), rng.uniform(-25, 30)], p=[0.82, 0.18]))
+        low = {"portrait": -12.0, "half": -15.0, "full": -26.0}[framing]
+        elevation = float(rng.choice([rng.normal(low, 6), rng.uniform(-25, 30)], p=[0.85, 0.15]))
     # The head follows the camera in part; a fifth of the heads does as it likes.
     pitch = elevation * (1 - float(rng.uniform(0.2, 1.0))) + float(rng.normal(0, 6))
     if rng.random() < 0.2:
         pitch = float(rng.uniform(-45, 40))
     yaw = float(rng.normal(0, 13 if selfie else 20)) if rng.random() < 0.85 else float(rng.uniform(-45, 45))
     roll = float(rng.normal(0, 7)) if rng.random() < 0.9 else float(rng.uniform(-45, 45))
-    lean = float(rng.normal(-8 if selfie else -5, 7)) if rng.random() < 0.8 else float(rng.uniform(-28, 22))
+    lean = float(rng.normal(-11 if selfie else -8, 7)) if rng.random() < 0.8 else float(rng.uniform(-28, 22))
     distance, field = _lens(rng, framing)
     side = float(rng.normal(0, 0.13)) if rng.random() < 0.85 else float(rng.uniform(-0.7, 0.7))
     settings: tuple[Setting, ...] = ("room", "garden", "street", "backdrop")
