@@ -21,7 +21,7 @@ from reference.training.batches import Batches
 from reference.training.checkpoint import Checkpoint
 from reference.training.objective import compute, objective, objective_rng
 from reference.training.options import Options
-from reference.training.precision import autocast, cpu_has_bf16, keep_float32
+from reference.training.precision import autocast, cpu_has_bf16, fold_norms, keep_float32
 from reference.training.progress import Progress
 from reference.training.validate import validate
 from reference.training.views import open_sets
@@ -54,6 +54,8 @@ class Trainer:
         self.bf16 = cpu_has_bf16()
         if self.bf16:
             keep_float32(self.modules.values())
+        else:
+            fold_norms(self.modules.values())
         for module in self.modules.values():
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         freeze(self.modules["encoder"], self.options.frozen)
