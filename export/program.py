@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.fix_rrelu import settle_slopes
+from export.fold_norms import fold_norms
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import load_modules
@@ -137,7 +138,7 @@ def as_tuple(made: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor])
 
 
 def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
-    """Load the modules, run them once on a real input, and check them against the spec.
+    """Load the modules, run them once on a real input, check them against the spec, and fold their batch norms.
 
     Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
     shape or dtype than declared, or a value is not finite.
@@ -145,9 +146,12 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
     size = size or spec.size
     modules = load_modules(spec)
     settle_slopes(modules)
-    tensors = run_modules(spec, modules, sample_inputs(spec, load_samples(spec, "judge")[0], size))
+    inputs = sample_inputs(spec, load_samples(spec, "judge")[0], size)
+    # The reference's own tensors: what is done to the modules after this is part of the export.
+    tensors = run_modules(spec, modules, inputs)
     for name, value in tensors.items():
         check_tensor(spec, name, value, size)
+    fold_norms(modules, lambda: run_modules(spec, modules, inputs))
     return Program(spec, size, modules, tensors)
 
 
