@@ -30,9 +30,10 @@ _ORDER, _SIZE, _SAMPLE = 11, 12, 13
 class Batch:
     """Inputs and truth of B photos; all float32.
 
-    image [B, 3, H, W] in [0, 1]. disparity [B, H, W] over the person's median, 0 where unknown. alpha [B, H, W] in
-    [0, 1]. Masks [B, H, W]: person (exact depth inside a person), background (exact depth outside), behind (outside
-    people, depth unknown: merely farther). points [B, 2, 12, 4] as in `ViewSet`, moved along. known [B].
+    image [B, 3, H, W] in [0, 1]; `clean` the same before its colours were changed. disparity [B, H, W] over the
+    person's median, 0 where unknown. alpha [B, H, W] in [0, 1]. Masks [B, H, W]: person (exact depth inside a person),
+    background (exact depth outside), behind (outside people, depth unknown: merely farther). points [B, 2, 12, 4] as
+    in `ViewSet`, moved along. known [B].
     """
 
     image: Tensor
@@ -43,6 +44,7 @@ class Batch:
     behind: Tensor
     points: Tensor
     known: Tensor
+    clean: Tensor
 
 
 class Source:
@@ -163,8 +165,9 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
     usable = float(inside.sum() >= 1)
     background = background * usable
     known = torch.tensor([view.known], dtype=torch.float32)
+    shown = image.clamp(0, 1)
     return Batch(
-        image.clamp(0, 1), normal[None], alpha[None], inside[None], background[None], behind[None], moved[None], known
+        shown, normal[None], alpha[None], inside[None], background[None], behind[None], moved[None], known, shown
     )
 
 

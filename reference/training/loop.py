@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.errors import StageError
 from reference.portrait import build
 from reference.training import checkpoint as files
-from reference.training.batches import Batches
+from reference.training.batches import Batch, Batches
 from reference.training.checkpoint import Checkpoint
 from reference.training.objective import compute, objective, objective_rng
 from reference.training.options import Options
@@ -56,7 +56,7 @@ class Trainer:
             keep_float32(self.modules.values())
         else:
             fold_norms(self.modules.values())
-        for module in self.modules.values():
+        for module in (*self.modules.values(), *self.average.values()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         freeze(self.modules["encoder"], self.options.frozen)
         groups = parameter_groups(self.modules, self.options)
@@ -82,7 +82,8 @@ class Trainer:
         with autocast(self.bf16):
             disparity, logit = compute(self.modules, batch.image.contiguous(memory_format=torch.channels_last))
         rng = objective_rng(self.options.seed, self.step, self.rank)
-        loss, terms = objective(disparity.float(), logit.float(), batch, self.options.weights, rng)
+        taught = self._taught(batch) if self.options.weights.photo_consistency > 0 else None
+        loss, terms = objective(disparity.float(), logit.float(), batch, self.options.weights, rng, taught)
         if not bool(torch.isfinite(loss)):
             raise StageError("train", f"the loss is {float(loss)} at step {self.step}: {terms}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -93,6 +94,19 @@ class Trainer:
         self.step += 1
         self._follow()
         return {"loss": float(loss.detach()), "gradient_norm": float(norm), "rate": factor, **terms}
+
+    @torch.no_grad()
+    def _taught(self, batch: Batch) -> Tensor:
+        """What the moving average sees in the photos before their colours were changed, [B, 1, H, W]; 0 elsewhere.
+
+        The mean teacher of Tarvainen and Valpola (2017): photos carry no depth, but theirs must not hang on the light.
+        """
+        taught = batch.disparity[:, None] * 0
+        photos = batch.known == 0
+        if bool(photos.any()):
+            clean = batch.clean[photos].contiguous(memory_format=torch.channels_last)
+            taught[photos] = compute(self.average, clean)[0]
+        return taught
 
     def _share_gradients(self) -> None:
         """Every process goes on with the mean of all gradients."""

@@ -22,11 +22,17 @@ _SALT = 14
 
 
 def objective(
-    disparity: Tensor, logit: Tensor, batch: Batch, weights: Weights, rng: np.random.Generator
+    disparity: Tensor,
+    logit: Tensor,
+    batch: Batch,
+    weights: Weights,
+    rng: np.random.Generator,
+    taught: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch (a scalar) and the mean of each term, unweighted, by its name in `Weights`.
 
-    `disparity` and `logit` are the decoders' raw maps, [B, 1, H, W].
+    `disparity` and `logit` are the decoders' raw maps, [B, 1, H, W]; `taught`, of the same shape, is a teacher's
+    disparity of the clean images.
     """
     d, a = disparity[:, 0], logit[:, 0]
     t = batch.disparity.clamp(0, 3)
@@ -48,6 +54,9 @@ def objective(
         "matte_edge": losses.matte_edge(a, batch.alpha),
         "matte_overlap": losses.matte_overlap(a, batch.alpha),
     }
+    if taught is not None:
+        person = (batch.alpha > 0.9).float()
+        terms["photo_consistency"] = photos * losses.scale_shift_l1(d, taught[:, 0], person)
     # Depth terms are means over the views that have them, so that photos in a batch do not weaken them.
     share = {
         name: photos.sum() if name.startswith("photo_") else metric.sum()

@@ -17,7 +17,7 @@ from models.errors import StageError, UsageError
 from models.files import sha256_file
 from reference.training.batches import Batches, Source, mirror, sample
 from reference.training.checkpoint import load_checkpoint
-from reference.training.loop import BEST, LAST, Job
+from reference.training.loop import BEST, LAST, Job, Trainer
 from reference.training.options import Options, options_from, set_options
 from reference.training.run import resume, start
 from reference.training.views import ViewSet
@@ -218,3 +218,16 @@ def test_the_net_learns_the_balls(sets: tuple[Path, Path, Path], tmp_path: Path)
     scores = [line["score"] for line in log if line["kind"] == "validation"]
     assert scores[-1] < 0.8 * scores[0], scores
     assert np.isfinite(scores).all()
+
+
+def test_the_mean_teacher_looks_at_photos_alone(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    asked = replace(TINY, weights=replace(TINY.weights, photo_consistency=0.5))
+    trainer = Trainer(job(tmp_path / "run", sets, asked), 0)
+    batch = trainer.batches.batch(0)
+    taught = trainer._taught(batch)
+    photos = batch.known == 0
+    assert bool(photos.any()) and bool((~photos).any())
+    assert bool((taught[~photos] == 0).all()) and bool((taught[photos] != 0).any())
+    assert not torch.equal(batch.image, batch.clean), "the net is shown other colours than its teacher"
+    terms = trainer.train_step(0.0)
+    assert 0 < terms["photo_consistency"] < 2
