@@ -7,6 +7,8 @@ squeeze-excite, which keeps quantization and conversion simple.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,16 +19,23 @@ FEATURE_STRIDES = (2, 4, 8, 16, 32)
 FEATURE_CHANNELS = (16, 24, 40, 112, 320)
 """Channels of each feature map the encoder returns, finest first."""
 
-# EfficientNet-Lite0: (expansion, output channels, repeats, kernel, stride of the first repeat) of each stage.
+# EfficientNet-Lite0: (output channels, repeats, kernel, stride of the first repeat) of each stage.
 _STAGES = (
-    (1, 16, 1, 3, 1),
-    (6, 24, 2, 3, 2),
-    (6, 40, 2, 5, 2),
-    (6, 80, 3, 3, 2),
-    (6, 112, 3, 5, 1),
-    (6, 192, 4, 5, 2),
-    (6, 320, 1, 3, 1),
+    (16, 1, 3, 1),
+    (24, 2, 3, 2),
+    (40, 2, 5, 2),
+    (80, 3, 3, 2),
+    (112, 3, 5, 1),
+    (192, 4, 5, 2),
+    (320, 1, 3, 1),
 )
+FULL_MIDDLES = (32, *(16 * 6, 24 * 6), *(24 * 6, 40 * 6), *(40 * 6, 80 * 6, 80 * 6), *(80 * 6, 112 * 6, 112 * 6),
+                *(112 * 6, *(192 * 6,) * 3), 192 * 6)  # fmt: skip
+"""Channels of each block's depthwise convolution in EfficientNet-Lite0."""
+
+FULL_WIDTH = 48
+"""Channels of a decoder."""
+
 # The last block at each stride: the blocks whose outputs are the features.
 _TAPS = (0, 2, 4, 10, 15)
 
@@ -53,12 +62,11 @@ class ConvNormAct(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MBConv without squeeze-excite: expand 1x1 (unless the expansion is 1), depthwise kxk, linear project 1x1."""
+    """MBConv without squeeze-excite: expand 1x1 to `middle` channels (if more than came), depthwise, project 1x1."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, middle: int) -> None:
         super().__init__()
-        middle = inputs * expansion
-        self.expand = ConvNormAct(inputs, middle, 1) if expansion != 1 else nn.Identity()
+        self.expand = ConvNormAct(inputs, middle, 1) if middle != inputs else nn.Identity()
         self.depthwise = ConvNormAct(middle, middle, kernel, stride=stride, groups=middle)
         self.project = ConvNormAct(middle, outputs, 1, activation=False)
         self.residual = stride == 1 and inputs == outputs
@@ -74,12 +82,15 @@ class Encoder(nn.Module):
     Takes RGB in [0, 1], NCHW, H and W multiples of 32, and normalises it with ImageNet's mean and standard
     deviation itself, so that no caller can forget to.
     Returns (f2, f4, f8, f16, f32): FEATURE_CHANNELS channels at FEATURE_STRIDES.
+
+    `middles`: the channels of each block's depthwise convolution; a pruned encoder has fewer, its features keep
+    their shapes.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, middles: Sequence[int] = FULL_MIDDLES) -> None:
         super().__init__()
         # Constants of the architecture, not weights: they stay out of the state dict.
         self.register_buffer("mean", torch.tensor(_MEAN).reshape(1, 3, 1, 1), persistent=False)
@@ -87,10 +98,10 @@ class Encoder(nn.Module):
         self.stem = ConvNormAct(3, 32, 3, stride=2)
         blocks: list[nn.Module] = []
         channels = 32
-        for expansion, outputs, repeats, kernel, first_stride in _STAGES:
+        for outputs, repeats, kernel, first_stride in _STAGES:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
-                blocks.append(InvertedResidual(channels, outputs, kernel, stride, expansion))
+                blocks.append(InvertedResidual(channels, outputs, kernel, stride, middles[len(blocks)]))
                 channels = outputs
         self.blocks = nn.ModuleList(blocks)
 
@@ -115,7 +126,7 @@ class Decoder(nn.Module):
     Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W), unbounded.
     """
 
-    def __init__(self, width: int = 48, bias: float = 0.0) -> None:
+    def __init__(self, width: int = FULL_WIDTH, bias: float = 0.0) -> None:
         super().__init__()
         self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in FEATURE_CHANNELS])
         self.context = nn.Conv2d(FEATURE_CHANNELS[-1], width, 1)
@@ -143,10 +154,10 @@ class DepthHead(nn.Module):
     returns (N, 1, H, W) in [0, 1]. `decoder` alone gives d, unclamped, for training.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = FULL_WIDTH) -> None:
         super().__init__()
         # Before training every pixel sits just behind the person's median.
-        self.decoder = Decoder(bias=0.8)
+        self.decoder = Decoder(width, bias=0.8)
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
         disparity: Tensor = self.decoder(f2, f4, f8, f16, f32)
@@ -159,9 +170,9 @@ class SegmentationHead(nn.Module):
     Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W). `decoder` alone gives the logit, for training.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = FULL_WIDTH) -> None:
         super().__init__()
-        self.decoder = Decoder()
+        self.decoder = Decoder(width)
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
         return torch.sigmoid(self.decoder(f2, f4, f8, f16, f32))

@@ -15,11 +15,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.errors import StageError
-from reference.portrait import build
+from reference.portrait import shaped_as
 from reference.training import checkpoint as files
 from reference.training.batches import Batch, Batches
 from reference.training.checkpoint import Checkpoint
-from reference.training.objective import compute, objective, objective_rng
+from reference.training.distill import Teacher
+from reference.training.objective import compute, decode, objective, objective_rng
 from reference.training.options import Options
 from reference.training.precision import autocast, cpu_has_bf16, fold_norms, keep_float32
 from reference.training.progress import Progress
@@ -31,7 +32,7 @@ BEST, LAST = "weights.safetensors", "last.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every process of a run is told."""
+    """What every process of a run is told. `init` decides the net's shape, too; `teacher`: weights to learn from."""
 
     run: Path
     data: tuple[Path, ...]
@@ -39,6 +40,7 @@ class Job:
     init: Path
     options: Options
     resume: bool = False
+    teacher: Path | None = None
 
 
 class Trainer:
@@ -48,8 +50,10 @@ class Trainer:
         from safetensors.torch import load_file
 
         self.job, self.rank, self.options = job, rank, job.options
-        self.modules = build()
-        files.load_named(self.modules, load_file(job.init))
+        first = load_file(job.init)
+        self.modules = shaped_as(first)
+        files.load_named(self.modules, first)
+        self.teacher = Teacher(job.teacher) if job.teacher is not None else None
         self.average = copy.deepcopy(self.modules)
         self.bf16 = cpu_has_bf16()
         if self.bf16:
@@ -79,11 +83,16 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         batch = self.batches.batch(self.step)
+        image = batch.image.contiguous(memory_format=torch.channels_last)
         with autocast(self.bf16):
-            disparity, logit = compute(self.modules, batch.image.contiguous(memory_format=torch.channels_last))
+            features = self.modules["encoder"](image)
+            disparity, logit = (made.float() for made in decode(self.modules, features))
         rng = objective_rng(self.options.seed, self.step, self.rank)
         taught = self._taught(batch) if self.options.weights.photo_consistency > 0 else None
-        loss, terms = objective(disparity.float(), logit.float(), batch, self.options.weights, rng, taught)
+        loss, terms = objective(disparity, logit, batch, self.options.weights, rng, taught)
+        if self.teacher is not None:
+            more, shown = self.teacher.terms(image, features, disparity, logit, self.options.weights)
+            loss, terms = loss + more, {**terms, **shown}
         if not bool(torch.isfinite(loss)):
             raise StageError("train", f"the loss is {float(loss)} at step {self.step}: {terms}")
         self.optimizer.zero_grad(set_to_none=True)

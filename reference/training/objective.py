@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reference import losses
 from reference.training.batches import Batch
@@ -97,9 +96,13 @@ def objective_rng(seed: int, step: int, rank: int) -> np.random.Generator:
     return np.random.default_rng([seed, _SALT, step, rank])
 
 
-def compute(modules: dict[str, torch.nn.Module], image: Tensor) -> tuple[Tensor, Tensor]:
-    """The decoders' raw maps (disparity, logit), each [B, 1, H, W], for images [B, 3, H, W]."""
-    features = modules["encoder"](image)
+def decode(modules: Mapping[str, nn.Module], features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The decoders' raw maps (disparity, logit), each [B, 1, H, W], for the encoder's features."""
     disparity: Tensor = modules["depth"].decoder(*features)  # type: ignore[operator]  # a Decoder, not a Tensor
     logit: Tensor = modules["segmentation"].decoder(*features)  # type: ignore[operator]  # the same
     return disparity, logit
+
+
+def compute(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[Tensor, Tensor]:
+    """The decoders' raw maps for images [B, 3, H, W]."""
+    return decode(modules, modules["encoder"](image))

@@ -13,7 +13,7 @@ from models.errors import UsageError, unknown
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weight of each loss (reference/losses.py); 0 switches it off."""
+    """The weight of each loss (reference/losses.py); 0: off. Those of `distill_` count with a teacher alone."""
 
     person_l1: float = 4.0
     berhu: float = 0.0
@@ -32,6 +32,9 @@ class Weights:
     matte_l1: float = 2.0
     matte_edge: float = 0.5
     matte_overlap: float = 1.0
+    distill_features: float = 1.0
+    distill_depth: float = 2.0
+    distill_matte: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)

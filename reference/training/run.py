@@ -31,12 +31,15 @@ def start(job: Job) -> dict[str, Any]:
         raise UsageError(f"{job.run} holds a run already: name another folder, or go on with --resume {job.run}")
     if not job.init.is_file():
         raise UsageError(f"no weights to start from at {job.init}")
+    if job.teacher is not None and not job.teacher.is_file():
+        raise UsageError(f"no weights of a teacher at {job.teacher}")
     described = {
         "schema": 1,
         "options": job.options.as_json(),
         "init": {"file": str(job.init), "sha256": sha256_file(job.init)},
         "data": describe(job.data),
         "validation": describe(job.validation),
+        **_teacher(job),
     }
     open_sets(job.data)
     write_text(job.run / RUN, dump_json(described))
@@ -53,8 +56,18 @@ def resume(run: Path, data: Sequence[Path], validation: Sequence[Path]) -> dict[
     init = Path(told["init"]["file"])
     if not init.is_file() or sha256_file(init) != told["init"]["sha256"]:
         raise StageError(STAGE, f"the weights that {run} started from, {init}, are gone or changed")
-    job = Job(run, tuple(data), tuple(validation), init, options_from(told["options"]), (run / "latest.json").is_file())
-    return _run(job)
+    teacher = Path(told["teacher"]["file"]) if "teacher" in told else None
+    if teacher is not None and (not teacher.is_file() or sha256_file(teacher) != told["teacher"]["sha256"]):
+        raise StageError(STAGE, f"the teacher of {run}, {teacher}, is gone or changed")
+    begun = (run / "latest.json").is_file()
+    options = options_from(told["options"])
+    return _run(Job(run, tuple(data), tuple(validation), init, options, begun, teacher))
+
+
+def _teacher(job: Job) -> dict[str, Any]:
+    if job.teacher is None:
+        return {}
+    return {"teacher": {"file": str(job.teacher), "sha256": sha256_file(job.teacher)}}
 
 
 def describe(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -97,6 +110,7 @@ def make_record(job: Job, wall: float) -> dict[str, Any]:
         "weights": {"sha256": sha256_file(job.run / BEST), "chosen": latest["best"]},
         "last": {"sha256": sha256_file(job.run / LAST), "step": latest["step"]},
         "init_sha256": told["init"]["sha256"],
+        **({"teacher_sha256": told["teacher"]["sha256"]} if "teacher" in told else {}),
         "data": told["data"],
         "validation": told["validation"],
         "options": told["options"],

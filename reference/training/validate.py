@@ -30,7 +30,7 @@ def validate(
     for start in range(0, count, _BATCH):
         batch = collate([sample(source.pick(n), size, None) for n in range(start, min(start + _BATCH, count))])
         with torch.inference_mode():
-            disparity, logit = compute(dict(modules), batch.image)
+            disparity, logit = compute(modules, batch.image)
         alpha = torch.sigmoid(logit)[:, 0].numpy()
         for row in range(len(alpha)):
             truth = batch.alpha[row].numpy()

@@ -1,0 +1,1 @@
+"""A smaller portrait: whole channels cut out of the trained one."""
