@@ -111,7 +111,7 @@ demo: setup ## the web demo on localhost, with the artifacts that passed parity
 TRAIN_MINUTES ?= 0
 train: setup ## train the portrait: DATA="..." [VALIDATION=...] [RUN=...] [TRAIN_MINUTES=50], or DATA=... RESUME=...
 	$(BIN)/python -m reference train $(DATA) $(VALIDATION:%=--validation %) \
-	  $(if $(RESUME),--resume $(RESUME),$(RUN:%=--out %) $(if $(filter-out 0,$(TRAIN_MINUTES)),--minutes $(TRAIN_MINUTES)))
+	  $(if $(RESUME),--resume $(RESUME),$(RUN:%=--out %) $(if $(filter-out 0,$(TRAIN_MINUTES)),--set minutes=$(TRAIN_MINUTES)))
 
 eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
 	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)

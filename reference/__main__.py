@@ -98,8 +98,9 @@ def train(  # noqa: PLR0913 - one parameter a flag
     validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) that weights are chosen on.")] = None,
     init: Annotated[Path, typer.Option(help="Weights to start from.")] = Path("models/portrait/weights.safetensors"),
     teacher: Annotated[Path | None, typer.Option(help="Weights of a larger net to learn from as well.")] = None,
-    minutes: Annotated[float, typer.Option(help="Train by the clock instead of by steps.")] = 0.0,
-    assign: Annotated[list[str] | None, typer.Option("--set", help="An option, such as weights.relief=0.2.")] = None,
+    assign: Annotated[
+        list[str] | None, typer.Option("--set", help="An option, such as minutes=50 or weights.relief=0.2.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, on the same data.")] = None,
 ) -> str:
     """Train the portrait Hydra: checkpoints, EMA weights chosen on the validation set, curve.png, record.json."""
@@ -109,31 +110,29 @@ def train(  # noqa: PLR0913 - one parameter a flag
 
     checked = tuple(validation or ())
     if resume is not None:
-        if assign or minutes or teacher:
-            raise UsageError("a resumed run keeps its options: leave out --set, --minutes and --teacher")
+        if assign or teacher:
+            raise UsageError("a resumed run keeps its options: leave out --set and --teacher")
         record = runs.resume(resume, tuple(data), checked)
     else:
-        words = [*(assign or ()), *([f"minutes={minutes}"] if minutes else ())]
-        options = set_options(Options(), words)
+        options = set_options(Options(), assign or ())
         record = runs.start(Job(out, tuple(data), checked, init, options, teacher=teacher))
     chosen = record["weights"]["chosen"]
     return f"{record['images']} images in {record['seconds'] / 60:.1f} min, weights of step {chosen['step']}"
 
 
 @app.command()
-def prune(  # noqa: PLR0913 - one parameter a flag
+def prune(
     data: Annotated[list[Path], typer.Argument(help="Sets of views that channels are weighed on.")],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     weights: Annotated[Path, typer.Option(help="The net to prune.")] = Path("models/portrait/weights.safetensors"),
     width: Annotated[int, typer.Option(help="Channels of the decoders.")] = 32,
     mmac: Annotated[float, typer.Option(help="Most multiply-adds at 256x192, in millions.")] = 260.0,
     parameters: Annotated[float, typer.Option(help="Most parameters, in millions.")] = 1.6,
-    batches: Annotated[int, typer.Option(help="Batches to weigh the channels on.")] = 24,
 ) -> str:
     """Cut the channels that matter least out of the portrait; train what is left with --init and --teacher."""
     from reference.pruning.run import Target, prune_file
 
-    made = prune_file(weights, tuple(data), out, Target(width, mmac * 1e6, parameters * 1e6, batches))
+    made = prune_file(weights, tuple(data), out, Target(width, mmac * 1e6, parameters * 1e6))
     print(f"channels of the blocks: {', '.join(map(str, made.shape[0]))}; width of the decoders: {made.shape[1]}")
     return f"{out}; it sees nothing yet: train it with --init {out} --teacher {weights}"
 

@@ -106,7 +106,7 @@ def choose(
     """
     if not 0 < width <= FULL_WIDTH or width % STEP:
         raise UsageError(f"a decoder's width is a multiple of {STEP} up to {FULL_WIDTH}, not {width}")
-    wide = {h: best(sum(scores[f"{h} width {i}"] for i in range(5)), width) for h in HEADS}  # type: ignore[arg-type]
+    wide = {h: best(torch.stack([scores[f"{h} width {i}"] for i in range(5)]).sum(0), width) for h in HEADS}
     half = {h: best(scores[f"{h} half"], width // 2) for h in HEADS}
     costs = block_costs(modules, size)
     macs, parameters = head_costs(width, size)

@@ -27,7 +27,7 @@ class Target:
     width: int
     macs: float
     parameters: float
-    batches: int
+    batches: int = 24
 
 
 def prune_file(weights: Path, data: tuple[Path, ...], out: Path, target: Target) -> Kept:
