@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -193,7 +194,8 @@ def work(rank: int, job: Job, store: str) -> None:
 
 
 def train(trainer: Trainer) -> None:
-    """Run to the end of the options' steps or minutes."""
+    """Run to the end of the options' steps or minutes; a process whose parent was killed stops at its next step."""
+    parent = os.getppid()
     options, chief = trainer.options, trainer.rank == 0
     progress = Progress(trainer.job.run, options, trainer.step, trainer.seconds) if chief else None
     started, before = time.monotonic(), trainer.seconds
@@ -202,6 +204,8 @@ def train(trainer: Trainer) -> None:
         share = _agreed(trainer.step / options.steps, trainer.seconds, options)
         if share >= 1:
             break
+        if os.getppid() != parent:
+            raise StageError("train", f"the run was killed; go on with --resume {trainer.job.run}")
         terms = trainer.train_step(share)
         if progress is not None:
             progress.note(trainer.step, share, trainer.seconds, terms)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -231,3 +235,24 @@ def test_the_mean_teacher_looks_at_photos_alone(sets: tuple[Path, Path, Path], t
     assert not torch.equal(batch.image, batch.clean), "the net is shown other colours than its teacher"
     terms = trainer.train_step(0.0)
     assert 0 < terms["photo_consistency"] < 2
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_run_that_was_killed(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """An orphan would go on writing into the folder of the run that follows it."""
+    words = ["processes=2", "steps=100000", "synthetic=1", "photos=0", "sizes=64x32:1", "checkpoint_every=100000"]
+    command = [sys.executable, "-m", "reference", "train", str(sets[0]), "--out", str(tmp_path / "run")]
+    with subprocess.Popen([*command, *(part for word in words for part in ("--set", word))]) as run:
+        log = tmp_path / "run/log.jsonl"
+        _wait(lambda: log.is_file() and log.stat().st_size > 0, 120)
+        children = psutil.Process(run.pid).children(recursive=True)
+        assert len(children) >= 2
+        run.kill()
+    _wait(lambda: not any(child.is_running() and child.status() != "zombie" for child in children), 30)
+
+
+def _wait(done: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.2)
