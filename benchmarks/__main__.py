@@ -41,11 +41,11 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     from benchmarks.parity import Request, conclude, run_parity
     from benchmarks.runtime import resolve_runtimes
     from benchmarks.show import parity_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
     spec = load_spec(model)
-    request = Request(spec, out, samples, resolve_pairs(only or []), tuple(runtime or []), bisect, most)
+    request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most)
     document = run_parity(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))
@@ -60,10 +60,11 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from benchmarks.parity import Request
     from benchmarks.show import say, size_table
     from benchmarks.size import conclude_size, run_size
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
-    request = Request(load_spec(model), out, only=resolve_pairs(only or []))
+    spec = load_spec(model)
+    request = Request(spec, out, only=resolve_only(spec, only or []))
     document = run_size(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))
@@ -79,10 +80,11 @@ def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.show_cost import cost_table
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
-    request = Request(load_spec(model), out, only=resolve_pairs(only or []))
+    spec = load_spec(model)
+    request = Request(spec, out, only=resolve_only(spec, only or []))
     document = run_cost(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))
@@ -108,10 +110,11 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     from benchmarks.latency import Timing, conclude_latency, run_latency
     from benchmarks.parity import Request
     from benchmarks.show import latency_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
-    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    spec = load_spec(model)
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
     timing = Timing(seconds, threads)
     if serve:
         from benchmarks.serve import conclude_serve, run_serve
@@ -143,10 +146,11 @@ def grid(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.grid import Rounds, conclude_grid, run_grid
     from benchmarks.parity import Request
     from benchmarks.show import grid_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
-    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    spec = load_spec(model)
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
     document = run_grid(request, Rounds(rounds, seconds, threads), say(quiet=False))
     grid_table(document)
     return conclude_grid(document)
@@ -175,13 +179,13 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.grid import Rounds
     from benchmarks.parity import Request
     from benchmarks.show import compare_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
     spec = load_spec(model)
     if interleaved:
         before, after = (
-            Request(spec, side, None, resolve_pairs(only or []), tuple(runtime or [])) for side in (old, new)
+            Request(spec, side, None, resolve_only(spec, only or []), tuple(runtime or [])) for side in (old, new)
         )
         chosen = Rounds(rounds, seconds, threads)
         documents = comparing.run_interleaved(before, after, chosen, say(quiet=as_json))
@@ -204,10 +208,11 @@ def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Ru
     from benchmarks.parity import Request
     from benchmarks.profile import conclude_profile, run_profile
     from benchmarks.show import profile_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
-    request = Request(load_spec(model), out, None, resolve_pairs(only or []), tuple(runtime or []))
+    spec = load_spec(model)
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
     document = run_profile(request, say(quiet=False))
     profile_table(document)
     return conclude_profile(document)
@@ -227,11 +232,11 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
     from benchmarks import instructions as counting
     from benchmarks.parity import Request
     from benchmarks.show import instructions_table, say
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
     spec = load_spec(model)
-    request = Request(spec, out, None, resolve_pairs(only or []), tuple(runtime or []))
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
     document = counting.run_instructions(request, say(quiet=as_json))
     if update:
         path = counting.write_baseline(spec, document)
@@ -261,11 +266,12 @@ def device(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.show_device import device_table
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
     run_as = Run(choose(which, tool), seconds, cool)
-    request = Request(load_spec(model), out, samples, resolve_pairs(only or []))
+    spec = load_spec(model)
+    request = Request(spec, out, samples, resolve_only(spec, only or []))
     document = run_device(request, run_as, say(quiet=False))
     device_table(document)
     return conclude_device(document)

@@ -13,8 +13,7 @@ from typing import Any
 from benchmarks.graph import Graph, GraphReader, peak_activations
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
-from benchmarks.size import primary
-from models.artifact import Artifact, Entry, verify
+from models.artifact import Artifact, Entry, primary, verify
 from models.errors import HydraError, NothingJudged, StageError
 from models.files import dump_json, write_text
 

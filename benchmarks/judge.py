@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +12,21 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array, Runtime, Session, run
+from benchmarks.size import GZIP_LEVEL
 from benchmarks.verdict import Result, judge
-from models.artifact import Artifact, Entry, read_artifact, verify
+from models.artifact import Artifact, Entry, read_artifact, ships, verify
 from models.budget import Budget
 from models.errors import HydraError, StageError
 from models.goldens import Golden
-from models.measures import JUDGES, Measure, Numbers, collect, sensitivity, tensor_measures
+from models.measures import JUDGES, MEAN, Measure, Numbers, collect, sensitivity, tensor_measures
 from models.recipes import recipe
 from models.spec import ModelSpec
 
 # Share of weight elements that must be stored in the recipe's own type: biases and a layer kept in float for
 # accuracy may differ, a file that is mostly something else is not what its name says.
 STORED = 0.85
+# Of a named recipe, share of the values that each type must hold of those that artifact.json says.
+STORED_LAYERS = 0.99
 FLOATS = {32: ("float32",), 16: ("float16",)}
 # Shapes, indices and masks, and the sums that integer kernels add biases to: no recipe stores a weight so.
 NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
@@ -64,9 +68,29 @@ def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Res
     except HydraError as error:
         yield base.failed(error)
         return
+    yield from weighed(bench, base, folder)
     for variant in dict.fromkeys(entry.variant for entry in artifact.entries):
         entries = [entry for entry in artifact.entries if entry.variant == variant]
         yield from judge_variant(bench, runtime, folder, base, entries)
+
+
+def weighed(bench: Bench, base: Blank, folder: Path) -> Iterator[Result]:
+    """What an app ships against the budget's [[size]] rows, one result a row."""
+    artifact = base.artifact
+    for limit in bench.budget.sizes:
+        if (limit.recipe, limit.target) == (artifact.recipe, artifact.target):
+            records = ships(artifact)
+            zipped = [
+                len(gzip.compress((folder / record.path).read_bytes(), GZIP_LEVEL, mtime=0)) for record in records
+            ]
+            found = sum(zipped) if limit.gzip else sum(record.bytes for record in records)
+            good = found <= limit.bytes
+            kind = " after gzip" if limit.gzip else ""
+            reason = (
+                "" if good else f"an app ships {found / 1e6:.3f} MB{kind}, the budget says {limit.bytes / 1e6:g} MB"
+            )
+            facts = {"bytes": found, "limit": limit.bytes, "gzip": limit.gzip}
+            yield base.result(mode="size", verdict="pass" if good else "mismatch", reason=reason, facts=facts)
 
 
 def check_model(bench: Bench, artifact: Artifact) -> None:
@@ -156,7 +180,8 @@ def compare(bench: Bench, base: Blank, entry: Entry, mode: str, outputs: Sequenc
                 numbers[golden.sample] |= JUDGES[declared.judge](found, wanted, bench.person(golden))
         limits = bench.limits(base.artifact, port.name)
         known = next(iter(numbers.values()))
-        measures += collect(port.name, numbers, {metric: value for metric, value in limits.items() if metric in known})
+        limits = {metric: value for metric, value in limits.items() if metric.removeprefix(MEAN) in known}
+        measures += collect(port.name, numbers, limits)
     verdict, reason = judge(measures)
     return base.result(
         entry=entry.id, mode=mode, verdict=verdict, reason=reason, samples=len(bench.judged), measures=tuple(measures)
@@ -192,17 +217,36 @@ def stored_types(base: Blank, runtime: Runtime, folder: Path, entries: Sequence[
         found = count_types(runtime, folder, entries)
     except HydraError as error:
         return base.failed(error, entry=variant, mode="dtypes")
-    chosen = recipe(base.artifact.recipe)
     elements = {name: count / width(name) for name, count in found.items() if name not in NO_WEIGHTS}
     total = sum(elements.values())
     facts = {"weight_bytes": found}
     if not total:
         return base.result(entry=variant, mode="dtypes", facts=facts, reason="no weights")
+    if base.artifact.layers:
+        reason = layers_lost(base.artifact, elements)
+        verdict = "mismatch" if reason else "pass"
+        return base.result(entry=variant, mode="dtypes", verdict=verdict, reason=reason, facts=facts)
+    chosen = recipe(base.artifact.recipe)
     wanted = wanted_types(chosen.scheme, chosen.weight_bits)
     share = sum(count for name, count in elements.items() if name in wanted) / total
     good = share >= STORED
     reason = "" if good else f"{share:.0%} of the weights are {' or '.join(wanted)}; found {found}"
     return base.result(entry=variant, mode="dtypes", verdict="pass" if good else "mismatch", reason=reason, facts=facts)
+
+
+def layers_lost(artifact: Artifact, elements: Mapping[str, float]) -> str:
+    """Why the file cannot hold its layers as artifact.json says: of some type, too few weights. "" where it can."""
+    asked: dict[tuple[str, ...], int] = {}
+    for row in artifact.layers.values():
+        stored = recipe(row["recipe"])
+        wanted = wanted_types(stored.scheme, stored.weight_bits)
+        asked[wanted] = asked.get(wanted, 0) + row["values"]
+    for wanted, values in asked.items():
+        found = sum(count for name, count in elements.items() if name in wanted)
+        if found < STORED_LAYERS * values:
+            named = " or ".join(wanted)
+            return f"layers of {values} weights are to be stored as {named}, the files hold {found:.0f} of them"
+    return ""
 
 
 def count_types(runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
-from models.artifact import Artifact, Entry, FileRecord, verify
+from models.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
 from models.errors import HydraError, NothingJudged, StageError
 from models.files import dump_json, write_text
 
@@ -107,29 +107,6 @@ def total(records: Any) -> int:
 def file_row(record: FileRecord, zipped: Mapping[str, int]) -> Row:
     row: Row = {"path": record.path, "bytes": record.bytes, "role": role_of(record)}
     return {**row, "gzip": zipped[record.path]} if record.path in zipped else row
-
-
-def files_of(artifact: Artifact, entry: Entry) -> tuple[FileRecord, ...]:
-    """The files that loading `entry` reads: its file, its package folder, or the folder its file lies in."""
-    package = tuple(record for record in artifact.files if record.path.startswith(entry.file + "/"))
-    if package:
-        return package
-    parent, _, _ = entry.file.rpartition("/")
-    if parent:
-        return tuple(record for record in artifact.files if record.path.startswith(parent + "/"))
-    return tuple(record for record in artifact.files if record.path == entry.file)
-
-
-def primary(artifact: Artifact) -> tuple[Entry, ...]:
-    """The entries of the default variant: separate packages or dynamic shapes are further copies of them."""
-    return tuple(entry for entry in artifact.entries if not entry.variant)
-
-
-def ships(artifact: Artifact) -> tuple[FileRecord, ...]:
-    """The files an app needs to call every module: one multifunction package or multi-signature file where the
-    target has them; the module files, without the fused copy, where it has not."""
-    needed = {record for entry in primary(artifact) if len(entry.modules) == 1 for record in files_of(artifact, entry)}
-    return tuple(record for record in artifact.files if record in needed)
 
 
 def entry_row(artifact: Artifact, entry: Entry, weights: Mapping[str, Mapping[str, int]]) -> Row:

@@ -23,7 +23,7 @@ app = typer.Typer(
     f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
-VERBS = ("make", "list", "inspect", "doctor")
+VERBS = ("make", "list", "layers", "search", "inspect", "doctor")
 
 
 @app.command()
@@ -32,7 +32,10 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
     model: Annotated[Path, typer.Option(help="Folder with a model.toml. It names code that is run: trust it.")] = Path(
         "models/portrait"
     ),
-    recipe: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: the recipes of budget.toml.")] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(help="Repeatable; of the grammar, of recipes.toml, or FILE.toml:NAME. Default: budget.toml's."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),
     calibrate: Annotated[
         Path | None, typer.Option(help="A folder of further calibration photos; never copied.")
@@ -45,12 +48,13 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
 
     from export.driver import make_plan, run_plan, verdict
     from export.show import outcome_table, progress_display
-    from models.recipes import recipe as parse
+    from models.named import check_name
     from models.spec import load_spec
     from models.targets import resolve
 
-    recipes = [parse(name).name for name in recipe or []]
-    plan = make_plan(load_spec(model), resolve(what), recipes, out, overwrite, calibrate)
+    spec = load_spec(model)
+    recipes = [check_name(spec, name) for name in recipe or []]
+    plan = make_plan(spec, resolve(what), recipes, out, overwrite, calibrate)
     with progress_display(plan.jobs, quiet=as_json) as progress:
         outcomes = run_plan(plan, progress)
     if as_json:
@@ -71,6 +75,56 @@ def list_support(as_json: Annotated[bool, typer.Option("--json")] = False) -> st
     else:
         support_table(rows)
     return f"{len(rows)} combinations of target and recipe"
+
+
+@app.command()
+def layers(
+    model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> str:
+    """The names by which recipes.toml speaks of a model's layers, with shapes and sizes."""
+    from export.layers import find_layers
+    from export.program import capture
+    from export.show import layer_rows, layer_table
+    from models.spec import load_spec
+
+    rows = layer_rows(find_layers(capture(load_spec(model))).values())
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        layer_table(rows)
+    return f"{len(rows)} layers of {sum(row['values'] for row in rows)} weights"
+
+
+@app.command()
+def search(
+    model: Annotated[Path, typer.Argument(help="Folder with a model.toml; its recipes.toml is written.")] = Path(
+        "models/portrait"
+    ),
+    budget_mb: Annotated[
+        float | None, typer.Option(help="What one app may ship, in MB. Default: quality, balanced and compact.")
+    ] = None,
+    max_loss: Annotated[
+        str | None,
+        typer.Option(help='Of every judged output on average, such as "1%"; three times that on the worst.'),
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Targets or platforms; repeatable. Default: all.")] = None,
+    out: Annotated[Path, typer.Option(help="Artifacts and evidence: OUT/<model>/search/.")] = Path("build"),
+    calibrate: Annotated[Path | None, typer.Option(help="A folder of further calibration photos.")] = None,
+) -> str:
+    """Choose each layer's storage by what it costs the answers, and write the recipes for all targets."""
+    from export.search.builds import asked_for
+    from export.search.run import Search
+    from export.search.show import conclude, progress_line, result_table
+    from models.spec import load_spec
+    from models.targets import resolve
+
+    spec, targets = load_spec(model), resolve(target or ["all"])
+    builds = asked_for(spec, targets, budget_mb, max_loss)
+    with progress_line() as progress:
+        final = Search(spec, out, targets, builds, progress, calibrate).run()
+    result_table(final, builds)
+    return conclude(final, builds, out / spec.name / "search")
 
 
 @app.command()

@@ -16,8 +16,9 @@ from models.artifact import artifact_folder, read_artifact, verify, write_manife
 from models.budget import load_budget
 from models.errors import HydraError, StageError, UsageError
 from models.files import dump_json, locked, read_json, write_text
+from models.named import find_recipe, has_recipe
 from models.process import WorkerDied, events
-from models.recipes import Recipe, recipe
+from models.recipes import Recipe
 from models.samples import load_samples
 from models.spec import ModelSpec
 
@@ -74,15 +75,19 @@ def make_plan(
         target = load_target(name)
         missing = target.unavailable()
         for chosen in recipes or budget.recipes(name):
-            reason = target.refuses(recipe(chosen))
+            if not has_recipe(spec, name, chosen):
+                settled.append(Outcome(name, chosen, "not supported", reason=f"{chosen!r} is not defined for {name}"))
+                continue
+            wanted = find_recipe(spec, name, chosen)
+            reason = target.refuses(wanted)
             if reason:
                 settled.append(Outcome(name, chosen, "not supported", reason=reason))
             elif missing:
                 settled.append(Outcome(name, chosen, "unavailable", reason=missing))
-            elif is_current(spec, name, recipe(chosen), out, photos):
+            elif is_current(spec, name, wanted, out, photos):
                 settled.append(Outcome(name, chosen, "up to date"))
             else:
-                folder = artifact_folder(out, spec.name, name, chosen)
+                folder = artifact_folder(out, spec.name, name, wanted.name)
                 if folder.exists() and not overwrite:
                     blocked.append(str(folder))
                 jobs[name] = (*jobs.get(name, ()), chosen)

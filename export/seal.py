@@ -98,6 +98,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
         golden={"folder": "golden", "sample": golden["sample"]},
         notes=emitted.notes,
         files=list_files(folder),
+        layers=emitted.layers,
     )
     artifact = replace(artifact, sha256=digest(artifact))
     write_artifact(folder, artifact)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.tree import Tree
 
 from export.driver import Outcome
 from export.driver import Progress as Report
+from export.layers import Layer
 from export.target import IMPLEMENTATIONS, load_target
 from models.recipes import COMMON, recipe
 from models.targets import platform_of
@@ -60,6 +61,26 @@ def support_table(rows: Sequence[Mapping[str, str]]) -> None:
     for row in rows:
         supported = "[yellow]no[/]" if row["refused"] else "[green]yes[/]"
         table.add_row(row["platform"], row["target"], row["recipe"], supported, row["refused"])
+    Console().print(table)
+
+
+def layer_rows(layers: Iterable[Layer]) -> list[dict[str, Any]]:
+    """Name, shape, values, and bytes at float32."""
+    return [
+        {
+            "layer": layer.name,
+            "shape": list(layer.value.shape),
+            "values": int(layer.value.size),
+            "bytes": int(layer.value.nbytes),
+        }
+        for layer in layers
+    ]
+
+
+def layer_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    table = Table("layer", "shape", "values", "bytes")
+    for row in rows:
+        table.add_row(row["layer"], " x ".join(map(str, row["shape"])), f"{row['values']:,}", f"{row['bytes']:,}")
     Console().print(table)
 
 

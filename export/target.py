@@ -4,14 +4,20 @@ in `TARGETS`, and a short test."""
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
 
 from export.program import Program
 from models.artifact import Entry
-from models.errors import unknown
+from models.errors import UsageError, unknown
 from models.recipes import Recipe
+
+if TYPE_CHECKING:
+    from export.layers import Layer
 
 # Dotted names, so that listing targets imports no vendor.
 IMPLEMENTATIONS = {
@@ -28,12 +34,14 @@ class Emitted:
     """What a target wrote into the folder it was given.
 
     `requires` says what an app needs ({"ios": "16.0"}, {"opset": "20"}); `notes` are facts a reader of
-    artifact.json should know, such as why a fused copy was left out.
+    artifact.json should know, such as why a fused copy was left out. `layers`: of a named recipe, what each layer is
+    stored as: name -> {"recipe", "values"}.
     """
 
     entries: tuple[Entry, ...]
     requires: dict[str, str]
     notes: tuple[str, ...] = field(default=())
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Target(Protocol):
@@ -78,6 +86,37 @@ class Target(Protocol):
         """The body of USAGE.md (Markdown): load the files, feed a photo, run encoder then head, check the golden,
         in the platform's language with these files' real names, shapes and layouts."""
         ...
+
+
+class LayerStorage(Protocol):
+    """How a target stores single layers, for recipes with names of their own: a module of these names."""
+
+    # What a search tries for a layer, the most exact first.
+    OPTIONS: tuple[str, ...]
+
+    def layer_refuses(self, layer: Layer, recipe: Recipe) -> str | None:
+        """Why the layer cannot be stored so, or None. Must not import the vendor."""
+        ...
+
+    def calibrates(self, recipe: Recipe) -> bool:
+        """Whether layers stored so are rounded with data; others are rounded to the nearest."""
+        ...
+
+    def decoded(self, layer: Layer, recipe: Recipe, gram: NDArray[Any] | None) -> NDArray[Any]:
+        """The weight as a reader of the saved file sees it, float32 in PyTorch's layout."""
+        ...
+
+    def layer_bytes(self, layer: Layer, recipe: Recipe) -> float:
+        """What the layer weighs in a file: values, scales, palettes."""
+        ...
+
+
+def load_storage(name: str) -> LayerStorage:
+    """The target's way to store single layers. Raises UsageError where it has none."""
+    storage: LayerStorage | None = getattr(load_target(name), "storage", None)
+    if storage is None:
+        raise UsageError(f"{name} stores all layers alike: it has no recipes with names of their own")
+    return storage
 
 
 def load_target(name: str) -> Target:

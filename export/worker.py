@@ -21,8 +21,8 @@ from export.target import load_target
 from models.artifact import artifact_folder
 from models.errors import StageError
 from models.files import locked, staging_folder
+from models.named import find_recipe
 from models.process import receive, send
-from models.recipes import recipe
 from models.samples import load_samples
 from models.spec import load_spec
 
@@ -82,17 +82,18 @@ def captured(job: Job) -> Program:
     """The program, with calibration tensors where a recipe needs them."""
     spec = load_spec(Path(job.model))
     program = capture(spec)
-    if any(recipe(name).calibrated for name in job.recipes):
+    if any(find_recipe(spec, job.target, name).calibrated for name in job.recipes):
         folder = Path(job.calibrate) if job.calibrate else None
         return calibrate(program, load_samples(spec, "calibrate", folder))
     return program
 
 
 def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> None:
-    folder = artifact_folder(Path(job.out), program.spec.name, job.target, name)
-    chosen = recipe(name)
+    chosen = find_recipe(program.spec, job.target, name)
+    folder = artifact_folder(Path(job.out), program.spec.name, job.target, chosen.name)
+    lock = folder.parent / f".{chosen.name}.lock"
     try:
-        with events.stage("emit", name), locked(folder.parent / f".{name}.lock"), staging_folder(folder) as staging:
+        with events.stage("emit", name), locked(lock), staging_folder(folder) as staging:
             emitted = target.emit(program, converted, chosen, staging)
             seal(program, target, chosen, emitted, staging)
     except StageError:

@@ -103,13 +103,23 @@ class Artifact:
     notes: tuple[str, ...]
     files: tuple[FileRecord, ...]
     sha256: str = field(default="")
+    # Of a named recipe: layer -> {"recipe": of the grammar, "values": how many}; what the file must hold.
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def entry(self, ident: str) -> Entry:
         return next(entry for entry in self.entries if entry.id == ident)
 
 
-def digest(artifact: Artifact) -> str:
+def plain(artifact: Artifact) -> dict[str, Any]:
+    """The artifact as JSON data; without `layers` where it has none."""
     content = asdict(artifact)
+    if not content["layers"]:
+        del content["layers"]
+    return content
+
+
+def digest(artifact: Artifact) -> str:
+    content = plain(artifact)
     del content["sha256"]
     return sha256_bytes(canonical_json(content).encode())
 
@@ -127,7 +137,7 @@ def list_files(folder: Path) -> tuple[FileRecord, ...]:
 
 
 def write_artifact(folder: Path, artifact: Artifact) -> None:
-    write_text(folder / FILE, dump_json({"schema": SCHEMA, **asdict(artifact)}))
+    write_text(folder / FILE, dump_json({"schema": SCHEMA, **plain(artifact)}))
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -151,6 +161,7 @@ def read_artifact(folder: Path) -> Artifact:
         edges=tuple(read_edge(row) for row in table.rows("edges")),
         notes=table.strings("notes"),
         files=tuple(read_file(row) for row in table.rows("files")),
+        layers={name: read_layer(row) for name, row in table.tables("layers", {})},
     )
     table.done()
     try:
@@ -203,6 +214,12 @@ def read_port(table: Table) -> Port:
     return port
 
 
+def read_layer(table: Table) -> dict[str, Any]:
+    row = {"recipe": table.string("recipe"), "values": table.whole("values")}
+    table.done()
+    return row
+
+
 def read_edge(table: Table) -> Edge:
     edge = Edge(table.string("tensor"), table.string("source"), table.strings("targets"))
     table.done()
@@ -233,6 +250,29 @@ def artifact_folder(out: Path, model: str, target: str, recipe: str) -> Path:
     return out / model / target / recipe
 
 
+def files_of(artifact: Artifact, entry: Entry) -> tuple[FileRecord, ...]:
+    """The files that loading `entry` reads: its file, its package folder, or the folder its file lies in."""
+    package = tuple(record for record in artifact.files if record.path.startswith(entry.file + "/"))
+    if package:
+        return package
+    parent, _, _ = entry.file.rpartition("/")
+    if parent:
+        return tuple(record for record in artifact.files if record.path.startswith(parent + "/"))
+    return tuple(record for record in artifact.files if record.path == entry.file)
+
+
+def primary(artifact: Artifact) -> tuple[Entry, ...]:
+    """The entries of the default variant: separate packages or dynamic shapes are further copies of them."""
+    return tuple(entry for entry in artifact.entries if not entry.variant)
+
+
+def ships(artifact: Artifact) -> tuple[FileRecord, ...]:
+    """The files an app needs to call every module: one multifunction package or multi-signature file where the
+    target has them; the module files, without the fused copy, where it has not."""
+    needed = {record for entry in primary(artifact) if len(entry.modules) == 1 for record in files_of(artifact, entry)}
+    return tuple(record for record in artifact.files if record in needed)
+
+
 def find_artifacts(root: Path) -> list[Path]:
     """Folders of `build/<model>` that hold an artifact.json: <target>/<recipe>, sorted."""
     return sorted(path.parent for path in root.glob(f"*/*/{FILE}"))
@@ -249,7 +289,7 @@ def write_manifest(root: Path) -> Path:
         for folder in find_artifacts(root):
             prefix = folder.relative_to(root).as_posix()
             try:
-                content = asdict(read_artifact(folder))
+                content = plain(read_artifact(folder))
             except StageError as error:
                 rows.append({"folder": prefix, "error": str(error)})
                 continue

@@ -2,7 +2,9 @@
 
     [ship]            onnx = ["float32", "float16"] ...        recipes that must pass
     [candidates]      tfjs = ["w8"] ...                        exported and judged; refused when over a limit
-    [[limit]]         recipe, output (or "features"), metric, limit, reason [, targets = [...]]
+    [[limit]]         recipe, output (or "features"), metric ("iou": on the worst sample, "mean iou": on the mean),
+                      limit, reason [, targets = [...]]
+    [[size]]          recipe, target, megabytes (gzip = true: after gzip), reason    what one app ships
 
 A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
 For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
@@ -15,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import StageError
-from models.measures import JUDGE_METRICS, TENSOR_METRICS, worse
-from models.recipes import recipe
+from models.measures import JUDGE_METRICS, MEAN, TENSOR_METRICS, worse
+from models.named import check_name, has_recipe
 from models.spec import ModelSpec
 from models.table import Table, read_toml
 from models.targets import EXTRAS, KNOWN, TARGETS
@@ -39,10 +41,22 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """What one app may ship of a recipe for a target, in bytes; after gzip where `gzip`."""
+
+    recipe: str
+    target: str
+    bytes: float
+    gzip: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     ship: Mapping[str, tuple[str, ...]]
     candidates: Mapping[str, tuple[str, ...]]
     limits: tuple[Limit, ...]
+    sizes: tuple[SizeLimit, ...] = ()
 
     def recipes(self, target: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
@@ -101,7 +115,7 @@ def load_budget(spec: ModelSpec) -> Budget:
         every = dict.fromkeys(TARGETS, ("float32",))
         return Budget(every, dict.fromkeys(EXTRAS, ("float32",)), (*DEFAULTS, *ceilings))
     top = read_toml(path, STAGE)
-    ship, candidates = read_recipes(top, "ship"), read_recipes(top, "candidates")
+    ship, candidates = read_recipes(spec, top, "ship"), read_recipes(spec, top, "candidates")
     rows = [read_limit(spec, row) for row in top.rows("limit", [])]
     for row in rows:
         for ceiling in ceilings:
@@ -112,16 +126,32 @@ def load_budget(spec: ModelSpec) -> Budget:
                     f"{path}: {row.metric} of {row.output!r} at {row.recipe} is {row.limit:g}, "
                     f"looser than the ceiling {ceiling.limit:g}",
                 )
+    sizes = tuple(read_size(spec, row) for row in top.rows("size", []))
     top.done()
-    return Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows))
+    return Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows), sizes)
 
 
-def read_recipes(top: Table, key: str) -> dict[str, tuple[str, ...]]:
+def read_size(spec: ModelSpec, row: Table) -> SizeLimit:
+    limit = SizeLimit(
+        check_name(spec, row.string("recipe")),
+        row.one_of("target", KNOWN),
+        row.number("megabytes") * 1e6,
+        row.flag("gzip", False),
+        row.string("reason"),
+    )
+    if limit.bytes <= 0 or not limit.reason.strip():
+        raise row.error("needs a size above 0 and a reason")
+    row.done()
+    return limit
+
+
+def read_recipes(spec: ModelSpec, top: Table, key: str) -> dict[str, tuple[str, ...]]:
     table = top.table(key, {})
     found = {target: table.strings(target, ()) for target in KNOWN}
-    for names in found.values():
+    for target, names in found.items():
         for name in names:
-            recipe(name)
+            if not has_recipe(spec, target, name):
+                raise table.error(f"{name!r} is not defined for {target} in recipes.toml")
     table.done()
     return found
 
@@ -134,7 +164,7 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
     finals = {name for entry in spec.entries.values() for name in entry.outputs}
     output = row.one_of("output", tuple(sorted({*finals, FEATURES, ANY})))
     limit = Limit(
-        recipe(row.string("recipe")).name,
+        check_name(spec, row.string("recipe")),
         output,
         row.one_of("metric", metrics_of(spec, output)),
         row.number("limit"),
@@ -150,9 +180,11 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
 
 
 def metrics_of(spec: ModelSpec, output: str) -> tuple[str, ...]:
-    """What is measured of an output: a limit on anything else would never be looked at."""
+    """What is measured of an output: a limit on anything else would never be looked at. "mean iou" limits the mean
+    over samples, "iou" the worst of them."""
     judges = {tensor.judge for tensor in spec.judged() if output in (tensor.name, ANY)}
-    return (*TENSOR_METRICS, *(metric for judge in sorted(filter(None, judges)) for metric in JUDGE_METRICS[judge]))
+    own = (*TENSOR_METRICS, *(metric for judge in sorted(filter(None, judges)) for metric in JUDGE_METRICS[judge]))
+    return (*own, *(f"{MEAN}{metric}" for metric in own))
 
 
 def budget_path(spec: ModelSpec) -> Path:

@@ -62,13 +62,21 @@ HIGHER = frozenset(
 )
 
 
+# Before a metric's name: its mean over the samples instead of the worst of them.
+MEAN = "mean "
+
+
+def higher(metric: str) -> bool:
+    return metric.removeprefix(MEAN) in HIGHER
+
+
 def within(metric: str, value: float, limit: float) -> bool:
-    return value >= limit if metric in HIGHER else value <= limit
+    return value >= limit if higher(metric) else value <= limit
 
 
 def worse(metric: str, a: float, b: float) -> bool:
     """Whether `a` is worse than `b`."""
-    return a < b if metric in HIGHER else a > b
+    return a < b if higher(metric) else a > b
 
 
 def tensor_measures(candidate: Array, reference: Array, sensitivity: float | None = None) -> Numbers:
@@ -300,7 +308,7 @@ def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str,
         raise StageError("judge", f"no samples were compared for {output!r}")
     metrics = list(next(iter(per_sample.values())))
     for metric in limits:
-        if metric not in metrics:
+        if metric.removeprefix(MEAN) not in metrics:
             raise StageError("judge", f"the budget limits {metric!r} of {output!r}; measured: {', '.join(metrics)}")
     folded = []
     for metric in metrics:
@@ -310,4 +318,6 @@ def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str,
                 worst = sample
         mean = float(np.mean([numbers[metric] for numbers in per_sample.values()]))
         folded.append(Measure(output, metric, per_sample[worst][metric], mean, limits.get(metric), worst))
+        if MEAN + metric in limits:
+            folded.append(Measure(output, MEAN + metric, mean, mean, limits[MEAN + metric], worst))
     return folded

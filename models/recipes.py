@@ -29,6 +29,8 @@ WORDS = "float32, float16, w<bits>[g<block>], w<bits>a<bits>, d<bits>, p<bits>[g
 # weights and see every pixel. Of the largest module, so that a new head does not move what the old files keep.
 FLOAT_SHARE = 0.012
 COMMON = ("float32", "float16", "w8")
+# Layers of named recipes at so many bits and fewer are rounded with calibration samples (export/rounding.py).
+CALIBRATED_BITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,21 @@ class Recipe:
     block: int = 0
     signed: bool = False
     dynamic: bool = False
+    # Of a recipe with a name of its own (models/named.py; scheme "mixed"): what layers are stored as that no pattern
+    # matches, and (pattern of layer names, recipe) pairs of which the last that matches a layer decides.
+    base: str = ""
+    layers: tuple[tuple[str, str], ...] = ()
 
     @property
     def calibrated(self) -> bool:
-        """Whether it needs calibration samples: integer activations have ranges that only data tells."""
-        return self.activation_bits > 0
+        """Whether it needs calibration samples: integer activations have ranges that only data tells, and weights of
+        few bits are rounded so that the layer's outputs on data change least."""
+        return self.activation_bits > 0 or any(recipe(name).weight_bits <= CALIBRATED_BITS for name in self.parts)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The grammar's names that a named recipe is made of; none for a recipe of the grammar."""
+        return tuple(dict.fromkeys((self.base, *(name for _, name in self.layers)))) if self.base else ()
 
 
 def recipe(name: str) -> Recipe:

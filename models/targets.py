@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from models.errors import unknown
 from models.recipes import recipe
@@ -29,12 +29,17 @@ def platform_of(target: str) -> str:
     return next(name for name, members in PLATFORMS.items() if target in members)
 
 
-def resolve_pairs(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """(target, recipe) for each TARGET, PLATFORM or TARGET/RECIPE; the recipe is "" where none was named."""
+def resolve_pairs(names: Iterable[str], named: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
+    """(target, recipe) for each TARGET, PLATFORM or TARGET/RECIPE; the recipe is "" where none was named.
+
+    `named`: recipes with names of their own, beside those of the grammar.
+    """
     pairs: list[tuple[str, str]] = []
     for name in names:
         first, _, second = name.partition("/")
-        pairs += [(target, recipe(second).name if second else "") for target in resolve([first])]
+        if second and second not in named:
+            recipe(second)  # says what there is
+        pairs += [(target, second) for target in resolve([first])]
     return tuple(dict.fromkeys(pairs))
 
 

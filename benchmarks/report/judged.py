@@ -9,7 +9,7 @@ from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
 from benchmarks.runtime import IMPLEMENTATIONS
 from benchmarks.verdict import tightest, used
-from models.measures import HIGHER, worse
+from models.measures import higher, worse
 
 Row = dict[str, Any]
 
@@ -43,14 +43,14 @@ def deciding(evidence: Evidence, verdict: Verdict) -> Row | None:
 
 def number_row(measure: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
     own = {key: row[key] for key in ("entry", "mode", "runtime", "evidence")}
-    higher = measure["metric"] in HIGHER
+    rising = higher(measure["metric"])
     return {
         **own,
         "output": measure["output"],
         "metric": words.metric_name(measure["metric"]),
         "value": words.number(measure["metric"], measure["value"]),
         "mean": words.number(measure["metric"], measure["mean"]),
-        "limit": words.limit(dict(measure), higher) if measure["limit"] is not None else "",
+        "limit": words.limit(dict(measure), rising) if measure["limit"] is not None else "",
         "used": used(measure) if measure["limit"] is not None else None,
         "worst": "–" if measure["value"] == words.perfect(measure["metric"]) else measure["worst"],
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.grid import summarize
 from benchmarks.report.gather import Evidence
-from models.measures import HIGHER
+from models.measures import higher
 
 Row = dict[str, Any]
 FRAMES = 30
@@ -162,9 +162,9 @@ def size_against_loss(evidence: Evidence, losses: Mapping[tuple[str, str], Mappi
         size = evidence.size(verdict.target, verdict.recipe)
         for output, measure in losses.get((verdict.target, verdict.recipe), {}).items():
             if size:
-                higher = measure["metric"] in HIGHER
-                loss = 1 - measure["value"] if higher else measure["value"]
-                limit = None if measure["limit"] is None else 1 - measure["limit"] if higher else measure["limit"]
+                rising = higher(measure["metric"])
+                loss = 1 - measure["value"] if rising else measure["value"]
+                limit = None if measure["limit"] is None else 1 - measure["limit"] if rising else measure["limit"]
                 own = {"target": verdict.target, "recipe": verdict.recipe, "state": verdict.state, "output": output}
                 about = {"metric": measure["metric"], "loss": loss, "limit": limit, "bytes": size["ships"]["bytes"]}
                 points.append({**own, **about, "evidence": measure["evidence"]})

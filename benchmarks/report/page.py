@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.report import charts, judged, measured, words
 from benchmarks.report.gather import Evidence
 from benchmarks.report.strongest import strongest_rows
-from models.measures import HIGHER, worse
+from models.measures import higher, worse
 
 Row = dict[str, Any]
 GOOD = ("ships", "passes")
@@ -175,7 +175,7 @@ def limits(evidence: Evidence) -> list[Row]:
             "recipe": row.recipe,
             "output": {"*": "every output", "features": "features between modules"}.get(row.output, row.output),
             "metric": words.metric_name(row.metric),
-            "limit": words.limit({"metric": row.metric, "limit": row.limit}, row.metric in HIGHER),
+            "limit": words.limit({"metric": row.metric, "limit": row.limit}, higher(row.metric)),
             "reason": row.reason,
         }
         for row in sorted(found.values(), key=lambda row: row.recipe)

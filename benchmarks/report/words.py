@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.measures import HIGHER
+from models.measures import higher
 
 # metric -> (what a reader calls it, how it is printed, what it says). Formats: "share" is a percentage.
 METRICS: dict[str, tuple[str, str, str]] = {
@@ -65,7 +65,7 @@ MODES = {
 
 def perfect(metric: str) -> float:
     """The value of `metric` for equal outputs, where a worst sample has no meaning."""
-    return {"snr_db": 200.0}.get(metric, 1.0 if metric in HIGHER else 0.0)
+    return {"snr_db": 200.0}.get(metric, 1.0 if higher(metric) else 0.0)
 
 
 def metric_name(metric: str) -> str:

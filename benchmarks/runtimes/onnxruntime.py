@@ -125,7 +125,9 @@ class OnnxRuntime:
         for tensor in graph.initializer:
             value: Any = onnx.numpy_helper.to_array(tensor)
             if value.size > SMALL:
-                found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + int(value.nbytes)
+                # Two 4-bit values share a byte in the file; numpy gives each its own.
+                stored = -(-value.size // 2) if str(value.dtype).endswith("int4") else int(value.nbytes)
+                found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + stored
         return found
 
     def graph(self, folder: Path, entry: Entry) -> Graph:

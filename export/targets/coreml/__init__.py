@@ -11,9 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from export.layers import Plan, make_plan
 from export.program import Program
-from export.target import Emitted
-from export.targets.coreml import compress
+from export.target import Emitted, LayerStorage
+from export.targets.coreml import compress, layerwise
 from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import describe_entry, function_name, seal
@@ -32,9 +33,10 @@ MULTIFUNCTION_IOS = 18
 class CoreMLTarget:
     name = "coreml"
     toolchain = ("coremltools", "torch", "numpy", "protobuf")
+    storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        return None if recipe.name in MADE else compress.refuses(recipe)
+        return None if recipe.name in MADE or recipe.base else compress.refuses(recipe)
 
     def unavailable(self) -> str | None:
         if find_spec("coremltools") is None:
@@ -49,12 +51,17 @@ class CoreMLTarget:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
-        source = convert_pairs(program, recipe, converted) if recipe.calibrated else compress.basis(converted, recipe)
-        plain = {entry.name: make_plain(program, source, entry.name, recipe) for entry in program.entries}
+        source = (
+            convert_pairs(program, recipe, converted) if recipe.activation_bits else compress.basis(converted, recipe)
+        )
+        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
+        plain = {entry.name: make_plain(program, source, entry.name, recipe, plan) for entry in program.entries}
         notes = tuple(row.note for row in plain.values() if row.note)
+        notes += plan.finish(self.name) if plan else ()
         oldest = max(row.ios for row in plain.values())
         if len(plain) == 1:
-            return Emitted((write_single(program, plain, folder),), {"ios": f"{oldest}.0"}, notes)
+            written = (write_single(program, plain, folder),)
+            return Emitted(written, {"ios": f"{oldest}.0"}, notes, plan.stored() if plan else {})
         merged = converted.scratch / f"{recipe.name}-multifunction.mlpackage"
         # The fused entry is what most apps call first; without one, the model's last module.
         default = function_name(program.entries[-1].name)
@@ -71,7 +78,7 @@ class CoreMLTarget:
             where = (file, None, "separate")
             entries.append(describe_entry(model, program, entry, f"{entry.name}@separate", where))
         requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
-        return Emitted(tuple(entries), requires, notes)
+        return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_package(path)
@@ -89,15 +96,17 @@ def check_names(program: Program) -> None:
             raise StageError("convert", f"entries {clash!r} and {entry.name!r} have the same name as Core ML functions")
 
 
-def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe) -> Plain:
+def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe, layers: Plan | None) -> Plain:
     """The single-function package of an entry in `recipe`, in the scratch folder."""
     precision = "float32" if recipe.name == "float32" else "float16"
     plain = plain_package(program, converted, program.spec.entries[name], precision)
     package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
-    if recipe.calibrated:
+    if recipe.activation_bits:
         return quantize_static_weights(plain, package)
     if recipe.scheme == "float":
         return plain
+    if layers:
+        return layerwise.compress_layers(plain, package, layers)
     return compress.compress_weights(plain, package, recipe, program.least_quantized())
 
 

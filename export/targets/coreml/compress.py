@@ -13,6 +13,7 @@ from typing import Any
 from export.targets.coreml.convert import Converted, Plain
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.recipes import Recipe
+from models.recipes import recipe as parse
 
 INTEGER_BITS = (4, 8)
 PALETTE_BITS = (1, 2, 3, 4, 6, 8)
@@ -35,6 +36,8 @@ def refuses(recipe: Recipe) -> str | None:
 
 def oldest_system(recipe: Recipe) -> int:
     """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does."""
+    if recipe.base:
+        return max(oldest_system(parse(part)) for part in recipe.parts)
     newer = recipe.block > 0 or (recipe.scheme, recipe.weight_bits) in (("int", 4), ("palette", 3))
     return NEWER if newer else 0
 

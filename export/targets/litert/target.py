@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.layers import make_plan
 from export.program import Program
-from export.target import Emitted
-from export.targets.litert import flatbuffer
+from export.target import Emitted, LayerStorage
+from export.targets.litert import flatbuffer, layerwise
 from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
@@ -37,9 +38,10 @@ OPTIONS = ("int8_io",)
 class LiteRTTarget:
     name = "litert"
     toolchain = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert", "flatbuffers")
+    storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        return None if recipe.name in SUPPORTED else f"litert has {', '.join(SUPPORTED)}"
+        return None if recipe.name in SUPPORTED or recipe.base else f"litert has {', '.join(SUPPORTED)}"
 
     def unavailable(self) -> str | None:
         needed = ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert")
@@ -55,7 +57,9 @@ class LiteRTTarget:
 
     def emit(self, program: Program, converted: bytes, recipe: Recipe, folder: Path) -> Emitted:
         spec = program.spec
-        model = flatbuffer.compact(flatbuffer.parse(quantized(program, converted, recipe)))
+        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
+        data = layerwise.store_layers(converted, plan) if plan else quantized(program, converted, recipe)
+        model = flatbuffer.compact(flatbuffer.parse(data))
         runtime = minimum_runtime(model)
         bare = flatbuffer.serialize(model)
         file = f"{spec.name}.tflite"
@@ -84,7 +88,8 @@ class LiteRTTarget:
         # Read from what was written, not from what was asked for.
         saved = {name: flatbuffer.load(folder / name, "emit") for name in set(files.values())}
         entries = tuple(read_entry(program, entry, files[entry.name], saved) for entry in program.entries)
-        return Emitted(entries, {"litert": runtime}, tuple(notes))
+        notes += plan.finish(self.name) if plan else ()
+        return Emitted(entries, {"litert": runtime}, tuple(notes), plan.stored() if plan else {})
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_file(path)

@@ -13,9 +13,11 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from export.layers import make_plan
 from export.onnx_graph import onnx_program
 from export.program import Program
-from export.target import Emitted
+from export.target import Emitted, LayerStorage
+from export.targets.onnx import layerwise
 from export.targets.onnx.static import NOTE, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
@@ -35,9 +37,10 @@ OPTIONS = ("dynamic",)
 class OnnxTarget:
     name = "onnx"
     toolchain = ("onnx", "onnxscript", "onnxruntime")
+    storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        if recipe.name in SUPPORTED:
+        if recipe.name in SUPPORTED or recipe.base:
             return None
         return f"onnx has {', '.join(SUPPORTED)}"
 
@@ -60,20 +63,25 @@ class OnnxTarget:
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:
         entries, least = [], program.least_quantized()
+        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
+        opset, ir = 0, 0
         for ident, model in converted.items():
             name, _, variant = ident.partition("@")
             spec = program.spec.entries[name]
-            if recipe.calibrated:
+            if recipe.activation_bits:
                 saved = quantize_static(program, spec, model, recipe)
             else:
                 saved = transform(model, recipe, least)
+            if plan:
+                layerwise.store_layers(saved, plan)
+            opset, ir = max(opset, saved.opset_import[0].version), max(ir, saved.ir_version)
             annotate(saved, program.spec, spec)
             file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
             write_bytes(folder / file, saved.SerializeToString(deterministic=True))
             entries.append(self.entry(program, spec, ident, file, variant))
-        first = next(iter(converted.values()))
-        requires = {"opset": str(first.opset_import[0].version), "ir": str(first.ir_version)}
-        return Emitted(tuple(entries), requires, (NOTE,) if recipe.calibrated else ())
+        notes = plan.finish(self.name) if plan else (NOTE,) if recipe.calibrated else ()
+        requires = {"opset": str(opset), "ir": str(ir)}
+        return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
     def entry(self, program: Program, spec: EntrySpec, ident: str, file: str, variant: str) -> Entry:
         return Entry(

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from export.layers import make_plan
 from export.onnx_graph import onnx_program
 from export.program import Program
-from export.target import Emitted
+from export.target import Emitted, LayerStorage
+from export.targets.tfjs import layerwise
 from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import EIGHT_BIT_VALUES, TFJS, Ports, metadata, write_model
 from export.targets.tfjs.lower import Lowered, lower
@@ -33,8 +35,11 @@ class TFJSTarget:
 
     name = "tfjs"
     toolchain = ("torch", "onnx", "onnxscript", "numpy")
+    storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
+        if recipe.base:
+            return None
         if recipe.scheme == "palette":
             return "a graph model has no palettes; use w8 or w16 (affine codes, one scale a weight)"
         if recipe.activation_bits:
@@ -54,14 +59,16 @@ class TFJSTarget:
 
     def emit(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe, folder: Path) -> Emitted:
         entries = []
+        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
         for item in converted:
             name = item.entry.name
-            write_model(
-                folder / name, item.graph, recipe, item.ports, metadata(program, item.entry, recipe, item.ports)
-            )
+            kinds = layerwise.kinds(item.graph, plan) if plan else {}
+            about = metadata(program, item.entry, recipe, item.ports)
+            write_model(folder / name, item.graph, recipe, item.ports, about, kinds)
             file = f"{name}/model.json"
             entries.append(Entry(name, name, item.entry.modules, file, item.ports.inputs, item.ports.outputs))
-        return Emitted(tuple(entries), {"tfjs": TFJS}, notes(recipe))
+        told = notes(recipe) + (plan.finish(self.name) if plan else ())
+        return Emitted(tuple(entries), {"tfjs": TFJS}, told, plan.stored() if plan else {})
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_model(path)
@@ -74,7 +81,7 @@ def notes(recipe: Recipe) -> tuple[str, ...]:
     if recipe.scheme == "float" and recipe.weight_bits == 32:
         return ()
     shared = "TF.js decodes the weights to float32 when it loads them: the recipe changes the download, not the speed"
-    if recipe.weight_bits == 8:
+    if recipe.weight_bits == 8 and not recipe.base:
         small = f"depthwise kernels and those under {EIGHT_BIT_VALUES} values are stored as uint16, the others as uint8"
         return shared, small
     return (shared,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ class Stored:
 
 def storage(recipe: Recipe) -> str:
     """The storage type of kernels under a recipe."""
+    if recipe.base:
+        return "float32"  # what no layer owns
     if recipe.scheme == "float":
         return "float32" if recipe.weight_bits == 32 else "float16"
     return "uint8" if recipe.weight_bits == 8 else "uint16"
@@ -50,8 +52,12 @@ def sensitive(kernel: Array) -> bool:
 
 def encode(weight: Weight, kind: str) -> Stored:
     """A weight as stored. Only kernels are compressed: biases, scales and shapes are few and sensitive."""
+    return encode_as(weight, "uint16" if kind == "uint8" and sensitive(weight.value) else kind)
+
+
+def encode_as(weight: Weight, kind: str) -> Stored:
+    """A weight in exactly this storage type, where it is a kernel."""
     value = weight.value
-    kind = "uint16" if kind == "uint8" and sensitive(value) else kind
     row: dict[str, Any] = {"name": weight.name, "shape": list(value.shape), "dtype": str(value.dtype)}
     if value.dtype != np.float32 or not weight.kernel or kind == "float32":
         return Stored(row, little(value))
@@ -78,9 +84,15 @@ def little(value: Array) -> bytes:
     return np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes()
 
 
-def write_model(folder: Path, lowered: Lowered, recipe: Recipe, ports: Ports, about: dict[str, Any]) -> None:
-    """model.json and its shards into `folder`. Equal graphs give equal bytes."""
-    stored = [encode(weight, storage(recipe)) for weight in lowered.weights]
+def write_model(
+    folder: Path, lowered: Lowered, recipe: Recipe, ports: Ports, about: dict[str, Any], kinds: Mapping[str, str]
+) -> None:
+    """model.json and its shards into `folder`. Equal graphs give equal bytes. `kinds`: storage types by weight, where
+    a named recipe says so."""
+    stored = [
+        encode_as(weight, kinds[weight.name]) if weight.name in kinds else encode(weight, storage(recipe))
+        for weight in lowered.weights
+    ]
     data = b"".join(item.data for item in stored)
     count = max(1, -(-len(data) // SHARD))
     paths = [f"group1-shard{index + 1}of{count}.bin" for index in range(count)]

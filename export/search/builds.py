@@ -1,0 +1,80 @@
+"""What a search looks for: builds by name, with the losses they may have and, by target, the size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from export.target import load_storage
+from models.budget import Budget, load_budget
+from models.errors import UsageError
+from models.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """`mean` and `worst`: the most that any judged output may lose on average and on its worst sample (shares);
+    `sizes`: bytes that one app may ship, by target."""
+
+    name: str
+    mean: float
+    worst: float
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    description: str = ""
+
+    def row(self) -> dict[str, Any]:
+        return {"name": self.name, "mean": self.mean, "worst": self.worst, "sizes": dict(self.sizes)}
+
+
+# Where no size is asked for, the smallest that keeps these; a fifth is left for what is measured on other samples.
+STANDARD = (
+    Build("quality", 0.0016, 0.004, {}, "as good as float to the eye: losses of a fifth of a percent"),
+    Build("balanced", 0.004, 0.012, {}, "the download most apps want: half a percent on average"),
+    Build("compact", 0.012, 0.024, {}, "the smallest that still does its work: one and a half percent on average"),
+)
+
+
+def standard(budget: Budget) -> tuple[Build, ...]:
+    """The three builds, with the sizes that the model's budget.toml sets for them."""
+    return tuple(
+        Build(
+            build.name,
+            build.mean,
+            build.worst,
+            # Before gzip a file is never smaller than after it.
+            {row.target: row.bytes for row in budget.sizes if row.recipe == build.name},
+            build.description,
+        )
+        for build in STANDARD
+    )
+
+
+def asked_for(
+    spec: ModelSpec, targets: Sequence[str], megabytes: float | None, max_loss: str | None
+) -> tuple[Build, ...]:
+    """One build of the user's own, `searched`, where a size or a loss was given; the three builds otherwise.
+
+    Raises UsageError for a size or a loss that is none, or a target that stores all layers alike.
+    """
+    for target in targets:
+        load_storage(target)
+    if megabytes is None and max_loss is None:
+        return standard(load_budget(spec))
+    if megabytes is not None and not megabytes > 0:
+        raise UsageError(f"--budget-mb is {megabytes:g}; a size is above 0")
+    share = 1.0 if max_loss is None else read_share(max_loss)
+    sizes = {} if megabytes is None else dict.fromkeys(targets, megabytes * 1e6)
+    return (Build("searched", share, min(3 * share, 1.0), sizes, "searched by size or loss"),)
+
+
+def read_share(text: str) -> float:
+    """ "1%", "0.01" or "0.5 %" as a share above 0 and at most 1."""
+    number, percent, rest = text.strip().partition("%")
+    try:
+        share = float(number) / (100 if percent else 1)
+    except ValueError:
+        share = 0.0
+    if rest or not 0 < share <= 1:
+        raise UsageError(f'--max-loss is {text!r}; write a share such as "1%" or 0.01')
+    return share

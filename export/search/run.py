@@ -1,0 +1,242 @@
+"""The search itself: measure, solve, verify together, export, weigh, write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from export.driver import make_plan as plan_export
+from export.driver import run_plan
+from export.layers import find_layers
+from export.program import calibrate, capture
+from export.seal import source_hash
+from export.search.builds import Build
+from export.search.losses import Bench, Loss
+from export.search.sensitivity import Decoder, Store, measure, table_of
+from export.search.solve import Choice, Option, path, smallest, total, within_bytes
+from export.search.write import write_chart, write_recipes
+from export.statistics import gram_matrices
+from models.artifact import artifact_folder, read_artifact, ships
+from models.errors import StageError, UsageError
+from models.files import canonical_json, dump_json, sha256_bytes, write_text
+from models.samples import load_samples
+from models.spec import ModelSpec
+
+# Artifacts whose overhead (graph, biases, metadata) tells what a file weighs beside its layers.
+PROBE = "float16"
+# Rounds of solving anew with what verification found: outputs weighted by how far over their limit they were.
+ROUNDS = 3
+# Of a size limit, kept free: scales and alignment differ a little from what is computed.
+SPARE = 0.004
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One choice of options for all layers of a target, verified together. `bytes`: what an app ships."""
+
+    target: str
+    build: str
+    bytes: float
+    losses: Mapping[str, Loss]
+    choice: Mapping[str, str]
+    chosen: bool = False
+    exported: int = 0
+
+    def excess(self, build: Build) -> float:
+        """The loss over its limit, of the output and statistic that is furthest: at most 1 passes."""
+        return max(max(loss.mean / build.mean, loss.worst / build.worst) for loss in self.losses.values())
+
+    def row(self) -> dict[str, Any]:
+        return {**asdict(self), "bytes": round(self.bytes), "options": dict(Counter(self.choice.values()))}
+
+
+@dataclass(slots=True)
+class Search:
+    """All state of one search. `overhead`: bytes of a target's shipped files beside its layers."""
+
+    spec: ModelSpec
+    out: Path
+    targets: tuple[str, ...]
+    builds: Sequence[Build]
+    progress: Progress
+    calibrate: Path | None = None
+    bench: Bench = field(init=False)
+    decoder: Decoder = field(init=False)
+    tables: dict[str, dict[str, list[Option]]] = field(default_factory=dict)
+    overhead: dict[str, float] = field(default_factory=dict)
+    tried: list[Tried] = field(default_factory=list)
+    verified: dict[str, dict[str, Loss]] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.spec.name / "search"
+
+    def prepare(self) -> None:
+        """Load, take the statistics of calibration, measure every layer."""
+        self.progress("capture", 0, 1)
+        photos = load_samples(self.spec, "calibrate", self.calibrate)
+        samples = load_samples(self.spec, "judge")
+        shared = {sample.sha256 for sample in photos} & {sample.sha256 for sample in samples}
+        if shared:
+            raise StageError("search", "a calibration photo is judged by too; that proves nothing")
+        program = calibrate(capture(self.spec), photos)
+        layers = find_layers(program)
+        if not layers:
+            raise StageError("search", f"{self.spec.name} has no weights of two or more dimensions")
+        self.bench = Bench(program, samples)
+        self.decoder = Decoder(layers, gram_matrices(program, list(layers.values())))
+        depends = [
+            self.spec.sha256,
+            self.spec.weights_sha256,
+            source_hash(self.spec),
+            sorted(sample.sha256 for sample in (*photos, *samples)),
+        ]
+        key = sha256_bytes(canonical_json(depends).encode())[:16]
+        measured = measure(self.bench, self.decoder, self.targets, Store(self.folder / f"{key}.json"), self.progress)
+        self.tables = {target: table_of(self.decoder, measured, target) for target in self.targets}
+
+    def weigh(self) -> None:
+        """What files weigh beside their layers, from an artifact of every target; exported where it is missing."""
+        self.progress("export float16", 0, 1)
+        outcomes = run_plan(
+            plan_export(self.spec, self.targets, [PROBE], self.out, True, self.calibrate), lambda target, text: None
+        )
+        for outcome in outcomes:
+            if outcome.state not in ("exported", "up to date"):
+                raise StageError(outcome.stage or "export", f"{outcome.target} {outcome.recipe}: {outcome.reason}")
+        for target in self.targets:
+            halves = sum(2 * layer.value.size for layer in self.decoder.layers.values())
+            self.overhead[target] = shipped(self.spec, self.out, target, PROBE) - halves
+
+    def size(self, target: str, choice: Choice) -> float:
+        return total(choice) + self.overhead[target]
+
+    def verify(self, target: str, build: Build, choice: Choice) -> Tried:
+        """All layers together, on all judging samples."""
+        named = {name: option.recipe for name, option in choice.items()}
+        key = canonical_json([target, named])
+        if key not in self.verified:
+            layers = self.decoder.layers
+            self.bench.put({name: self.decoder.value(target, name, text) for name, text in named.items()}, layers)
+            try:
+                self.verified[key] = self.bench.losses(list(self.spec.modules))
+            finally:
+                self.bench.put({name: layer.value for name, layer in layers.items()}, layers)
+        made = Tried(target, build.name, self.size(target, choice), self.verified[key], named)
+        self.tried.append(made)
+        return made
+
+    def solve(self, target: str, build: Build) -> Tried:
+        """The build for one target: under its size, the least loss; without a size, the smallest within its losses.
+
+        Raises UsageError for a size that cannot be reached.
+        """
+        weights = dict.fromkeys(self.bench.program.final(), 1.0)
+        solver = self.under if target in build.sizes else self.smallest_within
+        best: tuple[float, Tried] | None = None
+        for _ in range(ROUNDS):
+            choice = solver(target, build, weights)
+            made = self.verify(target, build, choice)
+            excess = made.excess(build)
+            if best is None or (excess, made.bytes) < (best[0], best[1].bytes):
+                best = (excess, made)
+            if excess <= 1 or len(weights) == 1:
+                break
+            for name, loss in made.losses.items():
+                weights[name] *= max(loss.mean / build.mean, loss.worst / build.worst, 1e-3)
+        assert best is not None
+        return best[1]
+
+    def under(self, target: str, build: Build, weights: Mapping[str, float]) -> Choice:
+        limit = build.sizes[target]
+        choice = within_bytes(self.tables[target], weights, limit * (1 - SPARE) - self.overhead[target])
+        if choice is None:
+            least = self.verify(target, build, smallest(self.tables[target]))
+            lost = ", ".join(f"{name} {loss.mean:.2%} ({loss.worst:.2%} worst)" for name, loss in least.losses.items())
+            raise UsageError(
+                f"{build.name} cannot be {limit / 1e6:g} MB for {target}: the smallest is {least.bytes / 1e6:.2f} MB, "
+                f"which loses {lost}"
+            )
+        return choice
+
+    def smallest_within(self, target: str, build: Build, weights: Mapping[str, float]) -> Choice:
+        """By halving: the smallest choice on the path of prices whose losses stay within the build's."""
+        choices = path(self.tables[target], weights)
+        low, high = 0, len(choices) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.verify(target, build, choices[middle]).excess(build) <= 1:
+                low = middle
+            else:
+                high = middle - 1
+        return choices[low]
+
+    def run(self) -> list[Tried]:
+        """The builds as they are in the files: solved, exported, weighed, solved anew where a file was too large."""
+        self.prepare()
+        self.weigh()
+        chosen: dict[tuple[str, str], Tried] = {}
+        waiting = [(target, build) for build in self.builds for target in self.targets]
+        for attempt in range(ROUNDS):
+            for number, (target, build) in enumerate(waiting):
+                self.progress(f"solve {build.name} for {target}", number, len(waiting))
+                chosen[target, build.name] = self.solve(target, build)
+            write_recipes(self.spec, self.decoder.layers, self.bench.program.least_quantized(), chosen)
+            self.export(attempt)
+            waiting = self.too_large(chosen)
+            if not waiting:
+                break
+        final = [self.weighed(made) for made in chosen.values()]
+        self.report(final)
+        return final
+
+    def export(self, attempt: int) -> None:
+        self.progress(f"export the builds, round {attempt + 1}", 0, 1)
+        names = [build.name for build in self.builds]
+        for outcome in run_plan(
+            plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), lambda target, text: None
+        ):
+            if outcome.state == "failed":
+                raise StageError(outcome.stage, f"{outcome.target} {outcome.recipe}: {outcome.reason}")
+
+    def too_large(self, chosen: Mapping[tuple[str, str], Tried]) -> list[tuple[str, Build]]:
+        """Builds whose files are over their size, the overhead of their targets corrected by what files weigh."""
+        found = []
+        for build in self.builds:
+            for target in self.targets:
+                made, limit = chosen[target, build.name], build.sizes.get(target)
+                real = shipped(self.spec, self.out, target, build.name)
+                if limit and real > limit:
+                    self.overhead[target] += max(real - made.bytes, 0.0)
+                    found.append((target, build))
+        return found
+
+    def weighed(self, made: Tried) -> Tried:
+        real = shipped(self.spec, self.out, made.target, made.build)
+        return Tried(made.target, made.build, real, made.losses, made.choice, chosen=True, exported=real)
+
+    def report(self, final: Sequence[Tried]) -> None:
+        rows = [made.row() for made in (*self.tried, *final)]
+        document = {
+            "schema": 1,
+            "model": self.spec.name,
+            "weights_sha256": self.spec.weights_sha256,
+            "samples": [sample.name for sample in self.bench.samples],
+            "builds": [build.row() for build in self.builds],
+            "layers": {
+                target: {name: [asdict(option) for option in options] for name, options in table.items()}
+                for target, table in self.tables.items()
+            },
+            "tried": rows,
+        }
+        write_text(self.folder / "search.json", dump_json(document))
+        write_chart(self.folder / "pareto.png", [*self.tried, *final], self.builds)
+
+
+def shipped(spec: ModelSpec, out: Path, target: str, name: str) -> int:
+    """Bytes that one app ships of an artifact."""
+    return sum(record.bytes for record in ships(read_artifact(artifact_folder(out, spec.name, target, name))))

@@ -1,0 +1,137 @@
+"""How much each layer's rounding moves the net's outputs: measured once a layer, carried over to every option.
+
+A layer is rounded coarsely, alone, and the noise at the outputs is measured. Another option's noise is that, times how
+much less it moves the layer's own outputs (on the calibration samples, by its inputs' Gram matrix).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from export.layers import Layer
+from export.rounding import as_matrix, output_error
+from export.search.losses import Bench
+from export.search.solve import Option
+from export.target import LayerStorage, load_storage
+from models.errors import StageError
+from models.files import dump_json, read_json, write_text
+from models.recipes import recipe
+
+Array = NDArray[Any]
+# Samples that layers are ranked by, evenly spread; what is decided is measured on all of them.
+RANKED_BY = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """`noise`: of each final output with the layer alone at the coarsest option of all targets; `error`: how far the
+    layer's own outputs move with it, squared."""
+
+    noise: Mapping[str, float]
+    error: float
+
+
+class Store:
+    """Measurements on disk, so that a stopped search goes on: one file for everything they depend on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.known: dict[str, Any] = {}
+        if path.is_file():
+            try:
+                self.known = dict(read_json(path, "search"))
+            except (StageError, ValueError):
+                self.known = {}  # a torn file costs its measurements, nothing else
+
+    def get(self, key: str) -> Any:
+        return self.known.get(key)
+
+    def put(self, key: str, value: Any) -> None:
+        self.known[key] = value
+        write_text(self.path, dump_json(self.known))
+
+
+def options_of(storage: LayerStorage, layer: Layer) -> list[str]:
+    return [name for name in storage.OPTIONS if storage.layer_refuses(layer, recipe(name)) is None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """Every layer as every target's every option has it; equal work is done once."""
+
+    layers: Mapping[str, Layer]
+    grams: Mapping[str, Array]
+    known: dict[tuple[object, str, str], Array] = field(default_factory=dict)
+
+    def value(self, target: str, name: str, option: str) -> Array:
+        storage, chosen = load_storage(target), recipe(option)
+        # Targets that store integers alike have the function in common.
+        key = (storage.decoded, name, option)
+        if key not in self.known:
+            gram = self.grams.get(name) if storage.calibrates(chosen) else None
+            self.known[key] = storage.decoded(self.layers[name], chosen, gram)
+        return self.known[key]
+
+    def error(self, target: str, name: str, option: str) -> float:
+        layer = self.layers[name]
+        made, exact = as_matrix(self.value(target, name, option), layer.axis), as_matrix(layer.value, layer.axis)
+        return output_error(exact, made, self.grams.get(name))
+
+
+def measure(
+    bench: Bench, decoder: Decoder, targets: tuple[str, ...], store: Store, progress: Callable[[str, int, int], None]
+) -> dict[str, Measured]:
+    """Round each layer alone and measure; measurements that `store` has are taken from it."""
+    count = min(RANKED_BY, len(bench.samples))
+    picked = [index * len(bench.samples) // count for index in range(count)]
+    found: dict[str, Measured] = {}
+    for number, (name, layer) in enumerate(decoder.layers.items()):
+        progress("sensitivity", number, len(decoder.layers))
+        target, option = coarsest(decoder, targets, name)
+        key = json.dumps([name, target, option, picked])
+        known = store.get(key)
+        if known is None:
+            bench.put({name: decoder.value(target, name, option)}, decoder.layers)
+            try:
+                known = {"noise": bench.noise([layer.module], picked), "error": decoder.error(target, name, option)}
+            finally:
+                bench.put({name: layer.value}, decoder.layers)
+            store.put(key, known)
+        found[name] = Measured(known["noise"], known["error"])
+    return found
+
+
+def coarsest(decoder: Decoder, targets: tuple[str, ...], name: str) -> tuple[str, str]:
+    """The (target, option) that stores the layer in the fewest bits; between equals the first target's."""
+    pairs = [
+        (target, option) for target in targets for option in options_of(load_storage(target), decoder.layers[name])
+    ]
+    return min(pairs, key=lambda pair: recipe(pair[1]).weight_bits)
+
+
+def table_of(decoder: Decoder, measured: Mapping[str, Measured], target: str) -> dict[str, list[Option]]:
+    """Every layer's options for one target, with bytes and noise."""
+    storage = load_storage(target)
+    table: dict[str, list[Option]] = {}
+    for name, layer in decoder.layers.items():
+        known = measured[name]
+        table[name] = [
+            Option(
+                option,
+                storage.layer_bytes(layer, recipe(option)),
+                scaled(known, decoder.error(target, name, option)),
+            )
+            for option in options_of(storage, layer)
+        ]
+    return table
+
+
+def scaled(known: Measured, error: float) -> dict[str, float]:
+    share = error / known.error if known.error > 0 else 0.0
+    return {name: value * share for name, value in known.noise.items()}

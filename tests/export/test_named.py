@@ -1,0 +1,171 @@
+"""Named recipes: layers are found by name in every target's file, which computes with the values chosen for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.runtime import load_runtime, run
+from export.driver import export
+from export.layers import assign, find_layers, make_plan
+from export.program import Program, calibrate, capture
+from export.rounding import half, k_means, output_error, palette_grid, symmetric, symmetric_grid, to_grid
+from export.target import load_storage
+from models.artifact import artifact_folder, read_artifact
+from models.errors import StageError, UsageError
+from models.named import find_recipe, read_named
+from models.recipes import Recipe
+from models.samples import load_samples, sample_inputs
+from models.spec import load_spec
+
+ModelDir = Callable[[str], Path]
+RECIPES = """
+[recipes.mix]
+description = "some of everything"
+base = "w8"
+layers = { "*.layers.0" = "w4", "*.7" = "float16", "classifier.head.0" = "w4", "*.reduce" = "float16" }
+[recipes.mix.coreml]
+base = "w8"
+layers = { "*.layers.0" = "p4g8", "*.7" = "p6", "classifier.head.0" = "p4", "*.reduce" = "float16" }
+[recipes.mix.tfjs]
+base = "w8"
+layers = { "*.layers.0" = "w16", "*.7" = "float16" }
+"""
+RUNTIMES = {"onnx": "onnxruntime", "tfjs": "tfjs-tensorflow", "litert": "litert", "coreml": "coreml-mil"}
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    path = tmp_path / "own.toml"
+    path.write_text(RECIPES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def program(model_dir: ModelDir) -> Program:
+    spec = load_spec(model_dir("classifier"))
+    return calibrate(capture(spec), load_samples(spec, "calibrate"))
+
+
+def decoded_net(program: Program, target: str, chosen: Recipe) -> Any:
+    """The net with the values that a reader of the target's file must see."""
+    storage = load_storage(target)
+    plan = make_plan(program, chosen, target, storage)
+    for row in plan.rows.values():
+        value = storage.decoded(row.layer, row.recipe, None) if row.decoded is None else row.decoded
+        getattr(row.layer.owner, row.layer.key).data.copy_(torch.from_numpy(value))
+    return program.modules["classifier"]
+
+
+@pytest.mark.parametrize("target", RUNTIMES)
+def test_the_file_computes_with_the_chosen_values(
+    model_dir: ModelDir, recipes: Path, tmp_path: Path, target: str
+) -> None:
+    spec = load_spec(model_dir("classifier"))
+    (outcome,) = export(spec, [target], [f"{recipes}:mix"], tmp_path, overwrite=False)
+    assert outcome.state == "exported", outcome.reason
+    folder = artifact_folder(tmp_path, "classifier", target, "mix")
+    artifact = read_artifact(folder)
+    assert artifact.layers["classifier.head.0"]["values"] == 64 * 96
+    own = calibrate(capture(spec), load_samples(spec, "calibrate"))
+    net = decoded_net(own, target, find_recipe(spec, target, f"{recipes}:mix"))
+    session = load_runtime(RUNTIMES[target]).open(folder, artifact.entries[0])
+    float_net = capture(spec).modules["classifier"]
+    for sample in load_samples(spec, "judge")[:2]:
+        inputs = sample_inputs(spec, sample, spec.size)
+        image = torch.from_numpy(np.asarray(inputs["image"]))
+        wanted, before = net(image).numpy(), float_net(image).numpy()
+        found = run(session, inputs)["scores"]
+        moved = float(np.abs(wanted - before).max())
+        # Core ML computes in float16, and so are its scales; all others differ by the order of sums.
+        assert float(np.abs(found - wanted).max()) < (0.15 * moved if target == "coreml" else 1e-3 * moved)
+    session.close()
+
+
+def test_a_pattern_that_matches_nothing(program: Program) -> None:
+    chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.heads.*", "w4"),))
+    with pytest.raises(StageError, match=r"'classifier\.heads\.\*' matches no layer; did you mean 'classifier\.head"):
+        assign(find_layers(program), chosen, 0, "onnx")
+
+
+def test_a_scheme_that_the_target_lacks(program: Program) -> None:
+    chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.head.0", "p4"),))
+    with pytest.raises(StageError, match=r"classifier\.head\.0 as p4: an ONNX layer is"):
+        make_plan(program, chosen, "onnx", load_storage("onnx"))
+    chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.head.3", "p4g8"),))
+    with pytest.raises(StageError, match="10 channels do not divide into groups of 8"):
+        make_plan(program, chosen, "coreml", load_storage("coreml"))
+
+
+def test_the_last_pattern_decides(program: Program) -> None:
+    layers = find_layers(program)
+    chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("*", "w4"), ("classifier.head.*", "float16")))
+    found = assign(layers, chosen, 1000, "onnx")
+    assert found["classifier.head.0"].name == "float16"
+    assert found["classifier.features.0"].name == "w4"
+    kept = assign(layers, Recipe("mine", "mixed", 8, base="w8"), 1000, "onnx")
+    assert kept["classifier.features.0"].name == "float32"
+    assert kept["classifier.features.7"].name == "w8"
+
+
+BAD = {
+    '[recipes.w8]\nbase = "w8"': "a recipe of the grammar already",
+    '[recipes.x]\nbase = "w9"': "no recipe 'w9'",
+    '[recipes.x]\nbase = "w8a8"': "computes in integers",
+    '[recipes.x]\nlayers = { "*" = "w8" }': "no 'base'",
+    '[recipes.x]\nbase = "w8"\nbits = 4': "unknown key 'bits'",
+    "[recipes.x]\n": "neither a 'base'",
+    "[recipes": "not readable TOML",
+    "": "'recipes' is missing",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "recipes.toml"
+    path.write_text(text)
+    with pytest.raises(StageError, match=BAD[text]):
+        read_named(path)
+
+
+def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
+    spec = load_spec(model_dir("classifier"))
+    with pytest.raises(UsageError, match=r"no recipe 'mixed'.*available: .*mix"):
+        find_recipe(spec, "onnx", f"{recipes}:mixed")
+    with pytest.raises(UsageError, match=r"no recipes at nowhere\.toml"):
+        find_recipe(spec, "onnx", "nowhere.toml:mix")
+    with pytest.raises(UsageError, match="no recipe 'mix'"):
+        find_recipe(spec, "onnx", "mix")
+
+
+def test_k_means_finds_separate_clusters() -> None:
+    rng = np.random.default_rng(1)
+    centers = np.array([-3.0, -1.0, 0.5, 4.0])
+    values = np.concatenate([center + rng.normal(0, 0.01, 200) for center in centers])
+    assert np.abs(k_means(values, np.ones_like(values), 4) - centers).max() < 0.01
+    assert np.array_equal(k_means(np.array([2.0, 1.0]), np.ones(2), 4), [1.0, 2.0, 2.0, 2.0])
+
+
+def test_rounding_with_data_moves_outputs_less() -> None:
+    rng = np.random.default_rng(2)
+    weights = rng.normal(size=(32, 64))
+    inputs = np.maximum(rng.normal(size=(500, 8)) @ rng.normal(size=(8, 64)) + 0.5, 0)
+    gram = inputs.T @ inputs
+    for grid in (symmetric_grid(weights, 4, np.diag(gram)), palette_grid(weights, 4, 8, np.diag(gram))):
+        plain, better = to_grid(weights, grid, None), to_grid(weights, grid, gram)
+        assert output_error(weights, better, gram) < 0.5 * output_error(weights, plain, gram)
+        assert all(set(row) <= set(own) for row, own in zip(better, grid, strict=True))
+
+
+def test_values_on_a_grid_come_back_the_same() -> None:
+    """What a target's own quantizer makes of rounded weights is what was chosen."""
+    rng = np.random.default_rng(3)
+    weights, inputs = rng.normal(size=(16, 40)), rng.normal(size=(200, 40))
+    made = to_grid(weights, symmetric_grid(weights, 4, None), inputs.T @ inputs).astype(np.float32).astype(np.float64)
+    assert np.abs(symmetric(made, 4) - made).max() < 1e-6
+    assert np.array_equal(half(half(weights)), half(weights))
