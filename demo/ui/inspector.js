@@ -4,7 +4,7 @@ import {BACKENDS} from '../app/session.js';
 import {byId, h, megabytes} from './dom.js';
 
 const RUNTIMES = {tfjs: 'TF.js', ort: 'ONNX Runtime Web', litert: 'LiteRT.js'};
-const QUANTIZED = /^(w|p)\d/;
+const FLOAT = /^float\d/;
 
 // actions: switchTo({id, backend}) -> whether it loaded, compare(id or null)
 export function buildInspector(app, actions) {
@@ -40,7 +40,7 @@ function fill(dialog, app, actions) {
   dialog.replaceChildren(
     h('header', {}, h('h2', {id: 'inspector-title'}, 'Inspector'), h('button', {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()}, '×')),
     select('Runtime', 'engine', engines.map((engine) => [engine, RUNTIMES[engine]]), row.engine, (engine) => change({id: sameRecipe(engine).id, backend: 'wasm'})),
-    select('Precision', 'recipe', ofEngine(row.engine).map(({id, recipe}) => [id, `${recipe} · ${QUANTIZED.test(recipe) ? 'quantized' : 'float'}`]), row.id, (id) => change({...app.choice, id})),
+    select('Precision', 'recipe', ofEngine(row.engine).map(({id, recipe}) => [id, `${recipe} · ${FLOAT.test(recipe) ? 'float' : 'quantized'}`]), row.id, (id) => change({...app.choice, id})),
     select('Computes on', 'backend', BACKENDS[row.engine].map((backend) => [backend, backend === 'wasm' ? 'processor (WebAssembly)' : `graphics (${backend})`]), app.choice.backend, (backend) => change({...app.choice, backend})),
     comparison(app, row, (id) => busyWhile(() => actions.compare(id))),
     figures(app, row),

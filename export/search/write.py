@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.layers import Layer, assign
-from export.search.builds import STANDARD, Build
+from export.search.builds import Build
 from models.errors import StageError
 from models.files import write_text
 from models.named import FILE
@@ -18,40 +18,34 @@ from models.spec import ModelSpec
 if TYPE_CHECKING:
     from export.search.run import Tried
 
-BEGIN = "# search: begin. Written by `python -m export search`, which replaces what stands between these two lines."
-END = "# search: end"
+# Around a build of a target; a search replaces its own and leaves everything else.
+BEGIN, END = "# search: begin {}", "# search: end {}"
+INTRO = "# Recipes layer by layer (models/named.py). What stands between begin and end: python -m export search"
 HUES = {"coreml": "#d55e00", "litert": "#009e73", "onnx": "#2e8bc0", "tfjs": "#cc79a7"}
 
 
 def write_recipes(
     spec: ModelSpec, layers: Mapping[str, Layer], least: int, chosen: Mapping[tuple[str, str], Tried]
 ) -> Path:
-    """The chosen builds in the model's recipes.toml; what others wrote there stays.
+    """The chosen builds in the model's recipes.toml; what others wrote there, and other builds, stay.
 
     Raises StageError("recipes") where one of the names is taken outside of what a search wrote.
     """
     path = spec.folder / FILE
-    before, after = kept(path)
-    builds = dict.fromkeys(made.build for made in chosen.values())
-    taken = [name for name in builds if f"[recipes.{name}]" in before + after]
-    if taken:
-        raise StageError("recipes", f"{path} has a recipe {taken[0]!r} of its own; rename it, a search writes that one")
-    described = {build.name: build.description for build in STANDARD}
-    lines = [BEGIN, f"# For the weights {spec.weights_sha256[:12]}; layers by name: python -m export layers"]
-    for name in builds:
-        lines += [f"[recipes.{name}]", f'description = "{described.get(name, "")}"', ""]
-        for made in (made for made in chosen.values() if made.build == name):
-            lines += [*table(made, layers, least), ""]
-    text = "\n".join([*before.rstrip().splitlines(), *lines, END, *after.strip().splitlines()])
-    write_text(path, text.strip() + "\n")
+    text = path.read_text(encoding="utf-8") if path.is_file() else INTRO + "\n"
+    for made in chosen.values():
+        key = f"{made.build}.{made.target}"
+        begin, end = BEGIN.format(key), END.format(key)
+        block = "\n".join([begin, *table(made, layers, least), end])
+        before, found, rest = text.partition(begin + "\n")
+        if found:
+            text = before + block + rest.partition(end)[2]
+        elif f"[recipes.{key}]" in text:
+            raise StageError("recipes", f"{path} has a [recipes.{key}] of its own; rename it, a search writes that one")
+        else:
+            text = f"{text.rstrip()}\n\n{block}\n"
+    write_text(path, text)
     return path
-
-
-def kept(path: Path) -> tuple[str, str]:
-    """What stands before and after a search's own lines."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    before, found, rest = text.partition(BEGIN)
-    return (before, rest.partition(END)[2]) if found else (text, "")
 
 
 def table(made: Tried, layers: Mapping[str, Layer], least: int) -> list[str]:

@@ -1,0 +1,152 @@
+"""The search on a small net: what it measures, what it chooses, what it writes, and that it says what is impossible."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.judge import Bench as Judges
+from benchmarks.judge import judge_artifact
+from benchmarks.runtime import load_runtime
+from export.search.builds import Build, asked_for, read_share
+from export.search.run import Search, Tried
+from export.search.show import conclude
+from export.search.solve import Option, at_price, path, smallest, total, within_bytes
+from models.artifact import artifact_folder, read_artifact
+from models.budget import load_budget
+from models.errors import BudgetBroken, UsageError
+from models.goldens import load_goldens, refresh
+from models.named import read_named
+from models.samples import load_samples
+from models.spec import ModelSpec, load_spec
+
+TABLE = {
+    "first": [Option("float16", 20, {"y": 0.0}), Option("w8", 10, {"y": 0.1}), Option("w4", 5, {"y": 9.0})],
+    "second": [Option("float16", 200, {"y": 0.0}), Option("w8", 100, {"y": 0.1}), Option("w4", 50, {"y": 0.2})],
+}
+ONE = {"y": 1.0}
+
+
+def test_the_cheapest_noise_is_taken_first() -> None:
+    assert total(smallest(TABLE)) == 55
+    assert within_bytes(TABLE, ONE, 54) is None
+    chosen = within_bytes(TABLE, ONE, 71)
+    assert chosen is not None
+    assert {name: option.recipe for name, option in chosen.items()} == {"first": "float16", "second": "w4"}
+    assert {name: option.recipe for name, option in at_price(TABLE, ONE, 1e9).items()} == {
+        "first": "w4",
+        "second": "w4",
+    }
+
+
+def test_a_path_goes_from_exact_to_small() -> None:
+    sizes = [total(choice) for choice in path(TABLE, ONE)]
+    assert sizes[0] == 220
+    assert sizes[-1] == 55
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-1%", "101%", "1%%", "1% of it", "nan"])
+def test_a_loss_that_is_none(text: str) -> None:
+    with pytest.raises(UsageError, match="--max-loss"):
+        read_share(text)
+
+
+def test_losses_are_read() -> None:
+    assert [read_share(text) for text in ("1%", "0.5 %", "0.01")] == [0.01, 0.005, 0.01]
+
+
+def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> tuple[Search, list[Tried]]:
+    made = Search(spec, out, ("onnx",), builds, lambda stage, done, of: None)
+    return made, made.run()
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str], Path]) -> tuple[ModelSpec, Path]:
+    """The classifier, in a folder of its own, after a search for two builds on ONNX."""
+    root = tmp_path_factory.mktemp("search")
+    folder = root / "graded"
+    shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(text.replace("classifier.net:build", "graded.net:build"))
+    (folder / "recipes.toml").write_text('[recipes.mine]\nbase = "w8"\n')
+    spec = load_spec(folder)
+    builds = (Build("exact", 0.01, 0.01), Build("tight", 1.0, 1.0, {"onnx": 80_000.0}))
+    search(spec, root / "out", builds)
+    return spec, root / "out"
+
+
+def test_builds_are_written_beside_what_was_there(searched: tuple[ModelSpec, Path]) -> None:
+    spec, out = searched
+    named = read_named(spec.folder / "recipes.toml")
+    assert set(named) == {"mine", "exact", "tight"}
+    document = json.loads((out / "classifier/search/search.json").read_text())
+    final = {row["build"]: row for row in document["tried"] if row["chosen"]}
+    assert final["tight"]["bytes"] <= 80_000 < final["exact"]["bytes"] + 60_000
+    assert final["exact"]["losses"]["scores"]["worst"] == 0.0
+    assert (out / "classifier/search/pareto.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_was_verified_is_what_the_file_does(searched: tuple[ModelSpec, Path]) -> None:
+    """The losses of the search, which ran PyTorch, are those of the saved file in its runtime."""
+    spec, out = searched
+    document = json.loads((out / "classifier/search/search.json").read_text())
+    refresh(spec, load_samples(spec, "judge"), spec.size, out / "classifier" / "goldens")
+    bench = Judges(spec, load_budget(spec), load_goldens(spec, load_samples(spec, "judge"), spec.size, out))
+    for name in ("exact", "tight"):
+        folder = artifact_folder(out, "classifier", "onnx", name)
+        assert read_artifact(folder).layers
+        results = list(judge_artifact(bench, load_runtime("onnxruntime"), folder))
+        assert all(result.verdict != "failed" for result in results), [result.reason for result in results]
+        types = next(result for result in results if result.mode == "dtypes")
+        assert types.verdict == "pass", types.reason
+        measures = [m for result in results for m in result.measures if m.metric == "top1"]
+        wanted = next(row for row in document["tried"] if row["chosen"] and row["build"] == name)
+        assert np.isclose(1 - measures[0].mean, wanted["losses"]["scores"]["mean"], atol=1e-9)
+
+
+def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path]) -> None:
+    spec, out = searched
+    again = Search(spec, out, ("onnx",), (), lambda stage, done, of: None)
+    again.prepare()
+    (path,) = [file for file in (out / "classifier/search").glob("*.json") if file.name != "search.json"]
+    before = path.stat().st_mtime_ns
+    known = json.loads(path.read_text())
+    assert len(known) == len(again.decoder.layers)
+    again.prepare()
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_size_that_cannot_be_reached(searched: tuple[ModelSpec, Path]) -> None:
+    spec, out = searched
+    text = (spec.folder / "recipes.toml").read_text()
+    with pytest.raises(UsageError, match=r"tiny cannot be 0\.01 MB for onnx: the smallest is 0\.\d+ MB, which loses"):
+        search(spec, out, (Build("tiny", 1.0, 1.0, {"onnx": 10_000.0}),))
+    assert (spec.folder / "recipes.toml").read_text() == text, "nothing is lost"
+
+
+def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> None:
+    spec, out = searched
+    builds = (Build("never", 1e-9, 1e-9, {"onnx": 70_000.0}),)
+    _, final = search(spec, out, builds)
+    if any(loss.mean > 1e-9 for made in final for loss in made.losses.values()):
+        with pytest.raises(BudgetBroken, match="never for onnx: scores loses"):
+            conclude(final, builds, out)
+    else:
+        assert "1 builds written" in conclude(final, builds, out)
+
+
+def test_what_is_asked_for(model_dir: Callable[[str], Path]) -> None:
+    spec = load_spec(model_dir("classifier"))
+    assert [build.name for build in asked_for(spec, ("onnx",), None, None)] == ["quality", "balanced", "compact"]
+    (own,) = asked_for(spec, ("onnx", "tfjs"), 2.0, "1%")
+    assert (own.mean, own.sizes) == (0.01, {"onnx": 2e6, "tfjs": 2e6})
+    with pytest.raises(UsageError, match="stores all layers alike"):
+        asked_for(spec, ("coreai",), None, None)
+    with pytest.raises(UsageError, match="--budget-mb is -1"):
+        asked_for(spec, ("onnx",), -1.0, None)
