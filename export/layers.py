@@ -177,7 +177,7 @@ def decoded_by_channel(layer: Layer, recipe: Recipe, gram: Array | None) -> Arra
         made = symmetric(matrix, recipe.weight_bits)
     else:
         importance = None if gram is None else np.diag(gram)
-        made = to_grid(matrix, symmetric_grid(matrix, recipe.weight_bits, importance), gram)
+        made = to_grid(matrix, symmetric_grid(matrix, recipe.weight_bits, importance), gram, pinned=True)
     return from_matrix(made, layer.value.shape, layer.axis)
 
 

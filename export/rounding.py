@@ -111,8 +111,11 @@ def nearest(column: Array, grid: Array) -> Array:
     return np.asarray(grid[np.arange(len(grid)), place])
 
 
-def to_grid(matrix: Array, grid: Array, gram: Array | None) -> Array:
+def to_grid(matrix: Array, grid: Array, gram: Array | None, pinned: bool = False) -> Array:
     """`matrix` on `grid`, row by row; with `gram` [inputs, inputs] so that the layer's outputs move least.
+
+    `pinned`: each channel's largest weight goes to the end of the channel's own grid, so that who reads the values
+    back finds the same grid. Not for a grid that channels share: its end is another channel's.
 
     Without it, to the nearest. With it, input by input, and what rounding an input did is made up for by those not yet
     rounded (Frantar et al. 2022, GPTQ, the inputs of most weight first). `gram` is the sum of x x^T over samples.
@@ -124,10 +127,10 @@ def to_grid(matrix: Array, grid: Array, gram: Array | None) -> Array:
     factor = error_factor(gram[np.ix_(order, order)])
     left, made = matrix[:, order].copy(), np.empty_like(matrix)
     peaks = np.abs(left).argmax(axis=1)
-    # A channel's largest weight goes to its grid's end: who reads the values back finds the same grid.
     ends = np.where(left[np.arange(outputs), peaks] > 0, grid[:, -1], grid[:, 0])
     for place in range(inputs):
-        chosen = np.where(peaks == place, ends, nearest(left[:, place], grid))
+        chosen = nearest(left[:, place], grid)
+        chosen = np.where(peaks == place, ends, chosen) if pinned else chosen
         made[:, order[place]] = chosen
         error = (left[:, place] - chosen) / factor[place, place]
         left[:, place + 1 :] -= error[:, None] * factor[place, place + 1 :]

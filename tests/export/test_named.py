@@ -31,7 +31,7 @@ base = "w8"
 layers = { "*.layers.0" = "w4", "*.7" = "float16", "classifier.head.0" = "w4", "*.reduce" = "float16" }
 [recipes.mix.coreml]
 base = "w8"
-layers = { "*.layers.0" = "p4g8", "*.7" = "p6", "classifier.head.0" = "p4", "*.reduce" = "float16" }
+layers = { "*.layers.0" = "p4g8", "*.7" = "p6", "classifier.head.0" = "w4", "*.reduce" = "p4" }
 [recipes.mix.tfjs]
 base = "w8"
 layers = { "*.layers.0" = "w16", "*.7" = "float16" }
@@ -162,10 +162,21 @@ def test_rounding_with_data_moves_outputs_less() -> None:
         assert all(set(row) <= set(own) for row, own in zip(better, grid, strict=True))
 
 
+def test_channels_of_unlike_range_share_a_palette() -> None:
+    """A small channel's largest weight stays near where it was, far from the end of the palette it shares."""
+    rng = np.random.default_rng(4)
+    weights, inputs = rng.normal(size=(8, 48)), rng.normal(size=(400, 48))
+    weights[1] *= 0.1
+    made = to_grid(weights, palette_grid(weights, 6, 8, None), inputs.T @ inputs)
+    assert np.abs(made - weights).max() < 0.5
+    assert np.abs(made[1]).max() < 0.5
+
+
 def test_values_on_a_grid_come_back_the_same() -> None:
     """What a target's own quantizer makes of rounded weights is what was chosen."""
     rng = np.random.default_rng(3)
     weights, inputs = rng.normal(size=(16, 40)), rng.normal(size=(200, 40))
-    made = to_grid(weights, symmetric_grid(weights, 4, None), inputs.T @ inputs).astype(np.float32).astype(np.float64)
+    gram = inputs.T @ inputs
+    made = to_grid(weights, symmetric_grid(weights, 4, None), gram, pinned=True).astype(np.float32).astype(np.float64)
     assert np.abs(symmetric(made, 4) - made).max() < 1e-6
     assert np.array_equal(half(half(weights)), half(weights))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Assigned, Layer, Plan, laid_like
-from export.rounding import as_matrix, from_matrix, half, palette_grid, symmetric, to_grid
+from export.layers import Assigned, Layer, Plan, decoded_by_channel, laid_like
+from export.rounding import as_matrix, from_matrix, half, palette_grid, to_grid
 from export.targets.coreml import compress
 from export.targets.coreml.convert import Plain
+from export.targets.coreml.package import WEIGHTS
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.errors import StageError
 from models.recipes import CALIBRATED_BITS, Recipe
 
 Array = NDArray[Any]
 # What a search tries, the most exact first.
-OPTIONS: tuple[str, ...] = ("float16", "w8", "p6", "p4g8")
+OPTIONS: tuple[str, ...] = ("float16", "w8", "p6", "w4", "p4g8")
 SPARSE = "a layer is dense here; sparse weights are a recipe of their own"
 
 
@@ -39,7 +41,7 @@ def layer_refuses(layer: Layer, recipe: Recipe) -> str | None:
 
 
 def calibrates(recipe: Recipe) -> bool:
-    return recipe.scheme == "palette" and recipe.weight_bits <= CALIBRATED_BITS
+    return recipe.scheme in ("int", "palette") and recipe.weight_bits <= CALIBRATED_BITS
 
 
 def decoded(layer: Layer, recipe: Recipe, gram: Array | None) -> Array:
@@ -48,7 +50,7 @@ def decoded(layer: Layer, recipe: Recipe, gram: Array | None) -> Array:
     if recipe.scheme == "float":
         made = half(matrix)
     elif recipe.scheme == "int":
-        made = symmetric(half(matrix), recipe.weight_bits)
+        return decoded_by_channel(layer, recipe, gram)
     else:
         importance = None if gram is None else np.diag(gram)
         made = to_grid(matrix, palette_grid(matrix, recipe.weight_bits, recipe.block, importance), gram)
@@ -68,20 +70,44 @@ def compress_layers(plain: Plain, package: Path, plan: Plan) -> Plain:
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)
     palettes: dict[str, Any] = {}
     integers: dict[str, Any] = {}
+    rounded: list[tuple[bytes, bytes]] = []
     for name, weight in compression.get_weights_metadata(model, weight_threshold=0).items():
         row = plan.find(weight.val)
         if row is None or row.recipe.scheme == "float":
             continue
         if row.recipe.scheme == "int":
             integers[name] = compress.settings(compression, row.recipe, 0)
+            if row.decoded is not None:
+                made = laid_like(row.layer, row.decoded, weight.val).astype(weight.val.dtype)
+                rounded.append((weight.val.tobytes(), made.tobytes()))
         else:
             palettes[name] = palette_settings(compression, row, weight.val)
+    if rounded:
+        source = package.with_suffix(".rounded.mlpackage")
+        shutil.copytree(plain.package, source)
+        replace_weights(source, rounded)
+        model = ct.models.MLModel(str(source), skip_model_load=True)
     if palettes:
         model = compression.palettize_weights(model, compression.OptimizationConfig(op_name_configs=palettes))
     if integers:
         model = compression.linear_quantize_weights(model, compression.OptimizationConfig(op_name_configs=integers))
     model.save(str(package))
     return Plain(package, plain.ios, plain.note)
+
+
+def replace_weights(package: Path, rounded: list[tuple[bytes, bytes]]) -> None:
+    """Exchange the values of weights in a package, found by their bytes, for others of the same number.
+
+    coremltools rounds to the nearest; values that lie on its grid already it leaves where they are.
+    """
+    files = {path: path.read_bytes() for path in sorted((package / "Data" / WEIGHTS).iterdir())}
+    for old, new in rounded:
+        holders = [path for path, data in files.items() if data.count(old) == 1]
+        if len(holders) != 1:
+            raise StageError("quantize", f"{len(holders)} files hold a weight of {len(old)} bytes, not one")
+        files[holders[0]] = files[holders[0]].replace(old, new)
+    for path, data in files.items():
+        path.write_bytes(data)
 
 
 def palette_settings(compression: Any, row: Assigned, stored: Array) -> Any:
