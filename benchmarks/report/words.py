@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.measures import higher
+from models.measures import MEAN, higher
 
 # metric -> (what a reader calls it, how it is printed, what it says). Formats: "share" is a percentage.
 METRICS: dict[str, tuple[str, str, str]] = {
@@ -69,12 +69,13 @@ def perfect(metric: str) -> float:
 
 
 def metric_name(metric: str) -> str:
-    return METRICS.get(metric, (metric, "g", ""))[0]
+    plain = metric.removeprefix(MEAN)
+    return metric[: len(metric) - len(plain)] + METRICS.get(plain, (plain, "g", ""))[0]
 
 
 def number(metric: str, value: float) -> str:
     """A value of `metric` with the digits that matter."""
-    kind = METRICS.get(metric, (metric, "g", ""))[1]
+    kind = METRICS.get(metric.removeprefix(MEAN), (metric, "g", ""))[1]
     if kind == "share":
         return percent(value)
     if kind == "dB":

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from export.driver import Outcome, run_plan
 from export.driver import make_plan as plan_export
-from export.driver import run_plan
 from export.layers import find_layers
 from export.program import calibrate, capture
 from export.seal import source_hash
@@ -25,8 +25,8 @@ from models.files import canonical_json, dump_json, sha256_bytes, write_text
 from models.samples import load_samples
 from models.spec import ModelSpec
 
-# Artifacts whose overhead (graph, biases, metadata) tells what a file weighs beside its layers.
-PROBE = "float16"
+# A recipe that stores every layer by itself, as float16: which layers a target's files have, and what all else weighs.
+PROBE = "probe"
 # Rounds of solving anew with what verification found: outputs weighted by how far over their limit they were.
 ROUNDS = 3
 # Of a size limit, kept free: scales and alignment differ a little from what is computed.
@@ -100,17 +100,18 @@ class Search:
         self.tables = {target: table_of(self.decoder, measured, target) for target in self.targets}
 
     def weigh(self) -> None:
-        """What files weigh beside their layers, from an artifact of every target; exported where it is missing."""
-        self.progress("export float16", 0, 1)
-        outcomes = run_plan(
-            plan_export(self.spec, self.targets, [PROBE], self.out, True, self.calibrate), lambda target, text: None
-        )
-        for outcome in outcomes:
-            if outcome.state not in ("exported", "up to date"):
-                raise StageError(outcome.stage or "export", f"{outcome.target} {outcome.recipe}: {outcome.reason}")
+        """Which layers the files of each target have as one weight each, and what the files weigh beside them."""
+        self.progress("export a probe", 0, 1)
+        recipes = self.folder / f"{PROBE}.toml"
+        write_text(recipes, f'[recipes.{PROBE}]\nbase = "float16"\n')
+        settle(run_plan(plan_export(self.spec, self.targets, [f"{recipes}:{PROBE}"], self.folder, True), quiet))
         for target in self.targets:
-            halves = sum(2 * layer.value.size for layer in self.decoder.layers.values())
-            self.overhead[target] = shipped(self.spec, self.out, target, PROBE) - halves
+            found = read_artifact(artifact_folder(self.folder, self.spec.name, target, PROBE)).layers
+            halves = sum(2 * row["values"] for row in found.values())
+            self.overhead[target] = shipped(self.spec, self.folder, target, PROBE) - halves
+            self.tables[target] = {name: row for name, row in self.tables[target].items() if name in found}
+            if not self.tables[target]:
+                raise StageError("search", f"no layer of {self.spec.name} is one weight in the files for {target}")
 
     def size(self, target: str, choice: Choice) -> float:
         return total(choice) + self.overhead[target]
@@ -197,11 +198,7 @@ class Search:
     def export(self, attempt: int) -> None:
         self.progress(f"export the builds, round {attempt + 1}", 0, 1)
         names = [build.name for build in self.builds]
-        for outcome in run_plan(
-            plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), lambda target, text: None
-        ):
-            if outcome.state == "failed":
-                raise StageError(outcome.stage, f"{outcome.target} {outcome.recipe}: {outcome.reason}")
+        settle(run_plan(plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), quiet))
 
     def too_large(self, chosen: Mapping[tuple[str, str], Tried]) -> list[tuple[str, Build]]:
         """Builds whose files are over their size, the overhead of their targets corrected by what files weigh."""
@@ -235,6 +232,17 @@ class Search:
         }
         write_text(self.folder / "search.json", dump_json(document))
         write_chart(self.folder / "pareto.png", [*self.tried, *final], self.builds)
+
+
+def quiet(target: str, text: str) -> None:
+    """The search has a progress display of its own."""
+
+
+def settle(outcomes: Sequence[Outcome]) -> None:
+    """Raises StageError for an export that failed."""
+    for outcome in outcomes:
+        if outcome.state not in ("exported", "up to date"):
+            raise StageError(outcome.stage or "export", f"{outcome.target} {outcome.recipe}: {outcome.reason}")
 
 
 def shipped(spec: ModelSpec, out: Path, target: str, name: str) -> int:

@@ -150,3 +150,18 @@ def test_what_is_asked_for(model_dir: Callable[[str], Path]) -> None:
         asked_for(spec, ("coreai",), None, None)
     with pytest.raises(UsageError, match="--budget-mb is -1"):
         asked_for(spec, ("onnx",), -1.0, None)
+
+
+@pytest.mark.slow
+def test_the_portrait_within_its_budget(
+    tmp_path: Path, model_dir: Callable[[str], Path], own_model: Callable[..., Path]
+) -> None:
+    """The three builds on ONNX: within the sizes of budget.toml and the losses of the search, each smaller than the
+    one before, and everything tried is on record."""
+    spec = load_spec(own_model("portrait"))
+    builds = asked_for(spec, ("onnx",), None, None)
+    _, final = search(spec, tmp_path / "out", builds)
+    assert "3 builds written" in conclude(final, builds, tmp_path)
+    sizes = [made.bytes for made in final]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 0.25 * 12.3e6
