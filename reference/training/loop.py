@@ -194,7 +194,7 @@ def work(rank: int, job: Job, store: str) -> None:
 
 
 def train(trainer: Trainer) -> None:
-    """Run to the end of the options' steps or minutes; a process whose parent was killed stops at its next step."""
+    """Run to the end of the options' steps or minutes; a process whose run was killed stops at its next step."""
     parent = os.getppid()
     options, chief = trainer.options, trainer.rank == 0
     progress = Progress(trainer.job.run, options, trainer.step, trainer.seconds) if chief else None
@@ -204,7 +204,7 @@ def train(trainer: Trainer) -> None:
         share = _agreed(trainer.step / options.steps, trainer.seconds, options)
         if share >= 1:
             break
-        if os.getppid() != parent:
+        if options.processes > 1 and os.getppid() != parent:
             raise StageError("train", f"the run was killed; go on with --resume {trainer.job.run}")
         terms = trainer.train_step(share)
         if progress is not None:
