@@ -43,7 +43,7 @@ NODE := node_modules/.setup-stamp
 PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench \
+.PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
 	bench-android bench-ios report all demo train eval check lint format types imports test test-all clean
 
 help: ## list the targets
@@ -89,6 +89,12 @@ instructions: setup ## ARM instructions per inference, against the model's revie
 
 bench: setup ## size, static cost, latency, the whole grid in interleaved rounds, and profiles (exports first)
 	@bash scripts/run.sh export goldens size cost latency grid profile
+
+grid: setup ## every recipe each target takes: judged, weighed, timed; renews support.json (resumable; about an hour)
+	@bash scripts/run.sh support
+
+calibration: setup ## what static int8 loses by method of calibration, number of samples, equalization
+	@bash scripts/run.sh calibration
 
 bench-android: setup ## judge and time on an attached Android device (TOOL=path/to/benchmark_model)
 	@bash scripts/setup.sh android

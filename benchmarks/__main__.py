@@ -1,4 +1,4 @@
-"""python -m benchmarks parity|size|cost|latency|grid|compare|profile|instructions|device|report|doctor."""
+"""python -m benchmarks parity|size|cost|latency|grid|compare|profile|support|calibration|device|report|doctor|..."""
 
 from __future__ import annotations
 
@@ -154,6 +154,44 @@ def grid(  # noqa: PLR0913 - one parameter a flag
     document = run_grid(request, Rounds(rounds, seconds, threads), say(quiet=False))
     grid_table(document)
     return conclude_grid(document)
+
+
+@app.command()
+def support(
+    model: Model = MODEL,
+    out: Out = OUT,
+    only: Only = None,
+    rounds: Annotated[int, typer.Option(min=0, help="Interleaved rounds that time it; 0: judge only.")] = 5,
+    most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
+    readme: Annotated[Path | None, typer.Option(help="Renew the table of supported recipes of this file.")] = None,
+) -> str:
+    """Judge, weigh and time what was not yet, and record which recipes stand in the model's support.json."""
+    from benchmarks.grid import Rounds
+    from benchmarks.parity import Request
+    from benchmarks.show import say
+    from benchmarks.support import conclude_support, renew_table, run_support
+    from models.spec import load_spec
+    from models.targets import resolve_pairs
+
+    spec = load_spec(model)
+    request = Request(spec, out, None, resolve_pairs(only or []), most=most)
+    document = run_support(request, Rounds(rounds) if rounds else None, say(quiet=False))
+    if readme:
+        renew_table(spec, readme)
+    return conclude_support(document)
+
+
+@app.command()
+def calibration(model: Model = MODEL, out: Out = OUT, as_json: Json = False) -> str:
+    """Tell how the loss of static integers moves with calibration's method, its samples and equalization."""
+    from benchmarks.report.calibration import calibration_rows, calibration_table
+    from benchmarks.report.gather import gather
+    from models.spec import load_spec
+
+    rows = calibration_rows(gather(load_spec(model), out, None))
+    table = calibration_table(rows)
+    typer.echo(json.dumps(rows, indent=2) if as_json else table)
+    return f"{len(rows)} ways to calibrate were judged"
 
 
 @app.command()

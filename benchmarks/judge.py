@@ -227,6 +227,8 @@ def stored_types(base: Blank, runtime: Runtime, folder: Path, entries: Sequence[
         verdict = "mismatch" if reason else "pass"
         return base.result(entry=variant, mode="dtypes", verdict=verdict, reason=reason, facts=facts)
     chosen = recipe(base.artifact.recipe)
+    if chosen.sparsity:
+        total -= elements.pop("uint1", 0.0)  # the masks that tell where the stored values lie
     wanted = wanted_types(chosen.scheme, chosen.weight_bits)
     share = sum(count for name, count in elements.items() if name in wanted) / total
     good = share >= STORED
@@ -265,6 +267,6 @@ def width(name: str) -> float:
 
 
 def wanted_types(scheme: str, bits: int) -> tuple[str, ...]:
-    if scheme == "float":
+    if scheme in ("float", "sparse"):
         return FLOATS[bits]
     return ("int8", "uint8") if bits == 8 else ("int16", "uint16") if bits == 16 else (f"int{bits}", f"uint{bits}")

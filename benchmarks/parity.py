@@ -16,7 +16,7 @@ from models.errors import BudgetBroken, NothingJudged, StageError
 from models.files import dump_json, read_json, write_text
 from models.goldens import load_goldens
 from models.process import WorkerDied, events
-from models.samples import load_samples
+from models.samples import load_samples, refuse_calibrated
 from models.spec import ModelSpec
 from models.targets import chosen
 
@@ -81,6 +81,7 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     names = resolve_runtimes(request.runtimes)
     found, rows = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
+    refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], samples)
     goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
     jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
     for name in names:

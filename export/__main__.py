@@ -34,7 +34,10 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
     ),
     recipe: Annotated[
         list[str] | None,
-        typer.Option(help="Repeatable; of the grammar, of recipes.toml, or FILE.toml:NAME. Default: budget.toml's."),
+        typer.Option(
+            help="Repeatable; of the grammar, of recipes.toml, FILE.toml:NAME, or a set: grid, calibration. "
+            "Default: budget.toml's."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),
     calibrate: Annotated[
@@ -47,13 +50,14 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
     from dataclasses import asdict
 
     from export.driver import make_plan, run_plan, verdict
-    from export.show import outcome_table, progress_display
+    from export.show import cautions, outcome_table, progress_display
     from models.named import check_name
+    from models.recipes import SETS
     from models.spec import load_spec
     from models.targets import resolve
 
     spec = load_spec(model)
-    recipes = [check_name(spec, name) for name in recipe or []]
+    recipes = [check_name(spec, name) for asked in recipe or [] for name in SETS.get(asked, (asked,))]
     plan = make_plan(spec, resolve(what), recipes, out, overwrite, calibrate)
     with progress_display(plan.jobs, quiet=as_json) as progress:
         outcomes = run_plan(plan, progress)
@@ -61,6 +65,7 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
         outcome_table(outcomes)
+        cautions(spec, outcomes)
     return verdict(outcomes)
 
 

@@ -19,7 +19,7 @@ from models.files import dump_json, locked, read_json, write_text
 from models.named import find_recipe, has_recipe
 from models.process import WorkerDied, events
 from models.recipes import Recipe
-from models.samples import load_samples
+from models.samples import load_samples, record_calibration
 from models.spec import ModelSpec
 
 # Seconds without any sign of progress after which a worker is taken for hung.
@@ -117,6 +117,10 @@ def run_plan(plan: Plan, progress: Progress, limit: float = HANG_LIMIT) -> list[
         running = [pool.submit(run_target, plan, name, recipes, progress, limit) for name, recipes in plan.jobs.items()]
         outcomes = [*plan.settled, *(outcome for job in running for outcome in job.result())]
     root = plan.out / plan.spec.name
+    for made in (outcome for outcome in outcomes if outcome.state == "exported"):
+        if find_recipe(plan.spec, made.target, made.recipe).calibrated:
+            used = load_samples(plan.spec, "calibrate", plan.calibrate)
+            record_calibration(root, f"{made.target}/{made.recipe.rpartition(':')[2]}", used)
     write_manifest(root)
     record(root, outcomes)
     return outcomes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,14 @@ STAGE = "capture"
 
 
 @dataclass(frozen=True, slots=True)
+class Cache:
+    """Where measured ranges are kept; `stamp`: a hash of all that decides them but the samples. No stamp, no cache."""
+
+    folder: Path = Path()
+    stamp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """A model ready to be converted.
 
@@ -41,6 +50,7 @@ class Program:
     tensors: Mapping[str, torch.Tensor]
     calibration: tuple[Mapping[str, torch.Tensor], ...] = ()
     calibration_hashes: tuple[str, ...] = ()
+    cache: Cache = Cache()
 
     @property
     def entries(self) -> tuple[EntrySpec, ...]:
@@ -160,6 +170,18 @@ def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
     spec = program.spec
     found = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
     return replace(program, calibration=tuple(found), calibration_hashes=tuple(sample.sha256 for sample in samples))
+
+
+def limited(program: Program, count: int) -> Program:
+    """The program with `count` of its calibration samples (0: all): those of the least hashes, a choice without a
+    preference in which fewer are a part of more. Raises StageError("quantize") when it has not so many."""
+    if not count:
+        return program
+    found = sorted(zip(program.calibration_hashes, program.calibration, strict=True), key=lambda pair: pair[0])
+    if count > len(found):
+        raise StageError("quantize", f"{count} calibration samples are asked for, and there are {len(found)}")
+    hashes, tensors = zip(*found[:count], strict=True)
+    return replace(program, calibration=tensors, calibration_hashes=hashes)
 
 
 def run_modules(

@@ -16,11 +16,13 @@ from export.driver import Outcome
 from export.driver import Progress as Report
 from export.layers import Layer
 from export.target import IMPLEMENTATIONS, load_target
-from models.recipes import COMMON, recipe
+from models.recipes import GRID, recipe
+from models.spec import ModelSpec
+from models.support import caution
 from models.targets import platform_of
 
 # Names worth a row in `list`; the grammar has more, each target says what it takes.
-LISTED = (*COMMON, "w16", "w4", "w4g32", "d8", "w8a8", "w8a16", "p8", "p6", "p4", "p4g16")
+LISTED = GRID
 STYLE = {"exported": "green", "up to date": "green", "not supported": "yellow", "failed": "red", "unavailable": "red"}
 
 
@@ -44,6 +46,14 @@ def outcome_table(outcomes: Sequence[Outcome]) -> None:
         seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
         table.add_row(outcome.target, outcome.recipe, f"[{style}]{outcome.state}[/]", seconds, reason)
     Console().print(table)
+
+
+def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
+    """Say which of the recipes that were made are not known to stand."""
+    made = [outcome for outcome in outcomes if outcome.state in ("exported", "up to date")]
+    for outcome in sorted(made, key=lambda item: (item.target, item.recipe)):
+        if text := caution(spec, outcome.target, outcome.recipe):
+            Console(stderr=True).print(f"note: {text}", highlight=False, markup=False)
 
 
 def support_rows() -> list[dict[str, str]]:

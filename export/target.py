@@ -4,7 +4,7 @@ in `TARGETS`, and a short test."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import NDArray
 
 from export.program import Program
+from export.readback import Saved, Wanted
 from models.artifact import Entry
 from models.errors import UsageError, unknown
 from models.recipes import Recipe
@@ -47,11 +48,13 @@ class Emitted:
 class Target(Protocol):
     """One output format.
 
-    The order of calls, all in one worker process: `refuses` for each recipe, `convert` once, `emit` for each
-    recipe that is not refused. What `convert` returns is only handed back to the same target's `emit`.
+    The order of calls, all in one worker process: `refuses` for each recipe, `convert` once, then for each recipe that
+    is not refused `emit`, `read_weights` and `originals`. What `convert` returns goes back to the same target alone.
     """
 
     name: str
+    # Bits that a weight uses under static integer recipes.
+    static_bits: int
     # PyPI packages whose versions decide the bytes, recorded in artifact.json.
     toolchain: tuple[str, ...]
 
@@ -75,6 +78,15 @@ class Target(Protocol):
 
         Files must be the same bytes for the same input. artifact.json, goldens and USAGE.md are added by the caller.
         """
+        ...
+
+    def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
+        """Every weight in the files that `emit` wrote into `folder`, decoded from their bytes."""
+        ...
+
+    def originals(self, program: Program, converted: Any, recipe: Recipe) -> Mapping[str, Wanted]:
+        """What `convert` made of the weights, in float, by the names of `read_weights`, and how `recipe` stores each:
+        what the saved files are held to. Told from the float graphs alone, not from what `emit` did."""
         ...
 
     def describe(self, path: Path) -> dict[str, Any]:

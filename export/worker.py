@@ -11,18 +11,21 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from export.program import Program, calibrate, capture
-from export.seal import seal
-from export.target import load_target
+from export.equalize import equalized
+from export.program import Cache, Program, calibrate, capture, limited
+from export.readback import compare, summary
+from export.seal import input_hash, seal
+from export.target import Target, load_target
 from models.artifact import artifact_folder
 from models.errors import StageError
 from models.files import locked, staging_folder
 from models.named import find_recipe
 from models.process import receive, send
+from models.recipes import FLOAT32, Recipe
 from models.samples import load_samples
 from models.spec import load_spec
 
@@ -63,41 +66,83 @@ class Events:
         self.send(event="done", stage=name, recipe=recipe_name)
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What recipes are made from: the program, what the target converted it to, and what was done to it before."""
+
+    program: Program
+    converted: Any
+    note: str = ""
+
+
 def work(job: Job, events: Events) -> None:
     """Run a job. Failures are told as events; a failing recipe does not stop the others."""
     target = load_target(job.target)
     try:
         with events.stage("capture"):
-            program = captured(job)
+            program = captured(job, target)
         with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
             with events.stage("convert"):
-                converted = target.convert(program, Path(scratch))
+                bases = {(False, 0): Basis(program, target.convert(program, Path(scratch)))}
             for name in job.recipes:
-                emit_one(job, target, program, converted, name, events)
+                emit_one(job, target, bases, (find_recipe(program.spec, job.target, name), Path(scratch)), events)
     except StageError:
         return  # told as an event
 
 
-def captured(job: Job) -> Program:
+def basis(target: Target, bases: dict[tuple[bool, int], Basis], chosen: Recipe, scratch: Path) -> Basis:
+    """What `chosen` is made from: with its calibration samples; an equalized net is converted anew."""
+    plain = bases[False, 0]
+    if not chosen.calibrated:
+        return plain
+    program = limited(plain.program, chosen.samples)
+    if not chosen.equalized:
+        return replace(plain, program=program)
+    key = (True, chosen.samples)
+    if key not in bases:
+        made = equalized(program, target.static_bits)
+        folder = scratch / f"equalized-{chosen.samples}"
+        folder.mkdir()
+        bases[key] = Basis(made.program, target.convert(made.program, folder), made.note)
+    return bases[key]
+
+
+def captured(job: Job, target: Target) -> Program:
     """The program, with calibration tensors where a recipe needs them."""
     spec = load_spec(Path(job.model))
     program = capture(spec)
+    program = replace(program, cache=Cache(Path(job.out) / spec.name / ".ranges", input_hash(spec, target, FLOAT32)))
     if any(find_recipe(spec, job.target, name).calibrated for name in job.recipes):
         folder = Path(job.calibrate) if job.calibrate else None
         return calibrate(program, load_samples(spec, "calibrate", folder))
     return program
 
 
-def emit_one(job: Job, target: Any, program: Any, converted: Any, name: str, events: Events) -> None:
-    chosen = find_recipe(program.spec, job.target, name)
+def emit_one(
+    job: Job, target: Target, bases: dict[tuple[bool, int], Basis], what: tuple[Recipe, Path], events: Events
+) -> None:
+    """Make one recipe, `what` = (recipe, scratch folder), from its basis; read it back, seal it, move it in."""
+    (chosen, scratch), program = what, bases[False, 0].program
     folder = artifact_folder(Path(job.out), program.spec.name, job.target, chosen.name)
     lock = folder.parent / f".{chosen.name}.lock"
     try:
-        with events.stage("emit", name), locked(lock), staging_folder(folder) as staging:
-            emitted = target.emit(program, converted, chosen, staging)
-            seal(program, target, chosen, emitted, staging)
+        with events.stage("emit", chosen.name), locked(lock), staging_folder(folder) as staging:
+            own = basis(target, bases, chosen, scratch)
+            emitted = target.emit(own.program, own.converted, chosen, staging)
+            notes = [*emitted.notes, *([own.note] if own.note else []), *calibration_note(own.program, chosen)]
+            if chosen.name != "float32":  # which parity holds to 1e-4 of the outputs themselves
+                originals = target.originals(own.program, own.converted, chosen)
+                notes += summary(compare(job.target, chosen, target.read_weights(staging, emitted), originals))
+            seal(program, target, chosen, replace(emitted, notes=tuple(notes)), staging)
     except StageError:
         return  # told as an event
+
+
+def calibration_note(program: Program, chosen: Recipe) -> tuple[str, ...]:
+    """How the ranges of integer activations were found."""
+    if not chosen.activation_bits:
+        return ()
+    return (f"ranges by {chosen.method} over {len(program.calibration)} calibration samples",)
 
 
 def main() -> None:

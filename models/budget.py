@@ -19,6 +19,7 @@ from pathlib import Path
 from models.errors import StageError
 from models.measures import JUDGE_METRICS, MEAN, TENSOR_METRICS, worse
 from models.named import check_name, has_recipe
+from models.recipes import plain_name
 from models.spec import ModelSpec
 from models.table import Table, read_toml
 from models.targets import EXTRAS, KNOWN, TARGETS
@@ -62,8 +63,10 @@ class Budget:
         return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
 
     def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
-        """metric -> limit for one tensor; the tightest where several rows apply."""
+        """metric -> limit for one tensor; the tightest where several rows apply. How the ranges of static integers were
+        found (the words of a recipe's name) loosens nothing: the limits are those of the name without them."""
         found: dict[str, float] = {}
+        recipe_name = plain_name(recipe_name)
         for row in self.limits:
             applies = row.output == output or row.output == (FEATURES if feature else ANY)
             if row.recipe == recipe_name and target in row.targets and applies:

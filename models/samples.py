@@ -6,7 +6,7 @@ repository, the goldens that travel, and the report.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import StageError, UsageError
-from models.files import inside, sha256_bytes, sha256_file
+from models.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
 from models.preprocess import load_photo, to_tensor
 from models.spec import ModelSpec, TensorSpec
 from models.table import read_toml
 
 STAGE = "samples"
+CALIBRATED = "calibration.json"
 SPLITS = ("calibrate", "judge")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
 # Enough to see a worst case and a spread on a model that ships no samples of its own.
@@ -92,6 +93,31 @@ def folder_samples(folder: Path, split: str) -> list[Sample]:
     if not photos:
         raise UsageError(f"{folder} holds no photos (looked for: {', '.join(sorted(SUFFIXES))})")
     return [Sample(p.stem, split, sha256_file(p), p, "user", "private", private=True) for p in photos]
+
+
+def record_calibration(root: Path, artifact: str, samples: Sequence[Sample]) -> None:
+    """Note in `root`/calibration.json which samples calibrated `artifact` ("<target>/<recipe>"), by hash."""
+    path = root / CALIBRATED
+    with locked(root / ".calibration.lock"):
+        known = read_json(path, STAGE) if path.is_file() else {}
+        known[artifact] = sorted(sample.sha256 for sample in samples)
+        write_text(path, dump_json(dict(sorted(known.items()))))
+
+
+def refuse_calibrated(root: Path, artifacts: Iterable[str], judging: Sequence[Sample]) -> None:
+    """Raises StageError("samples") where a judging sample calibrated one of `artifacts`: the user's own folders are
+    known to the two commands one by one."""
+    path = root / CALIBRATED
+    known = read_json(path, STAGE) if path.is_file() else {}
+    for artifact in artifacts:
+        used = set(known.get(artifact, ()))
+        for sample in judging:
+            if sample.sha256 in used:
+                raise StageError(
+                    STAGE,
+                    f"{sample.name} calibrated {artifact} and is asked to judge it, which proves nothing; give "
+                    "--samples and --calibrate different photos",
+                )
 
 
 def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> None:

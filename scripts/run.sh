@@ -70,6 +70,26 @@ benchmark() {
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }
 
+# support: every recipe that a target takes, judged, weighed and timed; what was done is not done again.
+support() {
+  local arguments=(support --model "$MODEL" --out "$OUT" --rounds "${ROUNDS:-5}")
+  [ "$MODEL" = models/portrait ] && arguments+=(--readme README.md)
+  attempt "export the grid" "$python" -m export all --model "$MODEL" --out "$OUT" --recipe grid --overwrite
+  goldens
+  attempt support "$python" -m benchmarks "${arguments[@]}"
+}
+
+# calibration: what the ways to calibrate static integers lose.
+calibration() {
+  local arguments=(--model "$MODEL" --out "$OUT") name
+  attempt "export" "$python" -m export onnx litert coreml "${arguments[@]}" --recipe calibration --overwrite
+  goldens
+  for name in onnxruntime litert coreml-mil; do
+    attempt "parity" "$python" -m benchmarks parity "${arguments[@]}" --runtime "$name"
+  done
+  attempt calibration "$python" -m benchmarks calibration "${arguments[@]}"
+}
+
 folder_of_model() {
   "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
 }
@@ -124,6 +144,8 @@ step() {
   export-*) export_to "${1#export-}" ;;
   goldens) goldens ;;
   parity | size | cost | latency | grid | profile | report) benchmark "$1" ;;
+  support) support ;;
+  calibration) calibration ;;
   parity-arm) parity_arm ;;
   device-*) on_device "${1#device-}" ;;
   instructions)
@@ -136,7 +158,7 @@ step() {
     attempt "runtimes" "$python" -m benchmarks doctor
     ;;
   *)
-    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, instructions, size, cost, latency, grid, profile, device-KIND, report, evidence, doctor)"
+    verdict="verdict: 2 no step '$1' (available: export, export-PLATFORM, goldens, parity, parity-arm, instructions, size, cost, latency, grid, support, calibration, profile, device-KIND, report, evidence, doctor)"
     code=2
     finish
     ;;

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.report import charts, judged, measured, words
+from benchmarks.report.calibration import calibration_cells, calibration_rows
 from benchmarks.report.gather import Evidence
 from benchmarks.report.strongest import strongest_rows
 from models.measures import higher, worse
@@ -27,6 +28,7 @@ def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
         "cards": cards(evidence, losses, sizes, reruns),
         "matrix": judged.matrix(evidence),
         "losses": judged.loss_rows(evidence),
+        "calibrations": calibration_cells(calibration_rows(evidence)),
         "refusals": judged.refusals(evidence),
         "unavailable": judged.unavailable(evidence),
         "stored_types": judged.stored_types(evidence),

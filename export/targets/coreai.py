@@ -9,11 +9,12 @@ import copy
 import importlib.util
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.program import Program, entry_module
+from export.readback import Saved, Wanted
 from export.target import Emitted
 from models.artifact import Entry
 from models.errors import StageError
@@ -56,6 +57,7 @@ Tensors are as in the reference: {tensors}.
 
 class CoreAITarget:
     name = "coreai"
+    static_bits = 8
     toolchain = ("coreai-torch", "coreai-core")
 
     def refuses(self, recipe: Recipe) -> str | None:
@@ -86,6 +88,13 @@ class CoreAITarget:
             outputs=tuple(program.port(name) for name in spec.outputs),
             function=spec.name,
         )
+
+    def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
+        """None: an .aimodel's weights are read by Apple's runtime alone, and no recipe here quantizes them."""
+        return iter(())
+
+    def originals(self, program: Program, converted: None, recipe: Recipe) -> Mapping[str, Wanted]:
+        return {}
 
     def describe(self, path: Path) -> dict[str, Any]:
         from coreai.authoring.asset import AIModelAsset

@@ -67,6 +67,19 @@ GRIDS = {
 WEIGHT = np.random.default_rng(5).normal(size=(4, 6)).astype(np.float32)
 CODES = np.random.default_rng(6).integers(-100, 100, (4, 6)).astype(np.int8)
 SCALES = np.array([[0.1], [0.2], [0.3], [0.05]], np.float32)
+SPARSE_MASK = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 1]])
+
+
+def bits(values: np.ndarray) -> np.ndarray:
+    """The values in coremltools' own one-bit type."""
+    return values.astype(import_module("coremltools.converters.mil.mil.types").np_uint1_dtype)
+
+
+def scattered(values: np.ndarray) -> np.ndarray:
+    """`values` where SPARSE_MASK says, in its order."""
+    made = np.zeros(SPARSE_MASK.shape)
+    made[SPARSE_MASK == 1] = values
+    return made
 
 
 def decoded(weight: np.ndarray) -> Callable[[Tensor], Tensor]:
@@ -388,6 +401,51 @@ BUILT = [
         "constexpr_sparse_to_dense",
         ((2, 6),),
         16,
+    ),
+    Built(
+        "lut_to_sparse",
+        lambda mb, x: mb.linear(
+            x=x,
+            weight=mb.constexpr_sparse_to_dense(
+                **dict(
+                    zip(
+                        ("mask", "nonzero_data"),
+                        mb.constexpr_lut_to_sparse(
+                            indices_mask=bits(SPARSE_MASK),
+                            indices_nonzero_data=bits(np.array([0, 1, 1, 0, 1, 0, 1, 0])),
+                            lut=np.array([2.5, -3], np.float32).reshape(1, 1, 2, 1),
+                        ),
+                        strict=True,
+                    )
+                )
+            ),
+        ),
+        decoded(scattered(np.where([0, 1, 1, 0, 1, 0, 1, 0], -3, 2.5))),
+        "constexpr_lut_to_sparse",
+        ((2, 6),),
+    ),
+    Built(
+        "sparse_blockwise",
+        lambda mb, x: mb.linear(
+            x=x,
+            weight=mb.constexpr_sparse_to_dense(
+                **dict(
+                    zip(
+                        ("mask", "nonzero_data"),
+                        mb.constexpr_sparse_blockwise_shift_scale(
+                            data_mask=bits(SPARSE_MASK),
+                            nonzero_data=np.arange(-4, 4, dtype=np.int8),
+                            scale=SCALES,
+                            offset=np.full((4, 1), 3, np.int8),
+                        ),
+                        strict=True,
+                    )
+                )
+            ),
+        ),
+        decoded(scattered(np.arange(-4, 4) - 3.0) * SCALES),
+        "constexpr_sparse_blockwise_shift_scale",
+        ((2, 6),),
     ),
     Built(
         "constexpr_cast",

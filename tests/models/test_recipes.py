@@ -21,6 +21,11 @@ from models.recipes import Recipe, recipe
         ("d8", Recipe("d8", "int", 8, dynamic=True)),
         ("p4", Recipe("p4", "palette", 4)),
         ("p6g16", Recipe("p6g16", "palette", 6, block=16)),
+        ("w8g1", Recipe("w8g1", "int", 8, block=1)),
+        ("w8a8s", Recipe("w8a8s", "int", 8, 8, signed=True)),
+        ("s50", Recipe("s50", "sparse", 16, sparsity=50)),
+        ("s50p4", Recipe("s50p4", "palette", 4, sparsity=50)),
+        ("s75w8", Recipe("s75w8", "int", 8, sparsity=75)),
     ],
 )
 def test_parses(name: str, parsed: Recipe) -> None:
@@ -47,6 +52,11 @@ def test_parses(name: str, parsed: Recipe) -> None:
         "w8\n",
         "w4g\u0663",
         "w4g32222",
+        "s5",
+        "s100",
+        "s50a8",
+        "s50p9",
+        "s50w8a8",
     ],
 )
 def test_refuses(name: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from models.errors import HydraError, StageError, UsageError
-from models.samples import load_samples, sample_inputs, seeded_input
+from models.samples import load_samples, record_calibration, refuse_calibrated, sample_inputs, seeded_input
 from models.spec import load_spec
 
 WriteModel = Callable[..., Path]
@@ -132,6 +132,18 @@ def test_seeded_inputs_fit_their_tensor(write_model: WriteModel) -> None:
     assert value.dtype == np.int64
     assert value.min() >= 0
     assert value.max() <= 9
+
+
+def test_a_photo_that_calibrated_an_artifact_does_not_judge_it(write_model: WriteModel, tmp_path: Path) -> None:
+    samples = load_samples(load_spec(write_model()), "judge")
+    record_calibration(tmp_path, "litert/w8a8", samples[:1])
+    record_calibration(tmp_path, "onnx/w8a8", samples[2:3])
+    refuse_calibrated(tmp_path, ["litert/w8a8"], samples[1:])
+    refuse_calibrated(tmp_path, ["litert/w8"], samples)
+    with pytest.raises(StageError, match=r"seeded-judge-0 calibrated litert/w8a8 .* proves nothing"):
+        refuse_calibrated(tmp_path, ["litert/w8", "litert/w8a8"], samples)
+    record_calibration(tmp_path, "litert/w8a8", ())
+    refuse_calibrated(tmp_path, ["litert/w8a8"], samples)
 
 
 def test_the_portraits_samples(root: Path) -> None:

@@ -49,19 +49,20 @@ def prepare(function: Function) -> Plan:
     steps: list[Operation] = []
     for op in function.operations:
         if op.type in CONSTANT_OPS:
-            constants[op.name] = constant(op, constants)
+            constants |= folded(op, constants)
         else:
             steps.append(op)
     return Plan(function, constants, tuple(steps), lifetimes(function, steps))
 
 
-def constant(op: Operation, constants: Mapping[str, Value]) -> Value:
+def folded(op: Operation, constants: Mapping[str, Value]) -> dict[str, Value]:
+    """The results of an op on constants, by name: one, or two where a sparse weight is handed on with its mask."""
     call = Call(op.type, op.name, bind(op, constants), op.outputs)
     text = call.arguments.get("val")
     if op.type == "const" and isinstance(text, str):
-        return text
-    (made,) = as_tuple(CONSTANT_OPS[op.type](call))
-    return settle(op, op.outputs[0], made)
+        return {op.name: text}
+    made = as_tuple(CONSTANT_OPS[op.type](call))
+    return {output[0]: settle(op, output, value) for output, value in zip(op.outputs, made, strict=True)}
 
 
 def as_tuple(made: Array | tuple[Array, ...]) -> tuple[Array, ...]:

@@ -7,14 +7,16 @@ A model of a single entry is one plain package.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from export.layers import Plan, make_plan
 from export.program import Program
+from export.readback import Saved, Wanted
 from export.target import Emitted, LayerStorage
-from export.targets.coreml import compress, layerwise
+from export.targets.coreml import compress, layerwise, readback
 from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import describe_entry, function_name, seal
@@ -32,11 +34,12 @@ MULTIFUNCTION_IOS = 18
 
 class CoreMLTarget:
     name = "coreml"
+    static_bits = 8
     toolchain = ("coremltools", "torch", "numpy", "protobuf")
     storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        return None if recipe.name in MADE or recipe.base else compress.refuses(recipe)
+        return None if recipe.plain in MADE or recipe.base else compress.refuses(recipe)
 
     def unavailable(self) -> str | None:
         if find_spec("coremltools") is None:
@@ -79,6 +82,12 @@ class CoreMLTarget:
             entries.append(describe_entry(model, program, entry, f"{entry.name}@separate", where))
         requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
+
+    def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
+        return readback.read_weights(folder, emitted.entries)
+
+    def originals(self, program: Program, converted: Converted, recipe: Recipe) -> Mapping[str, Wanted]:
+        return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_package(path)

@@ -1,7 +1,8 @@
-"""Weights of a finished package made smaller: integers with a scale, or palettes. Activations stay float16.
+"""Weights of a finished package made smaller: integers, palettes, zeros left out. Activations stay float16.
 
-Which systems read what (coremltools, "Optimization Workflow"): integers of 8 bits a channel and palettes a tensor of
-1, 2, 4, 6 or 8 bits since iOS 16; 4-bit integers, integers a block, palettes of 3 bits or a group of channels since 18.
+Which systems read what (coremltools, "Optimization Workflow"): integers of 8 bits a channel, palettes a tensor of
+1, 2, 4, 6 or 8 bits and zeros left out since iOS 16; 4-bit integers, integers a block, palettes of 3 bits or a group of
+channels, and integers or palettes with zeros left out since 18.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def refuses(recipe: Recipe) -> str | None:
     """Why Core ML has no such compression of weights, or None when it has."""
     if recipe.dynamic or recipe.activation_bits:
         return f"{recipe.name!r} computes in integers; here weights alone are compressed"
-    kinds = {"int": INTEGER_BITS, "palette": PALETTE_BITS}
+    kinds = {"int": INTEGER_BITS, "palette": PALETTE_BITS, "sparse": (16,)}
     bits = kinds.get(recipe.scheme)
     if bits is None or recipe.weight_bits not in bits:
         known = ", ".join(map(str, bits or ()))
@@ -38,7 +39,8 @@ def oldest_system(recipe: Recipe) -> int:
     """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does."""
     if recipe.base:
         return max(oldest_system(parse(part)) for part in recipe.parts)
-    newer = recipe.block > 0 or (recipe.scheme, recipe.weight_bits) in (("int", 4), ("palette", 3))
+    joint = recipe.sparsity > 0 and recipe.scheme != "sparse"
+    newer = joint or recipe.block > 0 or (recipe.scheme, recipe.weight_bits) in (("int", 4), ("palette", 3))
     return NEWER if newer else 0
 
 
@@ -59,12 +61,20 @@ def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) ->
 
     Integers are symmetric, one scale an output channel or a block of input channels. Palettes are found by k-means,
     one a tensor or a group of output channels. A tensor that a block or group does not divide stays float16.
+    Sparse recipes first set the smallest weights of each tensor to zero; scales and palettes then see the others alone.
     """
     ct, compression = load_coremltools(), load_compression()
-    config = compression.OptimizationConfig(global_config=settings(compression, recipe, max(least - 1, 0)))
+    threshold = max(least - 1, 0)
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)
-    squeeze = compression.palettize_weights if recipe.scheme == "palette" else compression.linear_quantize_weights
-    squeeze(model, config).save(str(package))
+    if recipe.sparsity:
+        pruned = compression.OpMagnitudePrunerConfig(target_sparsity=recipe.sparsity / 100, weight_threshold=threshold)
+        model = compression.prune_weights(model, compression.OptimizationConfig(global_config=pruned))
+    if recipe.scheme != "sparse":
+        config = compression.OptimizationConfig(global_config=settings(compression, recipe, threshold))
+        squeeze = compression.palettize_weights if recipe.scheme == "palette" else compression.linear_quantize_weights
+        # On a model without zeros left out, joint compression would find nothing to compress.
+        model = squeeze(model, config, joint_compression=recipe.sparsity > 0)
+    model.save(str(package))
     return Plain(package, plain.ios, plain.note)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.program import Program
-from export.ranges import Ranges, leading_allowed, raw_inputs, require_samples
+from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
 from export.targets.coreml.convert import Converted, Plain, decompose
 from export.targets.coreml.package import body, read_model
 from export.targets.coreml.vendor import load_compression, load_coremltools
@@ -60,7 +61,9 @@ def convert_pairs(program: Program, recipe: Recipe, converted: Converted) -> Con
     require_samples(program, recipe)
     left = leading_allowed(program)
     modules = {name: graph_of(converted, program.spec.entries[name]) for name in program.spec.modules}
-    ranges = {name: measure(program, program.spec.entries[name], graph) for name, graph in modules.items()}
+    ranges: dict[str, Ranges] = {}
+    for name, graph in modules.items():
+        ranges[name] = cached(program, recipe, name, partial(measure, program, program.spec.entries[name], graph))
     share_boundaries(program, modules, ranges)
     for name, graph in modules.items():
         entry = program.spec.entries[name]
@@ -87,12 +90,10 @@ def graph_of(converted: Converted, entry: EntrySpec) -> GraphModule:
     return torch.fx.GraphModule(made, made.graph)
 
 
-def measure(program: Program, entry: EntrySpec, graph: GraphModule) -> Ranges:
-    """The range of every float tensor that an operator makes or the module is given, by node name."""
+def measure(program: Program, entry: EntrySpec, graph: GraphModule, ranges: Ranges) -> None:
+    """Add the range of every float tensor that an operator makes or the module is given, by node name."""
     import torch
     from torch.fx import Interpreter
-
-    ranges = Ranges()
 
     class Observer(Interpreter):
         def run_node(self, n: Node) -> Any:
@@ -105,7 +106,6 @@ def measure(program: Program, entry: EntrySpec, graph: GraphModule) -> Ranges:
     with torch.no_grad():
         for feed in program.feeds(entry):
             Observer(graph).run(*(torch.from_numpy(feed[name]) for name in entry.inputs))
-    return ranges
 
 
 def share_boundaries(program: Program, modules: Mapping[str, GraphModule], ranges: Mapping[str, Ranges]) -> None:

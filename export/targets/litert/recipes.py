@@ -7,6 +7,8 @@ from typing import Any
 from models.errors import StageError
 from models.recipes import Recipe
 
+# LiteRT has no depthwise kernels with fewer bits; asked for them, the quantizer leaves these weights in float32.
+DEPTHWISE_BITS = 8
 SUPPORTED = ("float32", "float16", "w8", "w4", "d8", "w8a8", "w8a16")
 
 
@@ -37,7 +39,12 @@ def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:
             "explicit_dequantize": not recipe.dynamic,
             "min_weight_elements": least,
         }
-        return [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
+        every = {"regex": ".*", "algorithm_key": "min_max_uniform_quantize"}
+        made = [{**every, "operation": "*", "op_config": config}]
+        if recipe.weight_bits < DEPTHWISE_BITS:
+            wider = {**config, "weight_tensor_config": {**weights, "num_bits": DEPTHWISE_BITS}}
+            made.append({**every, "operation": "DEPTHWISE_CONV_2D", "op_config": wider})
+        return made
     weights = {"num_bits": 16, "symmetric": True, "granularity": "TENSORWISE", "dtype": "FLOAT"}
     config = {"weight_tensor_config": weights, "compute_precision": "FLOAT", "explicit_dequantize": True}
     return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from export.program import Program
-from export.ranges import Ranges, leading_allowed, raw_inputs, require_samples
+from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import widen_scales
 from export.targets.litert.convert import file_ports
 from export.targets.litert.int8_io import with_int8_ports
 from models.errors import StageError
+from models.files import sha256_bytes
 from models.recipes import Recipe
 from models.spec import EntrySpec
 
@@ -42,14 +43,13 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     if int8_ports and recipe.activation_bits != 8:
         raise StageError(STAGE, f"[options.litert] int8_io needs 8-bit activations; {recipe.name} has others")
     model = flatbuffer.parse(data)
-    ranges = Ranges()
-    kept: list[str] = []
-    left = leading_allowed(program)
-    for name in program.spec.modules:
-        entry = program.spec.entries[name]
-        measure(program, entry, data, model, ranges)
-        leading, left = lead(program, entry, model, left)
-        kept += [*leading, *tail(program, entry, model)]
+
+    def measure_modules(ranges: Ranges) -> None:
+        for name in program.spec.modules:
+            measure(program, program.spec.entries[name], data, model, ranges)
+
+    ranges = cached(program, recipe, sha256_bytes(data), measure_modules)
+    kept = lead_and_tail(program, model)
     share_boundaries(program, model, ranges)
     table = {
         name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
@@ -67,6 +67,17 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     if int8_ports:
         result = with_int8_ports(program, result, ranges)
     return flatbuffer.serialize(result)
+
+
+def lead_and_tail(program: Program, model: Any) -> list[str]:
+    """Names of the tensors whose operators stay float in the modules' graphs."""
+    names: list[str] = []
+    left = leading_allowed(program)
+    for name in program.spec.modules:
+        entry = program.spec.entries[name]
+        leading, left = lead(program, entry, model, left)
+        names += [*leading, *tail(program, entry, model)]
+    return names
 
 
 def restored(data: bytes) -> Any:

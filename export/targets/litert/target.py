@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from export.layers import make_plan
 from export.program import Program
+from export.readback import Saved, Wanted
 from export.target import Emitted, LayerStorage
-from export.targets.litert import flatbuffer, layerwise
+from export.targets.litert import flatbuffer, layerwise, readback
 from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
@@ -37,11 +38,12 @@ OPTIONS = ("int8_io",)
 
 class LiteRTTarget:
     name = "litert"
+    static_bits = 8
     toolchain = ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert", "flatbuffers")
     storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        return None if recipe.name in SUPPORTED or recipe.base else f"litert has {', '.join(SUPPORTED)}"
+        return None if recipe.plain in SUPPORTED or recipe.base else f"litert has {', '.join(SUPPORTED)}"
 
     def unavailable(self) -> str | None:
         needed = ("torch", "litert_torch", "ai_edge_quantizer", "ai_edge_litert")
@@ -90,6 +92,12 @@ class LiteRTTarget:
         entries = tuple(read_entry(program, entry, files[entry.name], saved) for entry in program.entries)
         notes += plan.finish(self.name) if plan else ()
         return Emitted(entries, {"litert": runtime}, tuple(notes), plan.stored() if plan else {})
+
+    def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
+        return readback.read_weights(folder, emitted.entries)
+
+    def originals(self, program: Program, converted: bytes, recipe: Recipe) -> Mapping[str, Wanted]:
+        return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
         return describe_file(path)

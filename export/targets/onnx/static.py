@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.program import Program
-from export.ranges import Ranges, leading_allowed, raw_inputs, require_samples
+from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
+from models.files import sha256_bytes
 from models.recipes import Recipe
 from models.spec import EntrySpec
 
@@ -43,7 +44,9 @@ def quantize_static(program: Program, entry: EntrySpec, model: onnx.ModelProto, 
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
     require_samples(program, recipe)
-    ranges = {name: tuple(map(np.float32, pair)) for name, pair in measure(program, entry, model).items()}
+    about = f"{entry.name} {sha256_bytes(model.SerializeToString(deterministic=True))}"
+    measured = cached(program, recipe, about, lambda ranges: measure(program, entry, model, ranges))
+    ranges = {name: tuple(map(np.float32, pair)) for name, pair in measured.found.items()}
     with tempfile.TemporaryDirectory(prefix="hydra-onnx-") as scratch, quiet():
         source, table, made = (Path(scratch) / name for name in ("float.onnx", "ranges.json", "static.onnx"))
         onnx.save(model, source)
@@ -58,14 +61,14 @@ def quantize_static(program: Program, entry: EntrySpec, model: onnx.ModelProto, 
             per_channel=True,
             reduce_range=True,
             calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=[*lead(program, entry, model), *tail(model, program.final())],
+            nodes_to_exclude=excluded(program, entry, model),
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
         )
         return onnx.load(made)
 
 
-def measure(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
-    """The range of every float tensor of the graph over the calibration samples; one thread, nothing fused."""
+def measure(program: Program, entry: EntrySpec, model: onnx.ModelProto, ranges: Ranges) -> None:
+    """Add the ranges of every float tensor of the graph over the calibration samples; one thread, nothing fused."""
     import onnx
     import onnxruntime
 
@@ -83,12 +86,15 @@ def measure(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> dict[
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    ranges = Ranges()
     for feed in program.feeds(entry):
         for name, value in {**feed, **dict(zip(made, session.run(made, feed), strict=True))}.items():
             if np.issubdtype(value.dtype, np.floating):
                 ranges.add(name, value)
-    return ranges.found
+
+
+def excluded(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that stay float."""
+    return [*lead(program, entry, model), *tail(model, program.final())]
 
 
 def lead(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> list[str]:

@@ -10,14 +10,16 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.layers import make_plan
 from export.onnx_graph import onnx_program
 from export.program import Program
+from export.readback import Saved, Wanted
 from export.target import Emitted, LayerStorage
-from export.targets.onnx import layerwise
+from export.targets.onnx import layerwise, readback
 from export.targets.onnx.static import NOTE, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
@@ -36,11 +38,12 @@ OPTIONS = ("dynamic",)
 
 class OnnxTarget:
     name = "onnx"
+    static_bits = 7
     toolchain = ("onnx", "onnxscript", "onnxruntime")
     storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        if recipe.name in SUPPORTED or recipe.base:
+        if recipe.plain in SUPPORTED or recipe.base:
             return None
         return f"onnx has {', '.join(SUPPORTED)}"
 
@@ -93,6 +96,14 @@ class OnnxTarget:
             outputs=tuple(program.port(name) for name in spec.outputs),
             variant=variant,
         )
+
+    def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
+        return readback.read_weights(folder, emitted.entries)
+
+    def originals(
+        self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe
+    ) -> Mapping[str, Wanted]:
+        return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
         import onnx

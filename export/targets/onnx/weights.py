@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,30 +16,38 @@ if TYPE_CHECKING:
 WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
 
 
+def compressible(model: onnx.ModelProto, least: int) -> dict[str, onnx.TensorProto]:
+    """The float32 weights of `least` elements or more that one operator reads, by name."""
+    graph = model.graph
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    readers = Counter(name for node in graph.node for name in node.input)
+    read = [node.input[1] for node in graph.node if node.op_type in WEIGHT_AXIS and len(node.input) > 1]
+    sized = {name: stored[name] for name in read if name in stored and readers[name] == 1}
+    return {
+        name: tensor
+        for name, tensor in sized.items()
+        if tensor.data_type == 1 and len(tensor.dims) >= 2 and prod(tensor.dims) >= least
+    }
+
+
 def quantize_weights(model: onnx.ModelProto, least: int) -> None:
     """Store weights of `least` elements or more as int8, symmetric, with a float scale per output channel; in place."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    readers = Counter(name for node in graph.node for name in node.input)
+    chosen = compressible(model, least)
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
-        weight = stored.get(node.input[1]) if node.op_type in WEIGHT_AXIS and len(node.input) > 1 else None
-        if weight is not None and readers[weight.name] == 1 and weight.data_type == 1:
-            value = numpy_helper.to_array(weight)
-            if value.ndim >= 2 and value.size >= least:
-                axis = weight_axis(node, value.ndim)
-                integers, scale = quantize(value, axis)
-                name = weight.name
-                graph.initializer.remove(weight)
-                graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
-                graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
-                nodes.append(
-                    helper.make_node(
-                        "DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [name], f"{name}.dq", axis=axis
-                    )
-                )
+        name = node.input[1] if node.op_type in WEIGHT_AXIS and len(node.input) > 1 else ""
+        if name in chosen:
+            value = numpy_helper.to_array(chosen[name])
+            axis = weight_axis(node, value.ndim)
+            integers, scale = quantize(value, axis)
+            graph.initializer.remove(chosen[name])
+            graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+            graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+            inputs = [f"{name}.int8", f"{name}.scale"]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, [name], f"{name}.dq", axis=axis))
         nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from export.program import Program
+from export.targets.tfjs.channels import STEP, ZERO, channel_axes, split
 from export.targets.tfjs.graph import DTYPES, Array
 from export.targets.tfjs.lower import Lowered, Weight
 from models.artifact import Port
@@ -50,15 +51,36 @@ def sensitive(kernel: Array) -> bool:
     return kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
 
 
-def encode(weight: Weight, kind: str) -> Stored:
-    """A weight as stored. Only kernels are compressed: biases, scales and shapes are few and sensitive."""
-    return encode_as(weight, "uint16" if kind == "uint8" and sensitive(weight.value) else kind)
+def kernel_storage(kernel: Array, recipe: Recipe) -> str:
+    """How a kernel that stays one tensor is stored under a recipe."""
+    kind = storage(recipe)
+    return "uint16" if kind == "uint8" and sensitive(kernel) else kind
 
 
-def encode_as(weight: Weight, kind: str) -> Stored:
-    """A weight in exactly this storage type, where it is a kernel."""
+def by_channel(lowered: Lowered, recipe: Recipe, least: int) -> dict[str, tuple[int, ...]]:
+    """The kernels that the recipe stores with a scale a channel, and the axes of their channels: under w8g1, those of
+    `least` values and more that w8 would keep at 16 bits."""
+    if not recipe.block:
+        return {}
+    axes = channel_axes(lowered.nodes)
+    kernels = {weight.name: weight.value for weight in lowered.weights if weight.kernel}
+    return {
+        name: axes[name]
+        for name, value in kernels.items()
+        if name in axes and value.size >= least and sensitive(value) and value.dtype == np.float32
+    }
+
+
+def encode(weight: Weight, kind: str, codes: Array | None = None) -> Stored:
+    """A weight in the storage type `kind`, where it is a kernel: biases, scales and shapes are few and sensitive.
+
+    `codes`: those of a kernel with a scale a channel (channels.py).
+    """
     value = weight.value
     row: dict[str, Any] = {"name": weight.name, "shape": list(value.shape), "dtype": str(value.dtype)}
+    if codes is not None:
+        row["quantization"] = {"dtype": "uint8", "min": -ZERO * STEP, "scale": STEP, "original_dtype": "float32"}
+        return Stored(row, little(codes))
     if value.dtype != np.float32 or not weight.kernel or kind == "float32":
         return Stored(row, little(value))
     if kind == "float16":
@@ -84,13 +106,25 @@ def little(value: Array) -> bytes:
     return np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes()
 
 
-def write_model(
-    folder: Path, lowered: Lowered, recipe: Recipe, ports: Ports, about: dict[str, Any], kinds: Mapping[str, str]
-) -> None:
-    """model.json and its shards into `folder`. Equal graphs give equal bytes. `kinds`: storage types by weight, where
-    a named recipe says so."""
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How weights are stored: under `recipe`, with kernels of fewer than `least` values never at 8 bits a channel;
+    `kinds`: storage types by weight, where a named recipe says so."""
+
+    recipe: Recipe
+    least: int = 0
+    kinds: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_model(folder: Path, lowered: Lowered, style: Style, ports: Ports, about: dict[str, Any]) -> None:
+    """model.json and its shards into `folder`. Equal graphs give equal bytes."""
+    lowered, codes = split(lowered, by_channel(lowered, style.recipe, style.least))
     stored = [
-        encode_as(weight, kinds[weight.name]) if weight.name in kinds else encode(weight, storage(recipe))
+        encode(
+            weight,
+            style.kinds.get(weight.name) or kernel_storage(weight.value, style.recipe),
+            codes.get(weight.name),
+        )
         for weight in lowered.weights
     ]
     data = b"".join(item.data for item in stored)

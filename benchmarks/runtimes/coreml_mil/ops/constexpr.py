@@ -28,11 +28,23 @@ def affine_dequantize(call: Call) -> Array:
 
 def blockwise_shift_scale(call: Call) -> Array:
     """scale * (data - offset); scale and offset hold one value a block of data."""
-    data = call.tensor("data")
+    return shift_scale(call, call.tensor("data"))
+
+
+def shift_scale(call: Call, data: Array) -> Array:
     scale = spread(call.tensor("scale"), data.shape)
     offset = call.maybe("offset")
     shifted = data.astype(np.float32)
     return scale * (shifted if offset is None else shifted - spread(offset.astype(np.float32), data.shape))
+
+
+def sparse_blockwise_shift_scale(call: Call) -> tuple[Array, Array]:
+    """The same for the values a mask names alone, in the mask's order; the mask is handed on."""
+    mask, found = call.tensor("data_mask"), call.tensor("nonzero_data")
+    kept = mask.astype(bool)
+    dense = np.zeros(mask.shape, found.dtype)
+    dense[kept] = found
+    return mask, shift_scale(call, dense)[kept]
 
 
 def spread(values: Array, shape: tuple[int, ...]) -> Array:
@@ -50,6 +62,11 @@ def lut_to_dense(call: Call) -> Array:
         bits = int(log2(lut.size))
         packed = DType(f"uint{bits}", bits, "uint8")
         return np.asarray(lut.ravel()[decode(indices.tobytes(), packed, call.numbers("shape"))])
+    return looked_up(call, indices)
+
+
+def looked_up(call: Call, indices: Array) -> Array:
+    lut = call.tensor("lut")
     groups, size, length = lut.shape[:-2], lut.shape[-2], lut.shape[-1]
     tables = lut.reshape(-1, size, length)
     table = spread(np.arange(prod(groups)).reshape(groups), indices.shape)
@@ -60,6 +77,17 @@ def lut_to_dense(call: Call) -> Array:
     shape = list(indices.shape)
     shape[axis] *= length
     return np.moveaxis(found, -1, axis + 1).reshape(shape)
+
+
+def lut_to_sparse(call: Call) -> tuple[Array, Array]:
+    """Palettized values where a mask says, in the mask's order; the mask is handed on. Tables hold numbers."""
+    mask, found = call.tensor("indices_mask"), call.tensor("indices_nonzero_data")
+    if call.tensor("lut").shape[-1] != 1:
+        raise NotImplementedError("a sparse palette of vectors")
+    kept = mask.astype(bool)
+    indices = np.zeros(mask.shape, found.dtype)
+    indices[kept] = found
+    return mask, looked_up(call, indices)[kept]
 
 
 def sparse_to_dense(call: Call) -> Array:
@@ -82,5 +110,7 @@ OPS: Mapping[str, Op] = {
     "constexpr_blockwise_shift_scale": blockwise_shift_scale,
     "constexpr_cast": cast,
     "constexpr_lut_to_dense": lut_to_dense,
+    "constexpr_lut_to_sparse": lut_to_sparse,
+    "constexpr_sparse_blockwise_shift_scale": sparse_blockwise_shift_scale,
     "constexpr_sparse_to_dense": sparse_to_dense,
 }

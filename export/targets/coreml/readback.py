@@ -1,0 +1,128 @@
+"""What a package holds of the weights it was made from, decoded from its bytes by coremltools' own reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from math import log2, prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.program import Program
+from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from export.targets.coreml import compress
+from export.targets.coreml.convert import Converted, plain_package
+from export.targets.coreml.static import integer_weights
+from export.targets.coreml.vendor import load_coremltools
+from models.artifact import Entry
+from models.errors import StageError
+from models.recipes import Recipe
+
+Array = NDArray[Any]
+# What conversion and compression append to the name of a weight.
+SUFFIXES = re.compile(r"(_to_fp16|_quantized|_palettized|_sparsified)+$")
+# Constants that have no name in the net are numbered as they come; another precision may number others.
+NUMBERED = re.compile(r"const_\d+")
+SMALL = 16
+
+
+def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
+    """Every weight of every function of the packages, as "<entry id>/<name>"."""
+    for file in dict.fromkeys(entry.file for entry in entries):
+        functions = read_functions(folder / file)
+        for entry in (entry for entry in entries if entry.file == file):
+            for name, value, storage in functions[entry.function or "main"]:
+                yield Saved(f"{entry.id}/{name}", value, storage)
+
+
+def read_functions(package: Path) -> dict[str, list[tuple[str, Array, str]]]:
+    """Function -> (name, decoded value, storage) of its float constants of two or more dimensions."""
+    ct = load_coremltools()
+    load = import_module("coremltools.converters.mil.frontend.milproto.load").load
+    try:
+        model = ct.models.MLModel(str(package), skip_model_load=True)
+        spec = model.get_spec()
+        program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=model.weights_dir)
+        return {name: list(constants(function)) for name, function in program.functions.items()}
+    except Exception as error:  # the reader asserts on damaged files, with errors of every type
+        raise StageError(STAGE, f"{package} cannot be read back: {type(error).__name__}: {error}") from error
+
+
+def constants(function: Any) -> Iterator[tuple[str, Array, str]]:
+    for op in function.operations:
+        if op.op_type != "const" and not op.op_type.startswith("constexpr_"):
+            continue
+        if len(op.outputs) != 1 or any(child.op_type.startswith("constexpr_") for child in op.outputs[0].child_ops):
+            continue  # a part of a compressed weight
+        shape = tuple(op.outputs[0].shape)
+        if len(shape) < 2 or prod(shape) <= SMALL:
+            continue
+        value = np.asarray(op.outputs[0].val if op.op_type == "const" else op.materialized_val_inference())
+        if value.dtype.kind == "f":
+            yield SUFFIXES.sub("", op.outputs[0].name), value, storage_of(op)
+
+
+def storage_of(op: Any) -> str:
+    """The type of the values that are stored; of what is not zero, where zeros are left out."""
+    if op.op_type == "constexpr_sparse_to_dense":
+        source = op.nonzero_data.op
+        return storage_of(source) if source is not None and source.op_type != "const" else type_name(op.nonzero_data)
+    if op.op_type == "constexpr_lut_to_dense" or op.op_type == "constexpr_lut_to_sparse":
+        entries = op.lut.shape[0] if len(op.lut.shape) == 1 else op.lut.shape[-2]
+        return f"palette{int(log2(entries))}"
+    if op.op_type == "constexpr_affine_dequantize":
+        return type_name(op.quantized_data)
+    if op.op_type == "constexpr_blockwise_shift_scale":
+        return type_name(op.data)
+    if op.op_type == "constexpr_sparse_blockwise_shift_scale":
+        return type_name(op.nonzero_data)
+    return type_name(op.outputs[0])
+
+
+def type_name(var: Any) -> str:
+    name = str(import_module("coremltools.converters.mil.mil.types").builtin_to_string(var.dtype))
+    return {"fp16": "float16", "fp32": "float32"}.get(name, name)
+
+
+def originals(program: Program, converted: Converted, recipe: Recipe) -> dict[str, Wanted]:
+    """The weights of every entry before the recipe, and how it stores each: those of the float16 package that is
+    compressed (of the one with pairs, for static integers), and of the float32 one for float16 itself."""
+    found: dict[str, Wanted] = {}
+    named = layer_finder(program, recipe, "coreml") if recipe.base else None
+    for entry in program.entries:
+        package = source_package(program, converted, recipe, entry.name)
+        integers = {SUFFIXES.sub("", name) for name in integer_weights(package)} if recipe.activation_bits else set()
+        for name, value, storage in read_functions(package)["main"]:
+            if recipe.scheme == "float" and NUMBERED.fullmatch(name):
+                continue
+            if recipe.activation_bits:
+                compressed = name in integers
+            else:
+                compressed = recipe.scheme == "float" or reached(value, recipe, program.least_quantized())
+            own = wanted(value, recipe) if compressed else kept(value, storage)
+            if named is not None:
+                own = wanted_layer(value, named(value), storage)
+            found[f"{entry.name}/{name}"] = own
+            if len(program.entries) > 1:
+                found[f"{entry.name}@separate/{name}"] = own
+    return found
+
+
+def source_package(program: Program, converted: Converted, recipe: Recipe, entry: str) -> Path:
+    """The package whose weights `recipe` stores."""
+    if recipe.activation_bits:
+        return converted.scratch / recipe.name / f"float16-{entry}.mlpackage"
+    precision = "float32" if recipe.scheme == "float" else "float16"
+    source = converted if recipe.scheme == "float" else compress.basis(converted, recipe)
+    return plain_package(program, source, program.spec.entries[entry], precision).package
+
+
+def reached(value: Array, recipe: Recipe, least: int) -> bool:
+    """Whether a recipe for weights alone compresses this one: it has `least` values or more, and the blocks (of input
+    channels) or groups (of output channels) divide it."""
+    axis = 0 if recipe.scheme == "palette" else 1
+    return value.size >= least and (not recipe.block or value.shape[axis] % recipe.block == 0)

@@ -1,0 +1,73 @@
+"""What a graph model holds of the weights it was made from, decoded from its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export.program import Program
+from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from export.targets.tfjs.channels import CODES, SCALES
+from export.targets.tfjs.describe import describe_model
+from export.targets.tfjs.encode import by_channel, kernel_storage
+from export.targets.tfjs.graph import Array
+from export.targets.tfjs.lower import Lowered
+from models.artifact import Entry
+from models.errors import StageError
+from models.files import read_json
+from models.recipes import Recipe
+
+STORED = {"float32": "<f4", "int32": "<i4", "float16": "<f2", "uint16": "<u2", "uint8": "u1", "bool": "?"}
+
+
+def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
+    """Every constant, as "<entry id>/<name>"; kernels with a scale a channel put together again."""
+    for entry in entries:
+        describe_model(folder / entry.file)  # the shards hold what the manifest lists
+        content = read_json(folder / entry.file, STAGE)
+        rows = [row for group in content["weightsManifest"] for row in group["weights"]]
+        paths = [path for group in content["weightsManifest"] for path in group["paths"]]
+        data = b"".join(((folder / entry.file).parent / path).read_bytes() for path in paths)
+        values = dict(decoded(rows, data))
+        products = {node["name"]: node["input"] for node in content["modelTopology"]["node"] if node["op"] == "Mul"}
+        for name, inputs in products.items():
+            if inputs == [f"{name}/{CODES}", f"{name}/{SCALES}"]:
+                codes, storage = values.pop(inputs[0])
+                values[name] = codes * values.pop(inputs[1])[0], storage
+        yield from (Saved(f"{entry.id}/{name}", value, storage) for name, (value, storage) in values.items())
+
+
+def decoded(rows: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, tuple[Array, str]]]:
+    """name, (value as TF.js reads it, storage type)."""
+    start = 0
+    for row in rows:
+        coding = row.get("quantization", {})
+        storage = coding.get("dtype", row["dtype"])
+        if storage not in STORED:
+            raise StageError(STAGE, f"weight {row['name']!r} is stored in the unknown type {storage!r}")
+        codes = np.frombuffer(data, STORED[storage], int(np.prod(row["shape"], dtype=np.int64)), start)
+        start += codes.nbytes
+        value = codes.reshape(row["shape"])
+        if "scale" in coding:
+            value = (value * float(coding["scale"]) + float(coding.get("min", 0.0))).astype(np.float32)
+        yield row["name"], (value, storage)
+
+
+def originals(program: Program, entry: str, lowered: Lowered, recipe: Recipe) -> dict[str, Wanted]:
+    """The kernels of an entry's graph and how `recipe` stores each."""
+    channels = by_channel(lowered, recipe, program.least_quantized())
+    named = layer_finder(program, recipe, "tfjs") if recipe.base else None
+    found: dict[str, Wanted] = {}
+    for weight in lowered.weights:
+        if weight.value.dtype != np.float32 or not weight.kernel:
+            continue
+        kind = kernel_storage(weight.value, recipe)
+        if named is not None:
+            found[f"{entry}/{weight.name}"] = wanted_layer(weight.value, named(weight.value), kind)
+            continue
+        alone = weight.name not in channels and kind == "uint16"
+        found[f"{entry}/{weight.name}"] = kept(weight.value, kind) if alone else wanted(weight.value, recipe)
+    return found

@@ -1,0 +1,102 @@
+"""support.json: what is recorded of real artifacts, that nothing is done twice, and what a user is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import support
+from benchmarks.grid import Rounds
+from benchmarks.parity import Request
+from export.driver import export
+from models.errors import NothingJudged, UsageError
+from models.spec import ModelSpec, load_spec
+from models.support import caution, read_support
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str], Path]) -> tuple[ModelSpec, Path]:
+    """A copy of the classifier with an ONNX grid of three recipes, judged and timed in one round."""
+    folder = tmp_path_factory.mktemp("support") / "own_supported_net"
+    shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    toml = folder / "model.toml"
+    toml.write_text(toml.read_text().replace("classifier.net:build", f"{folder.name}.net:build"))
+    spec, out = load_spec(folder), folder.parent / "out"
+    export(spec, ["onnx"], ["float32", "w8", "w8a8-mse-n2"], out, overwrite=False)
+    done = [sys.executable, "-m", "models", "goldens", "--model", str(folder), "--out", str(out)]
+    subprocess.run(done, check=True, capture_output=True)
+    support.run_support(Request(spec, out), Rounds(1, 0.05))
+    return spec, out
+
+
+def test_rows_of_real_artifacts(judged: tuple[ModelSpec, Path]) -> None:
+    spec, out = judged
+    document = read_support(spec)
+    assert document is not None and document["weights_sha256"] == spec.weights_sha256
+    rows = {row["recipe"]: row for row in document["results"]}
+    assert list(rows) == sorted(rows) == ["float32", "w8", "w8a8-mse-n2"]
+    assert rows["float32"]["state"] == "ships" and rows["w8"]["state"] in ("passes", "refused")
+    assert rows["float32"]["losses"]["scores"]["value"] == 1.0 and rows["float32"]["samples"] > 1
+    assert rows["w8"]["bytes"] < 0.5 * rows["float32"]["bytes"]
+    time = rows["w8"]["time"]
+    assert time["runtime"] == "onnxruntime" and 0 < time["to_float32"]["classifier"] < 100 and len(time["load"]) == 2
+    notes = json.loads((out / "classifier/onnx/w8a8-mse-n2/artifact.json").read_text())["notes"]
+    assert "ranges by mse over 2 calibration samples" in notes
+
+
+def test_what_was_done_is_not_done_again(judged: tuple[ModelSpec, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, out = judged
+    before = support.support_path(spec).read_bytes()
+
+    def never(*arguments: Any) -> Any:
+        raise AssertionError("it was judged already")
+
+    monkeypatch.setattr(support, "run_parity", never)
+    monkeypatch.setattr(support, "run_size", never)
+    monkeypatch.setattr(support, "take_rounds", never)
+    support.run_support(Request(spec, out), Rounds(1, 0.05))
+    assert support.support_path(spec).read_bytes() == before
+
+
+def test_a_user_is_told_what_no_one_judged(judged: tuple[ModelSpec, Path]) -> None:
+    spec, _ = judged
+    assert caution(spec, "onnx", "float32") == ""
+    assert caution(spec, "onnx", "float16") == "onnx float16 is not in support.json: no one judged it"
+
+
+def test_the_table_is_made_of_the_file_alone(judged: tuple[ModelSpec, Path], tmp_path: Path) -> None:
+    spec, _ = judged
+    readme = tmp_path / "README.md"
+    readme.write_text("no markers\n")
+    with pytest.raises(UsageError, match="needs one"):
+        support.renew_table(spec, readme)
+    readme.write_text(f"before\n{support.BEGIN}\nold\n{support.END}\nafter\n")
+    support.renew_table(spec, readme)
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "| onnx | w8 |" in text and "times are ratios" in text
+
+
+def test_slower_than_float_is_said_from_measurement() -> None:
+    time = {"runtime": "litert", "to_float32": {"encoder": 1.31, "depth": 0.9}}
+    size = {"delegation": [{"entry": "encoder", "ops": 60, "delegated": 40, "partitions": 3}]}
+    base = {"delegation": [{"entry": "encoder", "ops": 50, "delegated": 50, "partitions": 1}]}
+    assert support.badly(size, base, time) == [
+        "encoder takes 1.31 of float32's time in litert",
+        "encoder: 20 of 60 operators outside the delegate (float32: 0)",
+    ]
+    assert support.badly(base, base, {"runtime": "litert", "to_float32": {"encoder": 1.04}}) == []
+
+
+def test_nothing_to_judge(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(NothingJudged, match="no artifacts"):
+        support.run_support(Request(load_spec(model_dir("classifier")), tmp_path), None)

@@ -1,0 +1,114 @@
+"""Calibration: what each method makes of known values, that a choice of samples nests, and that ranges are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.program import Cache, Program, limited
+from export.ranges import Histogram, Ranges, cached
+from models.errors import StageError
+from models.recipes import METHODS, recipe
+
+NORMAL = np.random.default_rng(1).normal(size=200_000).astype(np.float32)
+# Few values far away: what a method does with them is the difference between them.
+OUTLIERS = np.concatenate([NORMAL, np.full(4, 60, np.float32)])
+
+
+def found(method: str, *samples: np.ndarray) -> tuple[float, float]:
+    ranges = Ranges(method)
+    for sample in samples:
+        ranges.add("x", sample)
+    ranges.settle()
+    return ranges.found["x"]
+
+
+def rounding_error(values: np.ndarray, low: float, high: float) -> float:
+    step = (high - low) / 255
+    return float(np.mean((np.clip(np.round(values / step) * step, low, high) - values) ** 2))
+
+
+def test_minmax_keeps_the_extremes_and_percentile_clips_the_rarest() -> None:
+    assert found("minmax", OUTLIERS) == (float(NORMAL.min()), 60.0)
+    low, high = found("percentile", OUTLIERS)
+    assert 3.5 < high < 6 and -6 < low < -3.5
+    assert found("percentile", NORMAL[:50], 3 * NORMAL[:50]) == (3 * NORMAL[:50].min(), 3 * NORMAL[:50].max())
+
+
+@pytest.mark.parametrize("method", ["mse", "entropy"])
+def test_searched_ranges_clip_far_outliers(method: str) -> None:
+    low, high = found(method, OUTLIERS)
+    assert low < 0 < high < 60
+    assert rounding_error(NORMAL, low, high) < rounding_error(NORMAL, *found("minmax", OUTLIERS))
+
+
+def test_mse_loses_least_of_all_methods() -> None:
+    values = np.random.default_rng(2).laplace(size=100_000).astype(np.float32)
+    errors = {method: rounding_error(values, *found(method, values)) for method in METHODS}
+    assert errors["mse"] <= min(errors.values()) * 1.05
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_order_of_samples_does_not_matter(method: str) -> None:
+    parts = np.array_split(OUTLIERS, 5)
+    assert found(method, *parts) == found(method, *parts[::-1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_constants_and_non_negative_tensors(method: str) -> None:
+    assert found(method, np.zeros(8, np.float32)) == (0.0, 0.0)
+    low, high = found(method, np.maximum(NORMAL, 0))
+    assert low == 0 and high > 3
+    with pytest.raises(StageError, match="'x' is not finite"):
+        found(method, np.array([1, np.nan], np.float32))
+
+
+def test_a_histogram_grows_without_losing_counts() -> None:
+    histogram = Histogram()
+    for value in (0.1, 900.0, -3.0, 0.0):
+        histogram.add(np.full(7, value, np.float32))
+    assert histogram.counts.sum() == 21 and histogram.limit == 1024
+
+
+def program(hashes: tuple[str, ...], cache: Cache | None = None) -> Program:
+    spec: Any = SimpleNamespace(name="net")
+    values: Any = tuple({"x": key} for key in hashes)
+    return Program(spec, (4, 4), {}, {}, values, hashes, cache or Cache())
+
+
+def test_fewer_samples_are_a_part_of_more() -> None:
+    whole = program(("d", "a", "c", "b"))
+    assert limited(whole, 0) is whole
+    assert limited(whole, 2).calibration_hashes == ("a", "b")
+    assert limited(whole, 3).calibration_hashes == ("a", "b", "c")
+    assert [row["x"] for row in limited(whole, 3).calibration] == ["a", "b", "c"]
+    with pytest.raises(StageError, match="5 calibration samples are asked for, and there are 4"):
+        limited(whole, 5)
+
+
+def test_ranges_are_measured_once_for_the_same_samples_and_method(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def measure(ranges: Ranges) -> None:
+        calls.append(ranges.method)
+        ranges.add("x", NORMAL)
+
+    def get(hashes: tuple[str, ...], name: str, stamp: str = "stamp", about: str = "encoder") -> Any:
+        return cached(program(hashes, Cache(tmp_path, stamp)), recipe(name), about, measure).found
+
+    first = get(("a", "b"), "w8a8")
+    assert get(("b", "a"), "w8a8") == first and calls == ["percentile"]
+    get(("a",), "w8a8")
+    get(("a", "b"), "w8a8-mse")
+    get(("a", "b"), "w8a8", stamp="other")
+    get(("a", "b"), "w8a8", about="depth")
+    get(("a", "b"), "w8a8-eq")
+    assert len(calls) == 6
+    get(("a", "b"), "w8a8", stamp="")
+    assert len(calls) == 7 and len(list(tmp_path.iterdir())) == 6
+    assert replace(recipe("w8a8"), name="w8a8-percentile") == recipe("w8a8-percentile")

@@ -1,0 +1,189 @@
+"""What an export reads back from its own saved bytes, and that a broken file does not pass."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from export import worker
+from export.program import Program, capture
+from export.readback import Found, Saved, Wanted, compare, floor_db, snr_db, summary, wanted
+from export.target import Emitted, Target, load_target
+from export.targets.coreml.package import body, read_model
+from export.targets.litert import flatbuffer
+from models.errors import StageError
+from models.recipes import recipe
+from models.spec import load_spec
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+NORMAL = np.random.default_rng(0).normal(size=(64, 32, 3, 3)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A net converted by one target, to be emitted and broken."""
+
+    program: Program
+    target: Target
+    converted: Any
+
+    def emit(self, name: str, folder: Path) -> Emitted:
+        return self.target.emit(self.program, self.converted, recipe(name), folder)
+
+    def check(self, name: str, folder: Path, emitted: Emitted) -> tuple[Found, ...]:
+        chosen = recipe(name)
+        originals = self.target.originals(self.program, self.converted, chosen)
+        return compare(self.target.name, chosen, self.target.read_weights(folder, emitted), originals)
+
+
+@pytest.fixture(scope="module")
+def made(model_dir: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """`made(target)`: the classifier, converted once."""
+    known: dict[str, Made] = {}
+
+    def convert(name: str) -> Made:
+        if name not in known:
+            program, target = capture(load_spec(model_dir("classifier"))), load_target(name)
+            known[name] = Made(program, target, target.convert(program, tmp_path_factory.mktemp(name)))
+        return known[name]
+
+    return convert
+
+
+def test_a_weight_left_in_float_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
+    case = made("onnx")
+    emitted = case.emit("w8", tmp_path)
+    found = case.check("w8", tmp_path, emitted)
+    assert {row.storage for row in found} == {"int8"} and found[0].snr_db > 35
+
+    file = tmp_path / "classifier.onnx"
+    model = onnx.load(file)
+    node = next(node for node in model.graph.node if node.op_type == "DequantizeLinear")
+    name = node.output[0]
+    truth = case.target.originals(case.program, case.converted, recipe("w8"))[f"classifier/{name}"].values
+    model.graph.node.remove(node)
+    for tensor in [tensor for tensor in model.graph.initializer if tensor.name in node.input]:
+        model.graph.initializer.remove(tensor)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(truth, name))
+    onnx.save(model, file)
+    with pytest.raises(StageError, match=f"'classifier/{name}' is stored as float32, not as int8 or uint8"):
+        case.check("w8", tmp_path, emitted)
+
+
+def test_a_wrong_scale_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
+    case = made("tfjs")
+    emitted = case.emit("w8g1", tmp_path)
+    assert {row.storage for row in case.check("w8g1", tmp_path, emitted)} >= {"uint8"}
+    file = tmp_path / "classifier/model.json"
+    content = json.loads(file.read_text())
+    rows = [row for row in content["weightsManifest"][0]["weights"] if row["name"].endswith("/codes")]
+    rows[0]["quantization"]["scale"] *= 2
+    file.write_text(json.dumps(content))
+    with pytest.raises(
+        StageError, match=rf"{rows[0]['name'].removesuffix('/codes')}' decodes to .* dB of the original"
+    ):
+        case.check("w8g1", tmp_path, emitted)
+
+
+def test_a_lost_channel_scale_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
+    case = made("litert")
+    emitted = case.emit("w8", tmp_path)
+    assert {row.storage for row in case.check("w8", tmp_path, emitted)} == {"int8"}
+    file = tmp_path / emitted.entries[0].file
+    model = flatbuffer.load(file, "test")
+    tensor = max(
+        (t for t in model.subgraphs[0].tensors if t.type == 9 and t.quantization is not None),
+        key=lambda t: int(np.prod(t.shape)),
+    )
+    tensor.quantization.scale = np.roll(tensor.quantization.scale, 1)
+    file.write_bytes(flatbuffer.serialize(model))
+    with pytest.raises(StageError, match=f"{flatbuffer.text(tensor.name)!r} decodes to"):
+        case.check("w8", tmp_path, emitted)
+
+
+def test_a_wrong_palette_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
+    case = made("coreml")
+    emitted = case.emit("p4", tmp_path)
+    assert {row.storage for row in case.check("p4", tmp_path, emitted)} == {"palette4"}
+    package = tmp_path / "classifier.mlpackage"
+    (function,) = read_model(package).mlProgram.functions.values()
+    op = next(op for op in body(function).operations if op.type == "constexpr_lut_to_dense")
+    blob = package / "Data/com.apple.CoreML/weights/weight.bin"
+    data = bytearray(blob.read_bytes())
+    start = op.attributes["lut"].blobFileValue.offset + 64
+    data[start : start + 32] = data[start : start + 32][::-1]
+    blob.write_bytes(data)
+    with pytest.raises(StageError, match=r"(?s)p4: the saved file is not what its recipe says: .*decodes to"):
+        case.check("p4", tmp_path, emitted)
+    blob.write_bytes(data[: len(data) // 2])
+    with pytest.raises(StageError, match=r"cannot be read back|decodes to"):
+        case.check("p4", tmp_path, emitted)
+
+
+@pytest.mark.parametrize(("name", "storage"), [("s50p4", "palette4"), ("s50", "float16")])
+def test_zeros_are_counted(made: Callable[[str], Made], tmp_path: Path, name: str, storage: str) -> None:
+    case = made("coreml")
+    emitted = case.emit(name, tmp_path)
+    found = case.check(name, tmp_path, emitted)
+    assert {row.storage for row in found} == {storage} and all(0.49 < row.zeros < 0.6 for row in found)
+    # A file that is less sparse than another recipe asks for is not that recipe.
+    asked = name.replace("50", "75")
+    originals = case.target.originals(case.program, case.converted, recipe(asked))
+    with pytest.raises(StageError, match=r"has 5\d\.\d% zeros, not 75 %"):
+        compare("coreml", recipe(asked), case.target.read_weights(tmp_path, emitted), originals)
+
+
+def test_an_export_that_stored_nothing_as_asked_fails(
+    model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.targets.onnx.target.transform", lambda model, chosen, least: model)
+    stream = io.StringIO()
+    job = worker.Job(str(model_dir("classifier")), "onnx", ("w8",), str(tmp_path))
+    worker.work(job, worker.Events(stream))
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (events[-1]["event"], events[-1]["stage"]) == ("failed", "readback")
+    assert "is stored as float32" in events[-1]["error"] and "more)" in events[-1]["error"]
+    assert not (tmp_path / "classifier/onnx/w8").exists()
+
+
+def test_a_missing_weight_and_a_wrong_shape_are_faults() -> None:
+    chosen, originals = recipe("w8"), {"a": wanted(NORMAL, recipe("w8")), "b": wanted(NORMAL, recipe("w8"))}
+    with pytest.raises(StageError, match="'b' is not in the file"):
+        compare("onnx", chosen, [Saved("a", NORMAL, "int8")], originals)
+    with pytest.raises(StageError, match=r"'a' has shape \[32, 64, 3, 3\], not \[64, 32, 3, 3\]"):
+        compare("onnx", chosen, [Saved(key, NORMAL.reshape(32, 64, 3, 3), "int8") for key in "ab"], originals)
+    broken = NORMAL.copy()
+    broken[0, 0, 0, 0] = np.nan
+    with pytest.raises(StageError, match="'a' decodes to -inf dB"):
+        compare("onnx", chosen, [Saved(key, broken, "int8") for key in "ab"], originals)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_the_floor_lies_below_an_even_grid_and_above_a_coarser_one(bits: int) -> None:
+    def rounded(levels: int) -> Any:
+        step = 2 * np.abs(NORMAL).max() / levels
+        return np.round(NORMAL / step) * step
+
+    least = floor_db(Wanted(NORMAL, (f"int{bits}",), bits))
+    assert snr_db(rounded(2**bits - 2), NORMAL) > least
+    assert bits == 2 or snr_db(rounded(2 ** (bits - 1) - 2), NORMAL) < least
+
+
+def test_pruning_is_allowed_what_it_takes_away() -> None:
+    cut = np.where(np.abs(NORMAL) < np.median(np.abs(NORMAL)), 0, NORMAL)
+    (row,) = compare("coreml", recipe("s50"), [Saved("a", cut, "float16")], {"a": wanted(NORMAL, recipe("s50"))})
+    assert 0.49 < row.zeros < 0.51 and 8 < row.snr_db < 14
+    assert summary([row]) == (
+        f"read back from the saved bytes: 1 weights, 100.0% float16, 50.0% zeros; worst: a, {row.snr_db:.1f} dB",
+    )
+    wrong = np.where(np.abs(NORMAL) > np.median(np.abs(NORMAL)), 0, NORMAL)
+    with pytest.raises(StageError, match="decodes to"):
+        compare("coreml", recipe("s50"), [Saved("a", wrong, "float16")], {"a": wanted(NORMAL, recipe("s50"))})
