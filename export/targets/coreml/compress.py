@@ -25,6 +25,8 @@ def refuses(recipe: Recipe) -> str | None:
     """Why Core ML has no such compression of weights, or None when it has."""
     if recipe.dynamic or recipe.activation_bits:
         return f"{recipe.name!r} computes in integers; here weights alone are compressed"
+    if recipe.scheme == "int" and recipe.block == 1:
+        return "a scale for every input channel of every output is a scale for every weight; use w8 or larger blocks"
     kinds = {"int": INTEGER_BITS, "palette": PALETTE_BITS, "sparse": (16,)}
     bits = kinds.get(recipe.scheme)
     if bits is None or recipe.weight_bits not in bits:
