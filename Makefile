@@ -79,7 +79,7 @@ goldens: setup ## freeze the reference's inputs and outputs
 	@bash scripts/run.sh goldens
 
 parity: setup ## does each artifact compute what the reference computes? (exports first)
-	@bash scripts/run.sh export goldens parity
+	@bash scripts/run.sh export+goldens parity
 
 parity-arm: setup ## the .tflite and ONNX files as ARM code, emulated (sets its userland up the first time: 85 MB)
 	@bash scripts/run.sh parity-arm
@@ -88,7 +88,7 @@ instructions: setup ## ARM instructions per inference, against the model's revie
 	@bash scripts/run.sh instructions
 
 bench: setup ## size, static cost, latency, the whole grid in interleaved rounds, and profiles (exports first)
-	@bash scripts/run.sh export goldens size cost latency grid profile
+	@bash scripts/run.sh export+goldens size+cost latency grid profile
 
 grid: setup ## every recipe each target takes: judged, weighed, timed; renews support.json (resumable; about an hour)
 	@bash scripts/run.sh support
@@ -107,7 +107,7 @@ report: setup ## one report of the evidence (gathers first what was never gather
 	@bash scripts/run.sh evidence report
 
 all: setup ## export, judge, measure and report everything; fails when any of it failed
-	@bash scripts/run.sh export goldens parity size cost latency profile report
+	@bash scripts/run.sh export+goldens parity+size+cost latency profile report
 
 demo: setup ## the web demo on localhost, with the artifacts that passed parity
 	$(BIN)/python -m demo serve --model "$(MODEL)" --out "$(OUT)" --port "$(PORT)"

@@ -2,6 +2,8 @@
 # Runs the named steps in order, e.g. `run.sh export goldens parity report`. A failed step does not stop the ones after
 # it: a report of what went wrong is worth more than none. The first step that failed decides the exit code, and the
 # last line printed is its verdict. Only bad usage (2) stops at once: every later step would say the same.
+# Steps joined by a plus, `parity+size+cost`, need nothing of each other and run at the same time; what they print
+# comes step after step, as if they had run in order. Never join one that measures time.
 # Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -11,19 +13,21 @@ OUT=${OUT:-build}
 python=.venv/bin/python
 export PYTHONUNBUFFERED=1
 
-output=$(mktemp)
-trap 'rm -f "$output"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+output=$scratch/output
 
 code=0
 verdict=""
 
 # attempt TITLE COMMAND...: runs the command; remembers the first failure, or the last success.
 attempt() {
-  local title=$1 status line
+  local title=$1 status line started=$SECONDS
   shift
   printf '\n== %s\n' "$title"
   "$@" | tee "$output"
   status=${PIPESTATUS[0]}
+  printf '(%d s)\n' $((SECONDS - started))
   line=$(grep '^verdict: ' "$output" | tail -n 1)
   if [ "$status" -gt 4 ]; then # killed, or an interpreter that never started
     line="verdict: 3 $title ended with exit code $status"
@@ -39,6 +43,7 @@ attempt() {
 }
 
 finish() {
+  wait # for steps that run beside the one that ended all
   printf '\n%s\n' "$verdict"
   exit "$code"
 }
@@ -165,7 +170,46 @@ step() {
   esac
 }
 
+# together A B...: each step in a process of its own, the first one's words as it speaks them, the others' when they end.
+together() {
+  local name first=$1 pids=()
+  for name in "${@:2}"; do
+    (
+      output=$scratch/$name.output
+      trap - EXIT
+      trap 'printf "%s\n%s\n" "$code" "$verdict" >"$scratch/$name.end"' EXIT
+      finish() { exit "$code"; }
+      step "$name"
+    ) >"$scratch/$name.log" 2>&1 &
+    pids+=($!)
+  done
+  step "$first"
+  wait "${pids[@]}"
+  for name in "${@:2}"; do
+    cat "$scratch/$name.log"
+    inherit "$name"
+  done
+}
+
+# inherit STEP: what a step in another process came to, as if it had run here.
+inherit() {
+  local status line
+  if [ -f "$scratch/$1.end" ]; then
+    { read -r status && read -r line; } <"$scratch/$1.end"
+  else
+    status=3 line="verdict: 3 $1 was killed"
+  fi
+  if [ "$code" -eq 0 ]; then
+    code=$status
+    verdict=$line
+  fi
+  if [ "$status" -eq 2 ]; then
+    finish
+  fi
+}
+
 for name in "$@"; do
-  step "$name"
+  IFS=+ read -ra joined <<<"$name"
+  if [ "${#joined[@]}" -gt 1 ]; then together "${joined[@]}"; else step "$name"; fi
 done
 finish

@@ -17,6 +17,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 FAKE_PYTHON = """#!/usr/bin/env bash
 echo "$*" >>"$LOG"
 words=" $* "
+# Commands that wait for one another: they end only where all of them run.
+for name in ${MEET:-}; do
+  case "$words" in *" $name "*)
+    touch "$LOG.$name"
+    for other in $MEET; do while ! [ -e "$LOG.$other" ]; do sleep 0.02; done; done ;;
+  esac
+done
 for rule in ${FAIL:-}; do
   case "$words" in *" ${rule%%=*} "*)
     code=${rule#*=}
@@ -39,7 +46,9 @@ def run(root: Path, tmp_path: Path) -> Run:
     python.chmod(0o755)
 
     def start(*steps: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        environment = {"PATH": os.environ["PATH"], "LOG": str(tmp_path / "log"), **settings}
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        places = {"LOG": str(tmp_path / "log"), "TMPDIR": str(tmp_path / "scratch")}
+        environment = {"PATH": os.environ["PATH"], **places, **settings}
         command = ["bash", "scripts/run.sh", *steps]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
@@ -65,6 +74,40 @@ def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
         "-m benchmarks latency --model models/portrait --out build",
         "-m benchmarks report --model models/portrait --out build --samples my photos",
     ]
+
+
+def test_joined_steps_run_at_the_same_time_and_speak_in_order(run: Run, tmp_path: Path) -> None:
+    result = run("parity+size+cost", "report", MEET="parity size cost")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.splitlines()[-1] == "verdict: 0 passed"
+    order = [line for line in result.stdout.splitlines() if line.startswith("== ")]
+    assert order == ["== parity", "== size", "== cost", "== report"]
+    assert sorted(steps_run(tmp_path)[:3]) == [
+        f"-m benchmarks {name} --model models/portrait --out build" for name in ("cost", "parity", "size")
+    ]
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fail", "code", "last", "count"),
+    [
+        ("cost=3", 3, "verdict: 3 cost failed", 4),
+        ("parity=1 size=3", 1, "verdict: 1 parity failed", 4),
+        ("size=3 cost=1", 3, "verdict: 3 size failed", 4),
+        ("size=kill", 3, "verdict: 3 size ended with exit code 137", 4),
+        ("size=2", 2, "verdict: 2 size failed", 3),
+        ("parity=2", 2, "verdict: 2 parity failed", 3),
+        ("parity=1 report=2", 1, "verdict: 1 parity failed", 4),
+    ],
+)
+def test_the_first_of_joined_steps_in_order_decides(
+    run: Run, tmp_path: Path, fail: str, code: int, last: str, count: int
+) -> None:
+    result = run("parity+size+cost", "report", FAIL=fail)
+    assert result.returncode == code
+    assert result.stdout.splitlines()[-1] == last
+    assert len(steps_run(tmp_path)) == count
+    assert not list((tmp_path / "scratch").iterdir())
 
 
 def test_an_attached_device_is_named_to_the_command(run: Run, tmp_path: Path) -> None:

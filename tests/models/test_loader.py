@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -109,6 +110,63 @@ def test_wrong_sha256(make_model: MakeModel) -> None:
     with pytest.raises(StageError, match=r"has sha256 [0-9a-f]{64}, model\.toml says 1{64}") as caught:
         load_modules(load_spec(folder))
     assert caught.value.stage == "weights"
+
+
+def moved_out(folder: Path, outside: Path) -> None:
+    """The sound weights where the model's folder does not reach: nothing but the path can be what is refused."""
+    outside.mkdir(exist_ok=True)
+    (folder / "weights.safetensors").rename(outside / "weights.safetensors")
+
+
+def point_at(folder: Path, path: str) -> None:
+    text = (folder / "model.toml").read_text()
+    assert 'path = "weights.safetensors"' in text
+    (folder / "model.toml").write_text(text.replace('path = "weights.safetensors"', f"path = '{path}'"))
+
+
+@pytest.mark.parametrize(
+    "path", ["../outside/weights.safetensors", "deep/../../outside/weights.safetensors", "ABSOLUTE"]
+)
+def test_weights_are_not_read_from_outside(make_model: MakeModel, tmp_path: Path, path: str) -> None:
+    folder = make_model()
+    (folder / "deep").mkdir()
+    moved_out(folder, tmp_path / "outside")
+    path = path.replace("ABSOLUTE", str(tmp_path / "outside/weights.safetensors"))
+    point_at(folder, path)
+    with pytest.raises(StageError) as caught:
+        load_modules(load_spec(folder))
+    assert caught.value.stage == "weights"
+    assert caught.value.message == f"path {path!r} must be relative and stay inside {folder}"
+
+
+@pytest.mark.parametrize("linked", ["weights.safetensors", "deep"])
+def test_weights_are_not_read_through_a_link_outside(make_model: MakeModel, tmp_path: Path, linked: str) -> None:
+    """A link to the file itself, or to a folder on the way to it."""
+    folder = make_model()
+    moved_out(folder, tmp_path / "outside")
+    path = "weights.safetensors" if linked == "weights.safetensors" else "deep/weights.safetensors"
+    (folder / linked).symlink_to(tmp_path / "outside" / ("weights.safetensors" if linked == path else ""))
+    point_at(folder, path)
+    with pytest.raises(StageError) as caught:
+        load_modules(load_spec(folder))
+    assert caught.value.stage == "weights"
+    assert caught.value.message == f"path {path!r} leaves {folder} through a symbolic link"
+
+
+def test_a_link_inside_the_folder_is_followed(make_model: MakeModel) -> None:
+    folder = make_model()
+    moved_out(folder, folder / "deep")
+    (folder / "weights.safetensors").symlink_to("deep/weights.safetensors")
+    assert list(load_modules(load_spec(folder))) == ["body", "head"]
+
+
+def test_a_path_outside_is_bad_input_on_the_command_line(make_model: MakeModel, command: Callable[..., Any]) -> None:
+    folder = make_model()
+    point_at(folder, "../weights.safetensors")
+    done = command("models", "goldens", "--model", folder, "--out", folder / "out")
+    assert done.code == 3 and "Traceback" not in done.err
+    assert "must be relative and stay inside" in done.verdict
+    assert not list((folder / "out").rglob("*.npz"))
 
 
 @pytest.mark.parametrize("cut", [0, 4, 60, -8])
