@@ -136,8 +136,9 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-logo
 
-# One file of tests stays on one worker, so that its fixtures are made once.
-PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+# One file of tests stays on one worker, so that its fixtures are made once. Files begin in the order of
+# tests/conftest.py, the longest first; xdist's own order goes by the number of tests and leaves a long file for the end.
+PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: setup check ## the checks and the tests
 	$(PYTEST) -m "not slow"

@@ -28,7 +28,9 @@ TOOL = "HYDRA_BENCHMARK_MODEL"
 HANG_LIMIT = 1800.0
 Row = dict[str, Any]
 Progress = Callable[[str], None]
-# The first word of --device -> the runtime that reaches it, and the variable that names one of several.
+# The first word of --device -> the runtime that reaches it, and the variable that names one of several. Its GPU, where
+# it has one, is judged too.
+GPU = {"adb": ("litert-android-gpu",)}
 KINDS = {
     "adb": ("litert-android", "HYDRA_ADB_SERIAL"),
     "ios": ("coreml-device", "HYDRA_IOS_DEVICE"),
@@ -110,7 +112,10 @@ def run_device(request: Request, run: Run, progress: Progress = lambda text: Non
     if not mine:
         raise NothingJudged(f"no artifact of {', '.join(runtime.targets)} to run there; make one with: make export")
     only = tuple((artifact.target, artifact.recipe) for _, artifact in mine)
-    judged = run_parity(replace(request, only=only, runtimes=(runtime.name,)), progress)
+    names = (runtime.name, *GPU.get(run.kind, ()))
+    # One after the other: a new one begins by removing from the device what others left there.
+    for name in names:
+        judged = run_parity(replace(request, only=only, runtimes=(name,)), progress)
     rows = [on_device(request, run, folder, artifact, progress) for folder, artifact in mine]
     document = {
         "schema": 1,
@@ -121,7 +126,7 @@ def run_device(request: Request, run: Run, progress: Progress = lambda text: Non
         "results": sorted([*rows, *earlier(request, rows)], key=lambda r: (r["target"], r["recipe"], r["runtime"])),
     }
     write_text(request.root / FILE, dump_json(document))
-    return {**document, "parity": [row for row in judged["results"] if row["runtime"] == runtime.name]}
+    return {**document, "parity": [row for row in judged["results"] if row["runtime"] in names]}
 
 
 def chosen_artifacts(request: Request, found: Sequence[tuple[Path, Artifact]]) -> list[tuple[Path, Artifact]]:
@@ -182,7 +187,7 @@ def conclude_device(document: Mapping[str, Any]) -> str:
     """The reason line of a pass; raises StageError where parity or a run failed on the device."""
     bad = [row for row in document["parity"] if row["verdict"] in ("failed", "mismatch")]
     if bad:
-        where = " ".join(filter(None, (bad[0]["target"], bad[0]["recipe"], bad[0]["entry"], bad[0]["mode"])))
+        where = " ".join(filter(None, (bad[0][key] for key in ("target", "recipe", "runtime", "entry", "mode"))))
         text = f"{where}: {bad[0]['reason']} ({len(bad)} of {len(document['parity'])} comparisons)"
         raise StageError(bad[0]["stage"] or "parity", text)
     lost = [row for row in document["results"] if row["verdict"] == "failed"]

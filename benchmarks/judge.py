@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runtime import Array, Runtime, Session, run
+from benchmarks.runtime import Absent, Array, Runtime, Session, run
 from benchmarks.size import GZIP_LEVEL
 from benchmarks.verdict import Result, judge
 from models.artifact import Artifact, Entry, read_artifact, ships, verify
@@ -119,7 +119,8 @@ class Blank:
     def failed(self, error: HydraError, **fields: Any) -> Result:
         stage = error.stage if isinstance(error, StageError) else "run"
         reason = error.message if isinstance(error, StageError) else str(error)
-        return self.result(verdict="failed", stage=stage, reason=reason, **fields)
+        verdict = "unavailable" if isinstance(error, Absent) else "failed"
+        return self.result(verdict=verdict, stage=stage, reason=reason, **fields)
 
 
 def judge_variant(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from models.artifact import Entry
-from models.errors import unknown
+from models.errors import StageError, unknown
 from models.ports import from_file as from_file
 from models.ports import to_file as to_file
 
@@ -45,6 +45,7 @@ IMPLEMENTATIONS = {
     "ort-qnn-v75": "benchmarks.runtimes.qnn:v75",
     "ort-qnn-v79": "benchmarks.runtimes.qnn:v79",
     "litert-android": "benchmarks.runtimes.android:AndroidRuntime",
+    "litert-android-gpu": "benchmarks.runtimes.android:AndroidGpuRuntime",
     "coreml-device": "benchmarks.runtimes.coreml_device:PhoneRuntime",
     "coreml-mac": "benchmarks.runtimes.coreml_device:MacRuntime",
 }
@@ -53,7 +54,7 @@ GPU = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu
 # Emulation takes seconds a run as well (`make parity-arm`).
 EMULATED = ("litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16", "litert-arm-v86", "ort-arm-a53", "ort-arm-a76")
 # A device is a person's: used when asked for by name.
-DEVICES = ("litert-android", "coreml-device", "coreml-mac")
+DEVICES = ("litert-android", "litert-android-gpu", "coreml-device", "coreml-mac")
 # A vendor's simulator of an NPU takes seconds a run, and its environment 400 MB.
 SIMULATED = ("ort-qnn-v73", "ort-qnn-v75", "ort-qnn-v79")
 ON_REQUEST = (*GPU, *EMULATED, *DEVICES, *SIMULATED)
@@ -69,6 +70,13 @@ EVIDENCE = (
     "interpreted",
     "static",
 )
+
+
+class Absent(StageError):
+    """Seen only while running: the machine or device lacks what was asked for, such as a GPU that a delegate takes.
+
+    A result, "unavailable" with this reason, and no failure of the artifact.
+    """
 
 
 class Session(Protocol):

@@ -93,6 +93,7 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "w8": {"order_flips": 0.015},
         "w8a8": {"order_flips": 0.04},
         "w8a8s": {"order_flips": 0.04},
+        "w8a16": {"order_flips": 0.015},
     },
     "alpha-matte": {
         "float32": {"max_abs": 1e-4},
@@ -100,6 +101,7 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "w8": {"iou": 0.990},
         "w8a8": {"iou": 0.980},
         "w8a8s": {"iou": 0.980},
+        "w8a16": {"iou": 0.990},
     },
     "class-scores": {"float32": {"top1": 1.0}},
 }

@@ -22,11 +22,49 @@ from models.artifact import Artifact, artifact_folder, digest, list_files, read_
 from models.budget import load_budget
 from models.files import locked, staging_folder
 from models.goldens import build_folder, golden_path, load_golden
+from models.recipes import COMMON
 from models.samples import load_samples
 from models.spec import load_spec
+from models.targets import TARGETS
+
+# Targets that have static int8.
+STATIC = ("onnx", "coreml", "litert")
+# The files of tests that take longest, first: so no worker is left with one when the others are done. The first two
+# need other artifacts than each other, so that the workers do not begin by waiting for the same export.
+LONGEST = (
+    "benchmarks/test_web.py",
+    "export/test_coreml_w8a8.py",
+    "export/test_deterministic.py",
+    "benchmarks/test_android.py",
+    "benchmarks/test_sabotage.py",
+    "benchmarks/test_bisect.py",
+    "export/test_cli.py",
+    "export/test_coreml.py",
+    "export/test_driver.py",
+    "export/test_litert.py",
+    "benchmarks/test_arm.py",
+    "export/test_litert_w8a8.py",
+    "export/test_onnx.py",
+    "models/test_properties.py",
+    "benchmarks/test_serve.py",
+    "benchmarks/test_latency.py",
+    "demo/test_server.py",
+    "benchmarks/test_parity.py",
+    "benchmarks/test_compare.py",
+    "benchmarks/test_instructions.py",
+)
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Tensor = NDArray[np.generic]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of LONGEST come before all others, which keep their order. Fails for a name that is no file."""
+    home = Path(__file__).parent
+    gone = [name for name in LONGEST if not (home / name).is_file()]
+    assert not gone, f"no such files of tests: {', '.join(gone)}"
+    place = {home / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,12 +116,19 @@ def model_dir(root: Path) -> Callable[[str], Path]:
 def artifact(build_once: BuildOnce, model_dir: Callable[[str], Path]) -> Callable[[str, str, str], Path]:
     """`artifact(model, target, recipe)`: the sealed folder, exported once a run through the driver. Copy it to edit it.
 
-    Converting is the cost, so the recipes of the portrait's budget are made together; other nets get what is asked.
-    Fails the test with the stage and the reason where the export failed.
+    Converting is the cost, so the recipes of the portrait's budget are made together, and of other nets those that
+    the tests ask for. Fails the test with the stage and the reason where the export failed.
     """
 
+    def usual(model: str, target: str) -> tuple[str, ...]:
+        if model == "portrait":
+            return load_budget(load_spec(model_dir(model))).recipes(target)
+        if target not in TARGETS:
+            return ()
+        return (*COMMON, "w8a8") if target in STATIC else COMMON
+
     def export_once(model: str, target: str, recipe: str) -> Path:
-        listed = load_budget(load_spec(model_dir(model))).recipes(target) if model == "portrait" else ()
+        listed = usual(model, target)
         together = listed if recipe in listed else (recipe,)
 
         def make(folder: Path) -> None:

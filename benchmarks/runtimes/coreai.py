@@ -6,7 +6,6 @@ the kernels of a phone, and far too slow to be timed.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import importlib.util
 import re
@@ -16,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from benchmarks.coroutines import wait
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from models.artifact import Entry
 from models.errors import StageError
@@ -47,14 +47,16 @@ class CoreAISession:
 
         check_asset(path)
         self.entry = entry
-        self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         self.feeds: dict[str, Any] = {}
         self.made: Any = {}
         try:
             context = AIModelAsset.load(path).executable()
-            self.model = self.loop.run_until_complete(self.stack.enter_async_context(context))
+            self.model = wait(self.stack.enter_async_context(context), "open", f"Core AI cannot load {path}")
             self.function = self.model.load_function(entry.function or entry.name)
+        except StageError:
+            self.close()
+            raise
         except Exception as error:  # the runtime raises RuntimeError, MLIR's own, and more
             self.close()
             raise StageError("open", f"Core AI cannot load {path}: {type(error).__name__}: {error}") from error
@@ -67,10 +69,7 @@ class CoreAISession:
 
     def invoke(self) -> float:
         started = time.perf_counter()
-        try:
-            self.made = self.loop.run_until_complete(self.call())
-        except Exception as error:  # as above
-            raise StageError("run", f"{self.entry.id}: {type(error).__name__}: {error}") from error
+        self.made = wait(self.call(), "run", self.entry.id)
         return time.perf_counter() - started
 
     async def call(self) -> Any:
@@ -81,9 +80,7 @@ class CoreAISession:
 
     def close(self) -> None:
         self.feeds, self.made, self.function, self.model = {}, {}, None, None
-        if not self.loop.is_closed():
-            self.loop.run_until_complete(self.stack.aclose())
-            self.loop.close()
+        wait(self.stack.aclose(), "run", f"{self.entry.id}: closing")
 
 
 class CoreAIRuntime:

@@ -7,22 +7,21 @@ Linux (finding devices, refusals, errors); every line that predicts is written f
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Coroutine, Mapping
-from functools import cache, cached_property
+from collections.abc import Mapping
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from platform import mac_ver, machine, system
 from shutil import which
-from threading import Thread
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from benchmarks.coroutines import wait
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
 from models.artifact import Entry, Port
@@ -38,26 +37,6 @@ WEIGHTS = "Data/com.apple.CoreML/weights"
 MOST_RUNS = 1000
 # A float16 value of one place of arithmetic against another's, as a share of the tensor's range.
 DISAGREES = 0.01
-Result = TypeVar("Result")
-
-
-@cache
-def loop() -> asyncio.AbstractEventLoop:
-    """One for the life of the process: coremltools keeps connections to a device across calls.
-
-    It has a thread of its own, since the caller's may be running a loop already (playwright leaves one behind).
-    """
-    made = asyncio.new_event_loop()
-    Thread(target=made.run_forever, name="coremltools", daemon=True).start()
-    return made
-
-
-def wait(work: Coroutine[Any, Any, Result], stage: str, what: str) -> Result:
-    """Run a coroutine of coremltools. It raises errors of many types: each is a failure of this stage."""
-    try:
-        return asyncio.run_coroutine_threadsafe(work, loop()).result()
-    except Exception as error:
-        raise StageError(stage, f"{what}: {type(error).__name__}: {error}") from error
 
 
 class AppleRuntime:

@@ -1,17 +1,31 @@
-"""Fixtures of the tests that run ARM code."""
+"""Fixtures of the tests that run ARM code, and of those that drive a pretend phone."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmarks.runtimes.arm import sysroot
+from benchmarks.runtimes.arm.cpus import CPUS
+from benchmarks.runtimes.arm.emulator import command as emulated
 from models.files import locked
+
+PROPERTIES = {
+    "ro.product.model": "Pretend",
+    "ro.product.cpu.abi": "x86_64",
+    "ro.build.version.release": "16",
+    "ro.kernel.qemu": "1",
+}
+THERMAL = "Thermal Status: 0\\n\\tTemperature{mValue=34.5, mType=3, mName=skin, mStatus=0}"
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +57,69 @@ def set_up(root: Path, what: str) -> None:
             ["bash", "scripts/setup.sh", what], cwd=root, capture_output=True, text=True, check=False, timeout=500
         )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Pretend:
+    """The phone's folder, and what breaks it."""
+
+    root: Path
+
+    def breaks(self, how: str) -> None:
+        (self.root / "fault").write_text(how)
+
+    def left(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "storage/data/local/tmp").iterdir())
+
+
+@contextmanager
+def attached(root: Path, folder: Path, properties: Mapping[str, str], tool: str) -> Iterator[Pretend]:
+    """A phone that says `properties` of itself and on which benchmark_model is the shell command `tool`."""
+    answers = " ".join(f"{key}) echo {value};;" for key, value in properties.items())
+    programs = {
+        "getprop": f"case $1 in {answers} esac",
+        "dumpsys": f"case $1 in battery) echo temperature: 312; echo level: 80;; *) printf '{THERMAL}\\n';; esac",
+    }
+    (folder / "bin").mkdir(parents=True)
+    for name, text in programs.items():
+        path = folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    binary = folder.parent / "benchmark_model"
+    binary.write_text(f'#!/bin/sh\nexec {tool} {root / "tests/phones/benchmark_model.py"} "$@"\n')
+    serve = [sys.executable, str(root / "tests/phones/server.py"), str(folder)]
+    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            patch.setenv("ANDROID_ADB_SERVER_PORT", server.stdout.readline().strip())
+            patch.setenv("HYDRA_BENCHMARK_MODEL", str(binary))
+            patch.delenv("HYDRA_ADB_SERIAL", raising=False)
+            yield Pretend(folder)
+        finally:
+            server.kill()
+
+
+@pytest.fixture
+def pretend(root: Path, tmp_path: Path) -> Iterator[Pretend]:
+    with attached(root, tmp_path / "phone", PROPERTIES, sys.executable) as phone:
+        yield phone
+
+
+@pytest.fixture
+def arm_phone(root: Path, tmp_path: Path, arm: Path) -> Iterator[Pretend]:
+    """A phone whose benchmark runs LiteRT's ARM code, emulated."""
+    interpreter = shlex.join(emulated(arm, CPUS["a76"]))
+    properties = {**PROPERTIES, "ro.product.cpu.abi": "arm64-v8a"}
+    with attached(root, tmp_path / "phone", properties, interpreter) as phone:
+        yield phone
+
+
+@pytest.fixture
+def phone_with(root: Path, tmp_path: Path) -> Callable[..., AbstractContextManager[Pretend]]:
+    """`with phone_with(GPU="none"): ...`: the pretend phone, its benchmark_model with this in its environment."""
+
+    def attach(**environment: str) -> AbstractContextManager[Pretend]:
+        words = shlex.join(["env", *(f"{key}={value}" for key, value in environment.items()), sys.executable])
+        return attached(root, tmp_path / "phone", PROPERTIES, words)
+
+    return attach

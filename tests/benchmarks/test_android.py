@@ -3,99 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.device import Run, choose, conclude_device, run_device
+from benchmarks.device import Run, conclude_device, run_device
 from benchmarks.parity import Request
-from benchmarks.profile import OpTime
 from benchmarks.runtime import ON_REQUEST, load_runtime, run
-from benchmarks.runtimes.android import AndroidRuntime, phone, tool
-from benchmarks.runtimes.arm.cpus import CPUS
-from benchmarks.runtimes.arm.emulator import command as emulated
+from benchmarks.runtimes.android import AndroidRuntime, phone
 from models.artifact import read_artifact
-from models.errors import NothingJudged, StageError, UsageError
+from models.errors import NothingJudged, StageError
 from models.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
-PROPERTIES = {
-    "ro.product.model": "Pretend",
-    "ro.product.cpu.abi": "x86_64",
-    "ro.build.version.release": "16",
-    "ro.kernel.qemu": "1",
-}
-THERMAL = "Thermal Status: 0\\n\\tTemperature{mValue=34.5, mType=3, mName=skin, mStatus=0}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pretend:
-    """The phone's folder, and what breaks it."""
-
-    root: Path
-
-    def breaks(self, how: str) -> None:
-        (self.root / "fault").write_text(how)
-
-    def left(self) -> list[str]:
-        return sorted(path.name for path in (self.root / "storage/data/local/tmp").iterdir())
-
-
-@contextmanager
-def attached(root: Path, folder: Path, properties: Mapping[str, str], tool: str) -> Iterator[Pretend]:
-    """A phone that says `properties` of itself and on which benchmark_model is the shell command `tool`."""
-    answers = " ".join(f"{key}) echo {value};;" for key, value in properties.items())
-    programs = {
-        "getprop": f"case $1 in {answers} esac",
-        "dumpsys": f"case $1 in battery) echo temperature: 312; echo level: 80;; *) printf '{THERMAL}\\n';; esac",
-    }
-    (folder / "bin").mkdir(parents=True)
-    for name, text in programs.items():
-        path = folder / "bin" / name
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-    binary = folder.parent / "benchmark_model"
-    binary.write_text(f'#!/bin/sh\nexec {tool} {root / "tests/phones/benchmark_model.py"} "$@"\n')
-    serve = [sys.executable, str(root / "tests/phones/server.py"), str(folder)]
-    with pytest.MonkeyPatch.context() as patch, subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            patch.setenv("ANDROID_ADB_SERVER_PORT", server.stdout.readline().strip())
-            patch.setenv("HYDRA_BENCHMARK_MODEL", str(binary))
-            patch.delenv("HYDRA_ADB_SERIAL", raising=False)
-            yield Pretend(folder)
-        finally:
-            server.kill()
-
-
-@pytest.fixture
-def pretend(root: Path, tmp_path: Path) -> Iterator[Pretend]:
-    with attached(root, tmp_path / "phone", PROPERTIES, sys.executable) as phone:
-        yield phone
-
-
-@pytest.fixture
-def arm_phone(root: Path, tmp_path: Path, arm: Path) -> Iterator[Pretend]:
-    """A phone whose benchmark runs LiteRT's ARM code, emulated."""
-    interpreter = shlex.join(emulated(arm, CPUS["a76"]))
-    properties = {**PROPERTIES, "ro.product.cpu.abi": "arm64-v8a"}
-    with attached(root, tmp_path / "phone", properties, interpreter) as phone:
-        yield phone
-
-
-@pytest.fixture
-def command_line(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.delenv("HYDRA_BENCHMARK_MODEL", raising=False)
-    return command
+Pretend = Any
 
 
 @pytest.fixture
@@ -117,8 +41,8 @@ def request_of(
 def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Request) -> None:
     document = run_device(request_of, Run("adb", seconds=0.1, cool=0))
     assert "comparisons hold on the device" in conclude_device(document)
-    judged = [row for row in document["parity"] if row["measures"]]
-    assert judged and {row["verdict"] for row in document["parity"]} == {"pass"}
+    cpu = [row for row in document["parity"] if row["runtime"] == "litert-android"]
+    assert any(row["measures"] for row in cpu) and {row["verdict"] for row in cpu} == {"pass"}
     # An x86 emulator says so itself: this computer's numbers, whatever is plugged in where.
     assert {row["evidence"] for row in document["parity"]} == {"host"}
     (row,) = document["results"]
@@ -298,23 +222,6 @@ def test_a_tool_that_ignores_a_flag_is_no_evidence(
         session.invoke()
 
 
-@pytest.mark.parametrize(
-    ("said", "found"),
-    [
-        ("and the model graph will be completely executed by the delegate.", "GPU, completely, 1 kernels"),
-        (
-            "and the model graph will be partially executed by the delegate w/ 3 delegate kernels.",
-            "GPU, partially, 3 kernels",
-        ),
-    ],
-)
-def test_what_a_delegate_took(said: str, found: str) -> None:
-    line = "INFO: Inference timings in us: Init: 5, First inference: 9, Warmup (avg): 8.5, Inference (avg): 1.2e+06"
-    assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}")["delegate"] == found
-    fallback = "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
-    assert "delegate" not in tool.read_timings(f"{fallback}\n{line}")
-
-
 def test_unavailable_with_what_would_help(
     pretend: Pretend, monkeypatch: pytest.MonkeyPatch, request_of: Request
 ) -> None:
@@ -328,77 +235,6 @@ def test_unavailable_with_what_would_help(
     with pytest.raises(NothingJudged, match="no benchmark_model was named"):
         run_device(request_of, Run("adb"))
     assert "litert-android" in ON_REQUEST
-
-
-def test_words_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HYDRA_ADB_SERIAL", "")
-    assert choose("adb") == "adb"
-    assert choose("adb:ABC") == "adb" and os.environ["HYDRA_ADB_SERIAL"] == "ABC"
-    for word in ("adv", "mac:mine", ""):
-        with pytest.raises(UsageError, match="available: adb, adb:SERIAL, ios"):
-            choose(word)
-    with pytest.raises(UsageError, match="--cool -1"):
-        Run("adb", cool=-1)
-
-
-def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> None:
-    """Exit codes 2 and 4, each with what is available or would help."""
-    wrong = command_line("benchmarks", "device", "--device", "adv")
-    assert wrong.code == 2 and "no device 'adv' (available: adb, adb:SERIAL, ios, ios:NAME, mac)" in wrong.verdict
-    none = command_line("benchmarks", "device", "--device", "adb", "--model", "tests/nets/classifier")
-    assert none.code == 4 and "make bench-android TOOL=path" in none.verdict
-
-
-@pytest.mark.parametrize(
-    ("emulator", "abi", "evidence"),
-    [(False, "arm64-v8a", "measured-on-device"), (True, "arm64-v8a", "emulated-arm"), (True, "x86_64", "host")],
-)
-def test_the_label_is_the_devices_own(emulator: bool, abi: str, evidence: str) -> None:
-    assert phone.label({"emulator": emulator, "abi": abi}) == evidence
-
-
-TIMINGS = """
-INFO: Explicitly applied GPU delegate, and the model graph will be partially executed by the delegate w/ 2 delegate kernels.
-INFO: count=4 first=9000 curr=8000 min=7900 max=9000 avg=8225 std=450
-INFO: count=50 first=2049 curr=1936 min=1917 max=2131 avg=1940.5 std=33 p5=1917 median=1936 p95=1990
-INFO: Inference timings in us: Init: 15000, First inference: 9000, Warmup (avg): 8225, Inference (avg): 1.9405e+03
-INFO: Overall peak memory footprint (MB) via periodic monitoring: 30.25
-"""  # noqa: E501  a line as the tool prints it
-
-
-def test_timings_are_read() -> None:
-    assert tool.read_timings(TIMINGS) == {
-        "init_ms": 15.0, "first_ms": 9.0, "mean_ms": 1.9405, "runs": 50, "min_ms": 1.917, "max_ms": 2.131,
-        "std_ms": 0.033, "p50_ms": 1.936, "p95_ms": 1.99, "peak_memory": 31719424,
-        "delegate": "GPU, partially, 2 kernels",
-    }  # fmt: skip
-    with pytest.raises(StageError, match="printed no timings: Aborted"):
-        tool.read_timings("Aborted")
-
-
-PROFILE = """
-Profiling Info for Benchmark Initialization:
-============================== Run Order ==============================
-\t             [node type]\t  [first]\t [avg ms]\t     [%]\t  [cdf%]\t  [mem KB]\t[times called]\t[Name]
-\t ModifyGraphWithDelegate\t    1.000\t    1.000\t 100.0%\t 100.0%\t     0.000\t        1\tModifyGraphWithDelegate/0
-
-Operator-wise Profiling Info for Regular Benchmark Runs:
-============================== Run Order ==============================
-\t             [node type]\t  [first]\t [avg ms]\t     [%]\t  [cdf%]\t  [mem KB]\t[times called]\t[Name]
-\t Convolution (NHWC, F32) IGEMM\t    0.300\t    0.250\t 50.0%\t 50.0%\t     0.000\t        2\tDelegate/Convolution:0
-\t                 RESIZE_BILINEAR\t    0.300\t    0.125\t 50.0%\t 100.0%\t     0.000\t        1\t[up]:7
-
-============================== Top by Computation Time ==============================
-"""
-
-
-def test_a_profile_is_read() -> None:
-    assert tool.read_profile(PROFILE) == [
-        OpTime("Convolution (NHWC, F32) IGEMM", "Delegate/Convolution:0", 0.5, 2.0),
-        OpTime("RESIZE_BILINEAR", "[up]:7", 0.125, 1.0),
-    ]
-    with pytest.raises(StageError, match="no table of operators"):
-        tool.read_profile("Aborted")
 
 
 def test_integers_of_arm_code_survive_a_pulled_cable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import shutil
@@ -9,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.parity import Request, run_parity
-from benchmarks.runtime import load_runtime
+from benchmarks.runtime import load_runtime, run
 from export.inspect import inspect_path
 from export.target import load_target
 from models.artifact import Artifact, Entry, read_artifact, verify
@@ -64,6 +66,24 @@ def test_sealed_and_judged_in_its_own_interpreter(
     (types,) = [row["facts"]["weight_bytes"] for row in rows if row["mode"] == "dtypes"]
     assert max(types, key=lambda key: types[key]) == name
     assert json.loads((out / "mixed/parity.json").read_text()) == document
+
+
+@INSTALLED
+def test_it_runs_where_another_loop_runs(artifact: Artifacts, golden: Callable[[str], dict]) -> None:
+    """In a process whose thread runs a loop already, as playwright leaves one behind."""
+    folder = artifact("mixed", "coreai", "float32")
+    entry = read_artifact(folder).entries[0]
+    values = golden("mixed")
+
+    async def inside() -> dict[str, np.ndarray]:
+        session = load_runtime("coreai").open(folder, entry)
+        try:
+            return run(session, {port.name: values[port.name] for port in entry.inputs})
+        finally:
+            session.close()
+
+    for name, value in asyncio.run(inside()).items():
+        assert np.abs(value - values[name]).max() <= 1e-4 * max(1.0, float(np.abs(values[name]).max())), name
 
 
 @INSTALLED

@@ -5,39 +5,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
 from export.targets.coreml import CoreMLTarget, convert
 from models.errors import StageError
 from models.recipes import recipe
-from models.spec import EntrySpec, ModelSpec, ModuleSpec, TensorSpec
+from models.spec import EntrySpec
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 Cases = dict[str, Callable[[Tensor], Tensor]]
+Errors = Callable[[Cases], dict[str, float]]
 SHAPE = (1, 6, 11, 14)
-
-
-def assigned(x: Tensor) -> Tensor:
-    y = x.clone()
-    y[:, :2] = x[:, 2:4] * 2
-    y[:, 1, 3:9, ::3] = 0.25
-    return y
-
-
-def masked(x: Tensor) -> Tensor:
-    y = x + 0
-    y[y < 0.4] = 0.4
-    return y
 
 
 def turned(x: Tensor) -> Tensor:
@@ -60,7 +46,7 @@ FIXED: dict[str, Cases] = {
         "isfinite": lambda x: torch.isfinite(x).float() + x,
         "float_power": lambda x: torch.float_power(x, 2).float(),
     },
-    "fix_writes": {"masked": masked, "assigned": assigned, "numbers": lambda x: (x * 2).nan_to_num()},
+    "fix_writes": {"numbers": lambda x: (x * 2).nan_to_num()},
     "fix_where": {
         "number_first": lambda x: torch.where(x > 0.3, 0, x),
         "number_last": lambda x: torch.where(x > 0.3, x, 0),
@@ -94,41 +80,26 @@ FIXED: dict[str, Cases] = {
 }
 
 
-class Several(nn.Module):
-    def __init__(self, cases: Cases) -> None:
-        super().__init__()
-        self.functions = list(cases.values())
-
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(function(x) for function in self.functions)
+@pytest.fixture
+def fixed(writes: Cases) -> dict[str, Cases]:
+    """FIXED with the writes that the tests of several targets share."""
+    return {**FIXED, "fix_writes": {**writes, **FIXED["fix_writes"]}}
 
 
-def program_of(cases: Cases) -> Program:
-    """A one-module model around `cases`, an output each."""
-    net = Several(cases).eval()
-    x = torch.rand(SHAPE, generator=torch.Generator().manual_seed(3)) * 4 - 2
-    tensors = {"x": x, **dict(zip(cases, net(x), strict=True))}
-    specs = {"x": TensorSpec("x", SHAPE, "NCHW", "float32", None, "tensor", None, "the input")}
-    modules = {"net": ModuleSpec("net", ("x",), tuple(cases), "")}
-    entries = {"net": EntrySpec("net", ("net",), ("x",), tuple(cases), "")}
-    spec: Any = SimpleNamespace(
-        name="net", version="1", description="", license="", authors=(), tensors=specs, modules=modules, options={}
-    )
-    spec.entries, spec.edges = entries, dict
-    known: ModelSpec = spec
-    return Program(known, (11, 14), {"net": net}, tensors)
+@pytest.fixture
+def errors(ops_program: Callable[..., Program], tmp_path: Path) -> Callable[[Cases], dict[str, float]]:
+    """`errors(cases)`: the largest error of each output, over the largest value."""
+    return lambda cases: measured(ops_program(cases, SHAPE), tmp_path)
 
 
-def errors(cases: Cases, folder: Path) -> dict[str, float]:
-    """The largest error of each output, over the largest value."""
-    program = program_of(cases)
+def measured(program: Program, folder: Path) -> dict[str, float]:
     target = CoreMLTarget()
     (folder / "scratch").mkdir()
     emitted = target.emit(program, target.convert(program, folder / "scratch"), recipe("float32"), folder / "made")
     made = run(
         load_runtime("coreml-mil").open(folder / "made", emitted.entries[0]), {"x": program.tensors["x"].numpy()}
     )
-    wanted = {name: program.tensors[name].numpy() for name in cases}
+    wanted = {name: program.tensors[name].numpy() for name in made}
     return {name: float(np.abs(made[name] - value).max() / np.abs(value).max()) for name, value in wanted.items()}
 
 
@@ -136,13 +107,15 @@ def not_traced(program: Program, entry: EntrySpec) -> None:
     raise RuntimeError("tracing is another way, with other faults")
 
 
-def test_every_rewrite_is_right(tmp_path: Path) -> None:
-    found = errors({name: case for cases in FIXED.values() for name, case in cases.items()}, tmp_path)
+def test_every_rewrite_is_right(errors: Errors, fixed: dict[str, Cases]) -> None:
+    found = errors({name: case for cases in fixed.values() for name, case in cases.items()})
     assert {name: error for name, error in found.items() if error > 1e-5} == {}
 
 
 @pytest.mark.parametrize("fix", FIXED)
-def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_rewrite(
+    fix: str, errors: Errors, fixed: dict[str, Cases], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When this fails, coremltools has retired a fix: delete the fix."""
     if fix == "fix_resize":
         monkeypatch.setattr(convert, "spell_out_odd_resizes", lambda exported, example: exported)
@@ -150,9 +123,9 @@ def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(convert, "trace", not_traced)
     kept = tuple(rewrite for rewrite in convert.PROGRAM_FIXES if not rewrite.__module__.endswith(fix))
     monkeypatch.setattr(convert, "PROGRAM_FIXES", kept)
-    name, case = next(iter(FIXED[fix].items()))
+    name, case = next(iter(fixed[fix].items()))
     try:
-        error = errors({name: case}, tmp_path)[name]
+        error = errors({name: case})[name]
     except StageError:
         return
     assert error > 1e-4, f"coremltools takes {name} by itself"

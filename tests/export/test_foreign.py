@@ -27,8 +27,8 @@ from models.targets import TARGETS
 Command = Callable[..., Any]
 FOREIGN = ("queries", "windows", "style", "larger", "written", "rotary", "decoded")
 RUNTIMES = {"onnx": "onnxruntime", "coreml": "coreml-mil", "litert": "litert", "tfjs": "tfjs-tensorflow"}
-# In the fast tests: what the fixes of each target are for (ONNX and TF.js share theirs).
-FAST = {("tfjs", "written"), ("coreml", "written"), ("litert", "decoded")}
+# In the fast tests: the whole way of one net. What the fixes of each target are for has tests of its own.
+FAST = {("tfjs", "written")}
 PAIRS = [
     pytest.param(target, name, marks=() if (target, name) in FAST else pytest.mark.slow)
     for target in TARGETS

@@ -20,7 +20,6 @@ from export.targets.litert import LiteRTTarget, flatbuffer
 from export.targets.litert.fuse import add_fused
 from models.artifact import read_artifact
 from models.errors import StageError
-from models.files import sha256_file
 from models.recipes import recipe
 from models.spec import load_spec
 
@@ -335,14 +334,6 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
     with pytest.raises(Exception, match="Lowering not found"):
         error(Missing(), torch.randn(1, 2, 7, 9))
-
-
-def test_two_processes_write_the_same_bytes(artifact: Artifact, command: Callable[..., object], tmp_path: Path) -> None:
-    first = artifact("classifier", "litert", "float32") / "classifier.tflite"
-    model = read_artifact(first.parent)
-    command("export", "litert", "--model", "tests/nets/classifier", "--recipe", "float32", "--out", tmp_path)
-    second = tmp_path / model.model / "litert/float32/classifier.tflite"
-    assert sha256_file(second) == sha256_file(first)
 
 
 def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:

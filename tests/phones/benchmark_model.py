@@ -15,14 +15,32 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 
+def speak_of_the_gpu(kind: str) -> None:
+    """GPU in the environment: nothing (there is none), "none" (it takes no operator), "completely", "wrong"."""
+    if not kind:
+        print("ERROR: Failed to apply GPU delegate.", file=sys.stderr)
+        sys.exit(1)
+    if kind == "none":
+        said = "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
+    else:
+        said = "Explicitly applied GPU delegate, and the model graph will be completely executed by the delegate."
+    print(f"INFO: {said}", flush=True)
+
+
+def as_a_gpu(value: np.ndarray, half: bool) -> np.ndarray:
+    """Rounded as half precision would be, where it is allowed; nonsense from a GPU that computes wrongly."""
+    if os.environ["GPU"] == "wrong":
+        return np.ascontiguousarray(value[..., ::-1])
+    return value.astype(np.float16).astype(value.dtype) if half else value
+
+
 def main() -> None:
     flags = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[1:])
     print("INFO: STARTING!", flush=True)
     if "HANG" in os.environ:
         time.sleep(600)
     if flags.get("use_gpu") == "true":
-        print("ERROR: Failed to apply GPU delegate.", file=sys.stderr)
-        sys.exit(1)
+        speak_of_the_gpu(os.environ.get("GPU", ""))
     key, model = flags["signature_to_run_for"], Path(flags["graph"]).read_bytes()
     started = time.perf_counter()
     interpreter = Interpreter(model_content=model, num_threads=1)
@@ -46,6 +64,8 @@ def main() -> None:
         times.append((time.perf_counter() - started) * 1e6)
     if "output_filepath" in flags:
         outputs = [wrapper.GetTensor(int(graph.Outputs(place)), index) for place in range(graph.OutputsLength())]
+        if flags.get("use_gpu") == "true":
+            outputs = [as_a_gpu(value, flags["gpu_precision_loss_allowed"] == "true") for value in outputs]
         Path(flags["output_filepath"]).write_bytes(b"".join(value.tobytes() for value in outputs))
     mean = sum(times) / len(times)
     low, high = min(times), max(times)

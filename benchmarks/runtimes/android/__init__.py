@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.profile import OpTime
-from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.runtime import Absent, Array, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.android import tool
 from benchmarks.runtimes.android.phone import Phone, label, no_phone
-from models.artifact import Entry, Port
+from models.artifact import Entry, Port, read_artifact
 from models.errors import StageError
 from models.files import sha256_bytes, sha256_file
 
@@ -102,12 +102,15 @@ class Workbench:
 class AndroidSession:
     """One entry of a pushed file: every `invoke` is a run of the tool on pushed inputs, its outputs pulled."""
 
-    def __init__(self, bench: Workbench, path: Path, entry: Entry, order: tuple[Sequence[str], Sequence[str]]) -> None:
-        self.bench, self.path, self.entry = bench, path, entry
+    def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str]) -> None:
+        """`how`: the tool's flags of a way to run."""
+        self.bench, self.path, self.entry, self.how = bench, folder / entry.file, entry, how
+        order: tuple[Sequence[str], Sequence[str]] = reader().graph_order(folder, entry)
+        self.took = ""
         self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in order)
         self.feeds: dict[str, Array] = {}
         self.made: dict[str, Array] = {}
-        bench.phone.again(lambda: bench.model(path), bench.set_up)
+        bench.phone.again(lambda: bench.model(self.path), bench.set_up)
 
     def bind(self, inputs: Tensors) -> None:
         self.feeds = {port.name: to_file(port, inputs[port.name]) for port in self.inputs}
@@ -128,7 +131,9 @@ class AndroidSession:
         output = f"{phone.root}/out.bin"
         # Outputs of the run before must not pass for this one's.
         phone.must(f"rm -f {output}")
-        self.bench.run(self.path, self.entry, tool.parity_flags(given, output))
+        self.took = tool.read_delegate(
+            self.bench.run(self.path, self.entry, tool.parity_flags(given, output, self.how))
+        )
         return phone.pull(output)
 
     def fetch(self) -> dict[str, Array]:
@@ -190,8 +195,7 @@ class AndroidRuntime:
         return {"benchmark_model": sha256_bytes(Path(given).read_bytes())[:12]} if Path(given).is_file() else {}
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> AndroidSession:
-        order: tuple[Sequence[str], Sequence[str]] = reader().graph_order(folder, entry)
-        return AndroidSession(self.bench, folder / entry.file, entry, order)
+        return AndroidSession(self.bench, folder, entry, tool.FLAGS["cpu-1"])
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         found: dict[str, int] = reader().read_dtypes(folder, entry)
@@ -225,6 +229,48 @@ class AndroidRuntime:
         atexit.unregister(bench.clean)
         found: list[str] = bench.clean()
         return found
+
+
+class GpuSession(AndroidSession):
+    """The same on the GPU delegate. Raises Absent where the device or its tool has none that takes the graph: what the
+    CPU then computes is no evidence of a GPU. `taken` is told what the delegate took."""
+
+    def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str], taken: dict[str, str]) -> None:
+        super().__init__(bench, folder, entry, how)
+        self.taken = taken
+
+    def run(self) -> bytes:
+        try:
+            made = super().run()
+        except StageError as error:
+            if tool.NO_GPU in error.message:
+                raise Absent("run", error.message) from error
+            raise
+        if not self.took:
+            raise Absent("run", f"{self.entry.id}: the GPU delegate took no part of the graph")
+        self.taken[self.entry.id] = self.took
+        return made
+
+
+class AndroidGpuRuntime(AndroidRuntime):
+    """Parity of what the GPU computes; its times are among `AndroidRuntime`'s configurations."""
+
+    name = "litert-android-gpu"
+    about = (
+        "LiteRT's benchmark_model on an attached Android device, with its GPU delegate: in half precision, as "
+        "apps use it, and for float32 files in full precision"
+    )
+
+    def __init__(self) -> None:
+        self.taken: dict[str, str] = {}
+
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> GpuSession:
+        how = tool.EXACT_GPU if read_artifact(folder).recipe == "float32" else tool.FLAGS["gpu"]
+        return GpuSession(self.bench, folder, entry, how, self.taken)
+
+    def environment(self) -> dict[str, Any]:
+        """What the delegate took of each entry run so far."""
+        return {"delegate": dict(self.taken)}
 
 
 def reader() -> Any:

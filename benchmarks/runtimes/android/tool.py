@@ -24,7 +24,10 @@ FLAGS = {
     "gpu": ("--use_gpu=true", "--gpu_precision_loss_allowed=true", "--use_xnnpack=false"),
 }
 # One run on given inputs, whose outputs are kept.
-PARITY = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0", *FLAGS["cpu-1"])
+PARITY = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0")
+# A float32 file is judged by limits that half precision cannot keep: the delegate can be told to keep all digits.
+EXACT_GPU = ("--use_gpu=true", "--gpu_precision_loss_allowed=false", "--use_xnnpack=false")
+NO_GPU = "Failed to apply GPU delegate"
 TIMINGS = re.compile(
     r"Inference timings in us: Init: (?P<init>[\d.e+]+), First inference: (?P<first>[\d.e+]+), "
     r"Warmup \(avg\): (?P<warm>[-\w.+]+), Inference \(avg\): (?P<mean>[\d.e+]+)"
@@ -42,13 +45,13 @@ REGULAR = "Operator-wise Profiling Info for Regular Benchmark Runs"
 ROW = re.compile(r"^\s*(?P<kind>\S.*?)\s+(?P<numbers>(?:[\d.]+%?\s+){4,})(?P<name>\S.*)$")
 
 
-def parity_flags(inputs: Sequence[tuple[str, Sequence[int]]], output: str) -> list[str]:
-    """`inputs`: (file on the device, shape) in the graph's order."""
+def parity_flags(inputs: Sequence[tuple[str, Sequence[int]]], output: str, how: Sequence[str]) -> list[str]:
+    """`inputs`: (file on the device, shape) in the graph's order; `how`: the flags of a way to run."""
     names = [f"in{index}" for index in range(len(inputs))]
     shapes = ":".join(",".join(map(str, shape)) for _, shape in inputs)
     files = ",".join(f"{name}:{file}" for name, (file, _) in zip(names, inputs, strict=True))
     given = [f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={files}"]
-    return [*PARITY, *given, f"--output_filepath={output}"]
+    return [*PARITY, *how, *given, f"--output_filepath={output}"]
 
 
 def latency_flags(configuration: str, seconds: float) -> list[str]:
@@ -82,12 +85,18 @@ def read_timings(text: str) -> dict[str, Any]:
         wanted = {"min": "min_ms", "max": "max_ms", "std": "std_ms", "median": "p50_ms", "p95": "p95_ms"}
         found |= {name: round(spread[key] / 1e3, 4) for key, name in wanted.items() if key in spread}
         found["runs"] = int(counts[-1]["count"])
-    memory, delegate = MEMORY.search(text), DELEGATE.search(text)
+    memory, delegate = MEMORY.search(text), read_delegate(text)
     if memory:
         found["peak_memory"] = round(float(memory[1]) * 2**20)
     if delegate:
-        found["delegate"] = f"{delegate['name']}, {delegate['how']}, {delegate['kernels'] or 1} kernels"
+        found["delegate"] = delegate
     return found
+
+
+def read_delegate(text: str) -> str:
+    """What a delegate took of the graph, such as "GPU, partially, 3 kernels"; empty where it took nothing."""
+    match = DELEGATE.search(text)
+    return f"{match['name']}, {match['how']}, {match['kernels'] or 1} kernels" if match else ""
 
 
 def read_profile(text: str) -> list[OpTime]:

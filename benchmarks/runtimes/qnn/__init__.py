@@ -103,7 +103,7 @@ class QnnRuntime:
     evidence = "interpreted"
     targets = ("onnx",)
     # The NPU computes in float16 or in integers: a float32 file would be judged by limits it cannot keep.
-    recipes = ("float16", "w8a8", "w8a8s")
+    recipes = ("float16", "w8a8", "w8a8s", "w8a16")
     timed = False
 
     def __init__(self, architecture: str) -> None:

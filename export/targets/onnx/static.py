@@ -1,4 +1,4 @@
-"""Static int8 (QDQ): calibrated activations, per-channel weights, by ONNX Runtime's quantizer.
+"""Static integers (QDQ): calibrated activations, per-channel int8 weights, by ONNX Runtime's quantizer.
 
 Ranges come from the reference's own tensors on the calibration samples, so a module file and the fused file see
 the same ranges at their common features, and encoder then head agrees with the fused entry.
@@ -30,13 +30,21 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # x86 kernels without VNNI add two products of 8-bit factors in 16 bits, which full weights overflow, for signed
 # activations too: on such a CPU the portrait's worst matte IoU is .933 with 8-bit weights and .986 with 7-bit ones.
 NOTE = "weights use 7 of their 8 bits, so that no CPU's kernels overflow on them (x86 without VNNI would)"
+WIDE_NOTE = "for NPUs with 16-bit activations, such as Qualcomm's; ONNX Runtime's CPU kernels compute it in float"
+
+
+def note(recipe: Recipe) -> str:
+    """What an app's author should know of the recipe's files."""
+    return WIDE_NOTE if recipe.activation_bits == 16 else NOTE
 
 
 def quantize_static(program: Program, entry: EntrySpec, model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
-    """A QDQ copy of the entry's float32 `model`: uint8 activations (int8 when the recipe is signed), int8 weights.
+    """A QDQ copy of the entry's float32 `model`: uint8 or uint16 activations (int8 when the recipe is signed), int8
+    weights.
 
-    Inputs and outputs stay float32; so do the first layers of the net and the last one of a dense output.
-    Raises StageError("quantize") when there is nothing to calibrate with.
+    Inputs and outputs stay float32; so do the first layers of the net and the last one of a dense output, which
+    uint16 would hold well enough: what costs there are the weights. Raises StageError("quantize") when there is
+    nothing to calibrate with.
     """
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
@@ -44,6 +52,8 @@ def quantize_static(program: Program, entry: EntrySpec, model: onnx.ModelProto, 
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
     require_samples(program, recipe)
+    wide = recipe.activation_bits == 16
+    narrow = QuantType.QInt8 if recipe.signed else QuantType.QUInt8
     about = f"{entry.name} {sha256_bytes(model.SerializeToString(deterministic=True))}"
     measured = cached(program, recipe, about, lambda ranges: measure(program, entry, model, ranges))
     ranges = {name: tuple(map(np.float32, pair)) for name, pair in measured.found.items()}
@@ -56,10 +66,11 @@ def quantize_static(program: Program, entry: EntrySpec, model: onnx.ModelProto, 
             made,
             calibration_cache_path=table,
             quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QInt8 if recipe.signed else QuantType.QUInt8,
+            activation_type=QuantType.QUInt16 if wide else narrow,
             weight_type=QuantType.QInt8,
             per_channel=True,
-            reduce_range=True,
+            # No kernel multiplies 16-bit activations in 16 bits.
+            reduce_range=not wide,
             calibrate_method=CalibrationMethod.MinMax,
             nodes_to_exclude=excluded(program, entry, model),
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},

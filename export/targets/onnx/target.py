@@ -2,7 +2,7 @@
 
 float16 computes in half precision with float32 inputs and outputs; w8 stores int8 weights per channel behind
 DequantizeLinear, which ONNX Runtime folds when it loads, so it is smaller to download and as fast as float32;
-w8a8 is static QDQ with uint8 activations, w8a8s the same with int8 ones.
+w8a8 is static QDQ with uint8 activations, w8a8s the same with int8 ones, w8a16 with uint16 ones, for NPUs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from export.program import Program
 from export.readback import Saved, Wanted
 from export.target import Emitted, LayerStorage
 from export.targets.onnx import layerwise, readback
-from export.targets.onnx.static import NOTE, quantize_static
+from export.targets.onnx.static import note, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
 from models.artifact import Entry
@@ -32,7 +32,7 @@ from models.spec import EntrySpec, ModelSpec
 if TYPE_CHECKING:
     import onnx
 
-SUPPORTED = ("float32", "float16", "w8", "w8a8", "w8a8s")
+SUPPORTED = ("float32", "float16", "w8", "w8a8", "w8a8s", "w8a16")
 OPTIONS = ("dynamic",)
 
 
@@ -77,12 +77,13 @@ class OnnxTarget:
                 saved = transform(model, recipe, least)
             if plan:
                 layerwise.store_layers(saved, plan)
-            opset, ir = max(opset, saved.opset_import[0].version), max(ir, saved.ir_version)
+            # Static quantization moves to a later one where its integers need that.
+            opset, ir = max(opset, opset_of(saved)), max(ir, saved.ir_version)
             annotate(saved, program.spec, spec)
             file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
             write_bytes(folder / file, saved.SerializeToString(deterministic=True))
             entries.append(self.entry(program, spec, ident, file, variant))
-        notes = plan.finish(self.name) if plan else (NOTE,) if recipe.calibrated else ()
+        notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.calibrated else ()
         requires = {"opset": str(opset), "ir": str(ir)}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
@@ -118,7 +119,7 @@ class OnnxTarget:
         for value in initial:
             weights[str(value.dtype)] += value.nbytes
         return {
-            "format": f"ONNX opset {model.opset_import[0].version}, IR {model.ir_version}",
+            "format": f"ONNX opset {opset_of(model)}, IR {model.ir_version}",
             "metadata": {item.key: item.value for item in model.metadata_props},
             "entries": [
                 {
@@ -132,6 +133,11 @@ class OnnxTarget:
 
     def usage(self, emitted: Emitted) -> str:
         return usage_javascript(emitted)
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators; a file may import others' beside them."""
+    return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
 
 
 def transform(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelProto:
