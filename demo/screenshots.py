@@ -25,7 +25,7 @@ STAGE = "screenshots"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESK = (390, 844), (1280, 800)
 QUALITY = 82
-# file name -> (screen, dark or light, sample, what is done to it)
+# file name -> (screen, dark or light, sample, what is done to it: JavaScript, or "until" and what is waited for)
 SHOTS: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
     "demo-start": (PHONE, "light", "", ()),
     "demo-refocus": (PHONE, "dark", "grace-hopper.jpg", ("demo.change({aperture: .9})",)),
@@ -35,6 +35,21 @@ SHOTS: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
         "light",
         "astronaut.png",
         ("demo.choose(demo.modes[1])", "demo.change({background: 'coral'})"),
+    ),
+    "demo-place": (PHONE, "dark", "grace-hopper.jpg", ("demo.choose(demo.modes[3])", "demo.change({text: 'GRACE'})")),
+    "demo-space": (
+        PHONE,
+        "light",
+        "grace-hopper.jpg",
+        (
+            "demo.choose(demo.modes[4])",
+            "until Number(document.body.dataset.spaceFrames) > 0",
+            "demo.change({motion: 'orbit', relief: .8})",
+            "until demo.mode.space.asked === null",
+            "demo.mode.space.camera.position.set(.42, .12, -.12)",
+            "demo.mode.space.orbit.update()",
+            "until demo.mode.space.asked === null",
+        ),
     ),
     "demo-desk": (
         DESK,
@@ -98,7 +113,10 @@ def shoot(page: Page, address: str, name: str) -> bytes:
         page.click(f"[data-name='{sample}']")
         page.wait_for_selector("body[data-scene]", state="attached")
     for step in steps:
-        page.evaluate(f"{{ {step}; }}")
+        if step.startswith("until "):
+            page.wait_for_function(f"() => {step.removeprefix('until ')}")
+        else:
+            page.evaluate(f"{{ {step}; }}")
     page.evaluate("document.getElementById('hint').hidden = true")
     page.evaluate("demo.painter.paint()")
     with Image.open(io.BytesIO(page.screenshot())) as image:

@@ -15,7 +15,7 @@ from export.fix_rrelu import settle_slopes
 from export.fold_norms import fold_norms
 from models.artifact import Port
 from models.errors import StageError
-from models.loader import load_modules
+from models.loader import as_tuple, load_modules
 from models.recipes import FLOAT_SHARE
 from models.samples import Sample, load_samples, sample_inputs
 from models.spec import EntrySpec, ModelSpec
@@ -143,10 +143,6 @@ def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec:
     return Wired().eval()
 
 
-def as_tuple(made: torch.Tensor | tuple[torch.Tensor, ...] | list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    return tuple(made) if isinstance(made, tuple | list) else (made,)
-
-
 def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
     """Load the modules, run them once on a real input, check them against the spec, and fold their batch norms.
 
@@ -194,18 +190,17 @@ def run_modules(
     for module in spec.modules.values():
         try:
             with torch.no_grad():
-                made = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
+                returned = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
         except Exception as error:  # the module is foreign code: whatever it raises is its failure
             raise StageError(STAGE, f"module {module.name!r} failed: {type(error).__name__}: {error}") from error
-        if len(made) != len(module.outputs):
+        if len(returned) != len(module.outputs):
             raise StageError(
-                STAGE, f"module {module.name!r} returned {len(made)} tensors, the spec names {list(module.outputs)}"
+                STAGE, f"module {module.name!r} returned {len(returned)} tensors, the spec names {list(module.outputs)}"
             )
-        returned: Sequence[object] = made  # foreign code: the annotation is a hope
         kinds = {type(value).__name__ for value in returned if not isinstance(value, torch.Tensor)}
         if kinds:
             raise StageError(STAGE, f"module {module.name!r} returned {', '.join(kinds)}; outputs are tensors")
-        tensors.update(zip(module.outputs, made, strict=True))
+        tensors.update(zip(module.outputs, returned, strict=True))
     return tensors
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from models.errors import StageError
 from models.files import canonical_json, sha256_bytes, write_bytes
+from models.loader import as_tuple, load_modules
 from models.preprocess import CONTRACT
 from models.samples import Sample, sample_inputs
 from models.spec import ModelSpec
@@ -74,7 +75,7 @@ def make_golden(spec: ModelSpec, modules: Mapping[str, object], sample: Sample, 
     with torch.no_grad():
         for module in spec.modules.values():
             made = modules[module.name](*(known[name] for name in module.inputs))  # type: ignore[operator]  # nn.Module
-            known.update(zip(module.outputs, made if isinstance(made, tuple | list) else (made,), strict=True))
+            known.update(zip(module.outputs, as_tuple(made), strict=True))
     tensors: dict[str, Array] = {name: value.numpy().copy() for name, value in known.items() if name not in inputs}
     for name, value in tensors.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -96,7 +97,7 @@ def halve(spec: ModelSpec, modules: Mapping[str, object], golden: Golden) -> Gol
             made = modules[module.name](  # type: ignore[operator]  # nn.Module
                 *(torch.from_numpy(np.asarray(value).astype(np.float32)) for value in given)
             )
-        outputs = made if isinstance(made, tuple | list) else (made,)
+        outputs = as_tuple(made)
         # Only a module that reads features makes something else of the rounded ones.
         moved = not edges.isdisjoint(module.inputs)
         boundary[module.name] = {
@@ -182,7 +183,6 @@ def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, in
 
 def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], root: Path, half: bool = False) -> int:
     """Compute the goldens of `samples` that are missing or stale in `root`; returns how many were computed."""
-    from models.loader import load_modules
 
     modules = None
     computed = 0

@@ -72,6 +72,14 @@ def refuse_shadow(spec: ModelSpec, module: ModuleType) -> None:
         raise StageError("factory", f"{folder} is hidden by {found}, a package of the same name; rename the folder")
 
 
+def as_tuple(made: Any) -> tuple[Any, ...]:
+    """What a module returned, tensor by tensor in its order: one tensor, several, or a mapping of names to them such as
+    a dict or Hugging Face's ModelOutput (which tracing refuses where a module returns it bare)."""
+    if isinstance(made, Mapping):
+        return tuple(made.values())
+    return tuple(made) if isinstance(made, tuple | list) else (made,)
+
+
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:
     """Fill `modules` strictly from the spec's safetensors file (keys "<module>.<state_dict key>")."""
     import torch

@@ -30,8 +30,8 @@ def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
     """(the spec, [entry, module, example inputs]) with nothing of the export package but the wiring."""
     import torch
 
-    from export.program import as_tuple, entry_module
-    from models.loader import load_modules
+    from export.program import entry_module
+    from models.loader import as_tuple, load_modules
     from models.spec import load_spec
 
     spec = load_spec(model)

@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.runtime import Array, Tensors
 from models.errors import StageError
+from models.loader import as_tuple, load_modules
 from models.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ class PyTorchSession:
 
     def __init__(self, spec: ModelSpec, entry: EntrySpec, threads: int) -> None:
         import torch
-
-        from models.loader import load_modules
 
         torch.set_num_threads(threads)
         self.modules = load_modules(spec)
@@ -45,7 +44,7 @@ class PyTorchSession:
             for name in self.entry.modules:
                 module = self.spec.modules[name]
                 made = self.modules[name](*(self.known[tensor] for tensor in module.inputs))
-                self.known.update(zip(module.outputs, made if isinstance(made, tuple | list) else (made,), strict=True))
+                self.known.update(zip(module.outputs, as_tuple(made), strict=True))
             return time.perf_counter() - started
 
     def fetch(self) -> dict[str, Array]:
@@ -73,8 +72,6 @@ def module_costs(spec: ModelSpec) -> list[ModuleCost]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from models.loader import load_modules
-
     known: dict[str, torch.Tensor] = {}
     for name in spec.inputs():
         tensor = spec.tensors[name]
@@ -83,7 +80,7 @@ def module_costs(spec: ModelSpec) -> list[ModuleCost]:
     for name, module in load_modules(spec).items():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             made = module(*(known[tensor] for tensor in spec.modules[name].inputs))
-        known.update(zip(spec.modules[name].outputs, made if isinstance(made, tuple | list) else (made,), strict=True))
+        known.update(zip(spec.modules[name].outputs, as_tuple(made), strict=True))
         # The counter counts a multiplication and an addition apart.
         kinds = {str(kind): int(count) // 2 for kind, count in counter.get_flop_counts()["Global"].items()}
         sizes = [sum(tensor.numel() for tensor in group) for group in (module.parameters(), module.buffers())]

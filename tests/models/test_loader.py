@@ -98,6 +98,32 @@ def test_captures_real_values(make_model: MakeModel) -> None:
     assert torch.equal(whole, program.tensors["alpha"])
 
 
+# As Hugging Face's ModelOutput is: an ordered dict of a type of its own.
+NAMED = """
+from collections import OrderedDict
+
+
+class ModelOutput(OrderedDict):
+    pass
+"""
+
+
+def test_a_module_may_return_named_tensors(make_model: MakeModel) -> None:
+    """Its outputs are taken in their order; an entry returns plain tensors, which tracing takes too."""
+    folder = make_model(forward="ModelOutput(alpha=torch.sigmoid(self.conv(x)))")
+    (folder / "net.py").write_text(NAMED + (folder / "net.py").read_text())
+    program = capture(load_spec(folder))
+    entry = program.spec.entries["head"]
+    example = program.example(entry)
+    with torch.no_grad():
+        wanted = torch.sigmoid(program.modules["head"].conv(*example))
+    assert torch.equal(program.tensors["alpha"], wanted)
+    with pytest.raises(RuntimeError, match="dictionary"):
+        torch.jit.trace(program.modules["head"], example)
+    for made in (torch.jit.trace(program.callable(entry), example), program.exported(entry).module()):
+        assert torch.equal(made(*example)[0], wanted)
+
+
 def test_no_weights(make_model: MakeModel) -> None:
     folder = make_model()
     (folder / "weights.safetensors").unlink()
