@@ -99,7 +99,7 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     out: Out = OUT,
     only: Only = None,
     runtime: Runtimes = None,
-    seconds: Annotated[float, typer.Option(help="About how long each entry's steady state is sampled.")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="About how long each entry's steady state is sampled.")] = 1.5,
     threads: Annotated[int, typer.Option(help="Threads a runtime may use.")] = 1,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve a page to open on a phone, which runs the web runtimes there.")

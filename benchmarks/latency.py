@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 class Timing:
     """`seconds` of samples an entry; `threads` a runtime may use."""
 
-    seconds: float = 3.0
+    seconds: float = 1.5
     threads: int = 1
 
     def __post_init__(self) -> None:

@@ -83,7 +83,7 @@ class OnnxTarget:
             file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
             write_bytes(folder / file, saved.SerializeToString(deterministic=True))
             entries.append(self.entry(program, spec, ident, file, variant))
-        notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.calibrated else ()
+        notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.activation_bits else ()
         requires = {"opset": str(opset), "ir": str(ir)}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
