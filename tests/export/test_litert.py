@@ -302,6 +302,27 @@ def test_transposed_convolution_of_any_padding(
     assert converted_error(program(layer, torch.randn(1, 4, 5, 6)), tmp_path) < 1e-5
 
 
+class Spread(nn.Module):
+    """Between convolutions, an operand expanded along one axis meets one that is broadcast along another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(20, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        tall, wide = y.mean((2, 3), keepdim=True).expand(-1, -1, y.shape[2], -1), y.mean((1, 2), keepdim=True)
+        same = (tall.round() == wide.round()).float()
+        made = [torch.minimum(tall, wide), torch.atan2(wide, tall), torch.pow(tall.abs() + 1, wide), same]
+        return self.last(torch.cat([*made, tall.exp().expand_as(y)], 1))
+
+
+@pytest.mark.parametrize("height", [6, 4], ids=["refused", "as many rows as channels"])
+def test_an_expanded_operand(program: Callable[..., Program], tmp_path: Path, height: int) -> None:
+    torch.manual_seed(0)
+    assert converted_error(program(Spread(), torch.randn(1, 4, height, 8)), tmp_path) < 1e-5
+
+
 class Missing(nn.Module):
     """Ops that litert-torch has no lowering of."""
 
@@ -334,6 +355,8 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
     with pytest.raises(Exception, match="Lowering not found"):
         error(Missing(), torch.randn(1, 2, 7, 9))
+    with pytest.raises(RuntimeError, match="BROADCAST_TO"):
+        error(litert_torch.to_channel_last_io(Spread(), [0], [0]), torch.randn(1, 6, 8, 4))
 
 
 def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from export.program import Program
 from export.targets.litert.fixes import (
     contiguous_weights,
+    expanded_operands,
     missing_ops,
     nearest_ratio,
     resize_factor,
@@ -17,7 +18,8 @@ from models.spec import EntrySpec
 if TYPE_CHECKING:
     import torch
 
-GRAPH_FIXES = (nearest_ratio.apply, resize_factor.apply, transposed_padding.apply)
+# Expansions first: it reads the shapes of all nodes, and those that the others add have none.
+GRAPH_FIXES = (expanded_operands.apply, nearest_ratio.apply, resize_factor.apply, transposed_padding.apply)
 
 
 def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
