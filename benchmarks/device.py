@@ -28,14 +28,16 @@ TOOL = "HYDRA_BENCHMARK_MODEL"
 HANG_LIMIT = 1800.0
 Row = dict[str, Any]
 Progress = Callable[[str], None]
-# The first word of --device -> the runtime that reaches it, and the variable that names one of several. Its GPU, where
-# it has one, is judged too.
-GPU = {"adb": ("litert-android-gpu",)}
+# The first word of --device -> the runtime that reaches it, and the variable that names one of several.
 KINDS = {
     "adb": ("litert-android", "HYDRA_ADB_SERIAL"),
     "ios": ("coreml-device", "HYDRA_IOS_DEVICE"),
     "mac": ("coreml-mac", ""),
 }
+
+
+# Further runtimes that judge there what another processor of the device computes.
+MORE = {"adb": ("litert-android-gpu",)}
 
 
 @runtime_checkable
@@ -112,7 +114,7 @@ def run_device(request: Request, run: Run, progress: Progress = lambda text: Non
     if not mine:
         raise NothingJudged(f"no artifact of {', '.join(runtime.targets)} to run there; make one with: make export")
     only = tuple((artifact.target, artifact.recipe) for _, artifact in mine)
-    names = (runtime.name, *GPU.get(run.kind, ()))
+    names = (runtime.name, *MORE.get(run.kind, ()))
     # One after the other: a new one begins by removing from the device what others left there.
     for name in names:
         judged = run_parity(replace(request, only=only, runtimes=(name,)), progress)
@@ -193,5 +195,5 @@ def conclude_device(document: Mapping[str, Any]) -> str:
     lost = [row for row in document["results"] if row["verdict"] == "failed"]
     if lost:
         raise StageError("device", f"{lost[0]['target']} {lost[0]['recipe']}: {lost[0]['reason']}")
-    passed = sum(row["verdict"] == "pass" for row in document["parity"])
+    passed = sum(row["verdict"] == "pass" and row["mode"] != "environment" for row in document["parity"])
     return f"{passed} comparisons hold on the device, {len(document['results'])} artifacts measured there"

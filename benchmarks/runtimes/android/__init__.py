@@ -246,7 +246,7 @@ class GpuSession(AndroidSession):
             if tool.NO_GPU in error.message:
                 raise Absent("run", error.message) from error
             raise
-        if not self.took:
+        if not self.took.startswith("GPU"):
             raise Absent("run", f"{self.entry.id}: the GPU delegate took no part of the graph")
         self.taken[self.entry.id] = self.took
         return made
