@@ -27,7 +27,7 @@ def apply(graph: fx.GraphModule) -> bool:
     expansions = {aten.expand.default, aten.expand_as.default, aten.broadcast_to.default}
     changed = False
     for node in list(graph.graph.nodes):
-        if not elementwise(node):
+        if not broadcasts(node):
             continue
         found = [source for source in node.all_input_nodes if source.target in expansions]
         for expanded in found:
@@ -38,8 +38,8 @@ def apply(graph: fx.GraphModule) -> bool:
     return changed
 
 
-def elementwise(node: fx.Node) -> bool:
-    """Whether it computes a value a place and writes into no tensor."""
+def broadcasts(node: fx.Node) -> bool:
+    """Whether it computes a value a place from operands that are broadcast to one another, and writes into no tensor."""
     import torch
 
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
