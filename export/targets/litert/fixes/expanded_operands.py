@@ -39,7 +39,7 @@ def apply(graph: fx.GraphModule) -> bool:
 
 
 def broadcasts(node: fx.Node) -> bool:
-    """Whether it computes a value a place from operands that are broadcast to one another, and writes into no tensor."""
+    """Whether it computes a value a place from operands broadcast to one another, and writes into no tensor."""
     import torch
 
     if node.op != "call_function" or not isinstance(node.target, torch._ops.OpOverload):
