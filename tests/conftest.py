@@ -22,7 +22,7 @@ from models.artifact import Artifact, artifact_folder, digest, list_files, read_
 from models.budget import load_budget
 from models.files import locked, staging_folder
 from models.goldens import build_folder, golden_path, load_golden
-from models.recipes import COMMON
+from models.recipes import COMMON, GRAMMAR
 from models.samples import load_samples
 from models.spec import load_spec
 from models.targets import TARGETS
@@ -122,7 +122,9 @@ def artifact(build_once: BuildOnce, model_dir: Callable[[str], Path]) -> Callabl
 
     def usual(model: str, target: str) -> tuple[str, ...]:
         if model == "portrait":
-            return load_budget(load_spec(model_dir(model))).recipes(target)
+            # Recipes with names of their own take minutes: made by those who ask for them.
+            names = load_budget(load_spec(model_dir(model))).recipes(target)
+            return tuple(name for name in names if GRAMMAR.fullmatch(name))
         if target not in TARGETS:
             return ()
         return (*COMMON, "w8a8") if target in STATIC else COMMON

@@ -17,6 +17,7 @@ from export.targets.litert import flatbuffer
 from models.artifact import artifact_folder, list_files, read_artifact
 from models.budget import load_budget
 from models.files import sha256_file
+from models.recipes import GRAMMAR
 from models.spec import ModelSpec, load_spec
 
 Artifacts = Callable[[str, str, str], Path]
@@ -63,6 +64,8 @@ def test_the_old_files_stay(
     with_a_third_head: ModelSpec, artifact: Artifacts, model_dir: Callable[[str], Path], tmp_path: Path, target: str
 ) -> None:
     recipes = load_budget(load_spec(model_dir("portrait"))).recipes(target)
+    if target == "onnx":  # in the fast tests; layer by layer takes minutes
+        recipes = tuple(name for name in recipes if GRAMMAR.fullmatch(name))
     export(with_a_third_head, [target], recipes, tmp_path, overwrite=False)
     for recipe in recipes:
         old, new = artifact("portrait", target, recipe), artifact_folder(tmp_path, "portrait", target, recipe)
