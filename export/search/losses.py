@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.layers import Layer
-from export.program import Program, as_tuple, run_modules
+from export.program import Program, run_modules
 from models.errors import StageError
+from models.loader import as_tuple
 from models.measures import HIGHER, JUDGES, snr
 from models.samples import Sample, sample_inputs
 
