@@ -298,3 +298,14 @@ def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:
     ):
         assert word in text, word
     assert '"f2": MLFeatureValue(multiArray: encoder_f2)' in text
+
+
+@pytest.mark.parametrize("name", ["p6", "s50"])
+def test_palettes_and_zeros_in_a_package_of_several_functions(artifact: Artifact, name: str) -> None:
+    """coremltools joins packages as iOS 18 programs and refuses iOS 16's palettes and sparse weights there."""
+    folder = artifact("mixed", "coreml", name)
+    sealed = read_artifact(folder)
+    assert len({entry.function for entry in sealed.entries if not entry.variant}) > 2
+    assert sealed.requires["ios-separate"] == "18.0"
+    storage = {"p6": "palette6", "s50": "float16"}[name]
+    assert any("read back" in note and storage in note for note in sealed.notes)

@@ -37,18 +37,23 @@ def refuses(recipe: Recipe) -> str | None:
     return None
 
 
-def oldest_system(recipe: Recipe) -> int:
-    """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does."""
+def oldest_system(recipe: Recipe, merged: bool = False) -> int:
+    """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does.
+
+    `merged`: packages are to be joined into one of several functions, which coremltools reads as iOS 18: it refuses the
+    palettes and sparse weights of iOS 16 there ("Unknown input 'shape' for op 'constexpr_lut_to_dense'").
+    """
     if recipe.base:
-        return max(oldest_system(parse(part)) for part in recipe.parts)
-    joint = recipe.sparsity > 0 and recipe.scheme != "sparse"
-    newer = joint or recipe.block > 0 or (recipe.scheme, recipe.weight_bits) in (("int", 4), ("palette", 3))
+        return max(oldest_system(parse(part), merged) for part in recipe.parts)
+    joint = recipe.sparsity > 0 and (merged or recipe.scheme != "sparse")
+    palette = recipe.scheme == "palette" and (merged or recipe.weight_bits == 3)
+    newer = joint or palette or recipe.block > 0 or (recipe.scheme, recipe.weight_bits) == ("int", 4)
     return NEWER if newer else 0
 
 
 def basis(converted: Converted, recipe: Recipe) -> Converted:
     """`converted`, or conversions for the newer system that `recipe` needs, shared by all recipes that do."""
-    oldest = oldest_system(recipe)
+    oldest = oldest_system(recipe, merged=len(converted.exported) > 1)
     if not oldest:
         return converted
     if oldest not in converted.later:
