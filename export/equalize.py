@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
+from export.ranges import leading_allowed, raw_inputs
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -122,7 +123,12 @@ def equalized(program: Program, bits: int) -> Equalized:
             pairs, channels = pairs + bool(scaled), channels + scaled
         graph = exported_graph(made, entry)
         if graph is not None:
-            biases += correct_biases(Layers(graph, name, modules[name]), observe(made, entry, graph), bits)
+            layers = Layers(graph, name, modules[name])
+            moments = observe(made, entry, graph)
+            held = float_layers(made, entry, layers)
+            for node in layers.convolutions():
+                if node not in held:
+                    biases += correct_bias(layers, node, moments, bits)
     return Equalized(made, pairs, channels, biases)
 
 
@@ -275,27 +281,47 @@ def choose_scales(peak: Array, reading: Array | None, limit: float) -> Array:
     return np.where(alive, np.minimum(2.0 ** np.ceil(np.log2(wanted) - 1e-9), 1.0), 1.0)
 
 
-def correct_biases(layers: Layers, moments: Mapping[str, Moments], bits: int) -> int:
-    """Take from every bias what rounding its layer's weights is expected to add; in place. Returns how many moved."""
+def float_layers(program: Program, entry: EntrySpec, layers: Layers) -> set[Node]:
+    """The convolutions that every target leaves in float (export/ranges.py): the first ones of the net, and the last
+    one before a dense output. Nothing of theirs is rounded."""
+    held: set[Node] = set()
+    left = leading_allowed(program) if raw_inputs(program, entry.inputs) else 0
+    for node in layers.convolutions():
+        weight = layers.parameter(node, 1)
+        left -= weight.numel() if weight is not None else 0
+        if left < 0:
+            break
+        held.add(node)
+    final = set(program.final())
+    returned: Any = layers.exported.graph.output_node().args[0]
+    for name, node in zip(entry.outputs, returned, strict=True):
+        waiting = [node] if name in final and program.tensors[name].ndim == 4 else []
+        seen: set[Node] = set()
+        while waiting:
+            current = waiting.pop()
+            if operator_name(current) in CONVOLUTIONS:
+                held.add(current)
+            elif current not in seen:
+                seen.add(current)
+                waiting += current.all_input_nodes
+    return held
+
+
+def correct_bias(layers: Layers, node: Node, moments: Mapping[str, Moments], bits: int) -> bool:
+    """Take from a bias what rounding its layer's weights is expected to add, in place; whether that was possible."""
     import torch
 
-    moved = 0
-    for node in layers.convolutions():
-        weight, bias = layers.parameter(node, 1), layers.parameter(node, 2)
-        source: Any = node.args[0]
-        found = moments.get(source.name)
-        if weight is None or bias is None or found is None:
-            continue
-        groups = groups_of(node)
-        if len(found.mean) != weight.shape[1] * groups:
-            continue
-        values = weight.detach().double()
-        peak = values.abs().flatten(1).amax(1).reshape(-1, *(1,) * (values.ndim - 1))
-        step = torch.where(peak > 0, peak / (2 ** (bits - 1) - 1), torch.ones_like(peak))
-        error = (torch.round(values / step) * step - values).flatten(2).sum(2)
-        mean = torch.from_numpy(found.mean).reshape(groups, 1, -1)
-        mean = mean.expand(groups, weight.shape[0] // groups, weight.shape[1]).reshape(weight.shape[0], weight.shape[1])
-        with torch.no_grad():
-            bias.copy_((bias.double() - (error * mean).sum(1)).to(bias.dtype))
-        moved += 1
-    return moved
+    weight, bias = layers.parameter(node, 1), layers.parameter(node, 2)
+    source: Any = node.args[0]
+    found, groups = moments.get(source.name), groups_of(node)
+    if weight is None or bias is None or found is None or len(found.mean) != weight.shape[1] * groups:
+        return False
+    values = weight.detach().double()
+    peak = values.abs().flatten(1).amax(1).reshape(-1, *(1,) * (values.ndim - 1))
+    step = torch.where(peak > 0, peak / (2 ** (bits - 1) - 1), torch.ones_like(peak))
+    error = (torch.round(values / step) * step - values).flatten(2).sum(2)
+    mean = torch.from_numpy(found.mean).reshape(groups, 1, -1)
+    mean = mean.expand(groups, weight.shape[0] // groups, weight.shape[1]).reshape(weight.shape[0], weight.shape[1])
+    with torch.no_grad():
+        bias.copy_((bias.double() - (error * mean).sum(1)).to(bias.dtype))
+    return True

@@ -113,11 +113,12 @@ def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Pro
 def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
     bits = 3
     made = equalized(program, bits)
-    assert made.biases == 4 and "4 biases corrected" in made.note
+    # The last convolution before a map stays in float: nothing of it is rounded.
+    assert made.biases == 3 and "3 biases corrected" in made.note
 
     def rounded(modules: dict[str, Any]) -> Any:
         net = __import__("copy").deepcopy(modules["net"])
-        for layer in net:
+        for layer in net[:-1]:
             if isinstance(layer, nn.Conv2d):
                 value = layer.weight.data
                 step = value.abs().flatten(1).amax(1).reshape(-1, 1, 1, 1) / (2 ** (bits - 1) - 1)
