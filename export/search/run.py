@@ -29,6 +29,8 @@ from models.spec import ModelSpec
 PROBE = "probe"
 # Rounds of solving anew with what verification found: outputs weighted by how far over their limit they were.
 ROUNDS = 3
+# Of a build's losses, what the smallest choice that keeps them may use: other photos lose more than these.
+MARGIN = 0.8
 # Of a size limit, kept free: scales and alignment differ a little from what is computed.
 SPARE = 0.004
 Progress = Callable[[str, int, int], None]
@@ -170,7 +172,7 @@ class Search:
         low, high = 0, len(choices) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self.verify(target, build, choices[middle]).excess(build) <= 1:
+            if self.verify(target, build, choices[middle]).excess(build) <= MARGIN:
                 low = middle
             else:
                 high = middle - 1

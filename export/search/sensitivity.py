@@ -26,6 +26,7 @@ from models.recipes import recipe
 Array = NDArray[Any]
 # Samples that layers are ranked by, evenly spread; what is decided is measured on all of them.
 RANKED_BY = 6
+PROBE_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Decoder:
     layers: Mapping[str, Layer]
     grams: Mapping[str, Array]
     known: dict[tuple[object, str, str], Array] = field(default_factory=dict)
+    errors: dict[tuple[object, str, str], float] = field(default_factory=dict)
 
     def value(self, target: str, name: str, option: str) -> Array:
         storage, chosen = load_storage(target), recipe(option)
@@ -79,9 +81,11 @@ class Decoder:
         return self.known[key]
 
     def error(self, target: str, name: str, option: str) -> float:
-        layer = self.layers[name]
-        made, exact = as_matrix(self.value(target, name, option), layer.axis), as_matrix(layer.value, layer.axis)
-        return output_error(exact, made, self.grams.get(name))
+        layer, key = self.layers[name], (load_storage(target).decoded, name, option)
+        if key not in self.errors:
+            made, exact = as_matrix(self.value(target, name, option), layer.axis), as_matrix(layer.value, layer.axis)
+            self.errors[key] = output_error(exact, made, self.grams.get(name))
+        return self.errors[key]
 
 
 def measure(

@@ -82,8 +82,9 @@ def test_the_file_computes_with_the_chosen_values(
         wanted, before = net(image).numpy(), float_net(image).numpy()
         found = run(session, inputs)["scores"]
         moved = float(np.abs(wanted - before).max())
-        # Core ML computes in float16, and so are its scales; all others differ by the order of sums.
-        assert float(np.abs(found - wanted).max()) < (0.15 * moved if target == "coreml" else 1e-3 * moved)
+        # Core ML computes in float16, which alone is worth 3e-3 of these scores; others differ by the order of sums.
+        assert moved > 1e-2
+        assert float(np.abs(found - wanted).max()) < (5e-3 if target == "coreml" else 1e-3 * moved)
     session.close()
 
 

@@ -21,7 +21,7 @@ from models.recipes import CALIBRATED_BITS, Recipe
 
 Array = NDArray[Any]
 # What a search tries, the most exact first.
-OPTIONS: tuple[str, ...] = ("float16", "w8", "p6", "w4", "p4g8")
+OPTIONS: tuple[str, ...] = ("float16", "w8", "p6", "p4g8", "w4", "p3g8")
 SPARSE = "a layer is dense here; sparse weights are a recipe of their own"
 
 
