@@ -100,3 +100,10 @@ def test_slower_than_float_is_said_from_measurement() -> None:
 def test_nothing_to_judge(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
     with pytest.raises(NothingJudged, match="no artifacts"):
         support.run_support(Request(load_spec(model_dir("classifier")), tmp_path), None)
+
+
+def test_the_readme_shows_the_portraits_file(root: Path) -> None:
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    shown = readme[readme.index(support.BEGIN) : readme.index(support.END) + len(support.END)]
+    document = read_support(load_spec(root / "models/portrait"))
+    assert shown == support.block(document) if document else "make grid" in shown
