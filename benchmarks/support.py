@@ -134,8 +134,8 @@ def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
     for row in results(evidence)["artifacts"]:
         pair = (row["target"], row["recipe"])
         artifact = evidence.artifacts.get(pair)
-        if row["state"] == "stale" or (artifact is None and row["state"] != "failed"):
-            continue
+        if row["state"] not in (*GOOD, "refused", "broken", "failed"):
+            continue  # not judged: nothing to record
         time = timed.get((*pair, artifact.sha256)) if artifact else None
         judged = evidence.judged(*pair)
         rows[pair] = {
