@@ -44,9 +44,9 @@ SHOTS: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
         (
             "demo.choose(demo.modes[4])",
             "until Number(document.body.dataset.spaceFrames) > 0",
-            "demo.change({motion: 'orbit', relief: .8})",
+            "demo.change({motion: 'orbit', relief: .6})",
             "until demo.mode.space.asked === null",
-            "demo.mode.space.camera.position.set(.42, .12, -.12)",
+            "demo.mode.space.camera.position.set(-.24, .06, -.05)",
             "demo.mode.space.orbit.update()",
             "until demo.mode.space.asked === null",
         ),
