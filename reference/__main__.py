@@ -48,23 +48,6 @@ def infer(
 
 
 @app.command()
-def port(
-    checkpoint: Annotated[Path, typer.Argument(help="The training sketch's checkpoint (.pt).")],
-    out: Annotated[Path, typer.Option(help="The safetensors file to write.")] = Path(
-        "models/portrait/weights.safetensors"
-    ),
-) -> str:
-    """Carry a training sketch's weights over to the portrait Hydra."""
-    from models.files import sha256_file
-    from reference.port import port as carry
-
-    count = carry(checkpoint, out)
-    print(f"{out}: {count} tensors, {out.stat().st_size} bytes")
-    print(f"sha256 for model.toml: {sha256_file(out)}")
-    return f"{count} tensors carried over"
-
-
-@app.command()
 def samples(
     assets: Annotated[Path, typer.Option(help="MakeHuman wardrobe: clothes/, hair/, skins/, eyes/, rigs/ ...")],
     out: Annotated[Path, typer.Option(help="The folder to replace.")] = Path("models/portrait/samples"),
