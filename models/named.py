@@ -52,9 +52,11 @@ def find_recipe(spec: ModelSpec, target: str, text: str) -> Recipe:
 
 
 def find_named(spec: ModelSpec, text: str) -> Named:
-    file, separator, name = text.rpartition(":")
-    path = Path(file) if separator else spec.folder / FILE
-    if separator and not path.is_file():
+    file, _, name = text.rpartition(":")
+    elsewhere = file.endswith(".toml")
+    path = Path(file) if elsewhere else spec.folder / FILE
+    name = name if elsewhere else text
+    if elsewhere and not path.is_file():
         raise UsageError(f"no recipes at {path} (asked for {text!r})")
     known = read_named(path) if path.is_file() else {}
     if name not in known:
