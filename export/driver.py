@@ -161,11 +161,14 @@ def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
     }
     log = plan.out / plan.spec.name / target / "export.log"
     outcomes: list[Outcome] = []
+    # The worker speaks of a recipe by its name, whatever file it was asked for in.
+    asked = {name.rpartition(":")[2]: name for name in recipes}
     stage, current, started = "start", "", time.monotonic()
     try:
         for event in events("export.worker", job, log, limit):
             if event["event"] == "start":
-                stage, current, started = event["stage"], event["recipe"], time.monotonic()
+                stage, started = event["stage"], time.monotonic()
+                current = asked.get(event["recipe"], event["recipe"])
                 progress(target, f"{stage} {current}".strip())
             elif event["event"] == "failed":
                 failed = (current,) if current else recipes

@@ -26,7 +26,6 @@ from models.recipes import recipe
 Array = NDArray[Any]
 # Samples that layers are ranked by, evenly spread; what is decided is measured on all of them.
 RANKED_BY = 6
-PROBE_BITS = 4
 
 
 @dataclass(frozen=True, slots=True)
