@@ -197,8 +197,9 @@ def biases(model: Any) -> list[NDArray[np.int64]]:
 def test_a_channel_of_tiny_weights_keeps_its_bias(classifier: Program, tmp_path: Path, value: float) -> None:
     """A positive bias used to come out as the most negative number there is."""
     channel = 3
-    norm = classifier.modules["classifier"].features[3].layers[1]
-    norm.weight.data[channel], norm.bias.data[channel] = 1e-12, value
+    conv = classifier.modules["classifier"].features[3].layers[0]
+    conv.weight.data[channel] *= 1e-12
+    conv.bias.data[channel] = value
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate"))
     emitted = LiteRTTarget().emit(program, LiteRTTarget().convert(program, tmp_path), recipe("w8a8"), tmp_path)
     assert emitted.entries[0].file == "classifier.tflite"

@@ -83,7 +83,7 @@ def test_the_file_computes_with_the_chosen_values(
         found = run(session, inputs)["scores"]
         moved = float(np.abs(wanted - before).max())
         # Core ML computes in float16, which alone is worth 3e-3 of these scores; others differ by the order of sums.
-        assert moved > 1e-2
+        assert moved > 5e-3
         assert float(np.abs(found - wanted).max()) < (5e-3 if target == "coreml" else 1e-3 * moved)
     session.close()
 
