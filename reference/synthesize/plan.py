@@ -55,6 +55,7 @@ BINS: dict[str, str] = {
     "beside": "one person among objects as near as themselves",
     "near": "faces at 28 to 38 cm",
     "full": "the whole person",
+    "standing": "the whole person as somebody else photographs them: the camera before the chest, the back straight",
     "dark-skin": "the darkest skins",
     "light-skin": "the lightest skins",
     "scene": "rooms, streets and gardens, metric everywhere",
@@ -66,7 +67,7 @@ def draw_plan(rng: np.random.Generator, name: str = "") -> Plan:
     if name and name not in BINS:
         raise UsageError(f"no bin {name!r}; there are: {', '.join(BINS)}")
     framing: Framing = "selfie" if name in ("pitch-back", "near") else _framing(rng)
-    if name == "full":
+    if name in ("full", "standing"):
         framing = "full"
     elif name and name != "scene" and framing == "full":
         framing = "half"
@@ -103,6 +104,12 @@ def _bin(rng: np.random.Generator, name: str, plan: Plan) -> Plan:
     turns["near"] = replace(plan, distance=float(rng.uniform(2.8, 3.8)))
     turns["full"] = plan
     turns["dark-skin"], turns["light-skin"] = replace(plan, skin=(0.0, 0.3)), replace(plan, skin=(0.75, 1.0))
+    if name == "standing":
+        # The camera's height under the head, seldom that of one who kneels: its elevation follows from the distance.
+        under = float(rng.choice([rng.normal(2.5, 2.0), rng.uniform(5, 11)], p=[0.85, 0.15]))
+        level = -float(np.rad2deg(np.arcsin(np.clip(under / plan.distance, -0.7, 0.7))))
+        turned = level * float(rng.uniform(0, 0.8)) + float(rng.normal(0, 8))
+        turns[name] = replace(plan, elevation=level, pitch=turned, lean=float(rng.normal(-1, 4)), hand="down")
     solid: Setting = "room" if plan.setting == "backdrop" else plan.setting
     turns["scene"] = replace(plan, setting=solid)
     return turns[name]

@@ -288,7 +288,10 @@ def test_bins_hold_what_their_names_say() -> None:
     assert all(plan.light == "backlit" for plan in plans["backlit"])
     assert {plan.people for plan in plans["two"]} == {2} and {plan.people for plan in plans["three"]} == {3}
     assert all(plan.setting != "backdrop" for plan in plans["scene"])
-    assert all(plan.framing == "full" for plan in plans["full"])
+    assert all(plan.framing == "full" for plan in [*plans["full"], *plans["standing"]])
+    # The camera of somebody else is before the chest, not at the feet of the person.
+    under = [-plan.distance * np.sin(np.deg2rad(plan.elevation)) for plan in plans["standing"]]
+    assert max(under) <= 11.1 and 0 < np.median(under) < 5
     assert {plan.framing for plan in plans[""]} == {"selfie", "portrait", "half", "full"}
     assert all(max(abs(plan.pitch), abs(plan.yaw), abs(plan.roll)) <= 45 for plan in plans[""])
 
