@@ -104,6 +104,19 @@ def train(  # noqa: PLR0913 - one parameter a flag
 
 
 @app.command()
+def init(
+    out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+    imagenet: Annotated[Path | None, typer.Option(help="The .pth that scripts/setup.sh encoder fetches.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the decoders, which have seen nothing.")] = 1,
+) -> str:
+    """Write the portrait as it is before any training: ImageNet's encoder, fresh decoders; train it with --init."""
+    from reference.imagenet import FILE, start_file
+
+    start_file(imagenet or FILE, out, seed)
+    return f"{out}; it sees no depth and no matte yet: train it with --init {out}"
+
+
+@app.command()
 def prune(
     data: Annotated[list[Path], typer.Argument(help="Sets of views that channels are weighed on.")],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],

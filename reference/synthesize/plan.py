@@ -55,10 +55,10 @@ BINS: dict[str, str] = {
     "beside": "one person among objects as near as themselves",
     "near": "faces at 28 to 38 cm",
     "full": "the whole person",
-    "standing": "the whole person as somebody else photographs them: the camera before the chest, the back straight",
     "dark-skin": "the darkest skins",
     "light-skin": "the lightest skins",
     "scene": "rooms, streets and gardens, metric everywhere",
+    "standing": "the whole person as somebody else photographs them: the camera before the chest, the back straight",
 }
 
 
