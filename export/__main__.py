@@ -23,7 +23,7 @@ app = typer.Typer(
     f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
-VERBS = ("make", "list", "layers", "search", "inspect", "doctor")
+VERBS = ("make", "list", "layers", "search", "chart", "inspect", "doctor")
 
 
 @app.command()
@@ -130,6 +130,18 @@ def search(
         final = Search(spec, out, targets, builds, progress, calibrate).run()
     result_table(final, builds)
     return conclude(final, builds, out / spec.name / "search")
+
+
+@app.command()
+def chart(
+    model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
+    out: Annotated[Path, typer.Option(help="Where a search was: OUT/<model>/search/.")] = Path("build"),
+) -> str:
+    """Draw a search's chart again, its builds coloured by the latencies measured since."""
+    from export.search.run import redraw
+    from models.spec import load_spec
+
+    return f"drawn: {redraw(load_spec(model), out)}"
 
 
 @app.command()

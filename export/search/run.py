@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from export.layers import find_layers
 from export.program import calibrate, capture
 from export.seal import source_hash
 from export.search.builds import Build
+from export.search.latency import ratios
 from export.search.losses import Bench, Loss
 from export.search.sensitivity import Decoder, Store, measure, table_of
 from export.search.solve import Choice, Option, path, smallest, total, within_bytes
@@ -21,7 +23,8 @@ from export.search.write import write_chart, write_recipes
 from export.statistics import gram_matrices
 from models.artifact import artifact_folder, read_artifact, ships
 from models.errors import StageError, UsageError
-from models.files import canonical_json, dump_json, sha256_bytes, write_text
+from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
+from models.recipes import recipe
 from models.samples import load_samples
 from models.spec import ModelSpec
 
@@ -33,6 +36,7 @@ ROUNDS = 3
 MARGIN = 0.8
 # Of a size limit, kept free: scales and alignment differ a little from what is computed.
 SPARE = 0.004
+GOOD = ("exported", "up to date")
 Progress = Callable[[str, int, int], None]
 
 
@@ -189,24 +193,50 @@ class Search:
                 self.progress(f"solve {build.name} for {target}", number, len(waiting))
                 chosen[target, build.name] = self.solve(target, build)
             write_recipes(self.spec, self.decoder.layers, self.bench.program.least_quantized(), chosen)
-            self.export(attempt)
-            waiting = self.too_large(chosen)
+            failed = self.export(attempt)
+            refused = [pair for pair in chosen if pair in failed]
+            if attempt == ROUNDS - 1 or not all(self.strike(chosen[pair], failed[pair]) for pair in refused):
+                settle(list(failed.values()))
+            waiting = [*self.too_large(chosen, failed), *self.named(refused)]
             if not waiting:
                 break
         final = [self.weighed(made) for made in chosen.values()]
         self.report(final)
         return final
 
-    def export(self, attempt: int) -> None:
+    def export(self, attempt: int) -> dict[tuple[str, str], Outcome]:
+        """The exports that failed, by target and build; the others are on disk."""
         self.progress(f"export the builds, round {attempt + 1}", 0, 1)
         names = [build.name for build in self.builds]
-        settle(run_plan(plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), quiet))
+        made = run_plan(plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), quiet)
+        return {(outcome.target, outcome.recipe): outcome for outcome in made if outcome.state not in GOOD}
 
-    def too_large(self, chosen: Mapping[tuple[str, str], Tried]) -> list[tuple[str, Build]]:
+    def strike(self, made: Tried, failed: Outcome) -> bool:
+        """Take from the target's options what an export refused, so that the next best is solved for: of the layers
+        that the reason names what they took; where it names none, the option of fewest bits from all that took it.
+        False where nothing is left to take away."""
+        table, choice, struck = self.tables[made.target], made.choice, False
+        fewest = min(choice.values(), key=lambda text: recipe(text).weight_bits)
+        guilty = named_in(failed.reason, table) or [name for name in table if choice[name] == fewest]
+        for name in guilty:
+            left = [option for option in table[name] if option.recipe != choice[name]]
+            if left and len(left) < len(table[name]):
+                table[name], struck = left, True
+        return struck
+
+    def named(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[str, Build]]:
+        known = {build.name: build for build in self.builds}
+        return [(target, known[name]) for target, name in pairs]
+
+    def too_large(
+        self, chosen: Mapping[tuple[str, str], Tried], failed: Mapping[tuple[str, str], Outcome]
+    ) -> list[tuple[str, Build]]:
         """Builds whose files are over their size, the overhead of their targets corrected by what files weigh."""
         found = []
         for build in self.builds:
             for target in self.targets:
+                if (target, build.name) in failed:
+                    continue
                 made, limit = chosen[target, build.name], build.sizes.get(target)
                 real = shipped(self.spec, self.out, target, build.name)
                 if limit and real > limit:
@@ -233,17 +263,43 @@ class Search:
             "tried": rows,
         }
         write_text(self.folder / "search.json", dump_json(document))
-        write_chart(self.folder / "pareto.png", [*self.tried, *final], self.builds)
+        measured = ratios(self.spec, self.out, [(made.target, made.build) for made in final])
+        write_chart(self.folder / "pareto.png", [*self.tried, *final], self.builds, measured)
+
+
+def redraw(spec: ModelSpec, out: Path) -> Path:
+    """The chart of an earlier search again, with the latencies measured since. Raises UsageError without one."""
+    folder = out / spec.name / "search"
+    if not (folder / "search.json").is_file():
+        raise UsageError(f"no search in {folder}; run: python -m export search {spec.folder}")
+    document = read_json(folder / "search.json", "search")
+    if document["weights_sha256"] != spec.weights_sha256:
+        raise UsageError(f"{folder}/search.json is of other weights; run: python -m export search {spec.folder}")
+    rows = [
+        Tried(
+            **{name: row[name] for name in ("target", "build", "bytes", "choice", "chosen", "exported")},
+            losses={name: Loss(**loss) for name, loss in row["losses"].items()},
+        )
+        for row in document["tried"]
+    ]
+    measured = ratios(spec, out, [(row.target, row.build) for row in rows if row.chosen])
+    write_chart(folder / "pareto.png", rows, [Build(**row) for row in document["builds"]], measured)
+    return folder / "pareto.png"
 
 
 def quiet(target: str, text: str) -> None:
     """The search has a progress display of its own."""
 
 
+def named_in(reason: str, names: Iterable[str]) -> list[str]:
+    """The layers that an error speaks of; "a.b" is not spoken of where "a.b.c" is."""
+    return [name for name in names if re.search(rf"(?<![\w.]){re.escape(name)}(?!\.?\w)", reason)]
+
+
 def settle(outcomes: Sequence[Outcome]) -> None:
     """Raises StageError for an export that failed."""
     for outcome in outcomes:
-        if outcome.state not in ("exported", "up to date"):
+        if outcome.state not in GOOD:
             raise StageError(outcome.stage or "export", f"{outcome.target} {outcome.recipe}: {outcome.reason}")
 
 

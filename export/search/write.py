@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BEGIN, END = "# search: begin {}", "# search: end {}"
 INTRO = "# Recipes layer by layer (models/named.py). What stands between begin and end: python -m export search"
 HUES = {"coreml": "#d55e00", "litert": "#009e73", "onnx": "#2e8bc0", "tfjs": "#cc79a7"}
+MARKERS = {"coreml": "o", "litert": "s", "onnx": "^", "tfjs": "D"}
+GREY = "#8a8f98"
 
 
 def write_recipes(
@@ -61,32 +63,61 @@ def table(made: Tried, layers: Mapping[str, Layer], least: int) -> list[str]:
     return [*lines, *(f'"{name}" = "{text}"' for name, text in made.choice.items() if plain[name].name != text)]
 
 
-def write_chart(path: Path, rows: Sequence[Tried], builds: Sequence[Build]) -> None:
-    """Bytes against the worst sample's loss, a panel an output; the chosen builds are named, limits are lines."""
+def write_chart(
+    path: Path, rows: Sequence[Tried], builds: Sequence[Build], ratios: Mapping[tuple[str, str], float]
+) -> None:
+    """Bytes against the worst sample's loss, a panel an output; the chosen builds are named, limits are lines.
+
+    `ratios`: of (target, build), the time over float32's: a chosen build's colour, grey where nobody measured.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import TwoSlopeNorm
     from matplotlib.figure import Figure
 
     outputs = list(dict.fromkeys(name for row in rows for name in row.losses))
     figure = Figure(figsize=(7.2, 3.6 * len(outputs)), layout="constrained")
-    for place, output in enumerate(outputs):
-        axes: Any = figure.add_subplot(len(outputs), 1, place + 1)
+    far = max((abs(ratio - 1) for ratio in ratios.values()), default=0.0)
+    speed = ScalarMappable(TwoSlopeNorm(1.0, 1 - max(far, 0.05), 1 + max(far, 0.05)), "coolwarm")
+    panels = [figure.add_subplot(len(outputs), 1, place + 1) for place in range(len(outputs))]
+    for axes, output in zip(panels, outputs, strict=True):
         for target in dict.fromkeys(row.target for row in rows):
             own = [row for row in rows if row.target == target and output in row.losses]
-            points = [(row.bytes / 1e6, 100 * max(row.losses[output].worst, 1e-5), row) for row in own]
-            hue = HUES.get(target, "#8a8f98")
-            axes.scatter([x for x, _, r in points if not r.chosen], [y for _, y, r in points if not r.chosen],
-                         s=14, color=hue, alpha=0.45)  # fmt: skip
-            final = [(x, y, row) for x, y, row in points if row.chosen]
-            axes.scatter([x for x, _, _ in final], [y for _, y, _ in final], s=60, color=hue, label=target,
-                         edgecolor="black", linewidth=0.8)  # fmt: skip
-            for x, y, row in final:
-                axes.annotate(row.build, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=hue)
+            draw_target(axes, target, output, own, speed, ratios)
         for build in builds:
-            axes.axhline(100 * build.worst, color="#8a8f98", linewidth=0.8, linestyle=":")
+            axes.axhline(100 * build.worst, color=GREY, linewidth=0.8, linestyle=":")
             for target, limit in build.sizes.items():
-                axes.axvline(limit / 1e6, color=HUES.get(target, "#8a8f98"), linewidth=0.8, linestyle="--")
+                axes.axvline(limit / 1e6, color=HUES.get(target, GREY), linewidth=0.8, linestyle="--")
         axes.set(yscale="log", xlabel="MB an app ships", ylabel=f"{output}: worst sample's loss, %")
         axes.legend(fontsize=8, title="dashed: size limit, dotted: loss limit", title_fontsize=7)
+    if ratios:
+        label = "time over float32's, same target, this computer's CPU (host); grey: not measured"
+        figure.colorbar(speed, ax=panels, label=label)
+    else:
+        figure.supxlabel("grey: no build's latency was measured (python -m benchmarks latency)", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part.png")
     figure.savefig(temporary, dpi=150, metadata={"Software": None})
     temporary.replace(path)
+
+
+def draw_target(
+    axes: Any,
+    target: str,
+    output: str,
+    rows: Sequence[Tried],
+    speed: Any,
+    ratios: Mapping[tuple[str, str], float],
+) -> None:
+    hue, marker = HUES.get(target, GREY), MARKERS.get(target, "o")
+    points = [(row.bytes / 1e6, 100 * max(row.losses[output].worst, 1e-5), row) for row in rows]
+    tried = [(x, y) for x, y, row in points if not row.chosen]
+    axes.scatter([x for x, _ in tried], [y for _, y in tried], s=14, marker=marker, color=hue, alpha=0.35)
+    # In the legend a target's shape and hue, whatever the colour of its builds.
+    axes.scatter([], [], s=40, marker=marker, facecolor="white", edgecolor=hue, linewidth=1.2, label=target)
+    for x, y, row in points:
+        if row.chosen:
+            ratio = ratios.get((target, row.build))
+            face = GREY if ratio is None else speed.to_rgba(ratio)
+            axes.scatter([x], [y], s=64, marker=marker, color=[face], edgecolor=hue, linewidth=1.2, zorder=3)
+            text = row.build if ratio is None else f"{row.build} {ratio:.2f}x"
+            axes.annotate(text, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=hue)

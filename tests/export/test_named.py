@@ -144,6 +144,16 @@ def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
         find_recipe(spec, "onnx", "mix")
 
 
+def test_litert_has_no_four_bit_depthwise_kernels(program: Program) -> None:
+    """Asked for them, its quantizer leaves the weights in float32 without a word."""
+    name = next(name for name, layer in find_layers(program).items() if layer.depthwise)
+    asked = Recipe("deep", "mixed", 4, base="w8", layers=((name, "w4"),))
+    with pytest.raises(StageError, match=rf"'deep': {name} as w4: LiteRT has depthwise kernels of .* 8 bits \(w8\)"):
+        make_plan(program, asked, "litert", load_storage("litert"))
+    wider = Recipe("deep", "mixed", 8, base="w8", layers=((name, "w8"),))
+    assert make_plan(program, wider, "litert", load_storage("litert")).rows[name].recipe.name == "w8"
+
+
 def test_k_means_finds_separate_clusters() -> None:
     rng = np.random.default_rng(1)
     centers = np.array([-3.0, -1.0, 0.5, 4.0])

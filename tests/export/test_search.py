@@ -13,10 +13,15 @@ import pytest
 from benchmarks.judge import Bench as Judges
 from benchmarks.judge import judge_artifact
 from benchmarks.runtime import load_runtime
+from export.layers import find_layers
+from export.program import capture
 from export.search.builds import Build, asked_for, read_share
-from export.search.run import Search, Tried
+from export.search.latency import ratios
+from export.search.run import Search, Tried, named_in, redraw
+from export.search.sensitivity import options_of
 from export.search.show import conclude
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
+from export.target import load_storage
 from models.artifact import artifact_folder, read_artifact
 from models.budget import load_budget
 from models.errors import BudgetBroken, UsageError
@@ -130,6 +135,37 @@ def test_a_size_that_cannot_be_reached(searched: tuple[ModelSpec, Path]) -> None
     assert (spec.folder / "recipes.toml").read_text() == text, "nothing is lost"
 
 
+def test_builds_are_coloured_by_what_was_measured_of_their_files(searched: tuple[ModelSpec, Path]) -> None:
+    spec, out = searched
+    pairs = [("onnx", "exact"), ("onnx", "tight")]
+    assert ratios(spec, out, pairs) == {}
+    plain = redraw(spec, out).read_bytes()
+    digest = read_artifact(artifact_folder(out, "classifier", "onnx", "tight")).sha256
+    about = {"target": "onnx", "runtime": "onnxruntime", "verdict": "measured", "evidence": "host"}
+
+    def entries(fused: float) -> list[dict[str, object]]:
+        return [{"modules": ["a"], "p50_ms": 99.0}, {"modules": ["a", "b"], "p50_ms": fused}]
+
+    rows = [
+        {**about, "recipe": "float32", "artifact": "f", "entries": entries(4.0)},
+        {**about, "recipe": "tight", "artifact": digest, "entries": entries(3.0)},
+        {**about, "recipe": "exact", "artifact": "of other bytes", "entries": entries(1.0)},
+        {**about, "recipe": "tight", "artifact": digest, "evidence": "browser-host", "entries": entries(9.0)},
+    ]
+    path = out / "classifier" / "latency.json"
+    document = {"weights_sha256": spec.weights_sha256, "results": rows}
+    try:
+        path.write_text(json.dumps(document))
+        assert ratios(spec, out, pairs) == {("onnx", "tight"): 0.75}
+        assert redraw(spec, out).read_bytes() != plain
+        path.write_text(json.dumps({**document, "weights_sha256": "other"}))
+        assert ratios(spec, out, pairs) == {}
+    finally:
+        path.unlink()
+    with pytest.raises(UsageError, match="no search in"):
+        redraw(spec, out / "nowhere")
+
+
 def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> None:
     spec, out = searched
     builds = (Build("never", 1e-9, 1e-9, {"onnx": 70_000.0}),)
@@ -139,6 +175,47 @@ def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> Non
             conclude(final, builds, out)
     else:
         assert "1 builds written" in conclude(final, builds, out)
+
+
+def test_layers_that_an_error_speaks_of() -> None:
+    names = ("a.blocks.1", "a.blocks.1.conv", "a.blocks.11.conv", "a.blocks.2")
+    assert named_in("'tight': a.blocks.1.conv as w4: no such kernel", names) == ["a.blocks.1.conv"]
+    assert named_in("'a.blocks.2' is stored as float32; 'a.blocks.11.conv' too", names) == [names[2], names[3]]
+    assert named_in("quantize: ran out of memory", names) == []
+
+
+def test_four_bit_depthwise_kernels_are_not_offered_for_litert(model_dir: Callable[[str], Path]) -> None:
+    layers = find_layers(capture(load_spec(model_dir("classifier"))))
+    storage = load_storage("litert")
+    offered = {name: options_of(storage, layer) for name, layer in layers.items()}
+    narrow = {name for name, options in offered.items() if "w4" not in options}
+    grouped = {name for name, layer in layers.items() if getattr(layer.owner, "groups", 1) > 1}
+    assert narrow == grouped
+    assert grouped
+    assert all(options == ["float16", "w8"] for name, options in offered.items() if name in narrow)
+
+
+@pytest.mark.slow
+def test_a_refused_export_falls_to_the_next_best(
+    model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search believes in 4-bit depthwise kernels for LiteRT; the export, a process of its own, knows better."""
+    folder = tmp_path / "refused"
+    shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(text.replace("classifier.net:build", "refused.net:build"))
+    monkeypatch.setattr("export.targets.litert.layerwise.is_depthwise", lambda layer: False)
+    spec, stages = load_spec(folder), []
+    made = Search(
+        spec, tmp_path / "out", ("litert",), (Build("tight", 1.0, 1.0),), lambda *told: stages.append(told[0])
+    )
+    (final,) = made.run()
+    assert "export the builds, round 2" in stages
+    depthwise = {name for name, layer in made.decoder.layers.items() if layer.depthwise}
+    assert any(row.choice[name] == "w4" for row in made.tried for name in depthwise), "it was tried"
+    stored = read_artifact(artifact_folder(tmp_path / "out", "classifier", "litert", "tight")).layers
+    assert {stored[name]["recipe"] for name in depthwise if name in stored} == {"w8"}
+    assert final.choice == {name: stored[name]["recipe"] for name in final.choice}
 
 
 def test_what_is_asked_for(model_dir: Callable[[str], Path]) -> None:

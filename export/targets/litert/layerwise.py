@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from export.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
 from export.targets.litert import flatbuffer
+from export.targets.litert.recipes import DEPTHWISE_BITS
 from models.errors import StageError
 from models.recipes import Recipe, recipe
 
@@ -24,9 +25,16 @@ CHANNEL = 12
 
 def layer_refuses(layer: Layer, recipe: Recipe) -> str | None:
     plain = not (recipe.block or getattr(recipe, "sparsity", 0))
+    if recipe.scheme == "int" and recipe.weight_bits < DEPTHWISE_BITS and is_depthwise(layer):
+        return "LiteRT has depthwise kernels of float32, float16, or integers of 8 bits (w8)"
     if recipe.scheme == "float" or (recipe.scheme == "int" and recipe.weight_bits in BITS and plain):
         return None
     return "a LiteRT layer is float32, float16, or integers of 8 or 4 bits with a scale a channel (w8, w4)"
+
+
+def is_depthwise(layer: Layer) -> bool:
+    """Whether a filter sees one channel of several: a kernel for a one-channel photo is a plain one."""
+    return layer.depthwise and getattr(layer.owner, "groups", 1) > 1
 
 
 calibrates = calibrated_by_channel

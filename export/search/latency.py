@@ -1,0 +1,44 @@
+"""How fast the chosen builds are, from what `python -m benchmarks latency` has measured of these very files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.artifact import artifact_folder, read_artifact
+from models.errors import StageError
+from models.files import read_json
+from models.spec import ModelSpec
+
+# Of the evidence labels: measured on this computer's processor, in the runtime itself. A phone differs.
+EVIDENCE = "host"
+Pair = tuple[str, str]
+
+
+def ratios(spec: ModelSpec, out: Path, pairs: Iterable[Pair]) -> dict[Pair, float]:
+    """(target, build) -> its time over that of the same target's float32 in the same runtime, of the entry that runs
+    the most modules; only of files that are measured as they lie on disk, beside a float32 of the same weights."""
+    path = out / spec.name / "latency.json"
+    try:
+        document = read_json(path, "search") if path.is_file() else {}
+    except (StageError, ValueError):
+        return {}
+    if document.get("weights_sha256") != spec.weights_sha256:
+        return {}
+    rows = [row for row in document["results"] if (row["verdict"], row["evidence"]) == ("measured", EVIDENCE)]
+    exact = {(row["target"], row["runtime"]): median(row) for row in rows if row["recipe"] == "float32"}
+    found: dict[Pair, float] = {}
+    for target, name in pairs:
+        folder = artifact_folder(out, spec.name, target, name)
+        digest = read_artifact(folder).sha256 if folder.is_dir() else None
+        for row in rows:
+            base = exact.get((target, row["runtime"]))
+            if row["artifact"] == digest and row["target"] == target and base:
+                found.setdefault((target, name), median(row) / base)
+    return found
+
+
+def median(row: Mapping[str, Any]) -> float:
+    """Milliseconds of a run of the entry with the most modules."""
+    return float(max(row["entries"], key=lambda entry: len(entry["modules"]))["p50_ms"])
