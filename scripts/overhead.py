@@ -3,19 +3,22 @@
 Run from the repository root: .venv/bin/python scripts/overhead.py [onnx coreml litert tfjs] [--rounds 2]
 
 The bare side imports the vendor, converts every entry, applies every recipe and saves the files: no checks, no
-metadata, no seal, no goldens. The asked ratio is 1.25 at most. TF.js has no vendor left to call for PyTorch nets: its
+metadata, no seal, no goldens. The asked ratio is 1.25 at most. Processor time is what to read where other work runs
+beside. TF.js has no vendor left to call for PyTorch nets: its
 bare side is the ONNX graphs our writer starts from, so that ratio says what writing them as TF.js adds.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,16 +140,52 @@ def bare_litert(model: Path, folder: Path) -> None:
         (folder / f"{name}.tflite").write_bytes(bytes(made.quantized_model))
 
 
-def run(command: list[str], log: Path) -> float:
-    """Seconds of wall time of a command that must succeed."""
+@dataclass(frozen=True)
+class Spent:
+    """Seconds of one command: by the clock, and of processor time (user and system) of it and all its children."""
+
+    wall: float
+    processor: float
+
+
+def run(command: list[str], log: Path) -> Spent:
+    """What a command that must succeed spends."""
     from models.process import environment
 
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("ab") as noise:
         done = subprocess.run(command, cwd=ROOT, stdout=noise, stderr=noise, env=environment(), check=False)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {log.read_text()[-2000:]}")
-    return time.perf_counter() - started
+    return Spent(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def compare(target: str, model: Path, rounds: int) -> str:
+    """A line of what both sides spend, and their ratios. The sides take turns, and each goes first in every other."""
+    from benchmarks.machine import load
+
+    spent: dict[str, list[Spent]] = {"ours": [], "bare": []}
+    before = load()
+    for turn in range(rounds):
+        with tempfile.TemporaryDirectory() as scratch:
+            home = Path(scratch)
+            (home / "bare").mkdir()
+            ours = ["-m", "export", "make", target, "--model", str(model), "--out", str(home / "ours")]
+            ours += [word for name in RECIPES for word in ("--recipe", name)]
+            commands = {"ours": ours, "bare": [__file__, target, "--model", str(model), "--bare", str(home / "bare")]}
+            for side in list(commands)[:: -1 if turn % 2 else 1]:
+                spent[side].append(run([sys.executable, *commands[side]], home / "log"))
+    words = []
+    for unit in ("processor", "wall"):
+        sides = [[getattr(each, unit) for each in spent[side]] for side in ("ours", "bare")]
+        ratios = [a / b for a, b in zip(*sides, strict=True)]
+        ours_s, bare_s = map(statistics.median, sides)
+        words.append(
+            f"{unit} {ours_s:.1f} s against {bare_s:.1f} s, ratio {statistics.median(ratios):.2f} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    return f"{target}: {'; '.join(words)}; load {before} to {load()}"
 
 
 def main() -> None:
@@ -160,26 +199,11 @@ def main() -> None:
         warnings.simplefilter("ignore")
         globals()[f"bare_{chosen.targets[0]}"](chosen.model, chosen.bare)
         return
-    from benchmarks.machine import identity, load
+    from benchmarks.machine import identity
 
     sys.stdout.write(f"{identity()['processor']}, {' '.join(identity()['flags'])}; {chosen.rounds} rounds\n")
     for target in chosen.targets:
-        pairs = []
-        before = load()
-        for _ in range(chosen.rounds):
-            with tempfile.TemporaryDirectory() as scratch:
-                home = Path(scratch)
-                (home / "bare").mkdir()
-                ours = ["-m", "export", "make", target, "--model", str(chosen.model), "--out", str(home / "ours")]
-                ours += [word for name in RECIPES for word in ("--recipe", name)]
-                bare = [__file__, target, "--model", str(chosen.model), "--bare", str(home / "bare")]
-                pairs.append(tuple(run([sys.executable, *words], home / "log") for words in (ours, bare)))
-        ratios = [a / b for a, b in pairs]
-        sys.stdout.write(
-            f"{target}: ours {statistics.median(a for a, _ in pairs):.1f} s, "
-            f"bare {statistics.median(b for _, b in pairs):.1f} s, ratio {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f}), load {before} to {load()}\n"
-        )
+        sys.stdout.write(compare(target, chosen.model, chosen.rounds) + "\n")
         sys.stdout.flush()
 
 

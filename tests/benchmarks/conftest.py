@@ -1,4 +1,4 @@
-"""Fixtures of the tests that run ARM code, and of those that drive a pretend phone."""
+"""Fixtures of the tests that run ARM code, of those that drive a pretend phone, and of the MIL evaluator's ops."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.runtimes.arm import sysroot
 from benchmarks.runtimes.arm.cpus import CPUS
 from benchmarks.runtimes.arm.emulator import command as emulated
+from benchmarks.runtimes.coreml_mil.evaluate import evaluate, prepare
+from benchmarks.runtimes.coreml_mil.program import load_function
+from export.targets.coreml.vendor import load_coremltools
 from models.files import locked
 
 PROPERTIES = {
@@ -123,3 +129,39 @@ def phone_with(root: Path, tmp_path: Path) -> Callable[..., AbstractContextManag
         return attached(root, tmp_path / "phone", PROPERTIES, words)
 
     return attach
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> Callable[..., tuple[set[str], np.ndarray]]:
+    """`evaluated(build, inputs, ios)` makes a program with coremltools' builder, saves it and evaluates what was saved.
+
+    `build(mb, *inputs)` returns its one output; integer inputs are int32, the others float32. Returns (ops, output).
+    """
+    ct: Any = load_coremltools()
+    mil: Any = import_module("coremltools.converters.mil")
+    mb, types = mil.Builder, mil.mil.types
+
+    def run(build: Callable[..., Any], inputs: Sequence[np.ndarray], ios: int) -> tuple[set[str], np.ndarray]:
+        kinds = {"f": types.fp32, "i": types.int32}
+        specs = [mb.TensorSpec(shape=value.shape, dtype=kinds[value.dtype.kind]) for value in inputs]
+        target = getattr(ct.target, f"iOS{ios}")
+        names = ", ".join(f"in{i}" for i in range(len(inputs)))
+        # The builder names a program's inputs after the parameters of the function it is given.
+        scope: dict[str, Any] = {"build": lambda *values: build(mb, *values)}
+        exec(f"def program({names}):\n    return build({names})", scope)
+        program = mb.program(input_specs=specs, opset_version=target)(scope["program"])
+        program.functions["main"].outputs[0].name = "out0"
+        model = ct.convert(
+            program,
+            convert_to="mlprogram",
+            compute_precision=ct.precision.FLOAT32,
+            minimum_deployment_target=target,
+            pass_pipeline=ct.PassPipeline.EMPTY,
+            skip_model_load=True,
+        )
+        model.save(str(tmp_path / "net.mlpackage"))
+        function = load_function(tmp_path / "net.mlpackage", None)
+        made = evaluate(prepare(function), {f"in{i}": value for i, value in enumerate(inputs)})
+        return {op.type for op in function.operations}, made["out0"]
+
+    return run

@@ -1,6 +1,7 @@
 """Ops of the MIL evaluator that no torch function converts to, built with coremltools' own builder.
 
-Each is saved, read back, evaluated, and compared with a formula in torch. test_mil_ops.py has the others.
+Each is saved, read back, evaluated, and compared with a formula in torch. test_mil_ops.py has the others,
+test_coreml_mil_weights.py the ways to store weights.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.runtimes.coreml_mil.evaluate import evaluate, prepare
 from benchmarks.runtimes.coreml_mil.ops import CONSTANT_OPS, OPS
-from benchmarks.runtimes.coreml_mil.program import load_function
-from export.targets.coreml.vendor import load_coremltools
 
+Evaluated = Callable[..., tuple[set[str], np.ndarray]]
 IMAGE = (1, 6, 9, 7)
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-@pytest.fixture(scope="module")
-def coremltools() -> Any:
-    return load_coremltools()
 
 
 @dataclass(frozen=True)
@@ -64,27 +57,6 @@ GRIDS = {
     "OFFSET_CORNERS": torch.arange(5) * 6 / 5 + 0.6,
     "UNALIGN_CORNERS": (torch.arange(5) + 0.5) * 7 / 5 - 0.5,
 }
-WEIGHT = np.random.default_rng(5).normal(size=(4, 6)).astype(np.float32)
-CODES = np.random.default_rng(6).integers(-100, 100, (4, 6)).astype(np.int8)
-SCALES = np.array([[0.1], [0.2], [0.3], [0.05]], np.float32)
-SPARSE_MASK = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0], [1, 0, 0, 1, 0, 1]])
-
-
-def bits(values: np.ndarray) -> np.ndarray:
-    """The values in coremltools' own one-bit type."""
-    return values.astype(import_module("coremltools.converters.mil.mil.types").np_uint1_dtype)
-
-
-def scattered(values: np.ndarray) -> np.ndarray:
-    """`values` where SPARSE_MASK says, in its order."""
-    made = np.zeros(SPARSE_MASK.shape)
-    made[SPARSE_MASK == 1] = values
-    return made
-
-
-def decoded(weight: np.ndarray) -> Callable[[Tensor], Tensor]:
-    return lambda x: F.linear(x, torch.from_numpy(weight.astype(np.float32)))
-
 
 BUILT = [
     *(
@@ -347,159 +319,24 @@ BUILT = [
         ),
         "quantize dequantize",
     ),
-    Built(
-        "affine_dequantize",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_affine_dequantize(
-                quantized_data=CODES, zero_point=np.int8(2), scale=SCALES[:, 0], axis=0
-            ),
-        ),
-        decoded(SCALES * (CODES.astype(np.float32) - 2)),
-        "constexpr_affine_dequantize",
-        ((2, 6),),
-        16,
-    ),
-    Built(
-        "blockwise",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_blockwise_shift_scale(
-                data=CODES, scale=np.repeat(SCALES, 3, 1), offset=np.full((4, 3), 5, np.int8)
-            ),
-        ),
-        decoded(SCALES * (CODES.astype(np.float32) - 5)),
-        "constexpr_blockwise_shift_scale",
-        ((2, 6),),
-    ),
-    Built(
-        "lut_packed",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_lut_to_dense(
-                indices=np.array([0b00011011] * 6, np.uint8),
-                lut=np.array([1, 2, 4, 8], np.float32),
-                shape=np.array([4, 6], np.uint32),
-            ),
-        ),
-        decoded(np.tile(np.array([8, 4, 2, 1]), 6).reshape(4, 6)),
-        "constexpr_lut_to_dense",
-        ((2, 6),),
-        16,
-    ),
-    Built(
-        "sparse_packed",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_sparse_to_dense(
-                nonzero_data=np.arange(1, 7, dtype=np.float32),
-                mask=np.array([0b11, 0b1100, 0b110000], np.uint8),
-                shape=np.array([4, 6], np.uint32),
-            ),
-        ),
-        decoded(np.array([1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 5, 6, 0, 0]).reshape(4, 6)),
-        "constexpr_sparse_to_dense",
-        ((2, 6),),
-        16,
-    ),
-    Built(
-        "lut_to_sparse",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_sparse_to_dense(
-                **dict(
-                    zip(
-                        ("mask", "nonzero_data"),
-                        mb.constexpr_lut_to_sparse(
-                            indices_mask=bits(SPARSE_MASK),
-                            indices_nonzero_data=bits(np.array([0, 1, 1, 0, 1, 0, 1, 0])),
-                            lut=np.array([2.5, -3], np.float32).reshape(1, 1, 2, 1),
-                        ),
-                        strict=True,
-                    )
-                )
-            ),
-        ),
-        decoded(scattered(np.where([0, 1, 1, 0, 1, 0, 1, 0], -3, 2.5))),
-        "constexpr_lut_to_sparse",
-        ((2, 6),),
-    ),
-    Built(
-        "sparse_blockwise",
-        lambda mb, x: mb.linear(
-            x=x,
-            weight=mb.constexpr_sparse_to_dense(
-                **dict(
-                    zip(
-                        ("mask", "nonzero_data"),
-                        mb.constexpr_sparse_blockwise_shift_scale(
-                            data_mask=bits(SPARSE_MASK),
-                            nonzero_data=np.arange(-4, 4, dtype=np.int8),
-                            scale=SCALES,
-                            offset=np.full((4, 1), 3, np.int8),
-                        ),
-                        strict=True,
-                    )
-                )
-            ),
-        ),
-        decoded(scattered(np.arange(-4, 4) - 3.0) * SCALES),
-        "constexpr_sparse_blockwise_shift_scale",
-        ((2, 6),),
-    ),
-    Built(
-        "constexpr_cast",
-        lambda mb, x: mb.linear(
-            x=x, weight=mb.constexpr_cast(source_val=WEIGHT.astype(np.float16), output_dtype="fp32")
-        ),
-        decoded(WEIGHT.astype(np.float16)),
-        "constexpr_cast",
-        ((2, 6),),
-        16,
-    ),
 ]
 
 
 @pytest.mark.parametrize("case", BUILT, ids=lambda case: case.name)
-def test_built(case: Built, coremltools: Any, tmp_path: Path) -> None:
-    ct = coremltools
-    mil = import_module("coremltools.converters.mil")
-    mb, types = mil.Builder, mil.mil.types
-
+def test_built(case: Built, evaluated: Evaluated) -> None:
     generator = torch.Generator().manual_seed(3)
     tensors = [torch.rand(shape, generator=generator) * (case.high - case.low) + case.low for shape in case.shapes]
     tensors = [value.int() if index in case.integers else value for index, value in enumerate(tensors)]
-    specs = [
-        mb.TensorSpec(shape=tuple(t.shape), dtype=types.fp32 if t.is_floating_point() else types.int32) for t in tensors
-    ]
-    target = getattr(ct.target, f"iOS{case.ios}")
-    names = [f"in{i}" for i in range(len(tensors))]
-    # The builder names a program's inputs after the parameters of the function it is given.
-    scope: dict[str, Any] = {"build": lambda *values: case.build(mb, *values)}
-    exec(f"def program({', '.join(names)}):\n    return build({', '.join(names)})", scope)
-    program = mb.program(input_specs=specs, opset_version=target)(scope["program"])
-    program.functions["main"].outputs[0].name = "out0"
-    model = ct.convert(
-        program,
-        convert_to="mlprogram",
-        compute_precision=ct.precision.FLOAT32,
-        minimum_deployment_target=target,
-        pass_pipeline=ct.PassPipeline.EMPTY,
-        skip_model_load=True,
-    )
-    model.save(str(tmp_path / "net.mlpackage"))
-    function = load_function(tmp_path / "net.mlpackage", None)
-    assert set(case.ops.split()) <= {op.type for op in function.operations}
-    made = evaluate(prepare(function), {f"in{i}": tensor.numpy() for i, tensor in enumerate(tensors)})["out0"]
+    ops, made = evaluated(case.build, [tensor.numpy() for tensor in tensors], case.ios)
+    assert set(case.ops.split()) <= ops
     wanted = case.expected(*tensors).numpy()
     assert made.shape == wanted.shape
     assert np.abs(made - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
 
 
 def test_every_op_has_a_case(root: Path) -> None:
-    text = "".join(
-        (root / "tests/benchmarks" / name).read_text() for name in ("test_mil_ops.py", "test_coreml_mil_ops.py")
-    )
+    names = ("test_mil_ops.py", "test_coreml_mil_ops.py", "test_coreml_mil_weights.py")
+    text = "".join((root / "tests/benchmarks" / name).read_text() for name in names)
     named = set(re.findall(r'"([a-z_0-9 ]+)"', text))
     covered = {op for row in named for op in row.split()} | {"const"}
     assert {*OPS, *CONSTANT_OPS} - covered == set()
