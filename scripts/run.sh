@@ -99,13 +99,11 @@ folder_of_model() {
   "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
 }
 
-# prepare_arm: exports what was never exported, and makes the ARM userland. Where that fails, the step after it says
-# what is missing.
+# prepare_arm: exports what is missing or made of other weights, and makes the ARM userland. Where that fails, the step
+# after it says what is missing.
 prepare_arm() {
-  local folder
-  folder=$OUT/$(folder_of_model)
-  compgen -G "$folder/litert/*/artifact.json" >/dev/null || export_to android
-  compgen -G "$folder/onnx/*/artifact.json" >/dev/null || export_to onnx
+  export_to android
+  export_to onnx
   goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
 }

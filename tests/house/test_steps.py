@@ -141,7 +141,7 @@ def test_the_first_failure_decides_and_the_report_is_still_written(
     assert "report" in steps_run(tmp_path)[-1]
 
 
-def test_arm_judges_what_is_exported_and_exports_what_is_not(run: Run, tmp_path: Path) -> None:
+def test_arm_exports_what_is_missing_and_judges(run: Run, tmp_path: Path) -> None:
     result = run("parity-arm", ARM_SAMPLES="3", SAMPLES="my photos")
     assert result.returncode == 0
     where = "--model models/portrait --out build"
