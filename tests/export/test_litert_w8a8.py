@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime
@@ -20,6 +21,7 @@ from export.targets.litert import LiteRTTarget, flatbuffer, static
 from export.targets.litert.biases import integer_layers
 from models.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
 from models.errors import StageError
+from models.files import sha256_file
 from models.measures import snr
 from models.ports import from_file, to_file
 from models.recipes import recipe
@@ -212,6 +214,79 @@ def test_a_channel_of_tiny_weights_keeps_its_bias(classifier: Program, tmp_path:
         if len(found) > channel and abs(found[channel]) == 2**30
     ]
     assert restored == [pytest.approx(value)]
+
+
+NET = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def layer(i, o):
+    return nn.Sequential(nn.Conv2d(i, o, 3, 2, 1), nn.ReLU())
+
+
+class Encoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = layer(3, 12), layer(12, 16), layer(16, 24)
+
+    def forward(self, image):
+        b = self.b(self.a(image))
+        return b, self.c(b)
+
+
+class Decoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mix, self.out = nn.Conv2d(40, 16, 3, 1, 1), nn.Conv2d(16, 1, 1)
+
+    def forward(self, b, c):
+        return self.out(F.relu(self.mix(torch.cat([b, F.interpolate(c, size=b.shape[2:])], 1))))
+
+
+def build():
+    torch.manual_seed(5)
+    return {"encoder": Encoder().eval(), "decoder": Decoder().eval()}
+"""
+MODULES = """
+[tensors.image]
+shape = [1, 3, "H", "W"]
+range = [0, 1]
+kind = "rgb-photo"
+
+[modules.encoder]
+inputs = ["image"]
+outputs = ["b", "c"]
+
+[modules.decoder]
+inputs = ["b", "c"]
+outputs = ["map"]
+"""
+
+
+def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, golden: Golden, tmp_path: Path) -> None:
+    """The quantizer let the next convolution read the float copy made to be returned: integer weights, float input."""
+    folder = own_model("mixed")
+    (folder / "net.py").write_text(NET)
+    scope: dict[str, Any] = {}
+    exec(NET, scope)
+    modules = scope["build"]()
+    state = {f"{name}.{key}": value for name, each in modules.items() for key, value in each.state_dict().items()}
+    save_file(state, folder / "weights.safetensors")
+    head = f'schema = 1\nname = "mixed"\nversion = "1"\nfactory = "{folder.name}.net:build"\nsizes = [[64, 48]]\n'
+    digest = sha256_file(folder / "weights.safetensors")
+    head += f'weights = {{ path = "weights.safetensors", sha256 = "{digest}" }}\n'
+    (folder / "model.toml").write_text(head + MODULES)
+    export(load_spec(folder), ["litert"], ["w8a8", "float32"], tmp_path / "out", overwrite=False)
+    made, plain = (artifact_folder(tmp_path / "out", "mixed", "litert", name) for name in ("w8a8", "float32"))
+    for model, graph in graphs(made).values():
+        for source, weight, _ in integer_layers(model, graph):
+            assert {graph.tensors[number].type for number in (source, weight)} == {INT8}
+    inputs = {"image": golden("mixed")["image"]}
+    wanted = outputs(plain, "encoder", inputs)
+    for name, value in outputs(made, "encoder", inputs).items():
+        assert snr(float(np.square(wanted[name]).sum()), float(np.square(value - wanted[name]).sum())) > 25
 
 
 def test_an_unknown_option_is_named(own_model: OwnModel, tmp_path: Path) -> None:
