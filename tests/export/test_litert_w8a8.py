@@ -266,7 +266,7 @@ outputs = ["map"]
 
 
 def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, golden: Golden, tmp_path: Path) -> None:
-    """The quantizer let the next convolution read the float copy made to be returned: integer weights, float input."""
+    """Every integer convolution has integers to read, and what is returned stays close to the float file."""
     folder = own_model("mixed")
     (folder / "net.py").write_text(NET)
     scope: dict[str, Any] = {}

@@ -88,7 +88,7 @@ def restored(data: bytes) -> Any:
     ai-edge-quantizer 0.10 hands a tensor that a float operator makes, and that is both returned and read by an integer
     operator, back as the copy it quantized for that operator; the signature still names the float tensor. Of a tensor
     that an integer operator makes, and that is both returned and read by another, it gives the reader the float copy
-    it made to return. To be dropped when a release of the quantizer does neither (test_litert_w8a8.py has both nets).
+    it made to return. To be dropped when a release of the quantizer does neither.
     """
     model = flatbuffer.parse(data)
     for graph in model.subgraphs:
