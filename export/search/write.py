@@ -88,7 +88,13 @@ def write_chart(
             for target, limit in build.sizes.items():
                 axes.axvline(limit / 1e6, color=HUES.get(target, GREY), linewidth=0.8, linestyle="--")
         axes.set(yscale="log", xlabel="MB an app ships", ylabel=f"{output}: worst sample's loss, %")
-        axes.legend(fontsize=8, title="dashed: size limit, dotted: loss limit", title_fontsize=7)
+        axes.margins(x=0.1)
+    # Outside the panels: inside, it would hide what was tried.
+    handles, names = panels[0].get_legend_handles_labels()
+    title = "dashed: size limit, dotted: loss limit"
+    figure.legend(
+        handles, names, loc="outside upper center", ncols=len(names), fontsize=8, title=title, title_fontsize=7
+    )
     if ratios:
         label = "time over float32's, same target, this computer's CPU (host); grey: not measured"
         figure.colorbar(speed, ax=panels, label=label)
@@ -120,4 +126,6 @@ def draw_target(
             face = GREY if ratio is None else speed.to_rgba(ratio)
             axes.scatter([x], [y], s=64, marker=marker, color=[face], edgecolor=hue, linewidth=1.2, zorder=3)
             text = row.build if ratio is None else f"{row.build} {ratio:.2f}x"
-            axes.annotate(text, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8, color=hue)
+            # Neighbours of other targets at the same loss are common: each target has a height of its own.
+            place = (4, 6 + 9 * (list(HUES).index(target) % 3 if target in HUES else 0))
+            axes.annotate(text, (x, y), xytext=place, textcoords="offset points", fontsize=8, color=hue)
