@@ -184,16 +184,21 @@ def decoded_by_channel(layer: Layer, recipe: Recipe, gram: Array | None) -> Arra
 def make_plan(program: Program, chosen: Recipe, target: str, storage: LayerStorage) -> Plan:
     """The plan of a named recipe for a target, weights of few bits rounded with the calibration samples.
 
-    Raises StageError("recipes") naming the layer and the scheme where the target has it not.
+    Raises StageError("recipes") naming the layers and the schemes where the target has it not.
     """
     from export.statistics import gram_matrices
 
     layers = find_layers(program)
     stored = assign(layers, chosen, program.least_quantized(), target)
+    refused: dict[tuple[str, str], list[str]] = {}
     for name, own in stored.items():
         reason = storage.layer_refuses(layers[name], own)
         if reason:
-            raise StageError(STAGE, f"{chosen.name!r}: {name} as {own.name}: {reason}")
+            refused.setdefault((own.name, reason), []).append(name)
+    if refused:
+        # All of them at once: who mends a recipe, or a search, does it in one go.
+        told = "; ".join(f"{', '.join(names)} as {text}: {reason}" for (text, reason), names in refused.items())
+        raise StageError(STAGE, f"{chosen.name!r}: {told}")
     asked = [name for name, own in stored.items() if storage.calibrates(own)]
     grams = gram_matrices(program, [layers[name] for name in asked])
     rows = {
