@@ -232,8 +232,9 @@ class Encoder(nn.Module):
         self.a, self.b, self.c = layer(3, 12), layer(12, 16), layer(16, 24)
 
     def forward(self, image):
-        b = self.b(self.a(image))
-        return b, self.c(b)
+        a = self.a(image)
+        b = self.b(a)
+        return a, b, self.c(b)
 
 
 class Decoder(nn.Module):
@@ -257,7 +258,7 @@ kind = "rgb-photo"
 
 [modules.encoder]
 inputs = ["image"]
-outputs = ["b", "c"]
+outputs = ["a", "b", "c"]
 
 [modules.decoder]
 inputs = ["b", "c"]
@@ -266,7 +267,10 @@ outputs = ["map"]
 
 
 def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, golden: Golden, tmp_path: Path) -> None:
-    """Every integer convolution has integers to read, and what is returned stays close to the float file."""
+    """Every integer convolution has integers to read, and what is returned stays close to the float file.
+
+    The feature b is 15x11 here: a strided convolution over odd sides needs no padding operator, and reads b itself.
+    """
     folder = own_model("mixed")
     (folder / "net.py").write_text(NET)
     scope: dict[str, Any] = {}
@@ -274,7 +278,7 @@ def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, go
     modules = scope["build"]()
     state = {f"{name}.{key}": value for name, each in modules.items() for key, value in each.state_dict().items()}
     save_file(state, folder / "weights.safetensors")
-    head = f'schema = 1\nname = "mixed"\nversion = "1"\nfactory = "{folder.name}.net:build"\nsizes = [[64, 48]]\n'
+    head = f'schema = 1\nname = "mixed"\nversion = "1"\nfactory = "{folder.name}.net:build"\nsizes = [[60, 44]]\n'
     digest = sha256_file(folder / "weights.safetensors")
     head += f'weights = {{ path = "weights.safetensors", sha256 = "{digest}" }}\n'
     (folder / "model.toml").write_text(head + MODULES)
@@ -283,7 +287,7 @@ def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, go
     for model, graph in graphs(made).values():
         for source, weight, _ in integer_layers(model, graph):
             assert {graph.tensors[number].type for number in (source, weight)} == {INT8}
-    inputs = {"image": golden("mixed")["image"]}
+    inputs = {"image": golden("mixed")["image"][:, :, :60, :44]}
     wanted = outputs(plain, "encoder", inputs)
     for name, value in outputs(made, "encoder", inputs).items():
         assert snr(float(np.square(wanted[name]).sum()), float(np.square(value - wanted[name]).sum())) > 25
