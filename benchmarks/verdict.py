@@ -50,10 +50,19 @@ def judge(measures: Sequence[Measure]) -> tuple[str, str]:
     if not broken:
         return "pass", ""
     first = broken[0]
+    value, limit = told_apart(first.value, first.limit or 0.0)
     return "mismatch", (
-        f"{first.output} {first.metric} {first.value:.3g} against a limit of {first.limit:g} on {first.worst} "
-        f"({first.value:.3g} would have passed)"
+        f"{first.output} {first.metric} {value} against a limit of {limit} on {first.worst} ({value} would have passed)"
     )
+
+
+def told_apart(value: float, limit: float) -> tuple[str, str]:
+    """Both as text: the value in three digits, or in as many as it takes to read as another number than the limit."""
+    shown = f"{limit:g}"
+    for digits in range(3, 17):
+        if float(text := f"{value:.{digits}g}") != float(shown):
+            break
+    return text, shown
 
 
 def tightest(measures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
