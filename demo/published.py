@@ -20,7 +20,10 @@ from models.spec import ModelSpec
 # A target that a browser can run -> the engine of demo/engines that runs it.
 ENGINES = {"tfjs": "tfjs", "onnx": "ort", "litert": "litert"}
 # Smallest download first: what the page takes by default is the first of these that stands.
-PREFERRED = ("tfjs/w8", "tfjs/float16", "tfjs/float32", "litert/w8", "litert/float16", "onnx/w8", "onnx/float16")
+PREFERRED = (
+    *("tfjs/balanced", "tfjs/w8", "tfjs/float16", "tfjs/float32"),
+    *("litert/w8", "litert/float16", "onnx/w8", "onnx/float16"),
+)
 
 
 @dataclass(frozen=True, slots=True)
