@@ -57,7 +57,7 @@ def test_float32_equals_the_reference(model: str, runtime: Runtime, artifact: Ar
         assert worst(made, tensors) <= 1e-4, entry.id
 
 
-@pytest.mark.parametrize(("recipe", "mean"), [("float16", 1e-3), ("w8", 5e-3)])
+@pytest.mark.parametrize(("recipe", "mean"), [("float16", 1e-3), ("balanced", 5e-3)])
 def test_compressed_portrait(recipe: str, mean: float, runtime: Runtime, artifact: Artifact, golden: Golden) -> None:
     folder, tensors = artifact("portrait", "tfjs", recipe), golden("portrait")
     session = runtime.open(folder, read_artifact(folder).entry("portrait"))

@@ -24,7 +24,7 @@ from demo.site import make_site
 from models.artifact import artifact_folder
 from models.spec import load_spec
 
-ARTIFACTS = (("tfjs", "w8"), ("tfjs", "float32"), ("onnx", "w8"), ("litert", "w8"))
+ARTIFACTS = (("tfjs", "balanced"), ("tfjs", "float32"), ("onnx", "w8"), ("litert", "w8"))
 RUNTIMES = ("tfjs-node", "onnxruntime", "litert")
 Pixels = NDArray[np.uint8]
 RESET = """() => {

@@ -96,7 +96,7 @@ def test_a_damaged_model_is_refused_and_fetched_again(fresh: Any, photos: dict[s
     fresh.page.wait_for_selector("body[data-net]", state="attached")
     page = fresh.page
     page.evaluate("caches.delete('hydra-models-1')")
-    broken = "**/model/tfjs/w8/depth/*.bin"
+    broken = "**/model/tfjs/balanced/depth/*.bin"
     page.context.route(broken, lambda route: route.fulfill(status=200, body=b"\0" * 4000))
     page.reload()
     assert "group1-shard1of1.bin is damaged: its content does not match the sha256" in fresh.notice()
@@ -106,7 +106,7 @@ def test_a_damaged_model_is_refused_and_fetched_again(fresh: Any, photos: dict[s
     page.wait_for_function("() => document.querySelector('#notice span').textContent.includes('missing on the server')")
     page.context.unroute(broken)
     page.click("#retry")
-    page.wait_for_selector("body[data-net='tfjs/w8 wasm']", state="attached")
+    page.wait_for_selector("body[data-net='tfjs/balanced wasm']", state="attached")
     fresh.upload(photos["astronaut"])
 
 
@@ -138,7 +138,7 @@ def test_runtimes_agree_and_the_inspector_says_what_they_cost(
 ) -> None:
     demo.upload(photos["render-105"])
     reference = demo.maps("alpha")
-    for name, artifact in ((engine, ident), ("tfjs", "tfjs/w8")):
+    for name, artifact in ((engine, ident), ("tfjs", "tfjs/balanced")):
         inspect(demo, "engine", name)
         assert demo.page.evaluate("document.body.dataset.net") == f"{artifact} wasm"
         assert np.mean((demo.maps("alpha") > 0.5) != (reference > 0.5)) < 0.01
@@ -157,7 +157,7 @@ def test_float_beside_quantized(demo: Any, photos: dict[str, Path]) -> None:
     inspect(demo, "compare", "tfjs/float32")
     demo.page.keyboard.press("Escape")
     demo.page.fill("#seam-place", "0.25")
-    assert demo.page.inner_text("#seam .left") == "w8" and demo.page.inner_text("#seam .right") == "float32"
+    assert demo.page.inner_text("#seam .left") == "balanced" and demo.page.inner_text("#seam .right") == "float32"
     shown = demo.page.evaluate(
         "(async () => { await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);"
         "const c = document.createElement('canvas'), {width, height} = demo.scene; Object.assign(c, {width, height});"

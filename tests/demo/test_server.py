@@ -35,13 +35,13 @@ def test_nothing_proven_names_the_command(command: Callable[..., Any], tmp_path:
 
 def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable[..., Any]) -> None:
     names = {each.id for each in sort(copied / "portrait")[0]}
-    assert names == {"tfjs/w8", "tfjs/float32", "onnx/w8", "litert/w8"}
+    assert names == {"tfjs/balanced", "tfjs/float32", "onnx/w8", "litert/w8"}
 
     evidence = copied / "portrait/parity.json"
     document = json.loads(evidence.read_text())
     next(row for row in document["results"] if row["target"] == "onnx")["verdict"] = "mismatch"
     evidence.write_text(json.dumps(document))
-    (copied / "portrait/tfjs/w8/depth/model.json").write_text("{}")  # damaged after it was sealed
+    (copied / "portrait/tfjs/balanced/depth/model.json").write_text("{}")  # damaged after it was sealed
     (copied / "portrait/tfjs/float32/USAGE.md").write_text("another artifact")
     reseal(copied / "portrait/tfjs/float32")  # sound, and never judged
 
@@ -49,7 +49,7 @@ def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable
     assert {each.id for each in shown} == {"litert/w8"}
     reasons = {each.id: each.reason for each in held}
     assert reasons["onnx/w8"].startswith("mismatch")
-    assert "does not match its seal" in reasons["tfjs/w8"]
+    assert "does not match its seal" in reasons["tfjs/balanced"]
     assert reasons["tfjs/float32"] == "its hash has no verdict in parity.json"
 
 
@@ -85,8 +85,8 @@ def test_the_page_is_isolated_and_stays_at_home(address: str) -> None:
         "%2e%2e/package.json",
         "npm/playwright/package.json",
         "npm/@tensorflow/tfjs-core/../../../package.json",
-        "model/tfjs/w8/golden/golden.json",
-        "model/tfjs/w8/portrait/model.json",
+        "model/tfjs/balanced/golden/golden.json",
+        "model/tfjs/balanced/portrait/model.json",
         "model/onnx/float32/encoder.onnx",
         "samples/samples.toml",
         "app/",
@@ -103,7 +103,7 @@ def test_every_listed_file_is_there_and_whole(address: str) -> None:
     import hashlib
 
     catalog = json.loads(get(address, "catalog.json")[0])
-    assert next(row["id"] for row in catalog["artifacts"]) == "tfjs/w8"
+    assert next(row["id"] for row in catalog["artifacts"]) == "tfjs/balanced"
     for row in catalog["artifacts"]:
         assert row["proven_by"]
         for module in row["modules"].values():
