@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
 from models.measures import HIGHER, Measure
@@ -50,19 +51,20 @@ def judge(measures: Sequence[Measure]) -> tuple[str, str]:
     if not broken:
         return "pass", ""
     first = broken[0]
-    value, limit = told_apart(first.value, first.limit or 0.0)
+    limit = f"{first.limit:g}"
+    digits = digits_apart(first.value, float(limit))
+    # Rounded to the side on which it would indeed have passed.
+    side = ROUND_FLOOR if first.metric in HIGHER else ROUND_CEILING
+    enough = float(Context(prec=digits, rounding=side).create_decimal(repr(float(first.value))))
     return "mismatch", (
-        f"{first.output} {first.metric} {value} against a limit of {limit} on {first.worst} ({value} would have passed)"
+        f"{first.output} {first.metric} {first.value:.{digits}g} against a limit of {limit} on {first.worst} "
+        f"({enough:.{digits}g} would have passed)"
     )
 
 
-def told_apart(value: float, limit: float) -> tuple[str, str]:
-    """Both as text: the value in three digits, or in as many as it takes to read as another number than the limit."""
-    shown = f"{limit:g}"
-    for digits in range(3, 17):
-        if float(text := f"{value:.{digits}g}") != float(shown):
-            break
-    return text, shown
+def digits_apart(value: float, limit: float) -> int:
+    """How many digits of `value` to show: three, or as many as it takes to read as another number than `limit`."""
+    return next((digits for digits in range(3, 17) if float(f"{value:.{digits}g}") != limit), 17)
 
 
 def tightest(measures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

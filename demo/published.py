@@ -21,8 +21,14 @@ from models.spec import ModelSpec
 ENGINES = {"tfjs": "tfjs", "onnx": "ort", "litert": "litert"}
 # Smallest download first: what the page takes by default is the first of these that stands.
 PREFERRED = (
-    *("tfjs/balanced", "tfjs/w8", "tfjs/float16", "tfjs/float32"),
-    *("litert/w8", "litert/float16", "onnx/w8", "onnx/float16"),
+    "tfjs/balanced",
+    "tfjs/w8",
+    "tfjs/float16",
+    "tfjs/float32",
+    "litert/w8",
+    "litert/float16",
+    "onnx/w8",
+    "onnx/float16",
 )
 
 

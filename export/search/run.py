@@ -24,7 +24,6 @@ from export.statistics import gram_matrices
 from models.artifact import artifact_folder, read_artifact, ships
 from models.errors import StageError, UsageError
 from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
-from models.recipes import recipe
 from models.samples import load_samples
 from models.spec import ModelSpec
 
@@ -212,13 +211,11 @@ class Search:
         return {(outcome.target, outcome.recipe): outcome for outcome in made if outcome.state not in GOOD}
 
     def strike(self, made: Tried, failed: Outcome) -> bool:
-        """Take from the target's options what an export refused, so that the next best is solved for: of the layers
-        that the reason names what they took; where it names none, the option of fewest bits from all that took it.
-        False where nothing is left to take away."""
+        """Take from the options of the layers that a refusal names what they took, so that the next best is solved for.
+        False where that changes nothing: a failure that speaks of no layer, such as a full disk, is no matter of bits.
+        """
         table, choice, struck = self.tables[made.target], made.choice, False
-        fewest = min(choice.values(), key=lambda text: recipe(text).weight_bits)
-        guilty = named_in(failed.reason, table) or [name for name in table if choice[name] == fewest]
-        for name in guilty:
+        for name in named_in(failed.reason, table):
             left = [option for option in table[name] if option.recipe != choice[name]]
             if left and len(left) < len(table[name]):
                 table[name], struck = left, True

@@ -140,7 +140,7 @@ def test_the_reason_of_a_mismatch() -> None:
     measures = [Measure("y", "max_abs", 0.2, 0.1, 0.3, "a"), Measure("y", "iou", 0.8, 0.9, 0.95, "b")]
     assert judge(measures) == ("mismatch", "y iou 0.8 against a limit of 0.95 on b (0.8 would have passed)")
     near = judge([Measure("y", "iou", 0.98959, 0.99, 0.99, "b")])
-    assert near == ("mismatch", "y iou 0.9896 against a limit of 0.99 on b (0.9896 would have passed)")
+    assert near == ("mismatch", "y iou 0.9896 against a limit of 0.99 on b (0.9895 would have passed)")
 
 
 def test_rounded_goldens_judge_as_well(artifact: Artifacts, bench: Bench) -> None:
