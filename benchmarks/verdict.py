@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
-from models.measures import HIGHER, Measure
+from models.measures import Measure, higher
 
 KINDS = ("pass", "mismatch", "failed", "unavailable")
 
@@ -54,7 +54,7 @@ def judge(measures: Sequence[Measure]) -> tuple[str, str]:
     limit = f"{first.limit:g}"
     digits = digits_apart(first.value, float(limit))
     # Rounded to the side on which it would indeed have passed.
-    side = ROUND_FLOOR if first.metric in HIGHER else ROUND_CEILING
+    side = ROUND_FLOOR if higher(first.metric) else ROUND_CEILING
     enough = float(Context(prec=digits, rounding=side).create_decimal(repr(float(first.value))))
     return "mismatch", (
         f"{first.output} {first.metric} {first.value:.{digits}g} against a limit of {limit} on {first.worst} "
@@ -75,7 +75,7 @@ def tightest(measures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 def used(measure: Mapping[str, Any]) -> float:
     """Share of the limit that is used up: 1 is at the limit, whichever way the metric points."""
     value, limit = float(measure["value"]), float(measure["limit"])
-    if measure["metric"] in HIGHER:
+    if higher(str(measure["metric"])):
         if measure["metric"] == "snr_db":
             return limit / value if value > 0 else float("inf")
         # A share: what is lost of it against what may be lost. A limit of 1 allows no loss at all.

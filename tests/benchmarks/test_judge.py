@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.judge import Bench, judge_artifact, within_rounding
 from benchmarks.runtime import load_runtime
-from benchmarks.verdict import Result, judge
+from benchmarks.verdict import Result, judge, used
 from models.budget import Budget, load_budget
 from models.goldens import halve, load_goldens
 from models.loader import load_modules
@@ -181,3 +181,9 @@ def test_index_tables_are_no_weights(artifact: Artifacts, bench: Bench, more: di
     runtime.read_dtypes = lambda folder, entry: {"float32": 41_000, **more}
     results = judge_artifact(bench, runtime, artifact("mixed", "onnx", "float32"))
     assert next(result.verdict for result in results if result.mode == "dtypes") == verdict
+
+
+def test_what_is_used_up_of_a_limit() -> None:
+    rows = [("iou", 0.996, 0.99, 0.4), ("mean iou", 0.9995, 0.998, 0.25), ("snr_db", 40.0, 30.0, 0.75)]
+    for metric, value, limit, wanted in [*rows, ("mean order_flips", 0.001, 0.005, 0.2), ("max_abs", 1e-5, 1e-4, 0.1)]:
+        assert used({"metric": metric, "value": value, "limit": limit}) == pytest.approx(wanted), metric
