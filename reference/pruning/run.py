@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from models.errors import UsageError
 from reference.portrait import shaped_as
 from reference.pruning.cut import Kept, choose, cut, importance
-from reference.training.batches import Batches
-from reference.training.checkpoint import load_named, save_weights
+from reference.training.batches import Batch, Batches
+from reference.training.checkpoint import load_named, named, save_weights
 from reference.training.objective import compute, objective, objective_rng
 from reference.training.options import Options
 from reference.training.views import open_sets
 
 SIZE = (256, 192)
+OPTIONS = Options(processes=1, sizes=((*SIZE, 1.0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +45,37 @@ def prune_file(weights: Path, data: tuple[Path, ...], out: Path, target: Target)
     load_named(modules, tensors)
     scores = importance(modules, losses(modules, data, target.batches))
     kept = choose(modules, scores, SIZE, target.width, (target.macs, target.parameters))
-    save_weights(out, cut(modules, kept))
+    save_weights(out, resettle(cut(modules, kept), data, target.batches))
     return kept
+
+
+@torch.no_grad()
+def resettle(tensors: Mapping[str, Tensor], data: tuple[Path, ...], count: int) -> dict[str, Tensor]:
+    """`tensors` with the batch norms' means and variances measured anew: they were those of the uncut net's sums.
+
+    Training holds these statistics fixed, so they must be the pruned net's own before it begins (Li et al. 2020,
+    "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning").
+    """
+    modules = shaped_as(tensors)
+    load_named(modules, tensors)
+    norms = [m for module in modules.values() for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    for batch in looked_at(data, count):
+        compute(modules, batch.image)
+    return named(modules)
 
 
 def losses(modules: Mapping[str, nn.Module], data: tuple[Path, ...], count: int) -> Iterator[Tensor]:
     """The training loss on `count` batches of whole-size crops, the same ones every time."""
-    options = Options(processes=1, sizes=((*SIZE, 1.0),))
-    batches = Batches(options, *open_sets(data))
-    for number in range(count):
-        batch = batches.batch(number)
+    for number, batch in enumerate(looked_at(data, count)):
         disparity, logit = compute(modules, batch.image)
-        yield objective(disparity, logit, batch, options.weights, objective_rng(options.seed, number, 0))[0]
+        yield objective(disparity, logit, batch, OPTIONS.weights, objective_rng(OPTIONS.seed, number, 0))[0]
+
+
+def looked_at(data: tuple[Path, ...], count: int) -> Iterator[Batch]:
+    """The `count` batches of whole-size crops that a pruning looks at."""
+    batches = Batches(OPTIONS, *open_sets(data))
+    return (batches.batch(number) for number in range(count))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.errors import StageError, UsageError
 from reference.portrait import build, shaped, shaped_as
 from reference.pruning.cut import HEADS, Kept, block_costs, blocks, choose, cut, encoder_rest, head_costs, watched
-from reference.pruning.run import Target, prune_file
+from reference.pruning.run import Target, looked_at, prune_file
 from reference.training.checkpoint import load_named, named
 from reference.training.loop import Job, Trainer
 from reference.training.objective import compute
@@ -100,6 +100,22 @@ def test_the_budget_holds_and_the_impossible_is_refused(full: dict[str, nn.Modul
         choose(full, scores, SIZE, 30, (260e6, 1.6e6))
     with pytest.raises(StageError, match="no weights of a portrait"):
         shaped_as({"other": torch.zeros(1)})
+
+
+def test_a_pruned_nets_norms_know_its_own_sums(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """With one batch looked at, every norm's statistics are those of that batch in the pruned net."""
+    student = tmp_path / "slim.safetensors"
+    prune_file(WEIGHTS, sets, student, Target(32, 260e6, 1.6e6, 1))
+    tensors = load_file(student)
+    modules = shaped_as(tensors)
+    load_named(modules, tensors)
+    norm = blocks(modules)[8].project.norm
+    norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    seen: list[Tensor] = []
+    with torch.inference_mode():
+        # The norms before it used the batch's own statistics too, so eval mode on the same batch must give them again.
+        compute(modules, next(looked_at(sets, 1)).image)
+    assert torch.allclose(seen[0].mean((0, 2, 3)), norm.running_mean, rtol=0.02, atol=0.02)
 
 
 def test_a_pruned_net_learns_from_its_teacher(sets: tuple[Path, Path], tmp_path: Path) -> None:
