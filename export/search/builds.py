@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from export.target import load_storage
@@ -15,36 +15,50 @@ from models.spec import ModelSpec
 @dataclass(frozen=True, slots=True)
 class Build:
     """`mean` and `worst`: the most that any judged output may lose on average and on its worst sample (shares);
-    `sizes`: bytes that one app may ship, by target."""
+    `sizes`: bytes that one app may ship, by target.
+
+    `small`: the smallest within its losses even where it has a size, which is then a ceiling; else a size is there to
+    be used, and as little is lost as it allows. Without a size every build is the smallest within its losses.
+    """
 
     name: str
     mean: float
     worst: float
     sizes: Mapping[str, float] = field(default_factory=dict)
+    small: bool = False
 
     def row(self) -> dict[str, Any]:
-        return {"name": self.name, "mean": self.mean, "worst": self.worst, "sizes": dict(self.sizes)}
+        return {**asdict(self), "sizes": dict(self.sizes)}
+
+    def shrinks(self, target: str) -> bool:
+        return self.small or target not in self.sizes
 
 
 # What an app notices: shares of the mask's pixels, of pairs in order, of answers.
 STANDARD = (
     Build("quality", 0.002, 0.006),
-    Build("balanced", 0.005, 0.015),
-    Build("compact", 0.015, 0.03),
+    Build("balanced", 0.005, 0.015, small=True),
+    Build("compact", 0.015, 0.03, small=True),
 )
 
 
 def standard(budget: Budget) -> tuple[Build, ...]:
-    """The three builds, with the sizes that the model's budget.toml sets for them."""
-    return tuple(
-        Build(
-            build.name,
-            build.mean,
-            build.worst,
-            # Before gzip a file is never smaller than after it.
-            {row.target: row.bytes for row in budget.sizes if row.recipe == build.name},
-        )
+    """The three builds, with the sizes that the model's budget.toml sets for them.
+
+    `quality` may be as large as the largest of the others where no size of its own is set: it is what to ship where a
+    build of that size is affordable at all.
+    """
+    # Before gzip a file is never smaller than after it.
+    known = {
+        build.name: {row.target: float(row.bytes) for row in budget.sizes if row.recipe == build.name}
         for build in STANDARD
+    }
+    largest: dict[str, float] = {}
+    for sizes in known.values():
+        for target, size in sizes.items():
+            largest[target] = max(size, largest.get(target, 0.0))
+    return tuple(
+        replace(build, sizes=known[build.name] if build.small else largest | known[build.name]) for build in STANDARD
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,30 +137,51 @@ class Search:
         self.tried.append(made)
         return made
 
-    def solve(self, target: str, build: Build) -> Tried:
-        """The build for one target: under its size, the least loss; without a size, the smallest within its losses.
+    def solve(self, target: str, build: Build) -> None:
+        """Verify choices that may serve the build: the smallest within its losses; in its size, those of least noise.
 
         Raises UsageError for a size that cannot be reached.
         """
+        if build.shrinks(target):
+            self.refine(target, build, self.smallest_within)
+            made = self.choose(target, build)
+            if made is not None and made.excess(build) <= MARGIN:
+                return
+        if target in build.sizes:
+            self.refine(target, build, self.under)
+
+    def refine(self, target: str, build: Build, solver: Callable[[str, Build, Mapping[str, float]], Choice]) -> None:
+        """What `solver` finds, verified; again with the outputs weighted by how far over their limits they were."""
         weights = dict.fromkeys(self.bench.program.final(), 1.0)
-        solver = self.under if target in build.sizes else self.smallest_within
-        best: tuple[float, Tried] | None = None
         for _ in range(ROUNDS):
-            choice = solver(target, build, weights)
-            made = self.verify(target, build, choice)
-            excess = made.excess(build)
-            if best is None or (excess, made.bytes) < (best[0], best[1].bytes):
-                best = (excess, made)
-            if excess <= 1 or len(weights) == 1:
+            made = self.verify(target, build, solver(target, build, weights))
+            if made.excess(build) <= 1 or len(weights) == 1:
                 break
             for name, loss in made.losses.items():
                 weights[name] *= max(loss.mean / build.mean, loss.worst / build.worst, 1e-3)
-        assert best is not None
-        return best[1]
+
+    def room(self, target: str, build: Build) -> float:
+        """The most bytes of the build as they are computed here."""
+        return build.sizes[target] * (1 - SPARE) if target in build.sizes else math.inf
+
+    def standing(self, target: str) -> list[Tried]:
+        """All that was verified for a target, weighed by what is known by now, without what an export refused."""
+        table = {name: {option.recipe: option for option in options} for name, options in self.tables[target].items()}
+        found = {canonical_json(made.choice): made for made in self.tried if made.target == target}
+        return [
+            replace(made, bytes=self.size(target, {name: table[name][text] for name, text in made.choice.items()}))
+            for made in found.values()
+            if all(text in table[name] for name, text in made.choice.items())
+        ]
+
+    def choose(self, target: str, build: Build) -> Tried | None:
+        """The best for a build of all that was verified, for whichever build it was tried."""
+        made = pick(self.standing(target), build, build.shrinks(target), self.room(target, build))
+        return replace(made, build=build.name) if made else None
 
     def under(self, target: str, build: Build, weights: Mapping[str, float]) -> Choice:
         limit = build.sizes[target]
-        choice = within_bytes(self.tables[target], weights, limit * (1 - SPARE) - self.overhead[target])
+        choice = within_bytes(self.tables[target], weights, self.room(target, build) - self.overhead[target])
         if choice is None:
             least = self.verify(target, build, smallest(self.tables[target]))
             lost = ", ".join(f"{name} {loss.mean:.2%} ({loss.worst:.2%} worst)" for name, loss in least.losses.items())
@@ -185,12 +207,14 @@ class Search:
         """The builds as they are in the files: solved, exported, weighed, solved anew where a file was too large."""
         self.prepare()
         self.weigh()
-        chosen: dict[tuple[str, str], Tried] = {}
-        waiting = [(target, build) for build in self.builds for target in self.targets]
+        every = [(target, build) for build in self.builds for target in self.targets]
+        waiting = every
         for attempt in range(ROUNDS):
             for number, (target, build) in enumerate(waiting):
                 self.progress(f"solve {build.name} for {target}", number, len(waiting))
-                chosen[target, build.name] = self.solve(target, build)
+                self.solve(target, build)
+            found = {(target, build.name): self.choose(target, build) for target, build in every}
+            chosen = {pair: made for pair, made in found.items() if made is not None}
             write_recipes(self.spec, self.decoder.layers, self.bench.program.least_quantized(), chosen)
             failed = self.export(attempt)
             refused = [pair for pair in chosen if pair in failed]
@@ -282,6 +306,19 @@ def redraw(spec: ModelSpec, out: Path) -> Path:
     measured = ratios(spec, out, [(row.target, row.build) for row in rows if row.chosen])
     write_chart(folder / "pareto.png", rows, [Build(**row) for row in document["builds"]], measured)
     return folder / "pareto.png"
+
+
+def pick(rows: Iterable[Tried], build: Build, shrinks: bool, room: float) -> Tried | None:
+    """The best for a build of one target's verified choices; None where none is of at most `room` bytes.
+
+    Where it `shrinks`, the smallest of those that keep its losses, less a margin; else, and where none does, the one
+    of least loss. What was verified for one build counts for all: so a build is never larger than a stricter one.
+    """
+    within = [made for made in rows if made.bytes <= room]
+    kept = [made for made in within if made.excess(build) <= MARGIN]
+    if shrinks and kept:
+        return min(kept, key=lambda made: (made.bytes, made.excess(build)))
+    return min(within, key=lambda made: (made.excess(build), made.bytes), default=None)
 
 
 def quiet(target: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from benchmarks.judge import judge_artifact
 from benchmarks.runtime import load_runtime
 from export.layers import find_layers
 from export.program import capture
-from export.search.builds import Build, asked_for, read_share
+from export.search.builds import Build, asked_for, read_share, standard
 from export.search.latency import ratios
-from export.search.run import Search, Tried, named_in, redraw
+from export.search.losses import Loss
+from export.search.run import Search, Tried, named_in, pick, redraw
 from export.search.sensitivity import options_of
 from export.search.show import conclude
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
@@ -64,6 +66,44 @@ def test_a_loss_that_is_none(text: str) -> None:
 
 def test_losses_are_read() -> None:
     assert [read_share(text) for text in ("1%", "0.5 %", "0.01")] == [0.01, 0.005, 0.01]
+
+
+def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Path]) -> None:
+    """Of any heap of verified choices `quality` loses least, and each build is as small as its losses allow."""
+    budget = load_budget(load_spec(model_dir("portrait")))
+    builds = standard(budget)
+    assert builds[0].sizes == builds[1].sizes, "quality may be as large as the largest of the others"
+    rng = np.random.default_rng(6)
+    for _ in range(300):
+        count = int(rng.integers(1, 30))
+        sizes = rng.uniform(1.5e6, 3.3e6, count)
+        # Smaller ones lose more, roughly: losses jump.
+        worst = np.exp(rng.normal(0, 0.7, count)) * 0.01 * (2e6 / sizes) ** 4
+        rows = [
+            Tried("coreml", "", size, {"y": Loss(loss / 3, loss, "a")}, {})
+            for size, loss in zip(sizes, worst, strict=True)
+        ]
+        chosen = [pick(rows, b, b.shrinks("coreml"), b.sizes.get("coreml", np.inf)) for b in builds]
+        made = [(row, build) for row, build in zip(chosen, builds, strict=True) if row and row.excess(build) <= 0.8]
+        for (strict, own), (lax, _) in itertools.pairwise(made):
+            assert strict.bytes >= lax.bytes
+            assert strict.excess(own) <= lax.excess(own)
+        for row, build in made:
+            smaller = [r for r in rows if r.bytes < row.bytes and r.excess(build) <= 0.8]
+            assert not smaller or not build.small, "a build is never larger than it needs to be"
+
+
+def test_a_size_is_a_ceiling_for_a_small_build_and_for_use_by_another() -> None:
+    rows = [Tried("onnx", "", size, {"y": Loss(loss, loss, "a")}, {}) for size, loss in ((9, 0.0), (5, 0.3), (2, 0.9))]
+    small, exact = Build("b", 0.5, 0.5, {"onnx": 9.0}, small=True), Build("q", 0.5, 0.5, {"onnx": 9.0})
+    picked = [pick(rows, build, build.shrinks("onnx"), 9.0) for build in (small, exact)]
+    assert [row.bytes for row in picked if row] == [5, 9]
+    # Where none keeps its losses, the one that breaks them least; where none is small enough, none.
+    strict = Build("s", 1e-9, 1e-9, {"onnx": 6.0}, small=True)
+    least = pick(rows, strict, strict.shrinks("onnx"), 6.0)
+    assert least is not None
+    assert least.bytes == 5
+    assert pick(rows, strict, strict.shrinks("onnx"), 1.0) is None
 
 
 def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> tuple[Search, list[Tried]]:
@@ -235,7 +275,7 @@ def test_the_portrait_within_its_budget(
     tmp_path: Path, model_dir: Callable[[str], Path], own_model: Callable[..., Path]
 ) -> None:
     """The three builds on ONNX: within the sizes of budget.toml and the losses of the search, each smaller than the
-    one before, and everything tried is on record."""
+    one before and losing more, and everything tried is on record."""
     spec = load_spec(own_model("portrait"))
     builds = asked_for(spec, ("onnx",), None, None)
     _, final = search(spec, tmp_path / "out", builds)
@@ -243,3 +283,5 @@ def test_the_portrait_within_its_budget(
     sizes = [made.bytes for made in final]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.25 * 12.3e6
+    losses = [made.excess(builds[0]) for made in final]
+    assert losses == sorted(losses)
