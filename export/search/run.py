@@ -14,17 +14,16 @@ from export.driver import Outcome, run_plan
 from export.driver import make_plan as plan_export
 from export.layers import find_layers
 from export.program import calibrate, capture
-from export.seal import source_hash
 from export.search.builds import Build
 from export.search.latency import ratios
 from export.search.losses import Bench, Loss
-from export.search.sensitivity import Decoder, Store, measure, table_of
+from export.search.sensitivity import Decoder, Store, depends_on, digest, measure, storage_hash, table_of
 from export.search.solve import Choice, Option, path, smallest, total, within_bytes
 from export.search.write import write_chart, write_recipes
 from export.statistics import gram_matrices
 from models.artifact import artifact_folder, read_artifact, ships
 from models.errors import StageError, UsageError
-from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
+from models.files import canonical_json, dump_json, read_json, write_text
 from models.samples import load_samples
 from models.spec import ModelSpec
 
@@ -72,10 +71,10 @@ class Search:
     calibrate: Path | None = None
     bench: Bench = field(init=False)
     decoder: Decoder = field(init=False)
+    store: Store = field(init=False)
     tables: dict[str, dict[str, list[Option]]] = field(default_factory=dict)
     overhead: dict[str, float] = field(default_factory=dict)
     tried: list[Tried] = field(default_factory=list)
-    verified: dict[str, dict[str, Loss]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -95,14 +94,8 @@ class Search:
             raise StageError("search", f"{self.spec.name} has no weights of two or more dimensions")
         self.bench = Bench(program, samples)
         self.decoder = Decoder(layers, gram_matrices(program, list(layers.values())))
-        depends = [
-            self.spec.sha256,
-            self.spec.weights_sha256,
-            source_hash(self.spec),
-            sorted(sample.sha256 for sample in (*photos, *samples)),
-        ]
-        key = sha256_bytes(canonical_json(depends).encode())[:16]
-        measured = measure(self.bench, self.decoder, self.targets, Store(self.folder / f"{key}.json"), self.progress)
+        self.store = Store(self.folder, depends_on(program, samples, photos))
+        measured = measure(self.bench, self.decoder, self.targets, self.store, self.progress)
         self.tables = {target: table_of(self.decoder, measured, target) for target in self.targets}
 
     def weigh(self) -> None:
@@ -125,15 +118,18 @@ class Search:
     def verify(self, target: str, build: Build, choice: Choice) -> Tried:
         """All layers together, on all judging samples."""
         named = {name: option.recipe for name, option in choice.items()}
-        key = canonical_json([target, named])
-        if key not in self.verified:
+        key = canonical_json(["together", target, storage_hash(target), digest(named)])
+        known = self.store.get(key)
+        if known is None:
             layers = self.decoder.layers
             self.bench.put({name: self.decoder.value(target, name, text) for name, text in named.items()}, layers)
             try:
-                self.verified[key] = self.bench.losses(list(self.spec.modules))
+                known = {name: asdict(loss) for name, loss in self.bench.losses(list(self.spec.modules)).items()}
             finally:
                 self.bench.put({name: layer.value for name, layer in layers.items()}, layers)
-        made = Tried(target, build.name, self.size(target, choice), self.verified[key], named)
+            self.store.put(key, known)
+        losses = {name: Loss(**loss) for name, loss in known.items()}
+        made = Tried(target, build.name, self.size(target, choice), losses, named)
         self.tried.append(made)
         return made
 

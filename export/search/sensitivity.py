@@ -6,8 +6,7 @@ much less it moves the layer's own outputs (on the calibration samples, by its i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from export.layers import Layer
+from export.program import Program
 from export.rounding import as_matrix, output_error
 from export.search.losses import Bench
+from export.search.reach import ROOT, reach
 from export.search.solve import Option
 from export.target import LayerStorage, load_storage
 from models.errors import StageError
-from models.files import dump_json, read_json, write_text
+from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 from models.recipes import recipe
+from models.samples import Sample
 
 Array = NDArray[Any]
+# What measures and judges; all that these reach by imports decides a measurement with them.
+MEASURED_BY = ("export.search.sensitivity", "export.search.losses", "export.statistics", "export.program")
 # Samples that layers are ranked by, evenly spread; what is decided is measured on all of them.
 RANKED_BY = 6
 
@@ -38,15 +42,19 @@ class Measured:
 
 
 class Store:
-    """Measurements on disk, so that a stopped search goes on: one file for everything they depend on."""
+    """Measurements on disk, so that a stopped search goes on: a file for all that they depend on in common.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `depends`, which the file's name is a hash of, stands in it for a reader who wonders why a search began anew.
+    """
+
+    def __init__(self, folder: Path, depends: Mapping[str, Any]) -> None:
+        self.depends = depends
+        self.path = folder / f"measured-{digest(depends)}.json"
         self.known: dict[str, Any] = {}
-        if path.is_file():
+        if self.path.is_file():
             try:
-                self.known = dict(read_json(path, "search"))
-            except (StageError, ValueError):
+                self.known = dict(read_json(self.path, "search")["measured"])
+            except (StageError, ValueError, KeyError, TypeError):
                 self.known = {}  # a torn file costs its measurements, nothing else
 
     def get(self, key: str) -> Any:
@@ -54,7 +62,31 @@ class Store:
 
     def put(self, key: str, value: Any) -> None:
         self.known[key] = value
-        write_text(self.path, dump_json(self.known))
+        write_text(self.path, dump_json({"schema": 1, "depends": self.depends, "measured": self.known}))
+
+
+def depends_on(program: Program, samples: Sequence[Sample], photos: Sequence[Sample]) -> dict[str, Any]:
+    """All that decides what is measured, whatever the target: the net, the samples, and the code that runs and judges
+    it. What a layer's rounding depends on beside is the target's own (`storage_hash`)."""
+    spec = program.spec
+    tensors = {name: [*tensor.at(program.size), tensor.judge, tensor.range] for name, tensor in spec.tensors.items()}
+    modules = {name: [module.inputs, module.outputs] for name, module in spec.modules.items()}
+    return {
+        "weights": spec.weights_sha256,
+        "net": {"factory": spec.factory, "tensors": tensors, "modules": modules},
+        "judged by": [sample.sha256 for sample in samples],
+        "calibrated by": [sample.sha256 for sample in photos],
+        "code": reach((*MEASURED_BY, spec.factory.partition(":")[0]), (ROOT, spec.folder.resolve().parent)),
+    }
+
+
+def storage_hash(target: str) -> str:
+    """Of the code that knows how a target stores a layer."""
+    return digest(reach([getattr(load_storage(target), "__name__")]))  # noqa: B009 - a module, to whom its type is a protocol
+
+
+def digest(value: Any) -> str:
+    return sha256_bytes(canonical_json(value).encode())[:16]
 
 
 def options_of(storage: LayerStorage, layer: Layer) -> list[str]:
@@ -93,11 +125,12 @@ def measure(
     """Round each layer alone and measure; measurements that `store` has are taken from it."""
     count = min(RANKED_BY, len(bench.samples))
     picked = [index * len(bench.samples) // count for index in range(count)]
+    code = {target: storage_hash(target) for target in targets}
     found: dict[str, Measured] = {}
     for number, (name, layer) in enumerate(decoder.layers.items()):
         progress("sensitivity", number, len(decoder.layers))
         target, option = coarsest(decoder, targets, name)
-        key = json.dumps([name, target, option, picked])
+        key = canonical_json(["alone", name, target, option, code[target], picked])
         known = store.get(key)
         if known is None:
             bench.put({name: decoder.value(target, name, option)}, decoder.layers)

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,15 @@ from export.program import capture
 from export.search.builds import Build, asked_for, read_share, standard
 from export.search.latency import ratios
 from export.search.losses import Loss
+from export.search.reach import reach
 from export.search.run import Search, Tried, named_in, pick, redraw
-from export.search.sensitivity import options_of
+from export.search.sensitivity import depends_on, digest, options_of
 from export.search.show import conclude
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
 from export.target import load_storage
 from models.artifact import artifact_folder, read_artifact
 from models.budget import load_budget
-from models.errors import BudgetBroken, UsageError
+from models.errors import BudgetBroken, StageError, UsageError
 from models.goldens import load_goldens, refresh
 from models.named import read_named
 from models.samples import load_samples
@@ -155,16 +157,75 @@ def test_what_was_verified_is_what_the_file_does(searched: tuple[ModelSpec, Path
         assert np.isclose(1 - measures[0].mean, wanted["losses"]["scores"]["mean"], atol=1e-9)
 
 
-def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path]) -> None:
+def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     spec, out = searched
     again = Search(spec, out, ("onnx",), (), lambda stage, done, of: None)
     again.prepare()
-    (path,) = [file for file in (out / "classifier/search").glob("*.json") if file.name != "search.json"]
+    (path,) = (out / "classifier/search").glob("measured-*.json")
+    assert path == again.store.path
+    document = json.loads(path.read_text())
+    alone = [key for key in document["measured"] if json.loads(key)[0] == "alone"]
+    assert len(alone) == len(again.decoder.layers)
+    assert document["depends"]["weights"] == spec.weights_sha256
     before = path.stat().st_mtime_ns
-    known = json.loads(path.read_text())
-    assert len(known) == len(again.decoder.layers)
-    again.prepare()
+    monkeypatch.setattr("export.search.losses.Bench.losses", None)
+    known = json.loads((out / "classifier/search/search.json").read_text())["tried"][0]
+    choice = {name: next(o for o in again.tables["onnx"][name] if o.recipe == r) for name, r in known["choice"].items()}
+    again.overhead["onnx"] = 0.0
+    made = again.verify("onnx", Build("exact", 0.01, 0.01), choice)
+    assert {name: asdict(loss) for name, loss in made.losses.items()} == known["losses"], "nothing is run again"
     assert path.stat().st_mtime_ns == before
+
+
+def test_what_was_measured_outlives_unrelated_edits_alone(
+    searched: tuple[ModelSpec, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a copy of the sources and the model: an edit of what nothing measured depends on changes no key."""
+    root = Path(__file__).parents[2]
+    for package in ("export", "models", "benchmarks"):
+        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("portrait*", "__pycache__"))
+    spec, _ = searched
+    folder = tmp_path / "own" / "graded"
+    shutil.copytree(spec.folder, folder)
+    program = replace(capture(spec), spec=replace(spec, folder=folder))
+    monkeypatch.setattr("export.search.sensitivity.ROOT", tmp_path)
+    samples = load_samples(spec, "judge")
+    # The target's own code is not in it, whatever the target.
+    assert not [name for name in depends_on(program, samples, samples)["code"] if name.startswith("export.targets")]
+
+    def keys() -> tuple[str, str]:
+        own = digest(reach(["export.targets.onnx.layerwise"], (tmp_path,)))
+        return digest(depends_on(program, samples, samples)), own
+
+    def edited(path: Path, text: str) -> tuple[str, str]:
+        path.write_text(path.read_text() + text)
+        return keys()
+
+    first = keys()
+    code = "\n\nADDED = 1\n"
+    unrelated = ("export/search/show.py", "export/driver.py", "export/targets/tfjs/lower.py", "benchmarks/parity.py")
+    for name in unrelated:
+        assert edited(tmp_path / name, code) == first, name
+    assert edited(tmp_path / "export/rounding.py", "\n# a word more\n") == first, "comments are no code"
+    assert edited(folder / "net.py", '\n\n"""Nor is a sentence."""\n') == first
+    common, own = first
+    moved = edited(tmp_path / "export/targets/onnx/weights.py", code)
+    assert moved[0] == common
+    assert moved[1] != own, "how a target stores a layer counts for that target"
+    seen = {common}
+    for related in (tmp_path / "export/rounding.py", tmp_path / "models/measures.py", folder / "net.py"):
+        key = edited(related, code)[0]
+        assert key not in seen, related
+        seen.add(key)
+    other = replace(program, spec=replace(program.spec, weights_sha256="0" * 64))
+    assert digest(depends_on(other, samples, samples)) not in seen
+    assert digest(depends_on(program, samples[1:], samples)) not in seen
+
+
+def test_code_that_is_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"the code of nowhere\.net was not found"):
+        reach(["nowhere.net"], (tmp_path,))
+    assert list(reach(["numpy.linalg"], (tmp_path,))) == ["numpy"], "a package of others counts by its version"
 
 
 def test_a_size_that_cannot_be_reached(searched: tuple[ModelSpec, Path]) -> None:

@@ -1,0 +1,106 @@
+"""What code a measurement depends on: the modules that its own can reach by imports, and packages of others by version.
+
+Measurements that took minutes must not be lost to an edit of a page's template, and must not outlive an edit of the
+rounding that they measured. Imports are read, not run; those inside functions count, those for type checkers do not.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from models.errors import StageError
+from models.files import sha256_bytes
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def reach(modules: Iterable[str], folders: Sequence[Path] = (ROOT,)) -> dict[str, str]:
+    """Of everything that `modules` (dotted names) reach by imports: module -> hash of its code, "package" -> version.
+
+    Modules are looked for in `folders`, in their order. Comments, docstrings and layout are no code. Raises
+    StageError("search") for one of `modules` that is in none of them and in no installed package.
+    """
+    waiting, found, others = list(dict.fromkeys(modules)), dict[str, str](), dict[str, str]()
+    for name in waiting:
+        if find_module(name, folders) is None and not version_of(name):
+            raise StageError("search", f"the code of {name} was not found (looked in {', '.join(map(str, folders))})")
+    while waiting:
+        name = waiting.pop()
+        top = name.partition(".")[0]
+        if name in found or top in others or top in sys.stdlib_module_names:
+            continue
+        path = find_module(name, folders)
+        if path is None:
+            # Somebody else's: its version stands for it. What is not installed cannot be reached either.
+            others[top] = version_of(name) or "not installed"
+            continue
+        found[name], imported = read_module(path, path.stat().st_mtime_ns, name)
+        waiting += [target for options in imported if (target := first(options, folders))]
+    return dict(sorted((found | others).items()))
+
+
+def find_module(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of a module; of a package, its __init__.py."""
+    for folder in folders:
+        place = folder.joinpath(*name.split("."))
+        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+            if path.is_file():
+                return path
+    return None
+
+
+def first(options: Sequence[str], folders: Sequence[Path]) -> str | None:
+    """Of `from a.b import c`: a.b.c where that is a module, else a.b. A package's __init__ counts where it is asked
+    itself, not on the way to a module in it: what a function computes is in the modules that its own names."""
+    return next((name for name in options if find_module(name, folders)), options[-1] if options else None)
+
+
+@cache
+def read_module(path: Path, changed: int, name: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """(hash of the code, what it imports) of a file that changed last at `changed`."""
+    tree = ast.parse(path.read_bytes(), str(path))
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    imported = tuple(imports(tree, package))
+    return sha256_bytes(ast.dump(Bare().visit(tree)).encode()), imported
+
+
+class Bare(ast.NodeTransformer):
+    """Takes docstrings out: a sentence alone is not code."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
+    """The names that each import may mean, the most exact first."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from imports(other, package)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name,) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+            base = ".".join(filter(None, (parent if node.level else "", node.module)))
+            yield from ((f"{base}.{alias.name}", base) for alias in node.names)
+        else:
+            yield from imports(node, package)
+
+
+def version_of(name: str) -> str:
+    """Of the installed package that has a module, "" where none has."""
+    owners: Mapping[str, list[str]] = distributions()
+    return ", ".join(
+        f"{owner} {importlib.metadata.version(owner)}" for owner in sorted(set(owners.get(name.partition(".")[0], ())))
+    )
+
+
+@cache
+def distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
