@@ -44,7 +44,7 @@ PACKAGES := models reference export benchmarks demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bench-android bench-ios report all demo train eval check lint format types imports test test-all clean
+	bench-android bench-ios report all demo train qat eval check lint format types imports test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,12 @@ TRAIN_MINUTES ?= 0
 train: setup ## train the portrait: DATA="..." [VALIDATION=...] [RUN=...] [TRAIN_MINUTES=50], or DATA=... RESUME=...
 	$(BIN)/python -m reference train $(DATA) $(VALIDATION:%=--validation %) \
 	  $(if $(RESUME),--resume $(RESUME),$(RUN:%=--out %) $(if $(filter-out 0,$(TRAIN_MINUTES)),--set minutes=$(TRAIN_MINUTES)))
+
+# A recipe of few bits names the file with `weights = "..."` (recipes.toml); parity judges it against the model's own.
+QAT_STEPS ?= 300
+qat: setup ## fine-tune for few bits: DATA="..." [VALIDATION=...] [RECIPE=w4] [RUN=build/qat] [QAT_STEPS=300]
+	$(BIN)/python -m reference qat $(DATA) $(VALIDATION:%=--validation %) $(RECIPE:%=--recipe %) $(RUN:%=--out %) \
+	  --model "$(MODEL)" --steps $(QAT_STEPS)
 
 eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
 	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)

@@ -6,7 +6,6 @@ A converter moves axes and renames, but keeps values: a stored tensor is known b
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import hashlib
 import itertools
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.rounding import as_matrix, from_matrix, half, symmetric, symmetric_grid, to_grid
 from models.errors import StageError
-from models.recipes import CALIBRATED_BITS, Recipe, recipe
+from models.recipes import CALIBRATED_BITS, Recipe, assigned, recipe
 
 if TYPE_CHECKING:
     import torch
@@ -76,23 +75,8 @@ def find_layers(program: Program) -> dict[str, Layer]:
 
 def assign(layers: Mapping[str, Layer], chosen: Recipe, least: int, target: str) -> dict[str, Recipe]:
     """What each layer is stored as. Raises StageError("recipes") for a pattern that matches nothing."""
-    base, small = recipe(chosen.base), recipe(FLOATS.get(target, "float32"))
-    found = {name: base if layer.value.size >= least else small for name, layer in layers.items()}
-    if base.scheme == "float":
-        found = dict.fromkeys(layers, base)
-    for pattern, text in chosen.layers:
-        matched = fnmatch.filter(layers, pattern)
-        if not matched:
-            near = difflib.get_close_matches(pattern, layers, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            some = ", ".join(list(layers)[:5])
-            raise StageError(
-                STAGE,
-                f"{chosen.name!r}: the pattern {pattern!r} matches no layer{hint} ({len(layers)} layers: {some}, ...; "
-                "all: python -m export layers)",
-            )
-        found |= dict.fromkeys(matched, recipe(text))
-    return found
+    small = recipe(FLOATS.get(target, "float32"))
+    return assigned({name: int(layer.value.size) for name, layer in layers.items()}, chosen, least, small)
 
 
 @dataclass(frozen=True, slots=True)

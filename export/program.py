@@ -16,7 +16,7 @@ from export.fold_norms import fold_norms
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import as_tuple, load_modules
-from models.recipes import FLOAT_SHARE
+from models.recipes import FLOAT_SHARE, least_of
 from models.samples import Sample, load_samples, sample_inputs
 from models.spec import EntrySpec, ModelSpec
 
@@ -85,13 +85,7 @@ class Program:
         Counts parameters of two or more dimensions. Read from the largest module alone, so that adding a smaller
         one (a new head) does not change the files of the others.
         """
-        sizes = self.largest_module()
-        allowed, held = share * sum(size * count for size, count in sizes.items()), 0
-        for size, count in sorted(sizes.items()):
-            held += size * count
-            if held > allowed:
-                return size
-        return 0
+        return least_of(self.largest_module(), share)
 
     def largest_module(self) -> Counter[int]:
         """How many weights (parameters of two or more dimensions) of each size the module with the most of them has."""
@@ -143,14 +137,16 @@ def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec:
     return Wired().eval()
 
 
-def capture(spec: ModelSpec, size: tuple[int, int] | None = None) -> Program:
+def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path | None = None) -> Program:
     """Load the modules, run them once on a real input, check them against the spec, and fold their batch norms.
+
+    `weights`: another file than the spec's, of the same keys and shapes.
 
     Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
     shape or dtype than declared, or a value is not finite.
     """
     size = size or spec.size
-    modules = load_modules(spec)
+    modules = load_modules(spec, weights)
     settle_slopes(modules)
     inputs = sample_inputs(spec, load_samples(spec, "judge")[0], size)
     # The reference's own tensors: what is done to the modules after this is part of the export.
@@ -166,6 +162,16 @@ def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
     spec = program.spec
     found = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
     return replace(program, calibration=tuple(found), calibration_hashes=tuple(sample.sha256 for sample in samples))
+
+
+def recalibrated(program: Program, like: Program) -> Program:
+    """The program with its own tensors of the calibration samples that `like` has."""
+    names = program.spec.inputs()
+    found = [
+        run_modules(program.spec, program.modules, {name: tensors[name].numpy() for name in names})
+        for tensors in like.calibration
+    ]
+    return replace(program, calibration=tuple(found), calibration_hashes=like.calibration_hashes)
 
 
 def limited(program: Program, count: int) -> Program:

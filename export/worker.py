@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from export.equalize import equalized
-from export.program import Cache, Program, calibrate, capture, limited
+from export.program import Cache, Program, calibrate, capture, limited, recalibrated
 from export.readback import compare, summary
 from export.seal import input_hash, seal
 from export.target import Target, load_target
@@ -66,6 +66,11 @@ class Events:
         self.send(event="done", stage=name, recipe=recipe_name)
 
 
+# Of a basis: whether it is equalized, by how many samples, and the hash of weights that are not the model's.
+Key = tuple[bool, int, str]
+PLAIN: Key = (False, 0, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """What recipes are made from: the program, what the target converted it to, and what was done to it before."""
@@ -83,27 +88,43 @@ def work(job: Job, events: Events) -> None:
             program = captured(job, target)
         with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
             with events.stage("convert"):
-                bases = {(False, 0): Basis(program, target.convert(program, Path(scratch)))}
+                bases = {PLAIN: Basis(program, target.convert(program, Path(scratch)))}
             for name in job.recipes:
                 emit_one(job, target, bases, (find_recipe(program.spec, job.target, name), Path(scratch)), events)
     except StageError:
         return  # told as an event
 
 
-def basis(target: Target, bases: dict[tuple[bool, int], Basis], chosen: Recipe, scratch: Path) -> Basis:
-    """What `chosen` is made from: with its calibration samples; an equalized net is converted anew."""
-    plain = bases[False, 0]
+def basis(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratch: Path) -> Basis:
+    """What `chosen` is made from: with its calibration samples; an equalized net is converted anew, and so is one with
+    weights of the recipe's own."""
+    plain = bases[PLAIN]
+    if chosen.weights:
+        return with_weights(target, bases, chosen, scratch)
     if not chosen.calibrated:
         return plain
     program = limited(plain.program, chosen.samples)
     if not chosen.equalized:
         return replace(plain, program=program)
-    key = (True, chosen.samples)
+    key = (True, chosen.samples, "")
     if key not in bases:
         made = equalized(program, target.static_bits)
         folder = scratch / f"equalized-{chosen.samples}"
         folder.mkdir()
         bases[key] = Basis(made.program, target.convert(made.program, folder), made.note)
+    return bases[key]
+
+
+def with_weights(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratch: Path) -> Basis:
+    """The net with a recipe's own weights, converted once for all recipes that name the same ones."""
+    key = (False, 0, chosen.weights_sha256)
+    if key not in bases:
+        path, given = Path(chosen.weights), bases[PLAIN].program
+        program = recalibrated(capture(given.spec, weights=path), given)
+        folder = scratch / f"weights-{chosen.weights_sha256[:16]}"
+        folder.mkdir()
+        note = f"weights of its own, {path.name} (sha256 {chosen.weights_sha256}), judged against the model's"
+        bases[key] = Basis(program, target.convert(program, folder), note)
     return bases[key]
 
 
@@ -118,11 +139,9 @@ def captured(job: Job, target: Target) -> Program:
     return program
 
 
-def emit_one(
-    job: Job, target: Target, bases: dict[tuple[bool, int], Basis], what: tuple[Recipe, Path], events: Events
-) -> None:
+def emit_one(job: Job, target: Target, bases: dict[Key, Basis], what: tuple[Recipe, Path], events: Events) -> None:
     """Make one recipe, `what` = (recipe, scratch folder), from its basis; read it back, seal it, move it in."""
-    (chosen, scratch), program = what, bases[False, 0].program
+    (chosen, scratch), program = what, bases[PLAIN].program
     folder = artifact_folder(Path(job.out), program.spec.name, job.target, chosen.name)
     lock = folder.parent / f".{chosen.name}.lock"
     try:

@@ -24,15 +24,18 @@ if TYPE_CHECKING:
 STAGE = "weights"
 
 
-def load_modules(spec: ModelSpec) -> dict[str, torch.nn.Module]:
-    """The model's modules in evaluation mode, with its weights, in the order they run.
+def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torch.nn.Module]:
+    """The model's modules in evaluation mode, with its weights (or those of another file), in the order they run.
 
     Runs the factory that model.toml names: a model folder is code, and is to be trusted like code.
     Raises StageError("factory") when the factory fails or does not return the modules of the spec and
     StageError("weights") when the file is missing, does not match its sha256, or does not fit the modules.
     """
     modules = build(spec)
-    load_weights(spec, modules)
+    if weights is None:
+        load_weights(spec, modules)
+    else:
+        fill(modules, weights)
     for module in modules.values():
         module.eval().requires_grad_(False)
     return {name: modules[name] for name in spec.modules}
@@ -82,16 +85,21 @@ def as_tuple(made: Any) -> tuple[Any, ...]:
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:
     """Fill `modules` strictly from the spec's safetensors file (keys "<module>.<state_dict key>")."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = inside(spec.folder, spec.weights_path, STAGE)
     if not path.is_file():
         raise StageError(STAGE, f"{path} does not exist (model.toml of {spec.name!r} asks for it)")
     found = sha256_file(path)
     if found != spec.weights_sha256:
         raise StageError(STAGE, f"{path} has sha256 {found}, model.toml says {spec.weights_sha256}")
+    fill(modules, path)
+
+
+def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
+    """Fill `modules` strictly from a safetensors file. Raises StageError("weights") where it does not fit them."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

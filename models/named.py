@@ -4,6 +4,7 @@
     description = "..."
     base = "w8"                                   # a recipe of the grammar (models/recipes.py)
     layers = { "encoder.blocks.9.*" = "w4" }      # by name pattern (* ? [...]); the last one that matches decides
+    weights = "fine-tuned.safetensors"            # beside this file, instead of the model's: python -m reference qat
     [recipes.compact.coreml]                      # a target that lacks a scheme, or has a better one, has its own
     base = "p6"
     layers = { "encoder.blocks.9.*" = "p4g16" }
@@ -16,10 +17,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.errors import UsageError, unknown
+from models.errors import StageError, UsageError, unknown
+from models.files import sha256_file
 from models.recipes import GRAMMAR, WORDS, Recipe, recipe
 from models.spec import NAME, ModelSpec
 from models.table import Table, read_toml
@@ -48,20 +50,30 @@ def find_recipe(spec: ModelSpec, target: str, text: str) -> Recipe:
     named = find_named(spec, text)
     if target not in named.recipes:
         raise UsageError(f"{named.name!r} is not defined for {target} (it is for {', '.join(named.recipes)})")
-    return named.recipes[target]
+    chosen = named.recipes[target]
+    if not chosen.weights:
+        return chosen
+    weights = recipes_file(spec, text)[0].parent / chosen.weights
+    if not weights.is_file():
+        raise StageError(STAGE, f"{named.name!r} has weights of its own, and there is no file {weights}")
+    return replace(chosen, weights=str(weights), weights_sha256=sha256_file(weights))
 
 
 def find_named(spec: ModelSpec, text: str) -> Named:
-    file, _, name = text.rpartition(":")
-    elsewhere = file.endswith(".toml")
-    path = Path(file) if elsewhere else spec.folder / FILE
-    name = name if elsewhere else text
+    path, name = recipes_file(spec, text)
+    elsewhere = name != text
     if elsewhere and not path.is_file():
         raise UsageError(f"no recipes at {path} (asked for {text!r})")
     known = read_named(path) if path.is_file() else {}
     if name not in known:
         raise UsageError(f"{unknown('recipe', name, (*known, 'float32', 'float16', 'w8'))}; grammar: {WORDS}")
     return known[name]
+
+
+def recipes_file(spec: ModelSpec, text: str) -> tuple[Path, str]:
+    """(file, name) of a named recipe that is asked for as `text`."""
+    file, _, name = text.rpartition(":")
+    return (Path(file), name) if file.endswith(".toml") else (spec.folder / FILE, text)
 
 
 def check_name(spec: ModelSpec, text: str) -> str:
@@ -120,7 +132,8 @@ def read_parts(name: str, table: Table) -> Recipe:
     inner = table.table("layers", {})
     layers = tuple((pattern, part(inner, pattern, inner.string(pattern)).name) for pattern in inner.data)
     bits = min(recipe(text).weight_bits for text in (base.name, *(text for _, text in layers)))
-    return Recipe(name, "mixed", bits, base=base.name, layers=layers)
+    weights = table.string("weights", "")
+    return Recipe(name, "mixed", bits, base=base.name, layers=layers, weights=weights)
 
 
 def part(table: Table, key: str, text: str) -> Recipe:

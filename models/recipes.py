@@ -18,11 +18,14 @@ What a target does with a recipe, or why it cannot, is the target's own knowledg
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.errors import UsageError, unknown
+from models.errors import StageError, UsageError, unknown
 
 GRAMMAR = re.compile(
     r"(?P<float>float(32|16))|w(?P<bits>[2-8]|16)(a(?P<act>8|16)(?P<signed>s)?(?P<words>(-[a-z0-9]+)*)|g(?P<block>[1-9][0-9]{0,3}))?"
@@ -81,6 +84,9 @@ class Recipe:
     # matches, and (pattern of layer names, recipe) pairs of which the last that matches a layer decides.
     base: str = ""
     layers: tuple[tuple[str, str], ...] = ()
+    # Of one with weights of its own, fine-tuned for it: the file, and its hash.
+    weights: str = ""
+    weights_sha256: str = ""
 
     @property
     def calibrated(self) -> bool:
@@ -146,6 +152,40 @@ def told(name: str, words: str) -> dict[str, Any]:
         if key in found:
             raise UsageError(f"the recipe {name!r} says twice what its {key} is")
         found[key] = value
+    return found
+
+
+def least_of(sizes: Mapping[int, int], share: float = FLOAT_SHARE) -> int:
+    """Elements below which a weight stays in float: smaller ones hold at most `share` of all. `sizes`: how many weights
+    of each size the largest module has."""
+    allowed, held = share * sum(size * count for size, count in sizes.items()), 0
+    for size, count in sorted(sizes.items()):
+        held += size * count
+        if held > allowed:
+            return size
+    return 0
+
+
+def assigned(sizes: Mapping[str, int], chosen: Recipe, least: int, small: Recipe) -> dict[str, Recipe]:
+    """What a named recipe stores each layer as: `sizes` are elements by layer; where the base is none of float, layers
+    of fewer than `least` that no pattern matches are stored as `small`.
+
+    Raises StageError("recipes") for a pattern that matches nothing.
+    """
+    base = recipe(chosen.base)
+    found = {name: base if size >= least or base.scheme == "float" else small for name, size in sizes.items()}
+    for pattern, text in chosen.layers:
+        matched = fnmatch.filter(sizes, pattern)
+        if not matched:
+            near = difflib.get_close_matches(pattern, sizes, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            some = ", ".join(list(sizes)[:5])
+            raise StageError(
+                "recipes",
+                f"{chosen.name!r}: the pattern {pattern!r} matches no layer{hint} ({len(sizes)} layers: {some}, ...; "
+                "all: python -m export layers)",
+            )
+        found |= dict.fromkeys(matched, recipe(text))
     return found
 
 

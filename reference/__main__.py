@@ -104,6 +104,32 @@ def train(  # noqa: PLR0913 - one parameter a flag
 
 
 @app.command()
+def qat(
+    data: Annotated[list[Path], typer.Argument(help="Sets of views: synthetic ones, and photos.")],
+    out: Annotated[Path, typer.Option(help="Folder for weights.safetensors and record.json.")] = Path("build/qat"),
+    recipe: Annotated[str, typer.Option(help="What is trained for: w2 to w8, or NAME@TARGET of recipes.toml.")] = "w4",
+    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) that weights are chosen on.")] = None,
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml, whose weights are fine-tuned.")] = Path(
+        "models/portrait"
+    ),
+    steps: Annotated[int, typer.Option(help="Steps of six photos, about a second each on one core.")] = 300,
+) -> str:
+    """Fine-tune the weights so that rounding them costs little; a recipe names the file with `weights = "..."`."""
+    from models.named import find_recipe
+    from models.spec import load_spec
+    from reference.training.qat import Job, tune
+
+    spec = load_spec(model)
+    name, _, target = recipe.partition("@")
+    chosen = find_recipe(spec, target or "onnx", name)
+    job = Job(out, tuple(data), spec.folder / spec.weights_path, chosen, tuple(validation or ()), steps)
+    record = tune(job)
+    first, last = record["checks"][0], next(c for c in record["checks"] if c["step"] == record["weights"]["step"])
+    told = ", ".join(f"{name} {first[name]:.4f} to {last[name]:.4f}" for name in first if name not in ("step", "score"))
+    return f"{out}/weights.safetensors, of step {last['step']}; {told or 'nothing to choose by: --validation'}"
+
+
+@app.command()
 def init(
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     imagenet: Annotated[Path | None, typer.Option(help="The .pth that scripts/setup.sh encoder fetches.")] = None,

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from benchmarks.runtime import load_runtime, run
 from export.driver import export
+from export.driver import make_plan as make_export_plan
 from export.layers import assign, find_layers, make_plan
 from export.program import Program, calibrate, capture
 from export.rounding import half, k_means, output_error, palette_grid, symmetric, symmetric_grid, to_grid
-from export.target import load_storage
+from export.target import Emitted, load_storage, load_target
 from models.artifact import artifact_folder, read_artifact
 from models.errors import StageError, UsageError
 from models.named import find_recipe, read_named
@@ -142,6 +144,58 @@ def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
         find_recipe(spec, "onnx", "nowhere.toml:mix")
     with pytest.raises(UsageError, match="no recipe 'mix'"):
         find_recipe(spec, "onnx", "mix")
+
+
+def test_weights_of_a_recipes_own(model_dir: ModelDir, tmp_path: Path) -> None:
+    """The file holds the recipe's weights, rounded; it is judged against the model's, and says whose it has."""
+    spec = load_spec(model_dir("classifier"))
+    given = load_file(spec.folder / spec.weights_path)
+    other = {key: value * 1.25 if key == "classifier.head.0.weight" else value for key, value in given.items()}
+    save_file(other, tmp_path / "other.safetensors")
+    path = tmp_path / "own.toml"
+    path.write_text('[recipes.tuned]\nbase = "w8"\nweights = "other.safetensors"\n[recipes.plain]\nbase = "w8"\n')
+    names = [f"{path}:tuned", f"{path}:plain"]
+    outcomes = export(spec, ["onnx"], names, tmp_path / "out", overwrite=False)
+    assert [outcome.state for outcome in outcomes] == ["exported", "exported"], outcomes
+    folders = [artifact_folder(tmp_path / "out", "classifier", "onnx", name) for name in ("tuned", "plain")]
+    tuned, plain = (read_artifact(folder) for folder in folders)
+    assert tuned.weights_sha256 == plain.weights_sha256 == spec.weights_sha256
+    assert any(note.startswith("weights of its own, other.safetensors (sha256") for note in tuned.notes)
+    assert not any("weights of its own" in note for note in plain.notes)
+    weight = next(
+        w for w in load_target("onnx").read_weights(folders[0], Emitted(tuned.entries, {})) if w.values.size == 64 * 96
+    )
+    wanted = symmetric(other["classifier.head.0.weight"].numpy().astype(float), 8)
+    assert np.allclose(np.sort(np.asarray(weight.values).ravel()), np.sort(wanted.ravel()), atol=1e-5)
+    # Exported again it is up to date; with other weights in the file it is not.
+    assert {outcome.state for outcome in export(spec, ["onnx"], names, tmp_path / "out", True)} == {"up to date"}
+    save_file(
+        {**other, "classifier.head.0.weight": given["classifier.head.0.weight"] * 1.5}, tmp_path / "other.safetensors"
+    )
+    states = {
+        outcome.recipe: outcome.state
+        for outcome in make_export_plan(spec, ["onnx"], names, tmp_path / "out", True).settled
+    }
+    assert states == {names[1]: "up to date"}
+
+
+def test_weights_that_do_not_fit(model_dir: ModelDir, tmp_path: Path) -> None:
+    spec = load_spec(model_dir("classifier"))
+    path, given = tmp_path / "own.toml", load_file(spec.folder / spec.weights_path)
+    key = "classifier.head.0.weight"
+    bad = {
+        "shape": ({**given, key: given[key][:3]}, "does not fit module 'classifier'"),
+        "keys": ({name: value for name, value in given.items() if name != key}, "does not fit module 'classifier'"),
+        "module": ({**given, "head.weight": given[key].clone()}, "'head.weight' belongs to no module"),
+        "nan": ({**given, key: given[key] * float("nan")}, f"{key} holds NaN"),
+    }
+    for name, (tensors, reason) in bad.items():
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        with pytest.raises(StageError, match=reason):
+            capture(spec, weights=tmp_path / f"{name}.safetensors")
+    path.write_text('[recipes.none]\nbase = "w8"\nweights = "none.safetensors"\n')
+    with pytest.raises(StageError, match=r"'none' has weights of its own, and there is no file .*none\.safetensors"):
+        find_recipe(spec, "onnx", f"{path}:none")
 
 
 def test_litert_has_no_four_bit_depthwise_kernels(program: Program) -> None:

@@ -1,0 +1,282 @@
+"""Quantization-aware fine-tuning: weights that lose little when rounded, taught by the float net they come from.
+
+Every layer that the recipe stores as integers computes with rounded weights, while what is trained are the weights
+beneath (straight-through estimator, Bengio et al. 2013) and each channel's step (learned step size, Esser et al. 2020).
+Batch norms keep their statistics; nothing but the float net's own answers is learned, since those are what the
+quantized net is held to. What is written lies on its grids already: an export that finds them again stores it as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from models.errors import StageError, UsageError
+from models.files import dump_json, sha256_file, write_text
+from models.measures import JUDGES, PERSON
+from models.recipes import Recipe, assigned, least_of, recipe
+from reference.portrait import shaped_as
+from reference.training.batches import Batches, Source, sample
+from reference.training.checkpoint import load_named, named, save_weights
+from reference.training.distill import Teacher
+from reference.training.objective import decode
+from reference.training.options import Options
+from reference.training.precision import autocast, cpu_has_bf16, fold_norms, keep_float32
+from reference.training.run import describe
+from reference.training.views import ViewSet, open_sets
+
+STAGE = "qat"
+WEIGHTS, RECORD = "weights.safetensors", "record.json"
+# Shares of a channel's largest weight at which its grid may end before training moves it.
+CLIPS = np.linspace(1.0, 0.6, 17)
+# Times that weights are measured on the validation views in a run.
+CHECKS = 4
+SAID = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """`rate`: of the weights, at its highest; `step_rate`: of the grids' steps, relative to their size."""
+
+    out: Path
+    data: tuple[Path, ...]
+    weights: Path
+    recipe: Recipe
+    validation: tuple[Path, ...] = ()
+    steps: int = 300
+    seed: int = 1
+    views: int = 48
+    rate: float = 1e-4
+    step_rate: float = 1e-3
+    sizes: tuple[tuple[int, int, float], ...] = Options().sizes
+
+
+class OnGrid(nn.Module):
+    """A weight [outputs, ...] as symmetric integers of `bits` bits with a step a channel hold it, straight through.
+
+    The largest weight of a channel always becomes the end of its grid, so who reads the values finds the same grid.
+    """
+
+    def __init__(self, weight: Tensor, bits: int) -> None:
+        super().__init__()
+        self.top = 2 ** (bits - 1) - 1
+        self.log_step = nn.Parameter(first_steps(weight.detach(), self.top).log())
+
+    def forward(self, weight: Tensor) -> Tensor:
+        peak = weight.detach().abs().amax(tuple(range(1, weight.ndim)), keepdim=True)
+        # A step above this would round even the largest weight to less than the end.
+        step = torch.minimum(self.log_step.exp(), (peak / (self.top - 0.49)).clamp(min=1e-12))
+        place = (weight / step).clamp(-self.top, self.top)
+        made: Tensor = (place + (place.round() - place).detach()) * step
+        return made
+
+
+def first_steps(weight: Tensor, top: int) -> Tensor:
+    """[outputs, 1, ...]: of each channel the step at which rounding to the nearest moves the weights least."""
+    dims = tuple(range(1, weight.ndim))
+    peak = weight.abs().amax(dims, keepdim=True).clamp(min=1e-12)
+    steps = torch.stack([peak * float(clip) / top for clip in CLIPS])
+    rounded = (weight / steps).round().clamp(-top, top) * steps
+    errors = (rounded - weight).square().sum(tuple(d + 1 for d in dims), keepdim=True)
+    return steps.gather(0, errors.argmin(0, keepdim=True))[0]
+
+
+def grids(modules: Mapping[str, nn.Module], chosen: Recipe) -> dict[str, int]:
+    """Bits of every layer that `chosen` stores as integers, by name ("encoder.stem.conv").
+
+    Raises UsageError for a recipe that is nothing to train for, or that stores layers in another way.
+    """
+    layers = {key.removesuffix(".weight"): value for key, value in named(modules).items() if value.ndim > 1}
+    sizes = {name: value.numel() for name, value in layers.items()}
+    by_module = [Counter(size for name, size in sizes.items() if name.startswith(f"{module}.")) for module in modules]
+    least = least_of(max(by_module, key=lambda found: sum(size * count for size, count in found.items())))
+    mixed = chosen if chosen.base else replace(chosen, scheme="mixed", base=chosen.name)
+    found: dict[str, int] = {}
+    for name, own in assigned(sizes, mixed, least, recipe("float32")).items():
+        if own.scheme == "float":
+            continue
+        if own.scheme != "int" or own.block or own.sparsity or own.activation_bits or own.dynamic:
+            raise UsageError(
+                f"{name} as {own.name}: what is trained for are integers with a scale a channel (w2 to w8) and float"
+            )
+        found[name] = own.weight_bits
+    if not found:
+        raise UsageError(f"{chosen.name} stores no layer as integers: nothing to train for")
+    return found
+
+
+class Tuner:
+    """The quantized net, its teacher and its optimizer."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        tensors = read_weights(job.weights)
+        self.modules = shaped_as(tensors)
+        load_named(self.modules, tensors)
+        self.teacher = Teacher(job.weights)
+        self.bits = grids(self.modules, job.recipe)
+        self.bf16 = cpu_has_bf16()
+        if self.bf16:
+            keep_float32(self.modules.values())
+        else:
+            fold_norms(self.modules.values())
+        for module in self.modules.values():
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+        put_on_grids(self.modules, self.bits)
+        steps = [p for m in self.modules.values() for key, p in m.named_parameters() if key.endswith("log_step")]
+        known = {id(p) for p in steps}
+        others = [p for m in self.modules.values() for p in m.parameters() if id(p) not in known]
+        self.rates = (job.rate, job.step_rate)
+        self.parameters = [*others, *steps]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": others, "lr": job.rate}, {"params": steps, "lr": job.step_rate}], weight_decay=0.0
+        )
+        self.options = replace(Options(), seed=job.seed, steps=job.steps, processes=1, sizes=job.sizes)
+        synthetic, photos = open_sets(job.data)
+        self.batches = Batches(self.options, synthetic, photos)
+        self.validation = open_sets(job.validation)[0] if job.validation else []
+
+    def train_step(self, number: int) -> dict[str, float]:
+        """One step of the optimizer; returns the loss and the mean of each term."""
+        share = number / self.job.steps
+        factor = min(1.0, (number + 1) / 10) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        image = self.batches.batch(number).image.contiguous(memory_format=torch.channels_last)
+        with autocast(self.bf16):
+            features = self.modules["encoder"](image)
+            disparity, logit = (made.float() for made in decode(self.modules, features))
+        loss, terms = self.teacher.terms(image, features, disparity, logit, self.options.weights)
+        if not bool(torch.isfinite(loss)):
+            raise StageError(STAGE, f"the loss is {float(loss.detach())} at step {number}: {terms}")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+        self.optimizer.step()
+        return {"loss": float(loss.detach()), **terms}
+
+    def check(self) -> dict[str, float]:
+        """Against the teacher on whole validation views: matte IoU loss and order flips, mean and worst, and `score`,
+        the sum of both means, less is better. Empty without validation views."""
+        if not self.validation:
+            return {}
+        height, width, _ = self.options.sizes[0]
+        source = Source(self.validation, 0)
+        found: dict[str, list[float]] = {"iou_loss": [], "order_flips": []}
+        for number in range(min(self.job.views, len(source))):
+            image = sample(source.pick(number), (height, width), None).image
+            with torch.inference_mode():
+                made, truth = (answers(net, image) for net in (self.modules, self.teacher.modules))
+            found["iou_loss"].append(1 - float(JUDGES["alpha-matte"](made[1], truth[1], None)["iou"]))
+            person = truth[1] > PERSON
+            found["order_flips"].append(float(JUDGES["relative-depth"](made[0], truth[0], person)["order_flips"]))
+        figures = {f"{name}_mean": float(np.mean(values)) for name, values in found.items()}
+        figures |= {f"{name}_worst": float(np.max(values)) for name, values in found.items()}
+        return {**figures, "score": figures["iou_loss_mean"] + figures["order_flips_mean"]}
+
+    def rounded(self) -> dict[str, Tensor]:
+        """All weights as the weights file has them, those of grids rounded."""
+        tensors: dict[str, Tensor] = {}
+        for key, value in named(self.modules).items():
+            layer, cut, rest = key.partition(".parametrizations.weight.")
+            if not cut:
+                tensors[key] = value
+            elif rest == "original":
+                module, _, path = layer.partition(".")
+                weight: Tensor = self.modules[module].get_submodule(path).weight  # type: ignore[assignment]  # a layer's weight is a tensor
+                tensors[f"{layer}.weight"] = weight.detach().clone()
+        return tensors
+
+
+def put_on_grids(modules: Mapping[str, nn.Module], bits: Mapping[str, int]) -> None:
+    for name, count in bits.items():
+        module, _, path = name.partition(".")
+        layer = modules[module].get_submodule(path)
+        weight: Tensor = layer.weight  # type: ignore[assignment]  # a layer's weight is a tensor
+        parametrize.register_parametrization(layer, "weight", OnGrid(weight, count))
+
+
+def answers(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(depth, alpha) of the finished heads, each [1, 1, H, W]."""
+    features = modules["encoder"](image)
+    return modules["depth"](*features).numpy(), modules["segmentation"](*features).numpy()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file. Raises StageError("qat") for one that is unreadable or not finite."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
+    return tensors
+
+
+def tune(job: Job) -> dict[str, Any]:
+    """Fine-tune, write the weights that did best on the validation views (without any: the last) and the record.
+
+    Raises UsageError for a missing file, a folder that holds a run already, or a recipe that is nothing to train for.
+    """
+    if (job.out / RECORD).exists():
+        raise UsageError(f"{job.out} holds a run already; name another folder")
+    if not job.weights.is_file():
+        raise UsageError(f"no weights to start from at {job.weights}")
+    if job.steps < 1:
+        raise UsageError(f"--steps is {job.steps}; a run has at least one")
+    torch.manual_seed(job.seed)
+    tuner, began = Tuner(job), time.monotonic()
+    checks: list[dict[str, float]] = [{"step": 0, **tuner.check()}]
+    best: tuple[float, int] | None = None
+    every = max(1, job.steps // CHECKS)
+    losses: list[float] = []
+    for number in range(job.steps):
+        losses.append(tuner.train_step(number)["loss"])
+        done = number + 1
+        if done % SAID == 0 or done == job.steps:
+            left = (time.monotonic() - began) / done * (job.steps - done) / 60
+            recent = losses[-SAID:]
+            typer.echo(f"step {done} of {job.steps}: loss {sum(recent) / len(recent):.4f}, {left:.1f} minutes to go")
+        if done % every == 0 or done == job.steps:
+            figures = tuner.check()
+            checks.append({"step": done, **figures})
+            if best is None or not figures or figures["score"] < best[0]:
+                best = (figures.get("score", 0.0), done)
+                save_weights(job.out / WEIGHTS, tuner.rounded())
+    assert best is not None
+    record = make_record(job, tuner, checks, best[1])
+    record |= {"losses": [round(loss, 5) for loss in losses], "seconds": round(time.monotonic() - began, 1)}
+    write_text(job.out / RECORD, dump_json(record))
+    return record
+
+
+def make_record(job: Job, tuner: Tuner, checks: Sequence[Mapping[str, float]], chosen: int) -> dict[str, Any]:
+    sets: Sequence[ViewSet] = tuner.validation
+    return {
+        "schema": 1,
+        "weights": {"sha256": sha256_file(job.out / WEIGHTS), "step": chosen},
+        "from_sha256": sha256_file(job.weights),
+        "recipe": asdict(job.recipe),
+        "bits": dict(Counter(map(str, tuner.bits.values()))),
+        "data": describe(job.data),
+        "validation": describe([s.folder for s in sets]),
+        "options": {name: getattr(job, name) for name in ("steps", "seed", "views", "rate", "step_rate", "sizes")},
+        "precision": "bf16" if tuner.bf16 else "float32",
+        "torch": torch.__version__,
+        "checks": [{name: round(value, 6) for name, value in row.items()} for row in checks],
+    }
