@@ -61,8 +61,12 @@ def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tup
 
 
 def committed_samples(spec: ModelSpec) -> list[Sample]:
-    listing = spec.folder / "samples" / "samples.toml"
+    listing = spec.samples_folder / "samples.toml"
     if not listing.is_file():
+        if spec.samples_of:
+            raise StageError(
+                STAGE, f"{spec.name} takes the samples of {spec.samples_of!r}, but {listing} does not exist"
+            )
         return []
     top = read_toml(listing, STAGE)
     found: list[Sample] = []

@@ -78,6 +78,7 @@ class ModelSpec:
     """A parsed model.toml. `folder` is where it lies; `sha256` covers its parsed content, not its comments.
 
     `options` holds [options.<target>] tables as they stand; each target checks its own.
+    `samples_of` names the model in the folder beside this one whose samples serve; "": its own do.
     """
 
     folder: Path
@@ -95,6 +96,12 @@ class ModelSpec:
     entries: Mapping[str, EntrySpec]
     options: Mapping[str, Mapping[str, Any]]
     sha256: str
+    samples_of: str = ""
+
+    @property
+    def samples_folder(self) -> Path:
+        """Where the samples lie that this model is judged on and calibrated with; it need not exist."""
+        return (self.folder.resolve().parent / self.samples_of if self.samples_of else self.folder) / "samples"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -148,6 +155,7 @@ def load_spec(folder: Path) -> ModelSpec:
         entries=read_entries(top, modules),
         options=read_options(top),
         sha256=content_hash(top),
+        samples_of=named(top, lender, NAME) if (lender := top.string("samples_of", "")) else "",
     )
     weights.done()
     top.done()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.judge import Bench, judge_artifact, within_rounding
 from benchmarks.runtime import load_runtime
 from benchmarks.verdict import Result, judge, used
-from models.budget import Budget, load_budget
+from models.budget import Budget, Limit, load_budget
 from models.goldens import halve, load_goldens
 from models.loader import load_modules
 from models.measures import Measure
@@ -62,6 +62,18 @@ def test_fewer_samples_are_evenly_spread(bench: Bench) -> None:
         found = [golden.sample for golden in replace(bench, most=most).judged]
         assert len(found) == min(most, len(names)) == len(set(found)) and found[0] == names[0]
         assert found == sorted(found, key=names.index)
+
+
+def test_a_mean_is_judged_over_all_samples_or_not_at_all(artifact: Artifacts, bench: Bench) -> None:
+    """With one sample, and it may be the hardest, the limit of a mean would be a limit of that sample."""
+    limits = (Limit("float32", "features", "mean max_abs", -1.0, "nothing can hold it"),)
+    strict = replace(bench, budget=replace(bench.budget, limits=limits))
+    runtime, folder = load_runtime("onnxruntime"), artifact("mixed", "onnx", "float32")
+    whole = by_mode(list(judge_artifact(strict, runtime, folder)))
+    few = by_mode(list(judge_artifact(replace(strict, most=1), runtime, folder)))
+    assert whole["stem", "direct"].verdict == "mismatch" and "mean max_abs" in whole["stem", "direct"].reason
+    assert few["stem", "direct"].verdict == "pass", few["stem", "direct"].reason
+    assert not any(m.metric == "mean max_abs" for m in few["stem", "direct"].measures)
 
 
 def test_each_module_is_judged_alone_and_in_the_chain(artifact: Artifacts, bench: Bench) -> None:

@@ -49,6 +49,23 @@ def test_splits(with_samples: Path) -> None:
     assert image[0, :, 0, 0] == pytest.approx(np.array([0, 80, 160]) / 255, abs=1e-6)
 
 
+def test_the_samples_of_a_neighbour(with_samples: Path) -> None:
+    """A smaller variant is judged and calibrated on the very photos of the model beside it."""
+    other = with_samples.parent / "variant"
+    other.mkdir()
+    text = (with_samples / "model.toml").read_text()
+    (other / "model.toml").write_text(f'samples_of = "{with_samples.name}"\n{text}')
+    spec = load_spec(other)
+    for split in SPLITS:
+        assert load_samples(spec, split) == load_samples(load_spec(with_samples), split)
+    (other / "model.toml").write_text(f'samples_of = "nobody"\n{text}')
+    with pytest.raises(StageError, match="takes the samples of 'nobody', but .* does not exist"):
+        load_samples(load_spec(other), "judge")
+    (other / "model.toml").write_text(f'samples_of = "../elsewhere"\n{text}')
+    with pytest.raises(StageError, match="samples_of|elsewhere"):
+        load_spec(other)
+
+
 def test_a_photo_in_both_splits(with_samples: Path) -> None:
     digest = photo(with_samples / "samples/again.png", 0)
     path = with_samples / "samples/samples.toml"
