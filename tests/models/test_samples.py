@@ -59,10 +59,10 @@ def test_the_samples_of_a_neighbour(with_samples: Path) -> None:
     for split in SPLITS:
         assert load_samples(spec, split) == load_samples(load_spec(with_samples), split)
     (other / "model.toml").write_text(f'samples_of = "nobody"\n{text}')
-    with pytest.raises(StageError, match="takes the samples of 'nobody', but .* does not exist"):
+    with pytest.raises(StageError, match=r"takes the samples of 'nobody', but .* does not exist"):
         load_samples(load_spec(other), "judge")
     (other / "model.toml").write_text(f'samples_of = "../elsewhere"\n{text}')
-    with pytest.raises(StageError, match="samples_of|elsewhere"):
+    with pytest.raises(StageError, match="elsewhere"):
         load_spec(other)
 
 
