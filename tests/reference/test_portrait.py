@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.files import sha256_file
+from models.loader import load_modules
 from models.preprocess import load_photo, to_tensor
+from models.samples import load_samples
+from models.spec import load_spec
 from reference.hydra import FEATURE_CHANNELS, FEATURE_STRIDES
 from reference.portrait import build
 from reference.training.objective import decode
@@ -102,6 +105,30 @@ def test_every_module_exports(net: dict[str, nn.Module], dynamic: bool) -> None:
         inputs2 = (image2,) if name == "encoder" else features(net, image2)
         with torch.no_grad():
             torch.testing.assert_close(program.module()(*inputs2), net[name](*inputs2), atol=1e-5, rtol=1e-5)
+
+
+def test_the_slim_portrait_takes_the_full_ones_place_at_half_the_cost(net: dict[str, nn.Module]) -> None:
+    full, slim = (load_spec(MODEL.parent / name) for name in ("portrait", "portrait-slim"))
+    assert (slim.tensors, slim.modules, slim.entries, slim.sizes) == (
+        full.tensors,
+        full.modules,
+        full.entries,
+        full.sizes,
+    )
+    assert load_samples(slim, "judge") == load_samples(full, "judge")
+    modules = load_modules(slim)
+    assert sum(p.numel() for module in modules.values() for p in module.parameters()) <= 1_600_000
+    image = torch.from_numpy(to_tensor(load_photo(PHOTO), (256, 192)))
+    with FlopCounterMode(display=False) as counter:
+        maps = features(modules, image)
+        with torch.no_grad():
+            made = {head: modules[head](*maps) for head in HEADS}
+    assert 0 < counter.get_total_flops() / 2 <= 260e6
+    with torch.no_grad():
+        known = {head: net[head](*features(net, image)) for head in HEADS}
+    masks = made["segmentation"] > 0.5, known["segmentation"] > 0.5
+    assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.97, "it sees the same person"
+    assert (made["depth"] - known["depth"])[masks[1]].abs().mean() < 0.05
 
 
 def test_model_toml_names_these_weights_and_modules(net: dict[str, nn.Module]) -> None:
