@@ -96,17 +96,7 @@ def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> Non
 
 def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
     """Fill `modules` strictly from a safetensors file. Raises StageError("weights") where it does not fit them."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
+    tensors = read_weights(path)
     unclaimed = [key for key in tensors if key.partition(".")[0] not in modules]
     if unclaimed:
         raise StageError(STAGE, f"{path}: {unclaimed[0]!r} belongs to no module (modules: {', '.join(modules)})")
@@ -116,3 +106,19 @@ def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
             module.load_state_dict(own, strict=True)
         except RuntimeError as error:
             raise StageError(STAGE, f"{path} does not fit module {name!r}: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises StageError("weights") for one that is unreadable or not finite."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
+    return tensors

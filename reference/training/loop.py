@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -22,8 +21,8 @@ from reference.training.batches import Batch, Batches
 from reference.training.checkpoint import Checkpoint
 from reference.training.distill import Teacher
 from reference.training.objective import compute, decode, objective, objective_rng
-from reference.training.options import Options
-from reference.training.precision import autocast, cpu_has_bf16, fold_norms, keep_float32
+from reference.training.options import Options, rate_factor
+from reference.training.precision import autocast, settle
 from reference.training.progress import Progress
 from reference.training.validate import validate
 from reference.training.views import open_sets
@@ -56,11 +55,7 @@ class Trainer:
         files.load_named(self.modules, first)
         self.teacher = Teacher(job.teacher) if job.teacher is not None else None
         self.average = copy.deepcopy(self.modules)
-        self.bf16 = cpu_has_bf16()
-        if self.bf16:
-            keep_float32(self.modules.values())
-        else:
-            fold_norms(self.modules.values())
+        self.bf16 = settle(self.modules.values())
         for module in (*self.modules.values(), *self.average.values()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         freeze(self.modules["encoder"], self.options.frozen)
@@ -78,9 +73,7 @@ class Trainer:
 
     def train_step(self, progress: float) -> dict[str, float]:
         """One step of the optimizer; returns the mean of each term over this process's batch."""
-        warm = min(1.0, (self.step + 1) / max(1, self.options.warmup))
-        last = self.options.last_rate
-        factor = warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        factor = rate_factor(self.step, self.options.warmup, progress, self.options.last_rate)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         batch = self.batches.batch(self.step)

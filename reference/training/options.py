@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,12 @@ class Options:
 
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def rate_factor(step: int, warmup: int, share: float, last: float) -> float:
+    """What rates are multiplied with at `step`: up in `warmup` steps, then a cosine of `share` (0 to 1) to `last`."""
+    warm = min(1.0, (step + 1) / max(1, warmup))
+    return warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def options_from(table: Mapping[str, Any]) -> Options:

@@ -35,6 +35,13 @@ def keep_float32(modules: Iterable[nn.Module]) -> None:
                 layer.forward = partial(_float32, layer)  # type: ignore[method-assign]  # meant
 
 
+def settle(modules: Iterable[nn.Module]) -> bool:
+    """Make modules compute as is fastest on this CPU; whether that is in bf16, under `autocast`."""
+    bf16 = cpu_has_bf16()
+    (keep_float32 if bf16 else fold_norms)(modules)
+    return bf16
+
+
 def _float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         made: Tensor = layer._conv_forward(x.float(), layer.weight, layer.bias)

@@ -8,7 +8,6 @@ quantized net is held to. What is written lies on its grids already: an export t
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from torch.nn.utils import parametrize
 
 from models.errors import StageError, UsageError
 from models.files import dump_json, sha256_file, write_text
+from models.loader import read_weights
 from models.measures import JUDGES, PERSON
 from models.recipes import Recipe, assigned, least_of, recipe
 from reference.portrait import shaped_as
@@ -31,8 +31,8 @@ from reference.training.batches import Batches, Source, sample
 from reference.training.checkpoint import load_named, named, save_weights
 from reference.training.distill import Teacher
 from reference.training.objective import decode
-from reference.training.options import Options
-from reference.training.precision import autocast, cpu_has_bf16, fold_norms, keep_float32
+from reference.training.options import Options, rate_factor
+from reference.training.precision import autocast, settle
 from reference.training.run import describe
 from reference.training.views import ViewSet, open_sets
 
@@ -43,6 +43,7 @@ CLIPS = np.linspace(1.0, 0.6, 17)
 # Times that weights are measured on the validation views in a run.
 CHECKS = 4
 SAID = 20
+WARMUP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +127,7 @@ class Tuner:
         load_named(self.modules, tensors)
         self.teacher = Teacher(job.weights)
         self.bits = grids(self.modules, job.recipe)
-        self.bf16 = cpu_has_bf16()
-        if self.bf16:
-            keep_float32(self.modules.values())
-        else:
-            fold_norms(self.modules.values())
+        self.bf16 = settle(self.modules.values())
         for module in self.modules.values():
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         put_on_grids(self.modules, self.bits)
@@ -150,7 +147,7 @@ class Tuner:
     def train_step(self, number: int) -> dict[str, float]:
         """One step of the optimizer; returns the loss and the mean of each term."""
         share = number / self.job.steps
-        factor = min(1.0, (number + 1) / 10) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        factor = rate_factor(number, WARMUP, share, self.options.last_rate)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         image = self.batches.batch(number).image.contiguous(memory_format=torch.channels_last)
@@ -211,21 +208,6 @@ def answers(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[np.ndarray
     """(depth, alpha) of the finished heads, each [1, 1, H, W]."""
     features = modules["encoder"](image)
     return modules["depth"](*features).numpy(), modules["segmentation"](*features).numpy()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weights file. Raises StageError("qat") for one that is unreadable or not finite."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
-    for key, value in tensors.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
-    return tensors
 
 
 def tune(job: Job) -> dict[str, Any]:
