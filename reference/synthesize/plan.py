@@ -58,7 +58,7 @@ BINS: dict[str, str] = {
     "dark-skin": "the darkest skins",
     "light-skin": "the lightest skins",
     "scene": "rooms, streets and gardens, metric everywhere",
-    "standing": "the whole person as somebody else photographs them: the camera before the chest, the back straight",
+    "standing": "the whole person as others photograph them: the camera anywhere from eyes to knees, the back straight",
 }
 
 
@@ -105,8 +105,9 @@ def _bin(rng: np.random.Generator, name: str, plan: Plan) -> Plan:
     turns["full"] = plan
     turns["dark-skin"], turns["light-skin"] = replace(plan, skin=(0.0, 0.3)), replace(plan, skin=(0.75, 1.0))
     if name == "standing":
-        # The camera's height under the head, seldom that of one who kneels: its elevation follows from the distance.
-        under = float(rng.choice([rng.normal(2.5, 2.0), rng.uniform(5, 11)], p=[0.85, 0.15]))
+        # From the eyes' height down to a kneeling photographer's: which end of the body is nearer must be seen, not
+        # known beforehand. The elevation follows from the distance.
+        under = float(rng.uniform(0, 13))
         level = -float(np.rad2deg(np.arcsin(np.clip(under / plan.distance, -0.7, 0.7))))
         turned = level * float(rng.uniform(0, 0.8)) + float(rng.normal(0, 8))
         turns[name] = replace(plan, elevation=level, pitch=turned, lean=float(rng.normal(-1, 4)), hand="down")
