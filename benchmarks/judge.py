@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.labelled import Labelled, ask_artifact, loss_measures, way
 from benchmarks.runtime import Absent, Array, Runtime, Session, run
 from benchmarks.size import GZIP_LEVEL
 from benchmarks.verdict import Result, judge
@@ -34,12 +35,14 @@ NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What an artifact is judged by: the model's spec, budget and goldens, `most` of them where that is not 0."""
+    """What an artifact is judged by: the model's spec, budget and goldens, `most` of them where that is not 0, and its
+    labels where it has some."""
 
     spec: ModelSpec
     budget: Budget
     goldens: Sequence[Golden]
     most: int = 0
+    labelled: Labelled | None = None
 
     @property
     def judged(self) -> list[Golden]:
@@ -76,6 +79,8 @@ def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Res
     for variant in dict.fromkeys(entry.variant for entry in artifact.entries):
         entries = [entry for entry in artifact.entries if entry.variant == variant]
         yield from judge_variant(bench, runtime, folder, base, entries)
+    if bench.labelled and bench.labelled.chosen(runtime.name):
+        yield judge_labels(bench, bench.labelled, runtime, folder, base)
 
 
 def weighed(bench: Bench, base: Blank, folder: Path) -> Iterator[Result]:
@@ -164,6 +169,21 @@ def judge_entry(
         for known, output in zip(made, chained, strict=True):
             known.update(output)
         yield compare(bench, base, entry, "chain", chained)
+
+
+def judge_labels(bench: Bench, labelled: Labelled, runtime: Runtime, folder: Path, base: Blank) -> Result:
+    """What the artifact loses against labels, by the entries that make the labelled output."""
+    artifact, tensor = base.artifact, labelled.labels.tensor
+    try:
+        entries = way(bench.spec, artifact, tensor)
+        found = ask_artifact(labelled, runtime, folder, entries)
+    except HydraError as error:
+        return base.failed(error, mode="labels")
+    limits = bench.budget.label_limits(artifact.target, artifact.recipe, tensor)
+    measures, facts = loss_measures(labelled, found, limits)
+    verdict, reason = judge(measures)
+    own = {"entry": entries[-1].id, "mode": "labels", "samples": len(found), "measures": tuple(measures)}
+    return base.result(**own, verdict=verdict, reason=reason, facts=facts)
 
 
 def as_float(value: Array) -> Array:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.bisect import bisect_artifact
 from benchmarks.judge import Bench, Blank, judge_artifact
+from benchmarks.labelled import load_labelled
 from benchmarks.runtime import Runtime, load_runtime
 from benchmarks.verdict import Result
 from models.artifact import read_artifact
@@ -24,7 +25,8 @@ def main() -> None:
     spec = load_spec(Path(job["model"]))
     samples = load_samples(spec, "judge", Path(job["samples"]) if job["samples"] else None)
     goldens = load_goldens(spec, samples, spec.size, Path(job["out"]))
-    bench = Bench(spec, load_budget(spec), goldens, job["most"])
+    labelled = load_labelled(spec, Path(job["out"]), job["most"])
+    bench = Bench(spec, load_budget(spec), goldens, job["most"], labelled)
     runtime = load_runtime(job["runtime"])
     with stream:
         for name in job["folders"]:

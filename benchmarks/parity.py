@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.labelled import load_labelled
 from benchmarks.machine import identity
 from benchmarks.runtime import ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
 from models.artifact import Artifact, find_artifacts, read_artifact
@@ -76,12 +77,14 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     """Judge, and write `build/<model>/parity.json`; returns its content.
 
     A partial request replaces its own rows and keeps the others (those of artifacts that still stand).
-    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
+    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens and for bad labels.
     """
     names = resolve_runtimes(request.runtimes)
     found, rows = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
-    refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], samples)
+    labelled = load_labelled(request.spec, request.out)
+    photos = [label.photo for label in labelled.labels.all] if labelled else []
+    refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], [*samples, *photos])
     goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
     jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
     for name in names:

@@ -28,6 +28,7 @@ def goldens(
 ) -> str:
     """Compute missing and stale goldens."""
     from models.goldens import build_folder, committed_folder, refresh
+    from models.labels import load_labels, refresh_reference
     from models.samples import load_samples
     from models.spec import load_spec
 
@@ -37,6 +38,10 @@ def goldens(
     if commit:
         own = [sample for sample in chosen if not sample.private][:commit]
         computed += refresh(spec, own, spec.size, committed_folder(spec), half=True)
+    labels = load_labels(spec)
+    if labels:
+        roots = [build_folder(out, spec), *([committed_folder(spec)] if commit else [])]
+        computed += sum(refresh_reference(spec, labels, spec.size, root) for root in roots)
     if as_json:
         typer.echo(json.dumps({"model": spec.name, "samples": len(chosen), "computed": computed}))
     return f"goldens of {len(chosen)} samples of {spec.name} ({computed} computed)"

@@ -2,8 +2,8 @@
 
     [ship]            onnx = ["float32", "float16"] ...        recipes that must pass
     [candidates]      tfjs = ["w8"] ...                        exported and judged; refused when over a limit
-    [[limit]]         recipe, output (or "features"), metric ("iou": on the worst sample, "mean iou": on the mean),
-                      limit, reason [, targets = [...]]
+    [[limit]]         recipe, output (or "features"), metric ("iou": on the worst sample, "mean iou": on the mean;
+                      "whdr_loss": on the model's labels), limit, reason [, targets = [...]]
     [[size]]          recipe, target, megabytes (gzip = true: after gzip), reason    what one app ships
 
 A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
@@ -12,12 +12,13 @@ For models with judges the ceilings of `CEILINGS` bind as well: a file may be ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import StageError
-from models.measures import JUDGE_METRICS, MEAN, TENSOR_METRICS, worse
+from models.labels import has_labels
+from models.measures import JUDGE_METRICS, LABEL_METRICS, MEAN, TENSOR_METRICS, worse
 from models.named import check_name, has_recipe
 from models.recipes import plain_name
 from models.spec import ModelSpec
@@ -65,14 +66,27 @@ class Budget:
     def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
         """metric -> limit for one tensor; the tightest where several rows apply. How the ranges of static integers were
         found (the words of a recipe's name) loosens nothing: the limits are those of the name without them."""
-        found: dict[str, float] = {}
-        recipe_name = plain_name(recipe_name)
-        for row in self.limits:
-            applies = row.output == output or row.output == (FEATURES if feature else ANY)
-            if row.recipe == recipe_name and target in row.targets and applies:
-                known = found.get(row.metric)
-                found[row.metric] = row.limit if known is None or worse(row.metric, known, row.limit) else known
-        return found or dict(FALLBACK)
+        rows = [row for row in self.limits if not of_labels(row.metric)]
+        wanted = {output, FEATURES if feature else ANY}
+        return tightest(rows, target, recipe_name, wanted) or dict(FALLBACK)
+
+    def label_limits(self, target: str, recipe_name: str, output: str) -> dict[str, float]:
+        """metric -> limit of what one output may lose against labels, as `limits_for`."""
+        rows = [row for row in self.limits if of_labels(row.metric)]
+        return tightest(rows, target, recipe_name, {output, ANY}) or dict(LABEL_FALLBACK)
+
+
+def tightest(rows: Sequence[Limit], target: str, recipe_name: str, outputs: set[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.recipe == plain_name(recipe_name) and target in row.targets and row.output in outputs:
+            known = found.get(row.metric)
+            found[row.metric] = row.limit if known is None or worse(row.metric, known, row.limit) else known
+    return found
+
+
+def of_labels(metric: str) -> bool:
+    return any(metric.removeprefix(MEAN) in metrics for metrics in LABEL_METRICS.values())
 
 
 # Held by every model at float32: an error above a thousandth of how far the output moves between inputs is a
@@ -85,6 +99,8 @@ DEFAULTS = (
 )
 # For every recipe and tensor that no row speaks of: below 10 dB a tensor is mostly noise.
 FALLBACK = {"snr_db": 10.0}
+# The same against labels: one more pair in twenty in the wrong order is another network.
+LABEL_FALLBACK = {f"{MEAN}whdr_loss": 0.05}
 # Ceilings by the kind of judge: what an output of that kind may lose at most, on its worst sample.
 CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "relative-depth": {
@@ -180,6 +196,8 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
     )
     if not limit.reason.strip():
         raise row.error("'reason' is empty; a limit without its reason cannot be reviewed")
+    if of_labels(limit.metric) and not has_labels(spec):
+        raise row.error(f"{spec.name} has no labels, so {limit.metric} would never be looked at")
     if limit.limit < 0:
         raise row.error(f"{limit.metric} cannot be limited by {limit.limit:g}")
     row.done()
@@ -190,7 +208,9 @@ def metrics_of(spec: ModelSpec, output: str) -> tuple[str, ...]:
     """What is measured of an output: a limit on anything else would never be looked at. "mean iou" limits the mean
     over samples, "iou" the worst of them."""
     judges = {tensor.judge for tensor in spec.judged() if output in (tensor.name, ANY)}
-    own = (*TENSOR_METRICS, *(metric for judge in sorted(filter(None, judges)) for metric in JUDGE_METRICS[judge]))
+    tables = (JUDGE_METRICS, LABEL_METRICS)
+    judged = (metric for judge in sorted(filter(None, judges)) for table in tables for metric in table.get(judge, ()))
+    own = (*TENSOR_METRICS, *judged)
     return (*own, *(f"{MEAN}{metric}" for metric in own))
 
 

@@ -2,7 +2,8 @@
 
 Tensor measures compare two arrays element by element. Judges say what an output is worth in the task's own
 units: `relative-depth`, `alpha-matte`, `class-scores`. Both compare a candidate with the reference network's own
-output. Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth.
+output. Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and
+labels (models/labels.py) tell what a candidate loses against it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ Numbers = dict[str, float]
 PAIRS = 20_000
 PAIR_SEED = 20260101
 PERSON = 0.9
+# WHDR counts pairs whose truth differs by more than this share of the person's p2-p98.
+WHDR_GAP = 0.02
 # Signal-to-noise of equal arrays is infinite, which JSON cannot hold; 200 dB is beyond double precision.
 SNR_CEILING = 200.0
 
@@ -55,6 +58,8 @@ JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "alpha-matte": ("iou", "mae"),
     "class-scores": ("top1",),
 }
+# What labels add (models/labels.py), by the judge of the output they belong to.
+LABEL_METRICS: Mapping[str, tuple[str, ...]] = {"relative-depth": ("whdr_loss",)}
 # Metrics where larger is better; all others are losses.
 HIGHER = frozenset(
     {"snr_db", "cosine", "iou", "top1", "spearman", "r2", "boundary_f", "relief"}
@@ -133,19 +138,36 @@ def seeded_pairs(count: int, pairs: int = PAIRS, seed: int = PAIR_SEED) -> tuple
     return first, second
 
 
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of pixels whose order is known: indices into a flat field, and the truth's difference, never 0."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    difference: Floats
+
+
+def far_pairs(truth: Floats, gap: float) -> Pairs:
+    """Of the seeded pairs of a 1-D truth, those that differ by more than `gap` of its p2-p98; none of a flat one."""
+    first, second = seeded_pairs(truth.size)
+    difference = truth[first] - truth[second]
+    spread = float(np.quantile(truth, 0.98) - np.quantile(truth, 0.02))
+    far = np.abs(difference) > gap * spread if spread > 0.0 else np.zeros(first.size, dtype=bool)
+    return Pairs(first[far], second[far], difference[far])
+
+
+def wrong_share(candidate: Floats, pairs: Pairs) -> float:
+    """Share of `pairs` that a 1-D candidate orders otherwise; a tie is wrong. 0 of no pairs."""
+    wrong = (candidate[pairs.first] - candidate[pairs.second]) * pairs.difference <= 0
+    return float(wrong.mean()) if wrong.size else 0.0
+
+
 def order_errors(candidate: Floats, truth: Floats, gap: float) -> float:
     """Share of seeded pairs whose truth differs by more than `gap` of its p2-p98 range and whose order differs.
 
     A tie in the candidate counts as wrong. 0 when no pair is far enough apart (a flat truth has no order).
     """
-    first, second = seeded_pairs(truth.size)
-    difference = truth[first] - truth[second]
-    spread = float(np.quantile(truth, 0.98) - np.quantile(truth, 0.02))
-    far = np.abs(difference) > gap * spread
-    if spread <= 0.0 or not far.any():
-        return 0.0
-    wrong = (candidate[first] - candidate[second]) * difference <= 0
-    return float(wrong[far].mean())
+    return wrong_share(candidate, far_pairs(truth, gap))
 
 
 def judge_depth(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
@@ -211,7 +233,7 @@ def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Nu
     log, ratio = np.log(made / true), np.maximum(made / true, true / made)
     squares = float(((b - b.mean()) ** 2).sum())
     return {
-        **{f"whdr_{percent}": order_errors(a, b, percent / 100) for percent in (2, 5, 10)},
+        **{f"whdr_{round(100 * gap)}": order_errors(a, b, gap) for gap in (WHDR_GAP, 0.05, 0.10)},
         "abs_rel": float((np.abs(aligned - b) / true).mean()),
         "rmse": float(np.sqrt(((aligned - b) ** 2).mean())),
         "rmse_log": float(np.sqrt((log**2).mean())),

@@ -60,6 +60,18 @@ def samples(
 
 
 @app.command()
+def labels(
+    views: Annotated[Path, typer.Argument(help="A set of the split `test`: python -m reference synthesize.")],
+    out: Annotated[Path, typer.Option(help="The folder to replace.")] = Path("models/portrait/labels"),
+    count: Annotated[int, typer.Option(min=1, help="How many views, from the first one on.")] = 64,
+) -> str:
+    """Write synthesized views as the labels that files are judged by: photo, truth and matte, with their hashes."""
+    from reference.synthesize.labels import write_labels
+
+    return f"{write_labels(views, out, count)} labels in {out}"
+
+
+@app.command()
 def photos(
     folders: Annotated[list[Path], typer.Argument(help="Folders of portrait photos.")],
     out: Annotated[Path, typer.Option(help="The set of views to write; never commit one.")],

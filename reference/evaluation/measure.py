@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from models.labels import LEAST_PERSON, field_size, judged_pixels, stretched
 from models.measures import PERSON, background_errors, depth_truth, matte_truth, order_errors, point_order, ramp
 from models.preprocess import nearest_size, to_tensor
 from models.spec import ModelSpec
@@ -17,13 +18,8 @@ from reference.infer import enlarge, run
 
 Floats = NDArray[np.float32]
 
-LONG, SHORT = 512, 384
-"""Sides of the field that photos are judged at; portrait or landscape as the photo is."""
-
 # A face smaller than this on that field has no relief to speak of.
 _LEAST_FACE = 24.0
-# A person of fewer pixels than this is not judged for depth.
-_LEAST_PERSON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +56,13 @@ def judge(modules: dict[str, nn.Module], spec: ModelSpec, case: Case) -> Judged:
     """Run the network on the whole photo as apps do, and measure depth and matte on the judging field."""
     size = nearest_size(case.photo, spec.sizes)
     outputs = run(modules, spec, to_tensor(case.photo, size))
-    field = (SHORT, LONG) if case.photo.height >= case.photo.width else (LONG, SHORT)
+    field = field_size(*case.photo.size)
     depth, alpha = (enlarge(outputs[name][0, 0], field) for name in ("depth", "alpha"))
     truth, matte = stretched(case.disparity, field), stretched(case.alpha, field)
-    person = (matte > PERSON) & (truth > 0)
+    person = judged_pixels(truth, matte)
     figures: dict[str, float | None] = dict(matte_truth(alpha, matte))
     baselines: dict[str, dict[str, float]] = {}
-    if int(person.sum()) >= _LEAST_PERSON:
+    if int(person.sum()) >= LEAST_PERSON:
         figures |= depth_truth(depth, truth, person)
         figures["background"] = background_errors(depth, truth, matte) if case.scene else None
         figures["scene_whdr"] = _scene(depth, truth, matte) if case.scene else None
@@ -78,11 +74,6 @@ def judge(modules: dict[str, nn.Module], spec: ModelSpec, case: Case) -> Judged:
     points = face_points(depth, case.faces)
     figures["relief"] = points[0] / points[1] if points[1] else None
     return Judged(case, depth, alpha, truth, matte, figures, baselines, points)
-
-
-def stretched(values: Floats, size: tuple[int, int]) -> Floats:
-    """A field [h, w] of any range, bilinearly at `size` = (width, height), antialiased when shrinking."""
-    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
 def _scene(depth: Floats, truth: Floats, matte: Floats) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.measures import PERSON, matte_truth, order_errors
+from models.measures import PERSON, WHDR_GAP, matte_truth, order_errors
 from reference.training.batches import Source, collate, sample
 from reference.training.objective import compute
 from reference.training.views import ViewSet
@@ -38,7 +38,8 @@ def validate(
             person = (batch.person[row].numpy() > 0) & (truth > PERSON)
             if person.sum() >= 50:
                 made = disparity[row, 0].numpy().astype(np.float64)
-                orders.append(order_errors(made[person], batch.disparity[row].numpy().astype(np.float64)[person], 0.02))
+                truth_inside = batch.disparity[row].numpy().astype(np.float64)[person]
+                orders.append(order_errors(made[person], truth_inside, WHDR_GAP))
     figures = {name: float(np.mean([m[name] for m in mattes])) for name in ("iou", "mae", "boundary_f")}
     figures["whdr"] = float(np.mean(orders)) if orders else 0.0
     figures["score"] = figures["whdr"] + 1 - figures["iou"]

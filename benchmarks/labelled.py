@@ -1,0 +1,120 @@
+"""What an artifact loses in right answers: its WHDR on the model's labels less the float32 reference's.
+
+Told once an artifact, by the runtime that its files are for on this computer: how the kernels of other runtimes differ
+shows in the comparison with the reference, and a browser or an emulator would take minutes more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runtime import Array, Runtime, Session, run
+from models.artifact import Artifact, Entry
+from models.errors import StageError
+from models.goldens import build_folder, committed_folder
+from models.labels import METRIC, Label, Labels, Question, ask, load_labels, makers, read_reference
+from models.measures import Measure, collect
+from models.samples import sample_inputs
+from models.spec import ModelSpec
+
+# The runtimes that tell it, and by how many labels at most, evenly spread (0: all). Interpreters take a second a photo.
+RUNTIMES: Mapping[str, int] = {
+    "onnxruntime": 0,
+    "litert": 0,
+    "coreml-predict": 0,
+    "coreml-mil": 16,
+    "tfjs-node": 16,
+    "coreai": 16,
+    "pytorch": 0,
+}
+
+
+@dataclass(slots=True)
+class Labelled:
+    """A model's labels and the reference's WHDR of each; what a label asks and feeds is prepared once. `most`: labels
+    at most, 0: all."""
+
+    spec: ModelSpec
+    labels: Labels
+    reference: Mapping[str, float]
+    most: int = 0
+    ready: dict[str, tuple[dict[str, Array], Question]] = field(default_factory=dict)
+
+    def chosen(self, runtime: str) -> tuple[Label, ...]:
+        """The labels that `runtime` is asked; none where another one tells it."""
+        if runtime not in RUNTIMES:
+            return ()
+        return self.labels.spread(min((n for n in (RUNTIMES[runtime], self.most) if n), default=0))
+
+    def prepared(self, label: Label) -> tuple[dict[str, Array], Question]:
+        if label.photo.name not in self.ready:
+            inputs: dict[str, Array] = dict(sample_inputs(self.spec, label.photo, self.spec.size))
+            self.ready[label.photo.name] = (inputs, ask(label))
+        return self.ready[label.photo.name]
+
+
+def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
+    """None for a model without labels. Raises StageError("labels") for bad ones, or without the reference's WHDR."""
+    labels = load_labels(spec)
+    if labels is None:
+        return None
+    roots = (build_folder(out, spec), committed_folder(spec))
+    return Labelled(spec, labels, read_reference(spec, labels, spec.size, *roots), most)
+
+
+def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
+    """The entries that make `tensor` from the model's own inputs: the one that an app would call, else the modules.
+
+    Raises StageError("labels") where the artifact has neither.
+    """
+    entries = [entry for entry in artifact.entries if entry.variant == artifact.entries[0].variant]
+    whole = [
+        entry
+        for entry in entries
+        if tensor in {port.name for port in entry.outputs} and {p.name for p in entry.inputs} <= set(spec.inputs())
+    ]
+    if whole:
+        return [min(whole, key=lambda entry: len(entry.modules))]
+    modules = {entry.modules[0]: entry for entry in entries if len(entry.modules) == 1}
+    missing = [name for name in makers(spec, tensor) if name not in modules]
+    if missing:
+        raise StageError("labels", f"no entry of the artifact makes {tensor!r} from the model's inputs")
+    return [modules[name] for name in makers(spec, tensor)]
+
+
+def ask_artifact(labelled: Labelled, runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, float]:
+    """By label, the WHDR of what `entries`, run one after the other, make of its photo."""
+    found: dict[str, float] = {}
+    with ExitStack() as opened:
+        sessions: list[tuple[Entry, Session]] = []
+        for entry in entries:
+            session = runtime.open(folder, entry)
+            opened.callback(session.close)
+            sessions.append((entry, session))
+        for label in labelled.chosen(runtime.name):
+            inputs, question = labelled.prepared(label)
+            known = dict(inputs)
+            for entry, session in sessions:
+                known.update(run(session, {port.name: known[port.name] for port in entry.inputs}))
+            found[label.photo.name] = question.whdr(known[labelled.labels.tensor])
+    return found
+
+
+def loss_measures(
+    labelled: Labelled, found: Mapping[str, float], limits: Mapping[str, float]
+) -> tuple[list[Measure], dict[str, Any]]:
+    """The measures of `whdr_loss`, and as facts the mean WHDR of the file and of the reference on the same labels."""
+    lost = {name: {METRIC: value - labelled.reference[name]} for name, value in found.items()}
+    measures = collect(labelled.labels.tensor, lost, limits)
+    facts = {
+        "whdr": float(np.mean(list(found.values()))),
+        "reference": float(np.mean([labelled.reference[name] for name in found])),
+        "labels": len(labelled.labels.all),
+    }
+    return measures, facts

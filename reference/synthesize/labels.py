@@ -1,0 +1,93 @@
+"""Synthesized views as a model's labels: photos, and the truth as pictures that every program reads."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from models.errors import StageError, UsageError
+from models.files import sha256_bytes, staging_folder
+from models.labels import LEAST_PERSON
+from models.measures import PERSON
+from reference.training.views import View, ViewSet
+
+Field = NDArray[np.uint8]
+_QUALITY = 92
+_HEADER = "# Views whose order in depth is known (models/labels.py): what a file loses against truth is judged by them."
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a view, and what it shows."""
+
+    photo: bytes
+    truth: bytes
+    matte: bytes
+    description: str
+
+
+def write_labels(made: Path, folder: Path, count: int) -> int:
+    """Replace `folder` by labels.toml and the first `count` views of the set `made` that have exact depth everywhere.
+
+    A view before a photograph has none behind people, and the photograph is somebody else's; it is passed over.
+    Raises UsageError for a set of photos or too few such views.
+    """
+    views = ViewSet(made)
+    if views.kind != "synthetic":
+        raise UsageError(f"{made} is a set of photos: nobody knows their depth")
+    if views.index.get("split") != "test":
+        raise UsageError(f"{made} is of the split {views.index.get('split')!r}; what was trained on judges nothing")
+    views.verify()
+    chosen = [(number, view) for number in range(len(views)) if usable(view := views.view(number))][:count]
+    if len(chosen) < count:
+        raise UsageError(f"{made} has {len(chosen)} views with exact depth everywhere, not {count}; synthesize more")
+    index = views.index
+    source = (
+        "rendered by this project from MakeHuman's assets (CC0): python -m reference synthesize --split test "
+        f"--seed {index['seed']} --views {index['views']}, then python -m reference labels"
+    )
+    rows = [_HEADER, "", 'tensor = "depth"', f'source = "{source}"', 'license = "CC0-1.0"']
+    with staging_folder(folder) as staging:
+        for number, view in chosen:
+            files, name = pictures(view), f"view-{number:03d}"
+            rows += ["", "[[label]]", f'description = "{files.description}"']
+            for part, suffix in (("photo", ".jpg"), ("truth", "-depth.png"), ("matte", "-matte.png")):
+                data: bytes = getattr(files, part)
+                (staging / f"{name}{suffix}").write_bytes(data)
+                rows.append(f'{part} = {{ file = "{name}{suffix}", sha256 = "{sha256_bytes(data)}" }}')
+        (staging / "labels.toml").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return len(chosen)
+
+
+def usable(view: View) -> bool:
+    return view.known == 2 and int((view.alpha > 255 * PERSON).sum()) >= LEAST_PERSON
+
+
+def pictures(view: View) -> Files:
+    """Disparity is kept where the person surely is and a pixel around it, all that WHDR interpolates between, in
+    65,535 steps up to the nearest point."""
+    sure = Image.fromarray(np.where(view.alpha > 255 * PERSON, 255, 0).astype(np.uint8))
+    kept = np.asarray(sure.filter(ImageFilter.MaxFilter(3))) > 0
+    disparity = np.where(kept, view.disparity.astype(np.float64), 0.0)
+    most = float(disparity.max())
+    if most <= 0:
+        raise StageError("labels", "the person is at no distance")
+    about = view.about
+    people = "one person" if about["people"] == 1 else f"{about['people']} people"
+    return Files(
+        encoded(view.rgb, "JPEG", quality=_QUALITY, subsampling=0),
+        encoded(np.round(disparity / most * 65535).astype(np.uint16), "PNG", optimize=True),
+        encoded(view.alpha, "PNG", optimize=True),
+        f"{people}, {about['framing']}, {about['scene']}, light {about['light']}",
+    )
+
+
+def encoded(values: NDArray[np.generic], kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(values)).save(stream, kind, **options)
+    return stream.getvalue()
