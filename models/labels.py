@@ -27,10 +27,11 @@ from PIL import Image
 
 from models.errors import StageError
 from models.files import canonical_json, dump_json, inside, read_json, sha256_bytes, sha256_file, write_text
-from models.loader import as_tuple, load_modules
+from models.goldens import make_golden
+from models.loader import load_modules
 from models.measures import LABEL_METRICS, PERSON, WHDR_GAP, Pairs, far_pairs, wrong_share
 from models.preprocess import CONTRACT, load_photo
-from models.samples import Sample, committed_samples, sample_inputs
+from models.samples import Sample, committed_samples
 from models.spec import ModelSpec
 from models.table import Table, read_toml
 
@@ -213,17 +214,10 @@ def makers(spec: ModelSpec, tensor: str) -> list[str]:
 
 def whdr(spec: ModelSpec, modules: Mapping[str, Any], labels: Labels, size: tuple[int, int]) -> dict[str, float]:
     """By name, the WHDR of each label of what PyTorch `modules` make of its photo at (H, W)."""
-    import torch
-
     found: dict[str, float] = {}
     for label in labels.all:
-        known = {name: torch.from_numpy(value) for name, value in sample_inputs(spec, label.photo, size).items()}
-        with torch.no_grad():
-            for name in makers(spec, labels.tensor):
-                module = spec.modules[name]
-                made = as_tuple(modules[name](*(known[given] for given in module.inputs)))
-                known.update(zip(module.outputs, made, strict=True))
-        found[label.photo.name] = ask(label).whdr(known[labels.tensor].numpy())
+        made = make_golden(spec, modules, label.photo, size).tensors[labels.tensor]
+        found[label.photo.name] = ask(label).whdr(made)
     return found
 
 
