@@ -16,7 +16,7 @@ from benchmarks.grid import Rounds, document_of, line_up, summarize, take_rounds
 from benchmarks.machine import identity
 from benchmarks.parity import Request, run_parity, select
 from benchmarks.report.gather import gather
-from benchmarks.report.summary import results
+from benchmarks.report.summary import label_column, results
 from benchmarks.report.words import megabytes, metric_name, number
 from benchmarks.runtime import load_runtime, runs
 from benchmarks.size import run_size
@@ -183,13 +183,15 @@ def block(document: Mapping[str, Any]) -> str:
     outputs = list(dict.fromkeys(output for row in rows for output in row["losses"]))
     metric = {output: next(r["losses"][output]["metric"] for r in rows if output in r["losses"]) for output in outputs}
     heads = ["target", "recipe", "stands", "an app ships", *(f"{o}: worst {metric_name(metric[o])}" for o in outputs)]
-    heads += ["time against float32", "what it does badly"]
-    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * 3 + " ---: |" * (len(outputs) + 2) + " --- |"]
-    for row in rows:
+    head, told = label_column(rows)
+    heads += [*filter(None, [head]), "time against float32", "what it does badly"]
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * 3 + " ---: |" * (len(heads) - 4) + " --- |"]
+    for row, lost in zip(rows, told, strict=True):
         cells = [row["target"], row["recipe"], row["state"], megabytes(row["bytes"]) or "–"]
         for output in outputs:
             found = row["losses"].get(output)
             cells.append(number(found["metric"], found["value"]) if found else "–")
+        cells += [lost] if head else []
         shares = list(((row["time"] or {}).get("to_float32") or {}).values())
         cells.append(f"{min(shares):.2f} to {max(shares):.2f}" if shares else "–")
         cells.append("; ".join(row["badly"]) or ("" if row["state"] in GOOD else row["reason"]))

@@ -81,4 +81,5 @@ def used(measure: Mapping[str, Any]) -> float:
             return limit / value if value > 0 else float("inf")
         # A share: what is lost of it against what may be lost. A limit of 1 allows no loss at all.
         return (1.0 - value) / (1.0 - limit) if limit < 1.0 else 2.0 * float(value < limit)
-    return value / limit if limit else float(value > 0)
+    # A loss below 0 is a gain, and uses nothing up.
+    return max(value, 0.0) / limit if limit else float(value > 0)

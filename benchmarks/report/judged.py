@@ -9,7 +9,7 @@ from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
 from benchmarks.runtime import IMPLEMENTATIONS
 from benchmarks.verdict import tightest, used
-from models.measures import higher, worse
+from models.measures import MEAN, higher, worse
 
 Row = dict[str, Any]
 
@@ -110,7 +110,29 @@ def loss_rows(evidence: Evidence) -> list[Row]:
                 numbers = [named[metric] for metric in words.TASK[tensor.judge or ""] if metric in named]
                 if numbers:
                     rows.append({**identity(row), "state": verdict.state, "output": tensor.name, "numbers": numbers})
+        for row in against_labels(evidence, verdict.target, verdict.recipe):
+            own = [m for m in row["measures"] if not m["metric"].startswith(MEAN)]
+            about = f"{own[0]['output']}, {words.MODES['labels']}"
+            numbers = [number_row(measure, row) for measure in own]
+            rows.append({**identity(row), "state": verdict.state, "output": about, "numbers": numbers})
     return rows
+
+
+def against_labels(evidence: Evidence, target: str, recipe: str) -> list[Row]:
+    """What was measured on all of the model's labels, by runtime."""
+    own = [row for row in evidence.judged(target, recipe) if row["mode"] == "labels"]
+    return [row for row in own if row["samples"] == row["facts"]["labels"]]
+
+
+def label_loss(evidence: Evidence, target: str, recipe: str) -> Row | None:
+    """The worst over all runtimes of what an artifact loses against labels, and both nets' own figures."""
+    found = None
+    for row in against_labels(evidence, target, recipe):
+        for measure in row["measures"]:
+            metric = measure["metric"]
+            if not metric.startswith(MEAN) and (found is None or worse(metric, measure["mean"], found["mean"])):
+                found = {**measure, **row["facts"], "runtime": row["runtime"], "evidence": row["evidence"]}
+    return found
 
 
 def identity(row: Mapping[str, Any]) -> Row:
@@ -123,7 +145,7 @@ def whole(evidence: Evidence, rows: Sequence[Row]) -> list[Row]:
     outputs = [tensor.name for tensor in evidence.spec.judged()]
     chosen: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if "@" in row["entry"] or row["mode"] == "boundary":
+        if "@" in row["entry"] or row["mode"] in ("boundary", "labels"):
             continue
         for output in outputs:
             if any(measure["output"] == output for measure in row["measures"]):

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence
-from benchmarks.report.judged import losses
+from benchmarks.report.judged import label_loss, losses
 from models.errors import StageError, UsageError
 from models.files import canonical_json, dump_json, sha256_bytes, write_text
 
@@ -37,6 +37,7 @@ def results(evidence: Evidence) -> Row:
                 "bytes": current["ships"]["bytes"] if current else None,
                 "gzip": current["ships"]["gzip"] if current else None,
                 "losses": {output: loss(measure) for output, measure in found.items()},
+                "labels": truth(label_loss(evidence, verdict.target, verdict.recipe)),
             }
         )
     document = evidence.documents.get("parity", {})
@@ -57,30 +58,56 @@ def loss(measure: Mapping[str, Any]) -> Row:
     return {**about, **numbers}
 
 
+def truth(found: Mapping[str, Any] | None) -> Row | None:
+    """What an artifact loses against labels: as `loss`, and the shares of wrong pairs it is the difference of."""
+    if found is None:
+        return None
+    shares = {key: round(float(found[key]), DIGITS) for key in ("whdr", "reference")}
+    return {**loss(found), **shares, "output": found["output"], "labels": found["labels"]}
+
+
+def label_column(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """Heading and cells of what was lost against labels, on the mean; no heading where nothing was."""
+    own = [row.get("labels") for row in rows]
+    head = next((f"{item['output']}: {words.metric_name(item['metric'])}" for item in own if item), "")
+    return head, [words.number(item["metric"], item["mean"]) if item else "–" for item in own]
+
+
 def block(document: Mapping[str, Any]) -> str:
     """The table between the markers, markers included. Takes the content of docs/results.json and nothing else."""
     rows: Sequence[Mapping[str, Any]] = document["artifacts"]
     outputs = list(dict.fromkeys(output for row in rows for output in row["losses"]))
     metric = {output: next(r["losses"][output]["metric"] for r in rows if output in r["losses"]) for output in outputs}
     heads = ["target", "recipe", "stands", "an app ships", "gzip"]
-    heads += [f"{output}: worst {words.metric_name(metric[output])}" for output in outputs] + ["evidence"]
+    heads += [f"{output}: worst {words.metric_name(metric[output])}" for output in outputs]
+    head, told = label_column(rows)
+    heads += [*filter(None, [head]), "evidence"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * 3 + " ---: |" * (len(heads) - 4) + " --- |"]
-    for row in rows:
+    for row, lost in zip(rows, told, strict=True):
         own = [row["losses"].get(output) for output in outputs]
         cells = [row["target"], row["recipe"], f"{words.STATES[row['state']][0]} {row['state']}"]
         cells += [words.megabytes(row["bytes"]) or "–", words.megabytes(row["gzip"]) or "–"]
         cells += [words.number(item["metric"], item["value"]) if item else "–" for item in own]
+        cells += [lost] if head else []
         labels = dict.fromkeys(item["evidence"] for item in own if item)
         cells.append(", ".join(["static", *labels] if row["bytes"] else labels) or "–")
         lines.append(f"| {' | '.join(cells)} |")
     facts = (
         f"{document['model']} {document['version']}, weights `{document['weights_sha256'][:12]}`, worst of "
         f"{document['samples']} judging samples and of every runtime that ran the file, against the reference's own "
-        f"outputs; docs/results.json `{key(document)[:12]}`. Evidence labels: "
+        f"outputs; {counted(rows)}docs/results.json `{key(document)[:12]}`. Evidence labels: "
         + "; ".join(f"*{name}*: {words.EVIDENCE[name]}" for name in labels_of(rows))
         + "."
     )
     return "\n".join([BEGIN, *lines, "", facts, END])
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    found = next((row["labels"] for row in rows if row.get("labels")), None)
+    if not found:
+        return ""
+    name, own = words.metric_name(found["metric"]), words.number(found["metric"], found["reference"])
+    return f"{name}: mean over {found['labels']} labelled views, of which float32 has {own} of the pairs wrong; "
 
 
 def labels_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
