@@ -183,7 +183,9 @@ def judge_labels(bench: Bench, labelled: Labelled, runtime: Runtime, folder: Pat
     if len(found) < every:  # as in Bench.limits: some of them say nothing of the mean of all
         limits = {metric: limit for metric, limit in limits.items() if not metric.startswith(MEAN)}
     measures, facts = loss_measures(labelled, found, limits)
-    verdict, reason = judge(measures) if limits else ("pass", f"{len(found)} of {every} labels: their mean is not judged")
+    verdict, reason = (
+        judge(measures) if limits else ("pass", f"{len(found)} of {every} labels: their mean is not judged")
+    )
     own = {"entry": entries[-1].id, "mode": "labels", "samples": len(found), "measures": tuple(measures)}
     return base.result(**own, verdict=verdict, reason=reason, facts=facts)
 
