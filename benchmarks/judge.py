@@ -16,7 +16,7 @@ from benchmarks.runtime import Absent, Array, Runtime, Session, run
 from benchmarks.size import GZIP_LEVEL
 from benchmarks.verdict import Result, judge
 from models.artifact import Artifact, Entry, read_artifact, ships, verify
-from models.budget import FALLBACK, Budget
+from models.budget import FALLBACK, LABEL_FALLBACK, Budget
 from models.errors import HydraError, StageError
 from models.goldens import Golden
 from models.measures import JUDGES, MEAN, Measure, Numbers, collect, sensitivity, tensor_measures
@@ -79,8 +79,8 @@ def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Res
     for variant in dict.fromkeys(entry.variant for entry in artifact.entries):
         entries = [entry for entry in artifact.entries if entry.variant == variant]
         yield from judge_variant(bench, runtime, folder, base, entries)
-    if bench.labelled and bench.labelled.chosen(runtime.name):
-        yield judge_labels(bench, bench.labelled, runtime, folder, base)
+    if bench.labelled:
+        yield from judge_labels(bench, bench.labelled, runtime, folder, base)
 
 
 def weighed(bench: Bench, base: Blank, folder: Path) -> Iterator[Result]:
@@ -171,23 +171,27 @@ def judge_entry(
         yield compare(bench, base, entry, "chain", chained)
 
 
-def judge_labels(bench: Bench, labelled: Labelled, runtime: Runtime, folder: Path, base: Blank) -> Result:
+def judge_labels(bench: Bench, labelled: Labelled, runtime: Runtime, folder: Path, base: Blank) -> Iterator[Result]:
     """What the artifact loses against labels, by the entries that make the labelled output."""
     artifact, tensor = base.artifact, labelled.labels.tensor
+    own = bench.budget.label_limits(artifact.target, artifact.recipe, tensor)
+    chosen, limits = labelled.chosen(runtime.name, bool(own)), own or dict(LABEL_FALLBACK)
+    if not chosen:
+        return
     try:
         entries = way(bench.spec, artifact, tensor)
-        found = ask_artifact(labelled, runtime, folder, entries)
+        found = ask_artifact(labelled, chosen, runtime, folder, entries)
     except HydraError as error:
-        return base.failed(error, mode="labels")
-    limits, every = bench.budget.label_limits(artifact.target, artifact.recipe, tensor), len(labelled.labels.all)
-    if len(found) < every:  # as in Bench.limits: some of them say nothing of the mean of all
+        yield base.failed(error, mode="labels")
+        return
+    every = len(labelled.labels.all)
+    if len(chosen) < every:  # as in Bench.limits: some of them say nothing of the mean of all
         limits = {metric: limit for metric, limit in limits.items() if not metric.startswith(MEAN)}
     measures, facts = loss_measures(labelled, found, limits)
-    verdict, reason = (
-        judge(measures) if limits else ("pass", f"{len(found)} of {every} labels: their mean is not judged")
-    )
-    own = {"entry": entries[-1].id, "mode": "labels", "samples": len(found), "measures": tuple(measures)}
-    return base.result(**own, verdict=verdict, reason=reason, facts=facts)
+    partly = ("pass", f"{len(chosen)} of {every} labels: their mean is not judged")
+    verdict, reason = judge(measures) if limits else partly
+    fields = {"entry": entries[-1].id, "mode": "labels", "samples": len(found), "measures": tuple(measures)}
+    yield base.result(**fields, verdict=verdict, reason=reason, facts=facts)
 
 
 def as_float(value: Array) -> Array:

@@ -23,16 +23,9 @@ from models.measures import Measure, collect
 from models.samples import sample_inputs
 from models.spec import ModelSpec
 
-# The runtimes that tell it, and by how many labels at most, evenly spread (0: all). Interpreters take a second a photo.
-RUNTIMES: Mapping[str, int] = {
-    "onnxruntime": 0,
-    "litert": 0,
-    "coreml-predict": 0,
-    "coreml-mil": 16,
-    "tfjs-node": 16,
-    "coreai": 16,
-    "pytorch": 0,
-}
+# The runtimes that tell it; interpreters, which take half a second a photo, only where budget.toml limits it.
+QUICK = ("onnxruntime", "litert", "coreml-predict", "pytorch")
+SLOW = ("coreml-mil", "tfjs-node", "coreai")
 
 
 @dataclass(slots=True)
@@ -46,11 +39,10 @@ class Labelled:
     most: int = 0
     ready: dict[str, tuple[dict[str, Array], Question]] = field(default_factory=dict)
 
-    def chosen(self, runtime: str) -> tuple[Label, ...]:
-        """The labels that `runtime` is asked; none where another one tells it."""
-        if runtime not in RUNTIMES:
-            return ()
-        return self.labels.spread(min((n for n in (RUNTIMES[runtime], self.most) if n), default=0))
+    def chosen(self, runtime: str, limited: bool) -> tuple[Label, ...]:
+        """The labels that `runtime` is asked of an artifact that the budget limits, or not; none where another runtime
+        tells it."""
+        return self.labels.spread(self.most) if runtime in QUICK or (limited and runtime in SLOW) else ()
 
     def prepared(self, label: Label) -> tuple[dict[str, Array], Question]:
         if label.photo.name not in self.ready:
@@ -88,7 +80,9 @@ def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     return [modules[name] for name in makers(spec, tensor)]
 
 
-def ask_artifact(labelled: Labelled, runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, float]:
+def ask_artifact(
+    labelled: Labelled, chosen: Sequence[Label], runtime: Runtime, folder: Path, entries: Sequence[Entry]
+) -> dict[str, float]:
     """By label, the WHDR of what `entries`, run one after the other, make of its photo."""
     found: dict[str, float] = {}
     with ExitStack() as opened:
@@ -97,7 +91,7 @@ def ask_artifact(labelled: Labelled, runtime: Runtime, folder: Path, entries: Se
             session = runtime.open(folder, entry)
             opened.callback(session.close)
             sessions.append((entry, session))
-        for label in labelled.chosen(runtime.name):
+        for label in chosen:
             inputs, question = labelled.prepared(label)
             known = dict(inputs)
             for entry, session in sessions:

@@ -71,9 +71,10 @@ class Budget:
         return tightest(rows, target, recipe_name, wanted) or dict(FALLBACK)
 
     def label_limits(self, target: str, recipe_name: str, output: str) -> dict[str, float]:
-        """metric -> limit of what one output may lose against labels, as `limits_for`."""
+        """metric -> limit of what one output may lose against labels, as `limits_for`; empty where no row says so, and
+        LABEL_FALLBACK holds."""
         rows = [row for row in self.limits if of_labels(row.metric)]
-        return tightest(rows, target, recipe_name, {output, ANY}) or dict(LABEL_FALLBACK)
+        return tightest(rows, target, recipe_name, {output, ANY})
 
 
 def tightest(rows: Sequence[Limit], target: str, recipe_name: str, outputs: set[str]) -> dict[str, float]:
