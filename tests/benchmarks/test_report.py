@@ -85,11 +85,14 @@ def test_the_numbers_are_those_of_the_evidence(evidence: Path, spec: ModelSpec) 
     html, markdown = page(evidence), page(evidence, "report.md")
     rows = json.loads((evidence / "portrait/parity.json").read_text())["results"]
     fused = next(r for r in rows if (r["recipe"], r["entry"], r["mode"]) == ("w8", "portrait", "direct"))
+    labels = next(r for r in rows if (r["recipe"], r["mode"]) == ("w8", "labels"))
+    loss = next(m for m in labels["measures"] if m["metric"] == "whdr_loss")
     iou = next(m for m in fused["measures"] if (m["output"], m["metric"]) == ("alpha", "iou"))
     size = next(r for r in json.loads((evidence / "portrait/size.json").read_text())["results"] if r["recipe"] == "w8")
     for text in (html, markdown):
         assert f"{iou['value']:.4f}" in text
         assert iou["worst"] in text
+        assert "WHDR loss" in text and "depth, against labels" in text and loss["worst"] in text
         assert f"{size['ships']['bytes'] / 1e6:.2f} MB" in text
         assert spec.weights_sha256 in text
         assert "plain bilinear" in text
@@ -203,6 +206,8 @@ def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path)
     assert "\nold\n" not in text
     assert summary.block(document) in text
     assert document["weights_sha256"] == spec.weights_sha256
+    assert {row["labels"]["labels"] for row in document["artifacts"] if row["losses"]} == {64}
+    assert "| depth: WHDR loss |" in text and "WHDR loss: mean over 64 labelled views, of which" in text
     # The table is a function of docs/results.json: a changed figure there makes it stale.
     document["artifacts"][0]["bytes"] += 1_000_000
     assert summary.block(document) not in text

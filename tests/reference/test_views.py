@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from models.errors import StageError, UsageError
+from models.labels import Label, ask
+from models.samples import Sample
+from reference.synthesize.labels import pictures, write_labels
 from reference.training.views import ARRAYS, MIRRORED, POINT_NAMES, ViewSet, map_arrays, open_sets
 
 MakeSet = Callable[..., Path]
@@ -85,3 +88,33 @@ def test_shards_of_other_arrays_are_refused(make_set: MakeSet, tmp_path: Path) -
     np.savez(folder / "shards/0000.npz", **without, alpha=arrays["alpha"].astype(np.float32))
     with pytest.raises(StageError, match="alpha is float32"):
         ViewSet(folder).view(0)
+
+
+def test_views_as_labels(make_set: MakeSet, tmp_path: Path) -> None:
+    """What is written asks for the order of the disparity that the view holds; a mirrored one answers otherwise."""
+    view = ViewSet(make_set(tmp_path / "set", known=(2,))).view(0)
+    view.about.update(framing="selfie", scene="room", light="soft")
+    made = pictures(view)
+    assert made.description == "one person, selfie, room, light soft"
+    for name in ("photo", "truth", "matte"):
+        (tmp_path / name).write_bytes(getattr(made, name))
+    photo = Sample("ball", "label", "", tmp_path / "photo", "drawn", "CC0-1.0")
+    question = ask(Label(photo, tmp_path / "truth", tmp_path / "matte"))
+    disparity = np.asarray(view.disparity, np.float32)[None, None]
+    assert question.whdr(disparity) < 0.005 and question.whdr(-disparity) > 0.995
+
+
+@pytest.mark.parametrize(
+    ("kind", "split", "told"),
+    [
+        ("photos", "test", "is a set of photos: nobody knows their depth"),
+        ("synthetic", "train", "is of the split 'train'; what was trained on judges nothing"),
+        ("synthetic", "test", "has 3 views with exact depth everywhere, not 4; synthesize more"),
+    ],
+)
+def test_no_labels_of_such_views(make_set: MakeSet, tmp_path: Path, kind: str, split: str, told: str) -> None:
+    index = make_set(tmp_path / "set", kind=kind) / "index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "split": split}))
+    with pytest.raises(UsageError, match=told):
+        write_labels(tmp_path / "set", tmp_path / "labels", 4)
+    assert not (tmp_path / "labels").exists()
