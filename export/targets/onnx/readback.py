@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.readback import Saved, Wanted, layer_finder, wanted, wanted_layer
+from export.readback import Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from export.targets.onnx.half import kept_weights
 from export.targets.onnx.static import WEIGHTED, excluded
 from export.targets.onnx.weights import compressible
 from models.artifact import Entry
@@ -70,6 +71,7 @@ def originals(program: Program, converted: Mapping[str, onnx.ModelProto], recipe
     for ident, model in converted.items():
         entry = program.spec.entries[ident.partition("@")[0]]
         layers = layer_weights(program, entry, model, recipe)
+        whole = kept_weights(program, entry, model) if recipe.name == "float16" else set()
         named = layer_finder(program, recipe, "onnx") if recipe.base else None
         for tensor in model.graph.initializer:
             value = numpy_helper.to_array(tensor)
@@ -78,6 +80,9 @@ def originals(program: Program, converted: Mapping[str, onnx.ModelProto], recipe
             if named is not None:
                 layer = named(value) if tensor.name in layers else None
                 found[f"{ident}/{tensor.name}"] = wanted_layer(value, layer, "float32")
+                continue
+            if tensor.name in whole:
+                found[f"{ident}/{tensor.name}"] = kept(value, "float32")
                 continue
             own = wanted(value, recipe)
             if tensor.name not in layers:

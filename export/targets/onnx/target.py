@@ -1,6 +1,6 @@
 """ONNX: a file a module and a file a fused entry, for the web (onnxruntime-web) and for servers.
 
-float16 computes in half precision with float32 inputs and outputs; w8 stores int8 weights per channel behind
+float16 computes in half precision (half.py) with float32 inputs and outputs; w8 stores int8 weights per channel behind
 DequantizeLinear, which ONNX Runtime folds when it loads, so it is smaller to download and as fast as float32;
 w8a8 is static QDQ with uint8 activations, w8a8s the same with int8 ones, w8a16 with uint16 ones, for NPUs.
 """
@@ -19,7 +19,7 @@ from export.onnx_graph import onnx_program
 from export.program import Program
 from export.readback import Saved, Wanted
 from export.target import Emitted, LayerStorage
-from export.targets.onnx import layerwise, readback
+from export.targets.onnx import half, layerwise, readback
 from export.targets.onnx.static import note, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
@@ -73,8 +73,10 @@ class OnnxTarget:
             spec = program.spec.entries[name]
             if recipe.activation_bits:
                 saved = quantize_static(program, spec, model, recipe)
+            elif recipe.name == "float16":
+                saved = half.halve(program, spec, model)
             else:
-                saved = transform(model, recipe, least)
+                saved = weights_quantized(model, recipe, least)
             if plan:
                 layerwise.store_layers(saved, plan)
             # Static quantization moves to a later one where its integers need that.
@@ -84,6 +86,8 @@ class OnnxTarget:
             write_bytes(folder / file, saved.SerializeToString(deterministic=True))
             entries.append(self.entry(program, spec, ident, file, variant))
         notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.activation_bits else ()
+        if recipe.name == "float16":
+            notes = half.note(program, converted)
         requires = {"opset": str(opset), "ir": str(ir)}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
@@ -140,41 +144,15 @@ def opset_of(model: onnx.ModelProto) -> int:
     return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
 
 
-def transform(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelProto:
-    """A copy of `model` in the recipe's types; weights of fewer than `least` elements stay float at w8."""
+def weights_quantized(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelProto:
+    """A copy of `model`, at w8 with weights of `least` elements or more in int8."""
     import onnx
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    if recipe.name == "float16":
-        from onnxruntime.transformers.float16 import convert_float_to_float16
-
-        # ONNX Runtime's converter inserts 5 casts into such a net where onnxconverter-common's inserts 27.
-        halved: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
-        sort_nodes(halved)
-        return halved
     if recipe.name == "w8":
         quantize_weights(copy, least)
     return copy
-
-
-def sort_nodes(model: onnx.ModelProto) -> None:
-    """Put each node after those it reads from, in place; the order is kept where it already holds.
-
-    The float16 converter appends its casts at the end, which ONNX forbids and only ONNX Runtime forgives.
-    """
-    graph = model.graph
-    waiting = list(graph.node)
-    known = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
-    ordered: list[onnx.NodeProto] = []
-    while waiting:
-        index = next((i for i, node in enumerate(waiting) if known.issuperset(node.input)), None)
-        if index is None:
-            raise StageError("emit", f"the float16 graph has a cycle or a dangling input at node {waiting[0].name!r}")
-        ordered.append(waiting.pop(index))
-        known.update(ordered[-1].output)
-    del graph.node[:]
-    graph.node.extend(ordered)
 
 
 def annotate(model: onnx.ModelProto, spec: ModelSpec, entry: EntrySpec) -> None:
