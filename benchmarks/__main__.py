@@ -35,6 +35,9 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     runtime: Runtimes = None,
     bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor where a file leaves.")] = False,
     most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
+    lean: Annotated[
+        bool, typer.Option("--lean", help="Leave out what other rows show: float32 twice, boundaries.")
+    ] = False,
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
@@ -45,7 +48,7 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     from models.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most)
+    request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most, lean)
     document = run_parity(request, say(quiet=as_json))
     if as_json:
         typer.echo(json.dumps(document, indent=2))

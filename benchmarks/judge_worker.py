@@ -26,7 +26,7 @@ def main() -> None:
     samples = load_samples(spec, "judge", Path(job["samples"]) if job["samples"] else None)
     goldens = load_goldens(spec, samples, spec.size, Path(job["out"]))
     labelled = load_labelled(spec, Path(job["out"]), job["most"])
-    bench = Bench(spec, load_budget(spec), goldens, job["most"], labelled)
+    bench = Bench(spec, load_budget(spec), goldens, job["most"], labelled, job["lean"])
     runtime = load_runtime(job["runtime"])
     with stream:
         for name in job["folders"]:

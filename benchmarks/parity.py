@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import lean
 from benchmarks.labelled import load_labelled
 from benchmarks.machine import identity
-from benchmarks.runtime import ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
+from benchmarks.runtime import FORCED, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
 from models.artifact import Artifact, find_artifacts, read_artifact
 from models.budget import Budget, load_budget
 from models.errors import BudgetBroken, NothingJudged, StageError
@@ -25,12 +26,13 @@ HANG_LIMIT = 600.0
 WORKERS = 2
 Row = dict[str, Any]
 Progress = Callable[[str], None]
+Job = tuple[Runtime, list[tuple[Path, Artifact]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to judge. `only` holds (target, recipe or ""); empty `only` or `runtimes` mean all, as does `most` = 0,
-    the most samples to judge by."""
+    the most samples to judge by. `lean`: what other rows show is left out (benchmarks/lean.py)."""
 
     spec: ModelSpec
     out: Path
@@ -39,6 +41,7 @@ class Request:
     runtimes: tuple[str, ...] = ()
     bisect: bool = False
     most: int = 0
+    lean: bool = False
 
     @property
     def root(self) -> Path:
@@ -86,19 +89,29 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     photos = [label.photo for label in labelled.labels.all] if labelled else []
     refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], [*samples, *photos])
     goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
-    jobs: list[tuple[Runtime, list[tuple[Path, Artifact]]]] = []
-    for name in names:
-        runtime = load_runtime(name)
+    jobs: list[Job] = []
+    left: list[Row] = []
+    runtimes = [load_runtime(name) for name in names]
+    for runtime in runtimes:
         mine = [(folder, a) for folder, a in found if runs(runtime, a.target, a.recipe)]
         missing = runtime.unavailable() if mine else None
         if missing:
             rows += [unavailable(runtime, artifact, missing) for _, artifact in mine]
-        elif mine:
+            continue
+        if request.lean:
+            instead = {a.sha256: lean.shown_by(runtime, a, runtimes) for _, a in mine}
+            left += [leave_out(runtime, a, instead[a.sha256]) for _, a in mine if instead[a.sha256]]
+            mine = [(folder, a) for folder, a in mine if not instead[a.sha256]]
+        if mine:
             jobs.append((runtime, mine))
+    # The longest first, so that no worker is left with it at the end.
+    jobs.sort(key=lambda job: -len(job[1]))
     with ThreadPoolExecutor(WORKERS) as pool:
         for judged in pool.map(lambda job: judge_runtime(request, job[0], job[1], progress), jobs):
             rows += judged
     kept = kept_rows(request, rows)
+    known = {subject_of(own) for own in kept}
+    rows += [own for own in left if subject_of(own) not in known]
     # What only runs on request would otherwise be lost with the next run of all others.
     rows += kept if request.partial else [row for row in kept if row["runtime"] in ON_REQUEST]
     document = {
@@ -120,6 +133,11 @@ def unavailable(runtime: Runtime, artifact: Artifact, reason: str) -> Row:
     return row(artifact.target, artifact.recipe, artifact.sha256, runtime.name, **fields)
 
 
+def leave_out(runtime: Runtime, artifact: Artifact, other: str | None) -> Row:
+    reason = f"computes in float32, as in {other}, which judges it"
+    return {**unavailable(runtime, artifact, reason), "stage": lean.STAGE}
+
+
 def judge_runtime(
     request: Request, runtime: Runtime, artifacts: Sequence[tuple[Path, Artifact]], progress: Progress
 ) -> list[Row]:
@@ -134,6 +152,7 @@ def judge_runtime(
             "runtime": runtime.name,
             "bisect": request.bisect,
             "most": request.most,
+            "lean": request.lean,
             "folders": [str(folder) for folder in waiting],
         }
         current = next(iter(waiting))
@@ -193,7 +212,10 @@ class Standing:
 
 
 def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    """One Standing a target x recipe. A refused candidate is no failure; a broken ship recipe is."""
+    """One Standing a target x recipe. A refused candidate is no failure; a broken ship recipe is.
+
+    What a file does not keep where an app would have to ask for it (`FORCED`) is said, and moves nothing: it is not how
+    the file ships."""
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for item in rows:
         grouped.setdefault((item["target"], item["recipe"]), []).append(item)
@@ -202,12 +224,16 @@ def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standin
         ship = name in budget.ship.get(target, ())
         state, reason = ("ships" if ship else "passes"), ""
         by_verdict = {kind: [r for r in own if r["verdict"] == kind] for kind in ("failed", "mismatch", "pass")}
+        forced = [r for r in by_verdict["mismatch"] if r["runtime"] in FORCED]
+        by_verdict["mismatch"] = [r for r in by_verdict["mismatch"] if r["runtime"] not in FORCED]
         if by_verdict["failed"]:
             state, reason = "failed", explain(by_verdict["failed"][0])
         elif by_verdict["mismatch"]:
             state, reason = ("broken" if ship else "refused"), explain(by_verdict["mismatch"][0])
         elif not any(r["measures"] for r in by_verdict["pass"]):
             state, reason = "unjudged", next((r["reason"] for r in own if r["reason"]), "no runtime judged it")
+        elif forced:
+            reason = f"but not where an app forces it: {explain(forced[0])}"
         found.append(Standing(target, name, ship, state, reason))
     return found
 

@@ -53,6 +53,9 @@ IMPLEMENTATIONS = {
 GPU = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
 # Emulation takes seconds a run as well (`make parity-arm`).
 EMULATED = ("litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16", "litert-arm-v86", "ort-arm-a53", "ort-arm-a76")
+# Arithmetic that a library uses only where an app asks for it: judged by the same limits, to tell whether an app may. A
+# file that does not keep them there is refused there, and ships for what it does without being asked.
+FORCED = ("litert-arm-a76-fp16",)
 # A device is a person's: used when asked for by name.
 DEVICES = ("litert-android", "litert-android-gpu", "coreml-device", "coreml-mac")
 # A vendor's simulator of an NPU takes seconds a run, and its environment 400 MB.

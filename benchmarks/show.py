@@ -11,6 +11,8 @@ from rich.table import Column, Table
 
 from benchmarks.grid import summarize
 from benchmarks.instructions import Change, key_of
+from benchmarks.lean import left_out
+from benchmarks.lean import summary as left_lines
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
 from benchmarks.verdict import tightest
@@ -35,6 +37,9 @@ def parity_table(spec: ModelSpec, document: Mapping[str, Any]) -> None:
     for row in document["results"]:
         grouped.setdefault((f"{row['target']}/{row['recipe']}", row["runtime"], row["evidence"]), []).append(row)
     for (artifact, runtime, evidence), rows in grouped.items():
+        rows = [row for row in rows if not left_out(row)]
+        if not rows:
+            continue
         bad = [row for row in rows if row["verdict"] != "pass"]
         measures = [{**measure, "entry": row["entry"]} for row in rows for measure in row["measures"]]
         count = f"{len(rows) - len(bad)} of {len(rows)}"
@@ -53,6 +58,8 @@ def parity_table(spec: ModelSpec, document: Mapping[str, Any]) -> None:
                 table.add_row("", "", "", "bisect", row["reason"])
     console = wide()
     console.print(table)
+    for line in left_lines(document["results"]):
+        console.print(f"left out: {line}", highlight=False)
     summary = Table("artifact", "must ship", "stands", "reason")
     for standing in standings(load_budget(spec), document["results"]):
         state = f"[{STATE[standing.state]}]{standing.state}[/]"

@@ -48,8 +48,11 @@ finish() {
   exit "$code"
 }
 
+# export_to "TARGET...": targets or platforms, side by side.
 export_to() {
-  local arguments=("$1" --model "$MODEL" --out "$OUT" --overwrite) recipe
+  local arguments recipe
+  read -ra arguments <<<"$1"
+  arguments+=(--model "$MODEL" --out "$OUT" --overwrite)
   for recipe in ${RECIPES:-}; do
     arguments+=(--recipe "$recipe")
   done
@@ -102,14 +105,12 @@ folder_of_model() {
 # prepare_arm: exports what is missing or made of other weights, and makes the ARM userland. Where that fails, the step
 # after it says what is missing.
 prepare_arm() {
-  export_to android
-  export_to onnx
-  goldens
+  together "export-android onnx" goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
 }
 
 parity_arm() {
-  local arguments=(--model "$MODEL" --out "$OUT" --runtime arm --most "${ARM_SAMPLES:-1}")
+  local arguments=(--model "$MODEL" --out "$OUT" --runtime arm --lean --most "${ARM_SAMPLES:-1}")
   prepare_arm
   if [ -n "${SAMPLES:-}" ]; then
     arguments+=(--samples "$SAMPLES")

@@ -15,6 +15,7 @@ from benchmarks.judge import Bench, judge_artifact, within_rounding
 from benchmarks.runtime import load_runtime
 from benchmarks.verdict import Result, judge, used
 from models.budget import Budget, Limit, load_budget
+from models.errors import StageError
 from models.goldens import halve, load_goldens
 from models.loader import load_modules
 from models.measures import Measure
@@ -90,6 +91,32 @@ def test_each_module_is_judged_alone_and_in_the_chain(artifact: Artifacts, bench
     }
     assert {result.verdict for result in found.values()} == {"pass"}
     assert found["paint", "chain"].samples == len(bench.goldens) == 4
+
+
+def test_lean_judges_the_chain_and_says_what_it_left_out(artifact: Artifacts, bench: Bench) -> None:
+    folder = artifact("mixed", "onnx", "float32")
+    found = by_mode(list(judge_artifact(replace(bench, lean=True), load_runtime("onnxruntime"), folder)))
+    left = {key: result for key, result in found.items() if result.verdict != "pass"}
+    assert set(left) == {("context", "boundary"), ("paint", "boundary")}
+    assert {(result.verdict, result.stage) for result in left.values()} == {("unavailable", "left out")}
+    assert all("on the reference's, on this computer" in result.reason for result in left.values())
+    whole = by_mode(list(judge_artifact(bench, load_runtime("onnxruntime"), folder)))
+    assert {key: result.measures for key, result in found.items() if key not in left} == {
+        key: result.measures for key, result in whole.items() if key not in left
+    }
+
+
+def test_lean_still_judges_a_module_whose_feeder_failed(artifact: Artifacts, bench: Bench) -> None:
+    class Closed(Tampered):
+        def open(self, folder: Path, entry: Any, *rest: Any) -> Any:
+            if entry.name == "stem":
+                raise StageError("open", "no")
+            return self.inner.open(folder, entry, *rest)
+
+    folder = artifact("mixed", "onnx", "float32")
+    found = by_mode(list(judge_artifact(replace(bench, lean=True), Closed(lambda made: made), folder)))
+    assert found["stem", "open"].verdict == "failed"
+    assert found["context", "boundary"].verdict == found["paint", "boundary"].verdict == "pass"
 
 
 def test_a_wrong_feature_shows_at_its_module_and_down_the_chain(artifact: Artifacts, bench: Bench) -> None:

@@ -103,6 +103,58 @@ def test_files_describe_themselves(artifact: Artifacts, name: str) -> None:
         assert str(Path.cwd()) not in str(model), "a path of this machine"
 
 
+def test_what_reads_the_photo_stays_float32(artifact: Artifacts) -> None:
+    """From the saved files: the photo goes into the stem without a rounding, all behind it and all heads are half."""
+    folder = artifact("portrait", "onnx", "float16")
+    floats = {}
+    for name in ("encoder", "portrait", "depth", "segmentation"):
+        model = onnx.load(folder / f"{name}.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        types = {tensor.name: tensor.data_type for tensor in stored.values()}
+        for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+            types[value.name] = value.type.tensor_type.elem_type
+        layers = [node for node in model.graph.node if node.op_type == "Conv"]
+        assert all(types[node.input[0]] == types[node.input[1]] == types[node.output[0]] for node in layers)
+        floats[name] = [node.input[1] for node in layers if types[node.input[1]] == onnx.TensorProto.FLOAT]
+        if floats[name]:
+            maker = {node.output[0]: node for node in model.graph.node}
+            (stem,) = [node for node in layers if node.input[1] in floats[name]]
+            before = []
+            tensor = stem.input[0]
+            while tensor in maker:
+                before.append(maker[tensor].op_type)
+                tensor = maker[tensor].input[0]
+            assert tensor == "image" and before == ["Mul", "Sub"], "no Cast between the photo and the stem"
+    assert floats == {name: ["encoder.stem.conv.weight"] * (name in ("encoder", "portrait")) for name in floats}
+    notes = read_artifact(folder).notes
+    assert any("stays float32" in note and "encoder.stem.conv.weight" in note for note in notes)
+
+
+@pytest.mark.parametrize(("widths", "floats"), [((8, 256), 1), ((64, 2), 0)])
+def test_a_first_layer_with_much_of_the_net_is_halved(
+    ops_program: Callable[..., Program], tmp_path: Path, widths: tuple[int, int], floats: int
+) -> None:
+    """A stem stays float32 with .6 % of the weights, and is half like the others with 57 % of them."""
+    from benchmarks.runtime import load_runtime, run
+
+    first, second = widths
+    layers: list[Any] = [nn.Conv2d(3, first, 3), nn.ReLU(), nn.Conv2d(first, second, 3), nn.ReLU()]
+    program = ops_program({"y": nn.Sequential(*layers, nn.Conv2d(second, 8, 3))}, (1, 3, 16, 16))
+    target = OnnxTarget()
+    emitted = target.emit(program, target.convert(program, tmp_path), recipe("float16"), tmp_path / "made")
+    model = onnx.load(tmp_path / "made" / emitted.entries[0].file)
+    onnx.checker.check_model(model, full_check=True)
+    stored = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = [stored[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
+    assert weights == [onnx.TensorProto.FLOAT] * floats + [onnx.TensorProto.FLOAT16] * (3 - floats)
+    assert len(emitted.notes) == floats
+    session = load_runtime("onnxruntime").open(tmp_path / "made", emitted.entries[0])
+    made = run(session, {"x": program.tensors["x"].numpy()})["y"]
+    wanted = program.tensors["y"].numpy()
+    assert np.abs(made - wanted).max() < 2e-3 * np.abs(wanted).max()
+
+
 def test_int8_weights_per_channel(artifact: Artifacts) -> None:
     model = onnx.load(artifact("portrait", "onnx", "w8") / "encoder.onnx")
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

@@ -1,0 +1,90 @@
+"""What a lean run leaves out, and that it says so; what a file does only where an app forces it moves no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import lean
+from benchmarks.parity import Request, conclude, run_parity, standings
+from benchmarks.runtime import EMULATED, FORCED, Runtime, load_runtime
+from models.artifact import read_artifact
+from models.budget import load_budget
+from models.errors import BudgetBroken
+from models.spec import load_spec
+
+Artifacts = Callable[[str, str, str], Path]
+
+
+@pytest.fixture
+def arm() -> list[Runtime]:
+    return [load_runtime(name) for name in EMULATED]
+
+
+@pytest.mark.parametrize(
+    ("target", "recipe", "runs"),
+    [
+        ("onnx", "float32", ["ort-arm-a76"]),
+        ("onnx", "w8", ["ort-arm-a76"]),
+        ("onnx", "float16", ["ort-arm-a53", "ort-arm-a76"]),
+        ("onnx", "w8a8", ["ort-arm-a53", "ort-arm-a76"]),
+        ("litert", "float32", ["litert-arm-a76"]),
+        ("litert", "float16", ["litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16"]),
+        ("litert", "d8", ["litert-arm-a53", "litert-arm-a76"]),
+        ("litert", "w8a8", ["litert-arm-a53", "litert-arm-a76", "litert-arm-v86"]),
+    ],
+)
+def test_what_computes_in_float32_is_judged_once(
+    artifact: Artifacts, arm: list[Runtime], target: str, recipe: str, runs: list[str]
+) -> None:
+    from benchmarks.runtime import runs as takes
+
+    own = read_artifact(artifact("classifier", target, recipe))
+    able = [runtime for runtime in arm if takes(runtime, target, recipe)]
+    assert [runtime.name for runtime in able if not lean.shown_by(runtime, own, arm)] == runs
+    # Of one runtime alone nothing is left out.
+    assert not any(lean.shown_by(runtime, own, [runtime]) for runtime in able)
+
+
+def test_what_was_left_out_is_in_the_document(
+    artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path]
+) -> None:
+    out = out_with("mixed", artifact("mixed", "tfjs", "float32"))
+    spec = load_spec(model_dir("mixed"))
+    request = Request(spec, out, runtimes=("tfjs-tensorflow", "tfjs-node"), most=1, lean=True)
+    document = run_parity(request)
+    (row,) = [row for row in document["results"] if row["runtime"] == "tfjs-tensorflow"]
+    assert (row["verdict"], row["stage"]) == ("unavailable", "left out")
+    assert row["reason"] == "computes in float32, as in tfjs-node, which judges it"
+    told = lean.summary(document["results"])
+    assert len(told) == 2 and all("(tfjs/float32): " in line for line in told), told
+    assert conclude(spec, document) == "1 artifacts agree with the reference"
+    # What an earlier run did judge is not lost.
+    earlier = run_parity(replace(request, runtimes=("tfjs-tensorflow",), lean=False))
+    kept = [row for row in earlier["results"] if row["runtime"] == "tfjs-tensorflow"]
+    again = run_parity(request)
+    assert [row for row in again["results"] if row["runtime"] == "tfjs-tensorflow"] == kept
+
+
+def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
+    """The row keeps its number; only a configuration that the file ships in can break it."""
+    spec = load_spec(root / "models/portrait")
+
+    def row(runtime: str, verdict: str, reason: str = "") -> dict[str, Any]:
+        named = {"target": "litert", "recipe": "float16", "runtime": runtime, "entry": "portrait", "mode": "direct"}
+        return {**named, "verdict": verdict, "reason": reason, "stage": "", "measures": [{}]}
+
+    lost = "alpha mean_abs 0.00115 against a limit of 0.001"
+    rows = [row("litert-arm-a76", "pass"), row(FORCED[0], "mismatch", lost)]
+    (standing,) = standings(load_budget(spec), rows)
+    assert standing.state == "ships"
+    assert standing.reason == f"but not where an app forces it: {FORCED[0]} portrait direct: {lost}"
+    (alone,) = standings(load_budget(spec), rows[1:])
+    assert alone.state == "unjudged", "a refusal is no proof of what ships"
+    rows.append(row("litert-arm-a53", "mismatch", lost))
+    with pytest.raises(BudgetBroken, match="litert float16: litert-arm-a53"):
+        conclude(spec, {"results": rows})
