@@ -172,10 +172,11 @@ def losses(evidence: Evidence, target: str, recipe: str) -> dict[str, Row]:
 
 
 def refusals(evidence: Evidence) -> list[Row]:
-    """Candidates that are not shipped, with every limit they broke."""
+    """Candidates that are not shipped, and what ships but not where an app forces another arithmetic, with every limit
+    that was broken."""
     rows = []
     for verdict in evidence.verdicts:
-        if verdict.state not in ("refused", "broken"):
+        if verdict.state not in ("refused", "broken") and not (verdict.state in ("ships", "passes") and verdict.reason):
             continue
         broken = broken_limits(evidence.judged(verdict.target, verdict.recipe))
         size = evidence.size(verdict.target, verdict.recipe)
