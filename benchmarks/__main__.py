@@ -173,11 +173,11 @@ def support(
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.support import conclude_support, renew_table, run_support
+    from models.named import resolve_only
     from models.spec import load_spec
-    from models.targets import resolve_pairs
 
     spec = load_spec(model)
-    request = Request(spec, out, None, resolve_pairs(only or []), most=most)
+    request = Request(spec, out, None, resolve_only(spec, only or []), most=most)
     document = run_support(request, Rounds(rounds) if rounds else None, say(quiet=False))
     if readme:
         renew_table(spec, readme)

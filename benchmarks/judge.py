@@ -5,16 +5,15 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import lean
-from benchmarks.labelled import Labelled, ask_artifact, loss_measures, way
+from benchmarks.labelled import Labelled, ask_artifact, loss_measures, opened, way
 from benchmarks.runtime import Absent, Array, Runtime, Session, run
-from benchmarks.size import GZIP_LEVEL
 from benchmarks.verdict import Result, judge
 from models.artifact import Artifact, Entry, read_artifact, ships, verify
 from models.budget import FALLBACK, LABEL_FALLBACK, Budget
@@ -29,6 +28,8 @@ from models.spec import ModelSpec
 STORED = 0.85
 # Of a named recipe, share of the values that each type must hold of those that artifact.json says.
 STORED_LAYERS = 0.99
+# As servers compress: what a download weighs.
+GZIP_LEVEL = 9
 FLOATS = {32: ("float32",), 16: ("float16",)}
 # Shapes, indices and masks, and the sums that integer kernels add biases to: no recipe stores a weight so.
 NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
@@ -36,14 +37,16 @@ NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What an artifact is judged by: the model's spec, budget and goldens, `most` of them where that is not 0, and its
-    labels where it has some. `lean`: modules that others feed are judged in the chain alone."""
+    """What an artifact is judged by: the model's spec, budget and goldens, `most` of them where that is not 0, its
+    labels where it has some, and the model that some artifacts stand in for. `lean`: modules that others feed are
+    judged in the chain alone."""
 
     spec: ModelSpec
     budget: Budget
     goldens: Sequence[Golden]
     most: int = 0
     labelled: Labelled | None = None
+    against: Bench | None = None
     lean: bool = False
 
     @property
@@ -83,6 +86,24 @@ def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Res
         yield from judge_variant(bench, runtime, folder, base, entries)
     if bench.labelled:
         yield from judge_labels(bench, bench.labelled, runtime, folder, base)
+    if bench.against and bench.budget.stands_in(artifact.target, artifact.recipe):
+        for result in judge_against(bench.against, runtime, folder, base):
+            yield replace(result, mode="against", facts={**result.facts, "against": bench.budget.against})
+
+
+def judge_against(other: Bench, runtime: Runtime, folder: Path, base: Blank) -> Iterator[Result]:
+    """An artifact that stands in for another model's, by that model's sizes, outputs, labels and limits."""
+    yield from weighed(other, base, folder)
+    try:
+        ways = [way(other.spec, base.artifact, tensor.name) for tensor in other.spec.judged()]
+        for entries in {tuple(entry.id for entry in entries): entries for entries in ways}.values():
+            with opened(runtime, folder, entries) as through:
+                outputs = [through(golden.inputs) for golden in other.judged]
+            yield compare(other, base, entries[-1], "against", outputs)
+    except HydraError as error:
+        yield base.failed(error)
+    if other.labelled:
+        yield from judge_labels(other, other.labelled, runtime, folder, base)
 
 
 def weighed(bench: Bench, base: Blank, folder: Path) -> Iterator[Result]:

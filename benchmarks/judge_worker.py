@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.bench import load_bench
 from benchmarks.bisect import bisect_artifact
 from benchmarks.judge import Bench, Blank, judge_artifact
-from benchmarks.labelled import load_labelled
 from benchmarks.runtime import Runtime, load_runtime
 from benchmarks.verdict import Result
 from models.artifact import read_artifact
-from models.budget import load_budget
 from models.errors import HydraError, StageError
-from models.goldens import load_goldens
 from models.process import receive, send
-from models.samples import load_samples
 from models.spec import load_spec
 
 
 def main() -> None:
     job, stream = receive(sys.argv[1:])
     spec = load_spec(Path(job["model"]))
-    samples = load_samples(spec, "judge", Path(job["samples"]) if job["samples"] else None)
-    goldens = load_goldens(spec, samples, spec.size, Path(job["out"]))
-    labelled = load_labelled(spec, Path(job["out"]), job["most"])
-    bench = Bench(spec, load_budget(spec), goldens, job["most"], labelled, job["lean"])
+    samples = Path(job["samples"]) if job["samples"] else None
+    artifacts = [(Path(name).parent.name, Path(name).name) for name in job["folders"]]
+    bench = load_bench(spec, Path(job["out"]), samples, job["most"], artifacts)
+    bench = replace(bench, lean=job["lean"])
     runtime = load_runtime(job["runtime"])
     with stream:
         for name in job["folders"]:

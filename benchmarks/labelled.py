@@ -6,8 +6,8 @@ shows in the comparison with the reference, and a browser or an emulator would t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,19 +85,32 @@ def ask_artifact(
 ) -> dict[str, float]:
     """By label, the WHDR of what `entries`, run one after the other, make of its photo."""
     found: dict[str, float] = {}
-    with ExitStack() as opened:
+    with opened(runtime, folder, entries) as through:
+        for label in chosen:
+            inputs, question = labelled.prepared(label)
+            found[label.photo.name] = question.whdr(through(inputs)[labelled.labels.tensor])
+    return found
+
+
+@contextmanager
+def opened(
+    runtime: Runtime, folder: Path, entries: Sequence[Entry]
+) -> Iterator[Callable[[Mapping[str, Array]], dict[str, Array]]]:
+    """From the model's inputs to all that `entries`, run one after the other, make of them."""
+    with ExitStack() as stack:
         sessions: list[tuple[Entry, Session]] = []
         for entry in entries:
             session = runtime.open(folder, entry)
-            opened.callback(session.close)
+            stack.callback(session.close)
             sessions.append((entry, session))
-        for label in chosen:
-            inputs, question = labelled.prepared(label)
+
+        def through(inputs: Mapping[str, Array]) -> dict[str, Array]:
             known = dict(inputs)
             for entry, session in sessions:
                 known.update(run(session, {port.name: known[port.name] for port in entry.inputs}))
-            found[label.photo.name] = question.whdr(known[labelled.labels.tensor])
-    return found
+            return known
+
+        yield through
 
 
 def loss_measures(

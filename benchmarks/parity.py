@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import lean
-from benchmarks.labelled import load_labelled
+from benchmarks.bench import load_bench
 from benchmarks.machine import identity
 from benchmarks.runtime import FORCED, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
 from models.artifact import Artifact, find_artifacts, read_artifact
 from models.budget import Budget, load_budget
 from models.errors import BudgetBroken, NothingJudged, StageError
 from models.files import dump_json, read_json, write_text
-from models.goldens import load_goldens
 from models.process import WorkerDied, events
 from models.samples import load_samples, refuse_calibrated
 from models.spec import ModelSpec
@@ -85,10 +84,10 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     names = resolve_runtimes(request.runtimes)
     found, rows = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
-    labelled = load_labelled(request.spec, request.out)
-    photos = [label.photo for label in labelled.labels.all] if labelled else []
+    bench = load_bench(request.spec, request.out, request.samples, 0, [(a.target, a.recipe) for _, a in found])
+    labelled = [each.labelled for each in (bench, bench.against) if each and each.labelled]
+    photos = [label.photo for each in labelled for label in each.labels.all]
     refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], [*samples, *photos])
-    goldens = load_goldens(request.spec, samples, request.spec.size, request.out)
     jobs: list[Job] = []
     left: list[Row] = []
     runtimes = [load_runtime(name) for name in names]
@@ -119,7 +118,7 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
         "model": request.spec.name,
         "spec_sha256": request.spec.sha256,
         "weights_sha256": request.spec.weights_sha256,
-        "samples": [golden.sample for golden in goldens],
+        "samples": [golden.sample for golden in bench.goldens],
         "samples_asked": len(samples),
         "machine": identity(),
         "results": sorted(rows, key=lambda r: (r["target"], r["recipe"], r["runtime"], r["entry"], r["mode"])),

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks.judge import GZIP_LEVEL
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
 from models.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
@@ -23,7 +24,6 @@ Progress = Callable[[str], None]
 EVIDENCE = "static"
 # Targets whose files travel over HTTP, where servers compress them: LiteRT.js runs the .tflite file of Android.
 WEB = ("onnx", "tfjs", "litert")
-GZIP_LEVEL = 9
 DOCUMENTS = ("USAGE.md",)
 
 

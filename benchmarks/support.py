@@ -23,7 +23,7 @@ from benchmarks.size import run_size
 from models.errors import NothingJudged, StageError, UsageError
 from models.files import dump_json, read_json, write_text
 from models.spec import ModelSpec
-from models.support import GOOD, read_support, support_path
+from models.support import GOOD, UNMADE, read_support, support_path
 
 TIMES = "support-times.json"
 # One runtime a target, the one that its files are for on this computer: the grid is wide enough.
@@ -145,6 +145,7 @@ def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
             "time": {key: time[key] for key in ("runtime", "to_float32", "rounds", "load", "reason")} if time else None,
             "badly": badly(evidence.size(*pair), evidence.size(row["target"], "float32"), time),
         }
+    rows |= {pair: row for pair, row in unmade(evidence.exports).items() if pair not in evidence.artifacts}
     machine = identity()
     return {
         "schema": 1,
@@ -154,6 +155,21 @@ def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
         "machine": {key: machine[key] for key in ("system", "processor", "flags", "cores")},
         "results": [rows[pair] for pair in sorted(rows)],
     }
+
+
+def unmade(exports: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Row]:
+    """Of export.json, the rows of what a target does not make, or failed to."""
+    blank: Row = {"must_ship": False, "bytes": None, "gzip": None, "losses": {}, "labels": None}
+    rest: Row = {"samples": 0, "time": None, "badly": []}
+    states = {"not supported": UNMADE, "unavailable": UNMADE, "failed": "failed"}
+    found = {}
+    for outcome in exports.values():
+        if outcome["state"] in states:
+            pair = (str(outcome["target"]), str(outcome["recipe"]))
+            reason = ": ".join(filter(None, (outcome["stage"], outcome["reason"])))
+            own = {"target": pair[0], "recipe": pair[1], "state": states[outcome["state"]], "reason": reason}
+            found[pair] = {**own, **blank, **rest}
+    return found
 
 
 def earlier(spec: ModelSpec) -> list[Row]:
@@ -179,7 +195,7 @@ def badly(size: Mapping[str, Any] | None, base: Mapping[str, Any] | None, time: 
 
 def block(document: Mapping[str, Any]) -> str:
     """The README's table, markers included: a function of support.json alone."""
-    rows = document["results"]
+    rows = [row for row in document["results"] if row["state"] != UNMADE]
     outputs = list(dict.fromkeys(output for row in rows for output in row["losses"]))
     metric = {output: next(r["losses"][output]["metric"] for r in rows if output in r["losses"]) for output in outputs}
     heads = ["target", "recipe", "stands", "an app ships", *(f"{o}: worst {metric_name(metric[o])}" for o in outputs)]
@@ -203,7 +219,17 @@ def block(document: Mapping[str, Any]) -> str:
         f"are ratios within interleaved rounds of fresh processes on {document['machine']['processor']} (*host*); "
         "a phone differs."
     )
-    return "\n".join([BEGIN, *lines, "", facts, END])
+    return "\n".join([BEGIN, *lines, "", facts + never_made(document["results"]), END])
+
+
+def never_made(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What no target makes of the grid, in a sentence; the reasons stand in support.json."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row["state"] == UNMADE:
+            found.setdefault(row["target"], []).append(row["recipe"])
+    said = "; ".join(f"{target}: {', '.join(names)}" for target, names in found.items())
+    return f" Not made (support.json says why): {said}." if said else ""
 
 
 def renew_table(spec: ModelSpec, readme: Path) -> None:
@@ -223,5 +249,5 @@ def conclude_support(document: Mapping[str, Any]) -> str:
     bad = [row for row in rows if row["state"] == "failed"]
     if bad:
         raise StageError("support", f"{bad[0]['target']} {bad[0]['recipe']}: {bad[0]['reason']} ({len(bad)} failed)")
-    good = sum(row["state"] in GOOD for row in rows)
-    return f"{good} of {len(rows)} recipes are supported, {len(rows) - good} refused"
+    good, made = sum(row["state"] in GOOD for row in rows), sum(row["state"] != UNMADE for row in rows)
+    return f"{good} of {made} recipes are supported, {made - good} refused; {len(rows) - made} are not made"

@@ -17,9 +17,9 @@ class Result:
     """One artifact x entry x mode x runtime.
 
     `mode`: "direct" (photo in), "boundary" (a module on reference features), "chain" (a module on features that
-    the exported modules before it made), "labels" (photo in, judged by truth), "dtypes" (storage types read from the
-    file). `artifact` is the sha256 of the sealed artifact the numbers belong to; a report shows a result with another
-    hash as stale.
+    the exported modules before it made), "labels" (photo in, judged by truth), "against" (photo in, held to the model
+    that the artifact stands in for), "dtypes" (storage types read from the file), "size". `artifact` is the sha256 of
+    the sealed artifact the numbers belong to; a report shows a result with another hash as stale.
     """
 
     target: str

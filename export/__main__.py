@@ -70,16 +70,22 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
 
 
 @app.command("list")
-def list_support(as_json: Annotated[bool, typer.Option("--json")] = False) -> str:
-    """Which target has which recipe, and why not."""
+def list_support(
+    model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> str:
+    """Which recipes a target makes, and which of them the model's support.json calls supported."""
     from export.show import support_rows, support_table
+    from models.spec import load_spec
+    from models.support import GOOD
 
-    rows = support_rows()
+    rows = support_rows(load_spec(model))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         support_table(rows)
-    return f"{len(rows)} combinations of target and recipe"
+    good = sum(row["stands"] in GOOD for row in rows)
+    return f"{good} of {len(rows)} combinations of target and recipe are supported"
 
 
 @app.command()

@@ -16,9 +16,11 @@ from export.driver import Outcome
 from export.driver import Progress as Report
 from export.layers import Layer
 from export.target import IMPLEMENTATIONS, load_target
-from models.recipes import GRID, recipe
+from models.budget import load_budget
+from models.named import find_recipe
+from models.recipes import GRID
 from models.spec import ModelSpec
-from models.support import caution
+from models.support import GOOD, caution, standing
 from models.targets import platform_of
 
 # Names worth a row in `list`; the grammar has more, each target says what it takes.
@@ -56,21 +58,26 @@ def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
             Console(stderr=True).print(f"note: {text}", highlight=False, markup=False)
 
 
-def support_rows() -> list[dict[str, str]]:
+def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
+    """A row a target and recipe, the model's own recipes included. `refused`: why the target does not make it; `stands`
+    and `reason`: what the model's support.json says of it, the only ground to call it supported."""
+    budget = load_budget(spec)
     rows = []
     for name in IMPLEMENTATIONS:
         target = load_target(name)
-        for entry in LISTED:
-            reason = target.refuses(recipe(entry))
-            rows.append({"platform": platform_of(name), "target": name, "recipe": entry, "refused": reason or ""})
+        for entry in dict.fromkeys((*LISTED, *budget.recipes(name))):
+            refused = target.refuses(find_recipe(spec, name, entry)) or ""
+            stands, reason = ("not made", refused) if refused else standing(spec, name, entry)
+            about = {"platform": platform_of(name), "target": name, "recipe": entry}
+            rows.append({**about, "refused": refused, "stands": stands, "reason": reason})
     return rows
 
 
 def support_table(rows: Sequence[Mapping[str, str]]) -> None:
     table = Table("platform", "target", "recipe", "supported", "reason")
     for row in rows:
-        supported = "[yellow]no[/]" if row["refused"] else "[green]yes[/]"
-        table.add_row(row["platform"], row["target"], row["recipe"], supported, row["refused"])
+        supported = f"[green]yes[/], {row['stands']}" if row["stands"] in GOOD else f"[yellow]no[/], {row['stands']}"
+        table.add_row(row["platform"], row["target"], row["recipe"], supported, row["reason"])
     Console().print(table)
 
 

@@ -27,8 +27,9 @@ def goldens(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> str:
     """Compute missing and stale goldens."""
+    from models.budget import load_budget, neighbour
     from models.goldens import build_folder, committed_folder, refresh
-    from models.labels import load_labels, refresh_reference
+    from models.labels import refresh_labels
     from models.samples import load_samples
     from models.spec import load_spec
 
@@ -38,10 +39,11 @@ def goldens(
     if commit:
         own = [sample for sample in chosen if not sample.private][:commit]
         computed += refresh(spec, own, spec.size, committed_folder(spec), half=True)
-    labels = load_labels(spec)
-    if labels:
-        roots = [build_folder(out, spec), *([committed_folder(spec)] if commit else [])]
-        computed += sum(refresh_reference(spec, labels, spec.size, root) for root in roots)
+    computed += refresh_labels(spec, [build_folder(out, spec), *([committed_folder(spec)] if commit else [])])
+    other = neighbour(spec, load_budget(spec).against)
+    if other:
+        computed += refresh(other, load_samples(other, "judge", samples), other.size, build_folder(out, other))
+        computed += refresh_labels(other, [build_folder(out, other)])
     if as_json:
         typer.echo(json.dumps({"model": spec.name, "samples": len(chosen), "computed": computed}))
     return f"goldens of {len(chosen)} samples of {spec.name} ({computed} computed)"

@@ -5,6 +5,8 @@
     [[limit]]         recipe, output (or "features"), metric ("iou": on the worst sample, "mean iou": on the mean;
                       "whdr_loss": on the model's labels), limit, reason [, targets = [...]]
     [[size]]          recipe, target, megabytes (gzip = true: after gzip), reason    what one app ships
+    [against]         model = "portrait", coreml = ["compact"] ...    recipes that stand in for those of that name of
+                      the model in the folder beside this one: held, too, to its limits, its outputs and its labels
 
 A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
 For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
@@ -12,8 +14,9 @@ For models with judges the ceilings of `CEILINGS` bind as well: a file may be ti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import StageError
@@ -21,7 +24,7 @@ from models.labels import has_labels
 from models.measures import JUDGE_METRICS, LABEL_METRICS, MEAN, TENSOR_METRICS, worse
 from models.named import check_name, has_recipe
 from models.recipes import plain_name
-from models.spec import ModelSpec
+from models.spec import NAME, ModelSpec, load_spec
 from models.table import Table, read_toml
 from models.targets import EXTRAS, KNOWN, TARGETS
 
@@ -59,6 +62,12 @@ class Budget:
     candidates: Mapping[str, tuple[str, ...]]
     limits: tuple[Limit, ...]
     sizes: tuple[SizeLimit, ...] = ()
+    against: str = ""
+    held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def stands_in(self, target: str, recipe_name: str) -> bool:
+        """Whether an artifact is held to what the model `against` is held to as well."""
+        return recipe_name in self.held.get(target, ())
 
     def recipes(self, target: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
@@ -151,8 +160,38 @@ def load_budget(spec: ModelSpec) -> Budget:
                     f"looser than the ceiling {ceiling.limit:g}",
                 )
     sizes = tuple(read_size(spec, row) for row in top.rows("size", []))
+    against, held = read_against(spec, top)
     top.done()
-    return Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows), sizes)
+    found = Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows), sizes, against, held)
+    for target, names in held.items():
+        for name in names:
+            if name not in found.recipes(target):
+                raise StageError(
+                    STAGE, f"{path}: [against] speaks of {target} {name}, which neither ships nor stands by"
+                )
+    return found
+
+
+def read_against(spec: ModelSpec, top: Table) -> tuple[str, dict[str, tuple[str, ...]]]:
+    table = top.table("against", {})
+    if not table.data:
+        return "", {}
+    name = table.string("model")
+    held = {target: table.strings(target, ()) for target in KNOWN}
+    table.done()
+    other = neighbour(spec, name) if re.fullmatch(NAME, name) else None
+    if other is None:
+        raise table.error(f"there is no model {name!r} in the folder beside this one")
+    same = (other.inputs(), other.size, {t.name for t in other.judged()})
+    if same != (spec.inputs(), spec.size, {t.name for t in spec.judged()}):
+        raise table.error(f"{name} has other inputs, another size or other judged outputs than {spec.name}")
+    return name, held
+
+
+def neighbour(spec: ModelSpec, name: str) -> ModelSpec | None:
+    """The model `name` in the folder beside a model's; None where there is none."""
+    folder = spec.folder.resolve().parent / name
+    return load_spec(folder) if name and (folder / "model.toml").is_file() else None
 
 
 def read_size(spec: ModelSpec, row: Table) -> SizeLimit:

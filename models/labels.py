@@ -16,7 +16,7 @@ on the same pairs; below 0 where rounding happened to help.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,12 @@ def refresh_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], ro
         write_text(reference_path(root), dump_json(document))
         return True
     return False
+
+
+def refresh_labels(spec: ModelSpec, roots: Sequence[Path]) -> int:
+    """`refresh_reference` in each of `roots`; how many were written. 0 for a model without labels."""
+    labels = load_labels(spec)
+    return sum(refresh_reference(spec, labels, spec.size, root) for root in roots) if labels else 0
 
 
 def read_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], *roots: Path) -> dict[str, float]:

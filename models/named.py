@@ -89,9 +89,17 @@ def has_recipe(spec: ModelSpec, target: str, text: str) -> bool:
 
 
 def resolve_only(spec: ModelSpec, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`resolve_pairs` for a model: its own recipes are known too."""
+    """`resolve_pairs` for a model: its own recipes are known too, and those of any file, as TARGET/FILE.toml:NAME."""
     path = spec.folder / FILE
-    return resolve_pairs(names, read_named(path) if path.is_file() else ())
+    known, asked = set(read_named(path) if path.is_file() else ()), list[str]()
+    for text in names:
+        first, _, second = text.partition("/")
+        if second.rpartition(":")[0].endswith(".toml"):
+            second = find_named(spec, second).name
+            known.add(second)
+            text = f"{first}/{second}"
+        asked.append(text)
+    return resolve_pairs(asked, known)
 
 
 def read_named(path: Path) -> dict[str, Named]:

@@ -82,6 +82,7 @@ benchmark() {
 support() {
   local arguments=(support --model "$MODEL" --out "$OUT" --rounds "${ROUNDS:-5}")
   [ "$MODEL" = models/portrait ] && arguments+=(--readme README.md)
+  RECIPES="" export_to all # the model's own recipes, the searched builds among them
   attempt "export the grid" "$python" -m export all --model "$MODEL" --out "$OUT" --recipe grid --overwrite
   goldens
   attempt support "$python" -m benchmarks "${arguments[@]}"

@@ -145,7 +145,7 @@ def whole(evidence: Evidence, rows: Sequence[Row]) -> list[Row]:
     outputs = [tensor.name for tensor in evidence.spec.judged()]
     chosen: dict[tuple[str, str], Row] = {}
     for row in rows:
-        if "@" in row["entry"] or row["mode"] in ("boundary", "labels"):
+        if "@" in row["entry"] or row["mode"] in ("boundary", "labels", "against"):
             continue
         for output in outputs:
             if any(measure["output"] == output for measure in row["measures"]):

@@ -62,6 +62,7 @@ MODES = {
     "boundary": "on the reference's features",
     "chain": "on exported features",
     "labels": "against labels",
+    "against": "against the model it stands in for",
     "open": "while loading",
     "run": "while running",
     "dtypes": "stored types",

@@ -25,13 +25,13 @@ Command = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str], Path]) -> tuple[ModelSpec, Path]:
-    """A copy of the classifier with an ONNX grid of three recipes, judged and timed in one round."""
+    """A copy of the classifier with an ONNX grid of three recipes and one not made, judged and timed in one round."""
     folder = tmp_path_factory.mktemp("support") / "own_supported_net"
     shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
     toml = folder / "model.toml"
     toml.write_text(toml.read_text().replace("classifier.net:build", f"{folder.name}.net:build"))
     spec, out = load_spec(folder), folder.parent / "out"
-    export(spec, ["onnx"], ["float32", "w8", "w8a8-mse-n2"], out, overwrite=False)
+    export(spec, ["onnx"], ["float32", "p4", "w8", "w8a8-mse-n2"], out, overwrite=False)
     done = [sys.executable, "-m", "models", "goldens", "--model", str(folder), "--out", str(out)]
     subprocess.run(done, check=True, capture_output=True)
     support.run_support(Request(spec, out), Rounds(1, 0.05))
@@ -43,12 +43,17 @@ def test_rows_of_real_artifacts(judged: tuple[ModelSpec, Path]) -> None:
     document = read_support(spec)
     assert document is not None and document["weights_sha256"] == spec.weights_sha256
     rows = {row["recipe"]: row for row in document["results"]}
-    assert list(rows) == sorted(rows) == ["float32", "w8", "w8a8-mse-n2"]
+    assert list(rows) == sorted(rows) == ["float32", "p4", "w8", "w8a8-mse-n2"]
     assert rows["float32"]["state"] == "ships" and rows["w8"]["state"] in ("passes", "refused")
     assert rows["float32"]["losses"]["scores"]["value"] == 1.0 and rows["float32"]["samples"] > 1
     assert rows["w8"]["bytes"] < 0.5 * rows["float32"]["bytes"]
     time = rows["w8"]["time"]
     assert time["runtime"] == "onnxruntime" and 0 < time["to_float32"]["classifier"] < 100 and len(time["load"]) == 2
+    assert (
+        rows["p4"]["state"] == "not made"
+        and rows["p4"]["reason"].startswith("onnx has float32")
+        and rows["p4"]["bytes"] is None
+    )
     notes = json.loads((out / "classifier/onnx/w8a8-mse-n2/artifact.json").read_text())["notes"]
     assert "ranges by mse over 2 calibration samples" in notes
 
@@ -65,6 +70,29 @@ def test_what_was_done_is_not_done_again(judged: tuple[ModelSpec, Path], monkeyp
     monkeypatch.setattr(support, "take_rounds", never)
     support.run_support(Request(spec, out), Rounds(1, 0.05))
     assert support.support_path(spec).read_bytes() == before
+
+
+def test_a_row_is_replaced_and_the_others_stay(judged: tuple[ModelSpec, Path], tmp_path: Path) -> None:
+    """One recipe made and judged in another folder: its row is renewed, those of the others are as they were."""
+    spec, out = judged
+    own = load_spec(Path(shutil.copytree(spec.folder, tmp_path / spec.folder.name)))
+    before = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    shutil.copytree(out / "classifier/goldens", tmp_path / "out/classifier/goldens")
+    shutil.copytree(out / "classifier/onnx/w8", tmp_path / "out/classifier/onnx/w8")
+    support.run_support(Request(own, tmp_path / "out"), None)
+    after = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    assert list(after) == list(before)
+    assert before["w8"]["time"] and after["w8"]["time"] is None
+    assert {name for name in after if after[name] != before[name]} == {"w8"}
+
+
+def test_supported_is_what_was_judged(judged: tuple[ModelSpec, Path], command: Command) -> None:
+    spec, _ = judged
+    done = command("export", "list", spec.folder, "--json")
+    rows = {row["recipe"]: row for row in json.loads(done.out) if row["target"] == "onnx"}
+    assert (rows["float32"]["stands"], rows["w8a16"]["stands"]) == ("ships", "not judged")
+    assert rows["p4"]["stands"] == "not made" and rows["p4"]["reason"]
+    assert done.code == 0 and done.verdict.endswith("combinations of target and recipe are supported")
 
 
 def test_a_user_is_told_what_no_one_judged(judged: tuple[ModelSpec, Path]) -> None:
@@ -84,6 +112,7 @@ def test_the_table_is_made_of_the_file_alone(judged: tuple[ModelSpec, Path], tmp
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| onnx | w8 |" in text and "times are ratios" in text
+    assert "| onnx | p4 |" not in text and "Not made (support.json says why): onnx: p4." in text
 
 
 def test_slower_than_float_is_said_from_measurement() -> None:

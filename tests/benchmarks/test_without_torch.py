@@ -45,5 +45,5 @@ def test_parity_of_the_portrait(
     document = json.loads(done.out)
     assert len(document["samples"]) == 2
     assert document["samples_asked"] > 2, "the report says how many were not judged"
-    assert {row["mode"] for row in document["results"]} == {"dtypes", "direct", "boundary", "chain"}
+    assert {row["mode"] for row in document["results"]} == {"dtypes", "direct", "boundary", "chain", "labels"}
     assert {row["verdict"] for row in document["results"]} == {"pass"}

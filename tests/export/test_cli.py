@@ -209,6 +209,7 @@ def test_list(command: Command) -> None:
         for recipe in ("float32", "float16", "w8"):
             assert rows[target, recipe]["refused"] == ""
     assert any(row["refused"] for row in rows.values()), "a refusal says why"
+    assert rows["coreml", "compact"]["refused"] == "", "the model's own recipes are listed"
     assert "float32" in command("export", "list").out
 
 

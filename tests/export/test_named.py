@@ -20,7 +20,7 @@ from export.rounding import half, k_means, output_error, palette_grid, symmetric
 from export.target import Emitted, load_storage, load_target
 from models.artifact import artifact_folder, read_artifact
 from models.errors import StageError, UsageError
-from models.named import find_recipe, read_named
+from models.named import find_recipe, read_named, resolve_only
 from models.recipes import Recipe
 from models.samples import load_samples, sample_inputs
 from models.spec import load_spec
@@ -144,6 +144,17 @@ def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
         find_recipe(spec, "onnx", "nowhere.toml:mix")
     with pytest.raises(UsageError, match="no recipe 'mix'"):
         find_recipe(spec, "onnx", "mix")
+
+
+def test_recipes_of_a_file_are_judged_alone(model_dir: ModelDir, recipes: Path) -> None:
+    """What `--only` of the benchmarks takes: an artifact's folder has the recipe's name, whatever file it is from."""
+    spec = load_spec(model_dir("classifier"))
+    asked = resolve_only(spec, [f"onnx/{recipes}:mix", "web/w8", "litert"])
+    assert asked == (("onnx", "mix"), ("onnx", "w8"), ("tfjs", "w8"), ("litert", ""))
+    with pytest.raises(UsageError, match=r"no recipe 'mixed'.*available: .*mix"):
+        resolve_only(spec, [f"onnx/{recipes}:mixed"])
+    with pytest.raises(UsageError, match="no recipe 'mix'"):
+        resolve_only(spec, ["onnx/mix"])
 
 
 def test_weights_of_a_recipes_own(model_dir: ModelDir, tmp_path: Path) -> None:

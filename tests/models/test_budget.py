@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,10 @@ def test_rows_may_be_for_some_targets(write_model: WriteModel) -> None:
         ('[ship]\nonxn = ["float32"]', "did you mean 'onnx'"),
         ('[ship]\nonnx = ["float33"]', "did you mean 'float32'"),
         ('[shp]\nonnx = ["float32"]', "did you mean 'ship'"),
+        ('[against]\nmodel = "nobody"', "there is no model 'nobody' in the folder beside this one"),
+        ('[against]\nmodel = "../small"', "there is no model '../small' in the folder beside"),
+        ('[against]\nonnx = ["w8"]', "'model'"),
+        ('[ship]\nonnx = ["float32"]\n[against]\nmodel = "small"\nonnx = ["w8"]', "speaks of onnx w8, which neither"),
         ("[ship", "is not readable TOML"),
     ],
 )
@@ -84,6 +89,20 @@ def test_refuses(write_model: WriteModel, text: str, told: str) -> None:
     with pytest.raises(HydraError) as caught:
         load_budget(spec)
     assert told in str(caught.value)
+
+
+def test_who_stands_in_for_a_neighbour(write_model: WriteModel, tmp_path: Path) -> None:
+    folder = write_model()
+    other = shutil.copytree(folder, tmp_path / "other")
+    (folder / "budget.toml").write_text('[candidates]\nonnx = ["w8"]\n[against]\nmodel = "other"\nonnx = ["w8"]\n')
+    budget = load_budget(load_spec(folder))
+    assert budget.against == "other"
+    assert budget.stands_in("onnx", "w8") and not budget.stands_in("onnx", "float32")
+    assert not budget.stands_in("tfjs", "w8")
+    text = (other / "model.toml").read_text()
+    (other / "model.toml").write_text(text.replace("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 8]]"))
+    with pytest.raises(StageError, match="other has other inputs, another size or other judged outputs than small"):
+        load_budget(load_spec(folder))
 
 
 def test_a_ceiling_also_binds_rows_for_every_output(write_model: WriteModel) -> None:
