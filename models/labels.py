@@ -27,7 +27,7 @@ from PIL import Image
 
 from models.errors import StageError
 from models.files import canonical_json, dump_json, inside, read_json, sha256_bytes, sha256_file, write_text
-from models.goldens import make_golden
+from models.goldens import committed_folder, make_golden
 from models.loader import load_modules
 from models.measures import LABEL_METRICS, PERSON, WHDR_GAP, Pairs, far_pairs, wrong_share
 from models.preprocess import CONTRACT, load_photo
@@ -232,15 +232,22 @@ def reference_path(root: Path) -> Path:
 
 
 def refresh_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> bool:
-    """Write what the float32 reference's WHDR is, where it is missing or stale in `root`; whether it was."""
-    try:
-        read_reference(spec, labels, size, root)
-    except StageError:
+    """Write what the float32 reference's WHDR is, where it is missing or stale in `root`; whether it was. What is
+    committed is taken where it is of the same inputs."""
+    if known_reference(spec, labels, size, root) is not None:
+        return False
+    made = known_reference(spec, labels, size, committed_folder(spec))
+    if made is None:
         made = whdr(spec, load_modules(spec), labels, size)
-        document = {"schema": 1, "key": key(spec, labels, size), "whdr": made}
-        write_text(reference_path(root), dump_json(document))
-        return True
-    return False
+    write_text(reference_path(root), dump_json({"schema": 1, "key": key(spec, labels, size), "whdr": made}))
+    return True
+
+
+def known_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> dict[str, float] | None:
+    try:
+        return read_reference(spec, labels, size, root)
+    except StageError:
+        return None
 
 
 def refresh_labels(spec: ModelSpec, roots: Sequence[Path]) -> int:

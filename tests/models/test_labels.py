@@ -15,7 +15,7 @@ from models.budget import load_budget
 from models.errors import StageError
 from models.files import dump_json, sha256_bytes
 from models.goldens import committed_folder
-from models.labels import Question, ask, key, load_labels, makers, read_reference, reference_path
+from models.labels import Question, ask, key, load_labels, makers, read_reference, reference_path, refresh_reference
 from models.measures import PAIRS, Pairs, far_pairs
 from models.spec import ModelSpec, load_spec
 
@@ -202,6 +202,20 @@ def test_the_references_own_figures_are_of_these_inputs(model: Callable[[Files],
     reference_path(tmp_path).write_text(dump_json({**document, "whdr": {"other": 0.125}}))
     with pytest.raises(StageError, match="is not of these 1 labels"):
         read_reference(spec, labels, spec.size, tmp_path)
+
+
+def test_what_is_committed_is_not_computed_again(model: Callable[[Files], ModelSpec], tmp_path: Path) -> None:
+    spec = model(label_files())  # a net that nothing could run: its factory does not exist
+    labels = load_labels(spec)
+    assert labels is not None
+    with pytest.raises(StageError, match="factory"):
+        refresh_reference(spec, labels, spec.size, tmp_path / "new")
+    committed_folder(spec).mkdir()
+    document = {"key": key(spec, labels, spec.size), "whdr": {"photo": 0.125}}
+    reference_path(committed_folder(spec)).write_text(dump_json(document))
+    assert refresh_reference(spec, labels, spec.size, tmp_path / "new")
+    assert read_reference(spec, labels, spec.size, tmp_path / "new") == {"photo": 0.125}
+    assert not refresh_reference(spec, labels, spec.size, tmp_path / "new")
 
 
 def test_who_makes_an_output(root: Path) -> None:
