@@ -9,6 +9,8 @@ from typing import Any
 from export.target import load_storage
 from models.budget import Budget, load_budget
 from models.errors import UsageError
+from models.labels import METRIC, load_labels
+from models.measures import MEAN
 from models.spec import ModelSpec
 
 
@@ -19,6 +21,7 @@ class Build:
 
     `small`: the smallest within its losses even where it has a size, which is then a ceiling; else a size is there to
     be used, and as little is lost as it allows. Without a size every build is the smallest within its losses.
+    `wrong`: by target, how much more may be wrong of the model's labels; what breaks that is named, not chosen anew.
     """
 
     name: str
@@ -26,9 +29,10 @@ class Build:
     worst: float
     sizes: Mapping[str, float] = field(default_factory=dict)
     small: bool = False
+    wrong: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        return {**asdict(self), "sizes": dict(self.sizes)}
+        return {**asdict(self), "sizes": dict(self.sizes), "wrong": dict(self.wrong)}
 
     def shrinks(self, target: str) -> bool:
         return self.small or target not in self.sizes
@@ -72,12 +76,28 @@ def asked_for(
     for target in targets:
         load_storage(target)
     if megabytes is None and max_loss is None:
-        return standard(load_budget(spec))
+        return answerable(spec, standard(load_budget(spec)), targets)
     if megabytes is not None and not megabytes > 0:
         raise UsageError(f"--budget-mb is {megabytes:g}; a size is above 0")
     share = 1.0 if max_loss is None else read_share(max_loss)
     sizes = {} if megabytes is None else dict.fromkeys(targets, megabytes * 1e6)
     return (Build("searched", share, min(3 * share, 1.0), sizes),)
+
+
+def answerable(spec: ModelSpec, builds: Sequence[Build], targets: Sequence[str]) -> tuple[Build, ...]:
+    """The builds with what the budget lets them lose on the model's labels, where it has some."""
+    labels, budget = load_labels(spec), load_budget(spec)
+    if labels is None:
+        return tuple(builds)
+    found = {
+        (build.name, target): budget.label_limits(target, build.name, labels.tensor).get(MEAN + METRIC)
+        for build in builds
+        for target in targets
+    }
+    return tuple(
+        replace(build, wrong={t: limit for t in targets if (limit := found[build.name, t]) is not None})
+        for build in builds
+    )
 
 
 def read_share(text: str) -> float:

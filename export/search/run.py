@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from export.statistics import gram_matrices
 from models.artifact import artifact_folder, read_artifact, ships
 from models.errors import StageError, UsageError
 from models.files import canonical_json, dump_json, read_json, write_text
+from models.labels import load_labels, whdr
 from models.samples import load_samples
 from models.spec import ModelSpec
 
@@ -41,7 +43,8 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One choice of options for all layers of a target, verified together. `bytes`: what an app ships."""
+    """One choice of options for all layers of a target, verified together. `bytes`: what an app ships. `wrong`: how
+    much larger the share of wrong answers on the model's labels is than the float net's (WHDR loss), where told."""
 
     target: str
     build: str
@@ -50,6 +53,7 @@ class Tried:
     choice: Mapping[str, str]
     chosen: bool = False
     exported: int = 0
+    wrong: float | None = None
 
     def excess(self, build: Build) -> float:
         """The loss over its limit, of the output and statistic that is furthest: at most 1 passes."""
@@ -121,17 +125,41 @@ class Search:
         key = canonical_json(["together", target, storage_hash(target), digest(named)])
         known = self.store.get(key)
         if known is None:
-            layers = self.decoder.layers
-            self.bench.put({name: self.decoder.value(target, name, text) for name, text in named.items()}, layers)
-            try:
+            with self.changed(target, named):
                 known = {name: asdict(loss) for name, loss in self.bench.losses(list(self.spec.modules)).items()}
-            finally:
-                self.bench.put({name: layer.value for name, layer in layers.items()}, layers)
             self.store.put(key, known)
         losses = {name: Loss(**loss) for name, loss in known.items()}
         made = Tried(target, build.name, self.size(target, choice), losses, named)
         self.tried.append(made)
         return made
+
+    @contextmanager
+    def changed(self, target: str, named: Mapping[str, str]) -> Iterator[None]:
+        """The net with its layers as a target stores them."""
+        layers = self.decoder.layers
+        self.bench.put({name: self.decoder.value(target, name, text) for name, text in named.items()}, layers)
+        try:
+            yield
+        finally:
+            self.bench.put({name: layer.value for name, layer in layers.items()}, layers)
+
+    def told(self, made: Tried) -> Tried:
+        """With what the choice loses on the model's labels; as it is where the model has none."""
+        labels = load_labels(self.spec)
+        if labels is None:
+            return made
+
+        def mean(key: Sequence[str]) -> float:
+            text = canonical_json(["labels", labels.sha256, *key])
+            if self.store.get(text) is None:
+                found = whdr(self.spec, self.bench.program.modules, labels, self.bench.program.size)
+                self.store.put(text, sum(found.values()) / len(found))
+            return float(self.store.get(text))
+
+        reference = mean(["reference"])
+        with self.changed(made.target, made.choice):
+            own = mean([made.target, storage_hash(made.target), digest(dict(made.choice))])
+        return replace(made, wrong=own - reference)
 
     def solve(self, target: str, build: Build) -> None:
         """Verify choices that may serve the build: the smallest within its losses; in its size, those of least noise.
@@ -219,7 +247,8 @@ class Search:
             waiting = [*self.too_large(chosen, failed), *self.named(refused)]
             if not waiting:
                 break
-        final = [self.weighed(made) for made in chosen.values()]
+        self.progress("ask the labels", 0, 1)
+        final = [self.told(self.weighed(made)) for made in chosen.values()]
         self.report(final)
         return final
 

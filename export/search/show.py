@@ -51,6 +51,8 @@ def result_table(final: Sequence[Tried], builds: Sequence[Build]) -> None:
         lost = "\n".join(
             f"{name} {loss.mean:.2%}, {loss.worst:.2%} ({loss.sample})" for name, loss in made.losses.items()
         )
+        if made.wrong is not None:
+            lost += f"\nagainst labels {made.wrong:.3%}"
         kinds = ", ".join(f"{count} {name}" for name, count in Counter(made.choice.values()).most_common())
         good = "[green]yes[/]" if not why_not(made, build) else "[red]no[/]"
         size, most = f"{made.bytes / 1e6:.3f}", f"{limit / 1e6:g}" if limit else ""
@@ -68,6 +70,9 @@ def why_not(made: Tried, build: Build) -> str:
             return f"{name} loses {loss.mean:.2%} on average instead of {build.mean:.2%}"
         if loss.worst > build.worst:
             return f"{name} loses {loss.worst:.2%} on {loss.sample} instead of {build.worst:.2%}"
+    most = build.wrong.get(made.target)
+    if most is not None and made.wrong is not None and made.wrong > most:
+        return f"{made.wrong:.2%} more of the labels' pairs are wrong instead of {most:.2%}"
     return ""
 
 

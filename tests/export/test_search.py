@@ -23,7 +23,7 @@ from export.search.losses import Loss
 from export.search.reach import reach
 from export.search.run import Search, Tried, named_in, pick, redraw
 from export.search.sensitivity import depends_on, digest, options_of
-from export.search.show import conclude
+from export.search.show import conclude, why_not
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
 from export.target import load_storage
 from models.artifact import artifact_folder, read_artifact
@@ -278,6 +278,13 @@ def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> Non
         assert "1 builds written" in conclude(final, builds, out)
 
 
+def test_a_build_that_is_wrong_more_often_is_named() -> None:
+    build = Build("balanced", 0.005, 0.015, wrong={"onnx": 0.005})
+    made = Tried("onnx", "balanced", 1e6, {"depth": Loss(0.001, 0.002, "a")}, {}, wrong=0.004)
+    assert why_not(made, build) == "" == why_not(replace(made, target="tfjs", wrong=0.02), build)
+    assert why_not(replace(made, wrong=0.012), build) == "1.20% more of the labels' pairs are wrong instead of 0.50%"
+
+
 def test_layers_that_an_error_speaks_of() -> None:
     names = ("a.blocks.1", "a.blocks.1.conv", "a.blocks.11.conv", "a.blocks.2")
     assert named_in("'tight': a.blocks.1.conv as w4: no such kernel", names) == ["a.blocks.1.conv"]
@@ -325,6 +332,9 @@ def test_what_is_asked_for(model_dir: Callable[[str], Path]) -> None:
     assert [build.name for build in asked_for(spec, ("onnx",), None, None)] == ["quality", "balanced", "compact"]
     (own,) = asked_for(spec, ("onnx", "tfjs"), 2.0, "1%")
     assert (own.mean, own.sizes) == (0.01, {"onnx": 2e6, "tfjs": 2e6})
+    assert not own.wrong
+    portrait = asked_for(load_spec(model_dir("portrait")), ("onnx",), None, None)
+    assert [dict(build.wrong) for build in portrait] == [{"onnx": 0.005}, {"onnx": 0.005}, {"onnx": 0.015}]
     with pytest.raises(UsageError, match="stores all layers alike"):
         asked_for(spec, ("coreai",), None, None)
     with pytest.raises(UsageError, match="--budget-mb is -1"):
@@ -341,6 +351,7 @@ def test_the_portrait_within_its_budget(
     builds = asked_for(spec, ("onnx",), None, None)
     _, final = search(spec, tmp_path / "out", builds)
     assert "3 builds written" in conclude(final, builds, tmp_path)
+    assert all(made.wrong is not None and -0.005 < made.wrong < 0.015 for made in final)
     sizes = [made.bytes for made in final]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.25 * 12.3e6
