@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.lean import left_out
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
-from benchmarks.runtime import IMPLEMENTATIONS
+from benchmarks.runtime import FORCED, IMPLEMENTATIONS
 from benchmarks.verdict import tightest, used
 from models.measures import MEAN, higher, worse
 
@@ -32,13 +33,19 @@ def verdict_rows(evidence: Evidence) -> list[Row]:
 
 
 def deciding(evidence: Evidence, verdict: Verdict) -> Row | None:
-    """The number closest to its limit (or furthest beyond it) over all entries and runtimes."""
-    found = [(row, tightest(row["measures"])) for row in evidence.judged(verdict.target, verdict.recipe)]
+    """The number closest to its limit (or furthest beyond it) over all entries, and all runtimes as the file ships."""
+    own = as_shipped(evidence.judged(verdict.target, verdict.recipe))
+    found = [(row, tightest(row["measures"])) for row in own]
     limited = [(row, measure) for row, measure in found if measure]
     if not limited:
         return None
     row, measure = max(limited, key=lambda pair: used(pair[1] or {}))
     return number_row(measure, row) if measure else None
+
+
+def as_shipped(rows: Sequence[Row]) -> list[Row]:
+    """Without those of arithmetic that an app would have to force."""
+    return [row for row in rows if row["runtime"] not in FORCED]
 
 
 def number_row(measure: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
@@ -59,9 +66,9 @@ def number_row(measure: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
 def matrix(evidence: Evidence) -> Row:
     """Rows: artifact x runtime x variant. Columns: entry x mode. A cell: the share of its tightest limit used up, the
     measure, and the tolerance that would have passed (its value)."""
-    shown = [
-        row for row in evidence.parity if row["entry"] and row["mode"] in ("direct", "boundary", "chain", "open", "run")
-    ]
+    modes = ("direct", "boundary", "chain", "open", "run")
+    # What was left out stands under "Not done".
+    shown = [row for row in evidence.parity if row["entry"] and row["mode"] in modes and not left_out(row)]
     names = list(evidence.spec.entries)
     columns = sorted(
         {(row["entry"].partition("@")[0], row["mode"]) for row in shown if row["measures"]},
@@ -159,7 +166,7 @@ def whole(evidence: Evidence, rows: Sequence[Row]) -> list[Row]:
 def losses(evidence: Evidence, target: str, recipe: str) -> dict[str, Row]:
     """output -> the worst value over all runtimes of the metric its judge is summed up by, as in parity.json."""
     found: dict[str, Row] = {}
-    for row in whole(evidence, evidence.judged(target, recipe)):
+    for row in whole(evidence, as_shipped(evidence.judged(target, recipe))):
         for tensor in evidence.spec.judged():
             metric = words.TASK[tensor.judge or ""][0]
             for measure in row["measures"]:

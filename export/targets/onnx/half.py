@@ -70,16 +70,13 @@ def kept_weights(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> 
 
 def note(program: Program, converted: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """What an app's author should know of the recipe's files: which weights are float32, and why."""
-    names = [
-        tensor.name
-        for ident, model in converted.items()
-        for tensor in model.graph.initializer
-        if len(tensor.dims) > 1
-        and tensor.name in kept_weights(program, program.spec.entries[ident.partition("@")[0]], model)
-    ]
+    names: dict[str, None] = {}
+    for ident, model in converted.items():
+        kept = kept_weights(program, program.spec.entries[ident.partition("@")[0]], model)
+        names |= dict.fromkeys(t.name for t in model.graph.initializer if len(t.dims) > 1 and t.name in kept)
     if not names:
         return ()
-    return (f"{NOTE}: {', '.join(dict.fromkeys(names))}",)
+    return (f"{NOTE}: {', '.join(names)}",)
 
 
 def join_casts(model: onnx.ModelProto) -> None:
