@@ -17,6 +17,7 @@ from benchmarks.parity import Request, run_parity
 from benchmarks.pixels import plain_bilinear, without_profile
 from benchmarks.report import ReportRequest, summary, words, write_report
 from benchmarks.report.gather import gather
+from benchmarks.runtime import FORCED
 from benchmarks.size import run_size
 from models.errors import NothingJudged, StageError, UsageError
 from models.spec import ModelSpec, load_spec
@@ -116,6 +117,37 @@ def test_missing_pieces_are_named_with_their_command(out: Path, spec: ModelSpec)
         assert "size.json was not made yet" in text
         assert "make parity" in text
         assert "make bench" in text
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_forced_is_refused_and_what_was_left_out_not_done(out: Path, spec: ModelSpec) -> None:
+    path = out / "portrait/parity.json"
+    document = json.loads(path.read_text())
+    whole = next(
+        row
+        for row in document["results"]
+        if (row["recipe"], row["entry"], row["mode"]) == ("float32", "portrait", "direct")
+    )
+    forced = {**whole, "runtime": FORCED[0], "verdict": "mismatch", "reason": "too far", "evidence": "emulated-arm"}
+    forced["measures"] = [
+        {**m, "value": 0.123, "passed": m["limit"] is None} if m["metric"] == "max_abs" else m
+        for m in whole["measures"]
+    ]
+    left = {**whole, "runtime": "ort-arm-a53", "entry": "depth", "mode": "boundary", "evidence": "emulated-arm"}
+    left |= {"verdict": "unavailable", "stage": "left out", "reason": "judged elsewhere", "measures": []}
+    document["results"] += [forced, left]
+    path.write_text(json.dumps(document))
+
+    write_report(ReportRequest(spec, out))
+
+    text = page(out, "report.md")
+    assert "| onnx float32 | ✓ ships | yes |" in text
+    refused = text.partition("## Refused")[2].partition("\n## ")[0]
+    assert re.search(r"\| onnx float32 \| ships \| .*0\.123.* in litert-arm-a76-fp16 \| \*emulated-arm\* \|", refused)
+    assert "0.123" not in text.partition("## Verdicts")[2].partition("\n## ")[0]
+    assert "left out: judged elsewhere" in text
+    assert "✗ unavailable" not in text and "✗ unavailable" not in page(out)
+    assert "but not where an app forces it: litert-arm-a76-fp16 portrait direct: too far" in page(out)
 
 
 @pytest.mark.usefixtures("quick")
