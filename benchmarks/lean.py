@@ -47,9 +47,12 @@ def left_out(row: Mapping[str, Any]) -> bool:
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each thing that was left out, naming the artifacts and why."""
-    grouped: dict[tuple[str, str], dict[str, None]] = {}
+    """A line for each reason, naming what was left out and where."""
+    grouped: dict[str, dict[str, dict[str, None]]] = {}
     for row in filter(left_out, rows):
-        what = " ".join(filter(None, (row["mode"] and "modules on the reference's features", "in", row["runtime"])))
-        grouped.setdefault((what, row["reason"]), {})[f"{row['target']}/{row['recipe']}"] = None
-    return [f"{what} ({', '.join(names)}): {reason}" for (what, reason), names in grouped.items()]
+        what = "modules on the reference's features" if row["mode"] else f"{row['target']}/{row['recipe']}"
+        grouped.setdefault(row["reason"], {}).setdefault(row["runtime"], {})[what] = None
+    places = {
+        reason: "; ".join(f"{', '.join(own)} in {name}" for name, own in by.items()) for reason, by in grouped.items()
+    }
+    return [f"{where}: {reason}" for reason, where in places.items()]

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -155,6 +156,27 @@ def test_a_first_layer_with_much_of_the_net_is_halved(
     assert np.abs(made - wanted).max() < 2e-3 * np.abs(wanted).max()
 
 
+def test_casts_of_the_net_itself_stay(ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    """Truth values and integers as numbers, beside a float32 stem whose casts are taken away."""
+    from benchmarks.runtime import load_runtime, run
+
+    cases = {
+        "y": nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 256, 3), nn.Conv2d(256, 4, 3)),
+        "any": lambda x: (x > 1.9).any(dim=1).float(),
+        "place": lambda x: x.argmax(dim=1).float() * 0.5,
+        "larger": lambda x: torch.maximum(x, -x) + x.mean(),
+    }
+    program = ops_program(cases, (1, 3, 16, 16))
+    target = OnnxTarget()
+    emitted = target.emit(program, target.convert(program, tmp_path), recipe("float16"), tmp_path / "made")
+    onnx.checker.check_model(onnx.load(tmp_path / "made" / emitted.entries[0].file), full_check=True)
+    session = load_runtime("onnxruntime").open(tmp_path / "made", emitted.entries[0])
+    made = run(session, {"x": program.tensors["x"].numpy()})
+    for name in cases:
+        wanted = program.tensors[name].numpy()
+        assert np.abs(made[name] - wanted).max() <= 2e-3 * np.abs(wanted).max(), name
+
+
 def test_int8_weights_per_channel(artifact: Artifacts) -> None:
     model = onnx.load(artifact("portrait", "onnx", "w8") / "encoder.onnx")
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -214,8 +236,6 @@ def test_dynamic_sizes(own_model: OwnModel, command: Command, tmp_path: Path) ->
     assert isinstance(width, str)
     net = load_modules(spec)["classifier"]
     sample = load_samples(spec, "judge")[0]
-    import torch
-
     for size in (*spec.sizes, (128, 160)):
         image: NDArray[np.generic] = sample_inputs(spec, sample, size)["image"]
         (found,) = session.run(None, {"image": image})
