@@ -144,7 +144,7 @@ def test_zeros_are_counted(made: Callable[[str], Made], tmp_path: Path, name: st
 def test_an_export_that_stored_nothing_as_asked_fails(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.targets.onnx.target.transform", lambda model, chosen, least: model)
+    monkeypatch.setattr("export.targets.onnx.target.weights_quantized", lambda model, chosen, least: model)
     stream = io.StringIO()
     job = worker.Job(str(model_dir("classifier")), "onnx", ("w8",), str(tmp_path))
     worker.work(job, worker.Events(stream))
