@@ -141,7 +141,7 @@ def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
         rows[pair] = {
             **row,
             "reason": reasons.get(pair, ""),
-            "samples": max((item["samples"] for item in judged), default=0),
+            "samples": max((item["samples"] for item in judged if item["mode"] != "labels"), default=0),
             "time": {key: time[key] for key in ("runtime", "to_float32", "rounds", "load", "reason")} if time else None,
             "badly": badly(evidence.size(*pair), evidence.size(row["target"], "float32"), time),
         }
@@ -181,16 +181,18 @@ def earlier(spec: ModelSpec) -> list[Row]:
 def badly(size: Mapping[str, Any] | None, base: Mapping[str, Any] | None, time: Mapping[str, Any] | None) -> list[str]:
     """What was measured to its disadvantage: slower than float32, more operators outside the delegate."""
     said = []
-    for entry, share in sorted((time or {}).get("to_float32", {}).items()):
-        if time and share > 1 + NOISE:
-            said.append(f"{entry} takes {share:.2f} of float32's time in {time['runtime']}")
+    shares = sorted((time or {}).get("to_float32", {}).items())
+    slower = [f"{entry} {share:.2f}" for entry, share in shares if share > 1 + NOISE]
+    if time and slower:
+        said.append(f"slower than float32 in {time['runtime']}: {', '.join(slower)} of its time")
     plain = {row["entry"]: row for row in (base or {}).get("delegation", [])}
+    left = []
     for row in (size or {}).get("delegation", []):
         other = plain.get(row["entry"])
         outside, usual = row["ops"] - row["delegated"], other["ops"] - other["delegated"] if other else 0
         if outside > usual:
-            said.append(f"{row['entry']}: {outside} of {row['ops']} operators outside the delegate (float32: {usual})")
-    return said
+            left.append(f"{row['entry']} {outside} of {row['ops']} (float32: {usual})")
+    return [*said, f"operators outside the delegate: {', '.join(left)}"] if left else said
 
 
 def block(document: Mapping[str, Any]) -> str:

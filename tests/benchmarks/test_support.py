@@ -120,8 +120,8 @@ def test_slower_than_float_is_said_from_measurement() -> None:
     size = {"delegation": [{"entry": "encoder", "ops": 60, "delegated": 40, "partitions": 3}]}
     base = {"delegation": [{"entry": "encoder", "ops": 50, "delegated": 50, "partitions": 1}]}
     assert support.badly(size, base, time) == [
-        "encoder takes 1.31 of float32's time in litert",
-        "encoder: 20 of 60 operators outside the delegate (float32: 0)",
+        "slower than float32 in litert: encoder 1.31 of its time",
+        "operators outside the delegate: encoder 20 of 60 (float32: 0)",
     ]
     assert support.badly(base, base, {"runtime": "litert", "to_float32": {"encoder": 1.04}}) == []
 
