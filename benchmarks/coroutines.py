@@ -28,5 +28,5 @@ def wait(work: Coroutine[Any, Any, Result], stage: str, what: str) -> Result:
     """The result of a vendor's coroutine. Vendors raise errors of many types: each is a StageError of this stage."""
     try:
         return asyncio.run_coroutine_threadsafe(work, loop()).result()
-    except Exception as error:
+    except Exception as error:  # a vendor's own types; all of them mean that this call failed
         raise StageError(stage, f"{what}: {type(error).__name__}: {error}") from error

@@ -63,7 +63,7 @@ def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
 def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     """The entries that make `tensor` from the model's own inputs: the one that an app would call, else the modules.
 
-    Raises StageError("labels") where the artifact has neither.
+    Raises StageError("judge") where the artifact has neither.
     """
     entries = [entry for entry in artifact.entries if entry.variant == artifact.entries[0].variant]
     whole = [
@@ -76,7 +76,7 @@ def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     modules = {entry.modules[0]: entry for entry in entries if len(entry.modules) == 1}
     missing = [name for name in makers(spec, tensor) if name not in modules]
     if missing:
-        raise StageError("labels", f"no entry of the artifact makes {tensor!r} from the model's inputs")
+        raise StageError("judge", f"no entry of the artifact makes {tensor!r} from the model's inputs")
     return [modules[name] for name in makers(spec, tensor)]
 
 

@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from models.errors import StageError
-from models.files import canonical_json, dump_json, inside, read_json, sha256_bytes, sha256_file, write_text
+from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 from models.goldens import committed_folder, make_golden
 from models.loader import load_modules
 from models.measures import LABEL_METRICS, PERSON, WHDR_GAP, Pairs, far_pairs, wrong_share
 from models.preprocess import CONTRACT, load_photo
-from models.samples import Sample, committed_samples
+from models.samples import Sample, committed_samples, listed_file
 from models.spec import ModelSpec
 from models.table import Table, read_toml
 
@@ -144,13 +144,9 @@ def load_labels(spec: ModelSpec) -> Labels | None:
 def read_file(folder: Path, row: Table, name: str) -> tuple[Path, str]:
     """A file of a row and its hash."""
     table = row.table(name)
-    path, expected = inside(folder, table.string("file"), STAGE), table.string("sha256")
+    found = listed_file(table, folder, STAGE)
     table.done()
-    if not path.is_file():
-        raise row.error(f"{path} does not exist")
-    if sha256_file(path) != expected:
-        raise row.error(f"{path} does not match its sha256")
-    return path, expected
+    return found
 
 
 def refuse_shared(spec: ModelSpec, top: Table, labels: list[Label]) -> None:

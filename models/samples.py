@@ -17,7 +17,7 @@ from models.errors import StageError, UsageError
 from models.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
 from models.preprocess import load_photo, to_tensor
 from models.spec import ModelSpec, TensorSpec
-from models.table import read_toml
+from models.table import Table, read_toml
 
 STAGE = "samples"
 CALIBRATED = "calibration.json"
@@ -60,6 +60,16 @@ def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tup
     return tuple(chosen)
 
 
+def listed_file(row: Table, folder: Path, stage: str) -> tuple[Path, str]:
+    """The file in `folder` that a row names, and its hash. Raises StageError for one that is missing or another."""
+    path, expected = inside(folder, row.string("file"), stage), row.string("sha256")
+    if not path.is_file():
+        raise row.error(f"{path} does not exist")
+    if sha256_file(path) != expected:
+        raise row.error(f"{path} does not match its sha256")
+    return path, expected
+
+
 def committed_samples(spec: ModelSpec) -> list[Sample]:
     listing = spec.samples_folder / "samples.toml"
     if not listing.is_file():
@@ -71,13 +81,9 @@ def committed_samples(spec: ModelSpec) -> list[Sample]:
     top = read_toml(listing, STAGE)
     found: list[Sample] = []
     for row in top.rows("sample"):
-        path = inside(listing.parent, row.string("file"), STAGE)
-        split, expected = row.one_of("split", SPLITS), row.string("sha256")
-        if not path.is_file():
-            raise row.error(f"{path} does not exist")
-        if sha256_file(path) != expected:
-            raise row.error(f"{path} does not match its sha256")
-        found.append(Sample(path.stem, split, expected, path, row.string("source"), row.string("license")))
+        split = row.one_of("split", SPLITS)
+        path, digest = listed_file(row, listing.parent, STAGE)
+        found.append(Sample(path.stem, split, digest, path, row.string("source"), row.string("license")))
         row.string("description", "")
         row.done()
     top.done()
