@@ -22,7 +22,7 @@ from reference.training.checkpoint import Checkpoint
 from reference.training.distill import Teacher
 from reference.training.objective import compute, decode, objective, objective_rng
 from reference.training.options import Options, rate_factor
-from reference.training.precision import autocast, disturb, settle
+from reference.training.precision import autocast, settle
 from reference.training.progress import Progress
 from reference.training.validate import validate
 from reference.training.views import open_sets
@@ -59,9 +59,6 @@ class Trainer:
         for module in (*self.modules.values(), *self.average.values()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         freeze(self.modules["encoder"], self.options.frozen)
-        self.noise = torch.Generator()
-        if self.options.noise:
-            disturb(self.modules["encoder"].get_submodule("stem"), self.options.noise, self.noise)
         groups = parameter_groups(self.modules, self.options)
         self.rates = [float(group["lr"]) for group in groups]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -80,8 +77,6 @@ class Trainer:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         batch = self.batches.batch(self.step)
-        # By the step, so that a resumed run draws what it would have drawn.
-        self.noise.manual_seed((self.options.seed * 1_000_003 + self.step) * 64 + self.rank)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with autocast(self.bf16):
             features = self.modules["encoder"](image)

@@ -44,8 +44,6 @@ class Options:
 
     A batch of each process is `synthetic` views and `photos` photos. `sizes` are (H, W, share) of the steps.
     Rates are of AdamW; `frozen` counts the encoder's leading blocks that are not trained (the stem with them).
-    `noise`: deviation of what is added to the stem's maps, as a share of theirs, so that later layers do not hang on
-    the last bits of the first: a phone that sums in half precision has lost them there.
     """
 
     seed: int = 1
@@ -68,7 +66,6 @@ class Options:
     clip: float = 5.0
     ema: float = 0.997
     frozen: int = 5
-    noise: float = 0.0
     checkpoint_every: int = 100
     validate_every: int = 200
     validation_views: int = 96
@@ -137,8 +134,6 @@ def check(options: Options) -> Options:
             raise UsageError(f"a size is two multiples of 32 and a share above 0, not {(height, width, share)}")
     if options.synthetic < 1 or options.photos < 0 or options.processes < 1:
         raise UsageError("a batch needs at least one synthetic view, no negative number of photos, and a process")
-    if not 0 <= options.noise < 1:
-        raise UsageError(f"noise is a share of the stem's deviation in [0, 1), not {options.noise}")
     if options.steps < 1 or options.minutes < 0 or not 0 <= options.ema < 1:
         raise UsageError("steps are at least 1, minutes not negative, ema in [0, 1)")
     return options

@@ -42,16 +42,6 @@ def settle(modules: Iterable[nn.Module]) -> bool:
     return bf16
 
 
-def disturb(layer: nn.Module, share: float, rng: torch.Generator) -> None:
-    """Add Gaussian noise to what `layer` puts out, its deviation `share` of the maps' own, drawn from `rng`."""
-
-    def noisy(_layer: nn.Module, _inputs: object, made: Tensor) -> Tensor:
-        noise = torch.empty_like(made).normal_(generator=rng)
-        return made + noise * (share * made.detach().std())
-
-    layer.register_forward_hook(noisy)
-
-
 def _float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         made: Tensor = layer._conv_forward(x.float(), layer.weight, layer.bias)

@@ -206,7 +206,6 @@ def test_options_are_checked() -> None:
         (["synthetic=0"], "at least one synthetic"),
         (["sizes=1"], "256x192:0.7"),
         (["weights=1"], "no option"),
-        (["noise=1.5"], "noise is a share"),
     ):
         with pytest.raises(UsageError, match=message):
             set_options(Options(), words)
@@ -236,23 +235,6 @@ def test_the_mean_teacher_looks_at_photos_alone(sets: tuple[Path, Path, Path], t
     assert not torch.equal(batch.image, batch.clean), "the net is shown other colours than its teacher"
     terms = trainer.train_step(0.0)
     assert 0 < terms["photo_consistency"] < 2
-
-
-def test_noise_disturbs_the_training_net_alone_and_the_same_way_each_time(
-    sets: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
-    asked = replace(TINY, photos=0, noise=0.1)
-    losses = [
-        Trainer(job(tmp_path / name, sets, options), 0).train_step(0.0)["loss"]
-        for name, options in (("a", asked), ("b", asked), ("c", replace(asked, noise=0.0)))
-    ]
-    assert losses[0] == losses[1] != losses[2]
-    trainer = Trainer(job(tmp_path / "d", sets, asked), 0)
-    image = trainer.batches.batch(0).image
-    with torch.no_grad():
-        made = [trainer.modules["encoder"](image)[0] for _ in range(2)]
-        still = [trainer.average["encoder"](image)[0] for _ in range(2)]
-    assert not torch.equal(*made) and torch.equal(*still)
 
 
 @pytest.mark.slow
