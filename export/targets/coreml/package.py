@@ -127,8 +127,9 @@ def describe_features(description: Any, program: Program, entry: EntrySpec) -> N
 
 
 def feature_text(program: Program, name: str) -> str:
+    # Not whom it is for: a new head must not change the files of the old ones.
     source, readers = program.spec.edges().get(name, ("", ()))
-    return f"Feature of {source!r} for {', '.join(readers)}" if readers else ""
+    return f"Feature of {source!r}" if readers else ""
 
 
 def manifest(content: dict[str, bytes]) -> str:
