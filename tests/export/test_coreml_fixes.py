@@ -3,7 +3,9 @@ evaluator; and that without the rewrites the same net is refused or wrong."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch import Tensor
 
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
-from export.targets.coreml import CoreMLTarget, convert
+from export.targets.coreml import CoreMLTarget, convert, fix_sparsity
 from models.errors import StageError
 from models.recipes import recipe
 from models.spec import EntrySpec
@@ -129,3 +131,21 @@ def test_without_the_rewrite(
     except StageError:
         return
     assert error > 1e-4, f"coremltools takes {name} by itself"
+
+
+def test_the_smallest_weights_of_a_large_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float16 ends at 65,504: coremltools finds no place beyond it, and prunes nothing."""
+    pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
+    weights = np.random.default_rng(1).normal(size=(256, 257)).astype(np.float16)
+    assert weights.size > float(np.finfo(np.float16).max)
+    # Whatever ran before in this process: the vendor's own, then ours.
+    vendors = inspect.getclosurevars(pruning.compress_by_magnitude).nonlocals.get("vendors")
+    monkeypatch.setattr(pruning, "compress_by_magnitude", staticmethod(vendors or pruning.compress_by_magnitude))
+    with np.errstate(all="ignore"):
+        assert len(pruning.compress_by_magnitude(weights, 0.5).nonzero_data) == np.count_nonzero(weights)
+    fix_sparsity.register_sparsity.__wrapped__()
+    made = pruning.compress_by_magnitude(weights, 0.5)
+    assert made.nonzero_data.dtype == np.float16 and made.shape == weights.shape
+    kept = np.sort(np.abs(weights), axis=None)[-len(made.nonzero_data) :]
+    assert abs(len(kept) / weights.size - 0.5) < 1e-3
+    np.testing.assert_array_equal(np.sort(np.abs(made.nonzero_data)), kept)

@@ -61,7 +61,7 @@ TARGETS = ("onnx", "coreml", "litert", "tfjs")
 CASES = [
     ("onnx", "named"),
     *((target, "float32") for target in TARGETS[1:]),
-    *(pytest.param(target, "all", marks=SLOW) for target in TARGETS),
+    *(pytest.param(target, "all", marks=(SLOW, pytest.mark.timeout(1800))) for target in TARGETS),
 ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.targets.coreml.convert import Converted, Plain
+from export.targets.coreml.fix_sparsity import register_sparsity
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from models.recipes import Recipe
 from models.recipes import recipe as parse
@@ -74,6 +75,7 @@ def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) ->
     threshold = max(least - 1, 0)
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)
     if recipe.sparsity:
+        register_sparsity()
         pruned = compression.OpMagnitudePrunerConfig(target_sparsity=recipe.sparsity / 100, weight_threshold=threshold)
         model = compression.prune_weights(model, compression.OptimizationConfig(global_config=pruned))
     if recipe.scheme != "sparse":
