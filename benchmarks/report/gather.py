@@ -85,22 +85,34 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
         raise NothingJudged(f"nothing to report in {root}; make it with: make all")
     missing += notes or ([] if artifacts else [("there are no artifacts", "make export")])
     hashes = {pair: artifact.sha256 for pair, artifact in artifacts.items()}
-    parity = marked(documents.get("parity", {}), hashes)
-    exports = documents.get("export", {}).get("outcomes", {})
     budget = load_budget(spec)
+    # What is told of an artifact that is gone, and that nobody asks for, is told of nothing.
+    asked = {(target, recipe) for target in TARGETS for recipe in budget.recipes(target)}
+    gone = {
+        pair
+        for document in documents.values()
+        for row in document.get("results", [])
+        if row["artifact"] and (pair := pair_of(row)) not in asked and pair not in hashes
+    }
+
+    def rows(name: str) -> tuple[Row, ...]:
+        return tuple(row for row in marked(documents.get(name, {}), hashes) if pair_of(row) not in gone)
+
+    parity = rows("parity")
+    exports = documents.get("export", {}).get("outcomes", {})
     return Evidence(
         spec=spec,
         budget=budget,
         root=root,
         artifacts=artifacts,
         parity=parity,
-        sizes=marked(documents.get("size", {}), hashes),
-        latencies=marked(documents.get("latency", {}), hashes),
-        grids=marked(documents.get("grid", {}), hashes),
-        profiles=marked(documents.get("profile", {}), hashes),
-        costs=marked(documents.get("cost", {}), hashes),
-        devices=marked(documents.get("device", {}), hashes),
-        instructions=marked(documents.get("instructions", {}), hashes),
+        sizes=rows("size"),
+        latencies=rows("latency"),
+        grids=rows("grid"),
+        profiles=rows("profile"),
+        costs=rows("cost"),
+        devices=rows("device"),
+        instructions=rows("instructions"),
         exports=exports,
         documents=documents,
         verdicts=tuple(verdicts(budget, hashes, parity, exports)),

@@ -19,8 +19,10 @@ from benchmarks.report import ReportRequest, summary, words, write_report
 from benchmarks.report.gather import gather
 from benchmarks.runtime import FORCED
 from benchmarks.size import run_size
+from models.budget import load_budget
 from models.errors import NothingJudged, StageError, UsageError
 from models.spec import ModelSpec, load_spec
+from models.targets import TARGETS
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Built = Callable[[str, str, str], Path]
@@ -165,6 +167,24 @@ def test_evidence_of_other_bytes_is_stale(out: Path, artifact: Built, spec: Mode
     verdicts = {v.recipe: v.state for v in gather(spec, out, None).verdicts if v.target == "onnx"}
     assert verdicts["w8"] == "stale"
     assert verdicts["float32"] == "ships"
+
+
+def test_evidence_of_what_is_gone_is_left_out(out: Path, spec: ModelSpec, quick: None) -> None:
+    """A recipe that someone tried, judged and removed again, and that no budget asks for."""
+    path = out / "portrait/parity.json"
+    document = json.loads(path.read_text())
+    tried = [{**row, "recipe": "w4"} for row in document["results"] if row["recipe"] == "w8"]
+    assert tried and "w4" not in spec_recipes(spec)
+    path.write_text(json.dumps({**document, "results": [*document["results"], *tried]}))
+
+    write_report(ReportRequest(spec, out))
+
+    assert "onnx/w4" not in page(out, "report.md") and "onnx w4" not in page(out, "report.md")
+
+
+def spec_recipes(spec: ModelSpec) -> set[str]:
+    budget = load_budget(spec)
+    return {recipe for target in TARGETS for recipe in budget.recipes(target)}
 
 
 def test_browsers_stand_apart_with_what_a_visit_downloads(out: Path, spec: ModelSpec, quick: None) -> None:
