@@ -86,17 +86,10 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
     missing += notes or ([] if artifacts else [("there are no artifacts", "make export")])
     hashes = {pair: artifact.sha256 for pair, artifact in artifacts.items()}
     budget = load_budget(spec)
-    # What is told of an artifact that is gone, and that nobody asks for, is told of nothing.
-    asked = {(target, recipe) for target in TARGETS for recipe in budget.recipes(target)}
-    gone = {
-        pair
-        for document in documents.values()
-        for row in document.get("results", [])
-        if row["artifact"] and (pair := pair_of(row)) not in asked and pair not in hashes
-    }
+    known = {*hashes, *asked(budget)}
 
     def rows(name: str) -> tuple[Row, ...]:
-        return tuple(row for row in marked(documents.get(name, {}), hashes) if pair_of(row) not in gone)
+        return marked(documents.get(name, {}), hashes, known)
 
     parity = rows("parity")
     exports = documents.get("export", {}).get("outcomes", {})
@@ -148,17 +141,23 @@ def read_documents(root: Path) -> tuple[dict[str, Row], list[tuple[str, str]]]:
     return documents, missing
 
 
-def marked(document: Mapping[str, Any], hashes: Mapping[Pair, str]) -> tuple[Row, ...]:
+def marked(document: Mapping[str, Any], hashes: Mapping[Pair, str], known: set[Pair]) -> tuple[Row, ...]:
     """The rows with `stale`: whether they belong to other bytes than those on disk. Rows of the reference (no target)
-    and of artifacts that could not be read (no hash) never are."""
+    and of artifacts that could not be read (no hash) never are. Those of artifacts that are not `known`, gone from the
+    disk and asked for by nobody, are left out."""
     return tuple(
         {**row, "stale": bool(row["target"] and row["artifact"] and hashes.get(pair_of(row)) != row["artifact"])}
         for row in document.get("results", [])
+        if not row["artifact"] or pair_of(row) in known
     )
 
 
 def pair_of(row: Mapping[str, Any]) -> Pair:
     return row["target"], row["recipe"]
+
+
+def asked(budget: Budget) -> list[Pair]:
+    return [(target, recipe) for target in TARGETS for recipe in budget.recipes(target)]
 
 
 def verdicts(
@@ -167,8 +166,7 @@ def verdicts(
     """One a target x recipe that the budget asks for, that is on disk, or that was judged, in the order of a reader."""
     stood = {(s.target, s.recipe): s for s in standings(budget, [row for row in parity if not row["stale"]])}
     stale = {pair_of(row) for row in parity if row["stale"]}
-    asked = [(target, recipe) for target in TARGETS for recipe in budget.recipes(target)]
-    known = dict.fromkeys([*asked, *sorted({*hashes, *stood})])
+    known = dict.fromkeys([*asked(budget), *sorted({*hashes, *stood})])
     found = []
     for target, recipe in sorted(
         known, key=lambda pair: TARGETS.index(pair[0]) if pair[0] in TARGETS else len(TARGETS)

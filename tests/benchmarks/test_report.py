@@ -16,13 +16,12 @@ from benchmarks.latency import Timing, run_latency
 from benchmarks.parity import Request, run_parity
 from benchmarks.pixels import plain_bilinear, without_profile
 from benchmarks.report import ReportRequest, summary, words, write_report
-from benchmarks.report.gather import gather
+from benchmarks.report.gather import asked, gather
 from benchmarks.runtime import FORCED
 from benchmarks.size import run_size
 from models.budget import load_budget
 from models.errors import NothingJudged, StageError, UsageError
 from models.spec import ModelSpec, load_spec
-from models.targets import TARGETS
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Built = Callable[[str, str, str], Path]
@@ -174,17 +173,12 @@ def test_evidence_of_what_is_gone_is_left_out(out: Path, spec: ModelSpec, quick:
     path = out / "portrait/parity.json"
     document = json.loads(path.read_text())
     tried = [{**row, "recipe": "w4"} for row in document["results"] if row["recipe"] == "w8"]
-    assert tried and "w4" not in spec_recipes(spec)
+    assert tried and ("onnx", "w4") not in asked(load_budget(spec))
     path.write_text(json.dumps({**document, "results": [*document["results"], *tried]}))
 
     write_report(ReportRequest(spec, out))
 
     assert "onnx/w4" not in page(out, "report.md") and "onnx w4" not in page(out, "report.md")
-
-
-def spec_recipes(spec: ModelSpec) -> set[str]:
-    budget = load_budget(spec)
-    return {recipe for target in TARGETS for recipe in budget.recipes(target)}
 
 
 def test_browsers_stand_apart_with_what_a_visit_downloads(out: Path, spec: ModelSpec, quick: None) -> None:

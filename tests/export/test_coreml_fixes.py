@@ -138,9 +138,8 @@ def test_the_smallest_weights_of_a_large_tensor(monkeypatch: pytest.MonkeyPatch)
     pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
     weights = np.random.default_rng(1).normal(size=(256, 257)).astype(np.float16)
     assert weights.size > float(np.finfo(np.float16).max)
-    # Whatever ran before in this process: the vendor's own, then ours.
-    vendors = inspect.getclosurevars(pruning.compress_by_magnitude).nonlocals.get("vendors")
-    monkeypatch.setattr(pruning, "compress_by_magnitude", staticmethod(vendors or pruning.compress_by_magnitude))
+    vendors = inspect.unwrap(pruning.compress_by_magnitude)
+    monkeypatch.setattr(pruning, "compress_by_magnitude", staticmethod(vendors))
     with np.errstate(all="ignore"):
         assert len(pruning.compress_by_magnitude(weights, 0.5).nonzero_data) == np.count_nonzero(weights)
     fix_sparsity.register_sparsity.__wrapped__()

@@ -8,7 +8,7 @@ Retired by: a coremltools or numpy that counts in more bits (tests/export/test_c
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from typing import Any
 
@@ -21,8 +21,9 @@ def register_sparsity() -> None:
     pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
     vendors = pruning.compress_by_magnitude
 
-    def compress_by_magnitude(val: Any, *arguments: Any, **named: Any) -> Any:
+    @wraps(vendors)
+    def in_float32(val: Any, *arguments: Any, **named: Any) -> Any:
         made = vendors(val.astype(np.float32), *arguments, **named)
         return made and made._replace(nonzero_data=made.nonzero_data.astype(val.dtype))
 
-    pruning.compress_by_magnitude = staticmethod(compress_by_magnitude)
+    pruning.compress_by_magnitude = staticmethod(in_float32)
