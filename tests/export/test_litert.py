@@ -107,7 +107,9 @@ def test_metadata_is_read_back(artifact: Artifact) -> None:
 def test_constants_are_aligned(artifact: Artifact) -> None:
     data = (artifact("portrait", "litert", "w8") / "portrait.tflite").read_bytes()
     model = flatbuffer.parse(data)
-    starts = [data.find(bytes(bytearray(buffer.data[:64]))) for buffer in model.buffers if buffer.data is not None]
+    # Zeros are found anywhere.
+    held = [bytes(bytearray(buffer.data[:64])) for buffer in model.buffers if buffer.data is not None]
+    starts = [data.find(begin) for begin in held if any(begin)]
     assert len(starts) > 90
     assert all(start % 16 == 0 for start in starts)
 
@@ -326,7 +328,9 @@ class Missing(nn.Module):
     """Ops that litert-torch has no lowering of."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.adaptive_max_pool2d(torch.hypot(x, x + 1) + torch.exp2(x), (3, 4))
+        y = torch.hypot(x, x + 1) + torch.exp2(x)
+        y[y < 1.5] = 0.5
+        return F.adaptive_max_pool2d(y, (3, 4))
 
 
 def test_missing_ops(program: Callable[..., Program], tmp_path: Path) -> None:
@@ -352,7 +356,7 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
     assert error(nn.Sequential(*layers).to(memory_format=torch.channels_last), torch.randn(1, 8, 8, 8)) > 1e-3
     with pytest.raises(ValueError, match=r"mhlo\.convolution"):
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
-    with pytest.raises(Exception, match="Lowering not found"):
+    with pytest.raises(Exception, match=r"Lowering not found|NonConcreteBooleanIndex"):
         error(Missing(), torch.randn(1, 2, 7, 9))
     with pytest.raises(RuntimeError, match="BROADCAST_TO"):
         error(litert_torch.to_channel_last_io(Spread(), [0], [0]), torch.randn(1, 6, 8, 4))

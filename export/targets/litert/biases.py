@@ -87,17 +87,9 @@ def set_weight(model: Any, tensor: Any, truth: NDArray[np.float64], scales: NDAr
     shape[int(tensor.quantization.quantizedDimension)] = -1
     tensor.quantization.scale = scales
     values = np.rint(truth / scales.astype(np.float64).reshape(shape if len(scales) > 1 else [1] * truth.ndim))
-    store(model, tensor, np.clip(values, -127, 127).astype(np.int8))
+    flatbuffer.store(model, tensor, np.clip(values, -127, 127).astype(np.int8))
 
 
 def set_bias(model: Any, tensor: Any, truth: NDArray[np.float64], scales: NDArray[np.float64]) -> None:
     tensor.quantization.scale = scales.astype(np.float32)
-    store(model, tensor, np.clip(np.rint(truth / scales), -LARGEST, LARGEST).astype(np.int32))
-
-
-def store(model: Any, tensor: Any, values: NDArray[Any]) -> None:
-    """A buffer of its own: the old one may be another tensor's too."""
-    buffer = flatbuffer.schema().BufferT()
-    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.buffer = len(model.buffers) - 1
+    flatbuffer.store(model, tensor, np.clip(np.rint(truth / scales), -LARGEST, LARGEST).astype(np.int32))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.errors import StageError
 from models.files import sha256_bytes
@@ -258,6 +259,14 @@ def compact(model: Any) -> Any:
         for operator in graph.operators:
             operator.opcodeIndex = renumbered[operator.opcodeIndex]
     return result
+
+
+def store(model: Any, tensor: Any, values: NDArray[Any]) -> None:
+    """Give the tensor a buffer of its own with `values`: the old one may be another tensor's too."""
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.buffer = len(model.buffers) - 1
 
 
 def add_metadata(model: Any, name: str, content: bytes) -> None:

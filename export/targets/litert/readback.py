@@ -14,6 +14,7 @@ from export.program import Program
 from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.litert import flatbuffer
 from export.targets.litert.describe import DTYPES
+from export.targets.litert.kernels.narrow import shapes_before
 from export.targets.litert.recipes import DEPTHWISE_BITS
 from export.targets.litert.static import WEIGHTED, lead_and_tail
 from models.artifact import Entry
@@ -35,15 +36,18 @@ def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
     for entry in entries:
         model = flatbuffer.load(folder / entry.file, STAGE)
         graph = model.subgraphs[flatbuffer.signature(model, entry.function or entry.name).subgraphIndex]
+        spread = dict(shapes_before(model, graph))
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
-            name = flatbuffer.text(tensor.name).removesuffix(SUFFIX)
+            full = flatbuffer.text(tensor.name)
+            name = full.removesuffix(SUFFIX)
             if data is None or not len(data) or tensor.shape is None or len(tensor.shape) < 2 or name in seen:
                 continue
             storage = DTYPES.get(tensor.type, "")
             if int(np.prod(tensor.shape)) > flatbuffer.CONSTANT and (storage in NUMPY or storage == "int4"):
                 seen.add(name)
-                yield Saved(name, decoded(tensor, bytes(bytearray(data)), storage), storage)
+                values = decoded(tensor, bytes(bytearray(data)), storage)
+                yield Saved(name, values.reshape(spread.get(full, values.shape)), storage)
 
 
 def decoded(tensor: Any, data: bytes, storage: str) -> Array:

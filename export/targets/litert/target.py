@@ -19,6 +19,7 @@ from export.targets.litert import flatbuffer, layerwise, readback
 from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
+from export.targets.litert.kernels import quicker
 from export.targets.litert.metadata import annotate, minimum_runtime
 from export.targets.litert.recipes import SUPPORTED, apply_recipe
 from export.targets.litert.static import quantize_static
@@ -61,7 +62,7 @@ class LiteRTTarget:
         spec = program.spec
         plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
         data = layerwise.store_layers(converted, plan) if plan else quantized(program, converted, recipe)
-        model = flatbuffer.compact(flatbuffer.parse(data))
+        model = flatbuffer.compact(quicker(flatbuffer.parse(data)))
         runtime = minimum_runtime(model)
         bare = flatbuffer.serialize(model)
         file = f"{spec.name}.tflite"
