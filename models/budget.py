@@ -9,7 +9,8 @@
                       the model in the folder beside this one: held, too, to its limits, its outputs and its labels
 
 A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
-For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser.
+For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser. A recipe that no
+row speaks of is held to the ceilings of the one it is like (`ceiling_of`), so that none stands by what it looks like.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.errors import StageError
+from models.errors import StageError, UsageError
 from models.labels import has_labels
 from models.measures import JUDGE_METRICS, LABEL_METRICS, MEAN, TENSOR_METRICS, worse
 from models.named import check_name, has_recipe
-from models.recipes import plain_name
+from models.recipes import plain_name, recipe
 from models.spec import NAME, ModelSpec, load_spec
 from models.table import Table, read_toml
 from models.targets import EXTRAS, KNOWN, TARGETS
@@ -64,6 +65,7 @@ class Budget:
     sizes: tuple[SizeLimit, ...] = ()
     against: str = ""
     held: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judges: Mapping[str, str] = field(default_factory=dict)
 
     def stands_in(self, target: str, recipe_name: str) -> bool:
         """Whether an artifact is held to what the model `against` is held to as well."""
@@ -77,7 +79,8 @@ class Budget:
         found (the words of a recipe's name) loosens nothing: the limits are those of the name without them."""
         rows = [row for row in self.limits if not of_labels(row.metric)]
         wanted = {output, FEATURES if feature else ANY}
-        return tightest(rows, target, recipe_name, wanted) or dict(FALLBACK)
+        found = tightest(rows, target, recipe_name, wanted)
+        return found or FALLBACK | ceiling_of(recipe_name, self.judges.get(output, ""))
 
     def label_limits(self, target: str, recipe_name: str, output: str) -> dict[str, float]:
         """metric -> limit of what one output may lose against labels, as `limits_for`; empty where no row says so, and
@@ -133,6 +136,26 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     },
     "class-scores": {"float32": {"top1": 1.0}},
 }
+# The same for weights of fewer than eight bits, pruned ones and recipes with names of their own, where no row speaks
+# of them: what the portrait's smallest build (`compact`) may lose; one answer in ten changed is another classifier.
+FEW: Mapping[str, Mapping[str, float]] = {
+    "relative-depth": {"order_flips": 0.03},
+    "alpha-matte": {"iou": 0.97},
+    "class-scores": {f"{MEAN}top1": 0.9},
+}
+
+
+def ceiling_of(recipe_name: str, judge: str) -> dict[str, float]:
+    """metric -> limit of an output of that judge, by what the recipe stores: static integers as w8a8 or w8a16, eight
+    bits a weight or more as w8, all else as `FEW`. Nothing for an output without a judge."""
+    try:
+        chosen = recipe(plain_name(recipe_name))
+    except UsageError:  # a name of recipes.toml
+        return dict(FEW.get(judge, {}))
+    like = "w8" if chosen.weight_bits >= 8 and not chosen.sparsity else ""
+    if like and chosen.activation_bits:
+        like = f"w8a{chosen.activation_bits}"
+    return dict(CEILINGS.get(judge, {}).get(like) or FEW.get(judge, {}))
 
 
 def load_budget(spec: ModelSpec) -> Budget:
@@ -143,10 +166,11 @@ def load_budget(spec: ModelSpec) -> Budget:
         for name, metrics in CEILINGS[tensor.judge or ""].items()
         for metric, limit in metrics.items()
     ]
+    judges = {tensor.name: tensor.judge or "" for tensor in spec.judged()}
     path = spec.folder / "budget.toml"
     if not path.is_file():
         every = dict.fromkeys(TARGETS, ("float32",))
-        return Budget(every, dict.fromkeys(EXTRAS, ("float32",)), (*DEFAULTS, *ceilings))
+        return Budget(every, dict.fromkeys(EXTRAS, ("float32",)), (*DEFAULTS, *ceilings), judges=judges)
     top = read_toml(path, STAGE)
     ship, candidates = read_recipes(spec, top, "ship"), read_recipes(spec, top, "candidates")
     rows = [read_limit(spec, row) for row in top.rows("limit", [])]
@@ -162,7 +186,7 @@ def load_budget(spec: ModelSpec) -> Budget:
     sizes = tuple(read_size(spec, row) for row in top.rows("size", []))
     against, held = read_against(spec, top)
     top.done()
-    found = Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows), sizes, against, held)
+    found = Budget(ship, candidates, (*DEFAULTS, *ceilings, *rows), sizes, against, held, judges)
     for target, names in held.items():
         for name in names:
             if name not in found.recipes(target):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.budget import load_budget
+from models.budget import ceiling_of, load_budget
 from models.errors import HydraError, StageError
 from models.spec import load_spec
 from models.targets import TARGETS
@@ -27,7 +27,33 @@ def test_without_a_file_float32_ships_under_defaults_and_ceilings(write_model: W
     assert budget.limits_for("onnx", "float32", "alpha", False) == {"err_sens": 1e-3, "max_abs": 1e-4}
     assert budget.limits_for("onnx", "float32", "feature", True) == {"err_sens": 1e-3}
     assert budget.limits_for("onnx", "w8", "alpha", False) == {"iou": 0.99}
-    assert budget.limits_for("onnx", "p4", "alpha", False) == {"snr_db": 10.0}, "no recipe goes without a limit"
+
+
+@pytest.mark.parametrize(
+    ("name", "iou", "flips"),
+    [
+        ("p8", 0.99, 0.015),
+        ("w8g1", 0.99, 0.015),
+        ("w16", 0.99, 0.015),
+        ("w8a8-mse", 0.98, 0.04),
+        ("p6", 0.97, 0.03),
+        ("w4g16", 0.97, 0.03),
+        ("s50", 0.97, 0.03),
+        ("s50w8", 0.97, 0.03),
+        ("tiny", 0.97, 0.03),
+    ],
+)
+def test_no_recipe_goes_without_a_limit(write_model: WriteModel, name: str, iou: float, flips: float) -> None:
+    """What no row speaks of is held to the ceilings of what it is like; what has no judge, to 10 dB."""
+    budget = load_budget(load_spec(write_model()))
+    assert budget.limits_for("coreml", name, "alpha", False)["iou"] == iou
+    assert ceiling_of(name, "relative-depth") == {"order_flips": flips}
+    assert budget.limits_for("coreml", "p4", "feature", True) == {"snr_db": 10.0}
+
+
+def test_a_row_replaces_what_a_recipe_is_like(write_model: WriteModel) -> None:
+    budget = load_budget(load_spec(write_model(files={"budget.toml": row("p4", "alpha", "iou", 0.95)})))
+    assert budget.limits_for("coreml", "p4", "alpha", False) == {"iou": 0.95}
 
 
 def test_ship_and_candidates(write_model: WriteModel) -> None:
