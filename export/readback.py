@@ -126,7 +126,10 @@ def compare(target: str, recipe: Recipe, saved: Iterable[Saved], originals: Mapp
         found.append(row)
         if fault:
             faults.append(f"{item.name!r} {fault}")
-    faults += [f"{name!r} is not in the file" for name in originals if name not in seen]
+    # Formats keep equal constants once, under the name of one of them.
+    held = {fingerprint(originals[name].values) for name in seen}
+    missing = (name for name in originals if name not in seen)
+    faults += [f"{name!r} is not in the file" for name in missing if fingerprint(originals[name].values) not in held]
     if faults:
         more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
         text = "; ".join(faults[:3])

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime
 from export.driver import export
 from export.program import Program, calibrate, capture
 from export.ranges import Ranges
+from export.readback import compare
 from export.targets.litert import LiteRTTarget, flatbuffer, static
 from export.targets.litert.biases import integer_layers
 from models.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
@@ -291,6 +296,38 @@ def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, go
     wanted = outputs(plain, "encoder", inputs)
     for name, value in outputs(made, "encoder", inputs).items():
         assert snr(float(np.square(wanted[name]).sum()), float(np.square(value - wanted[name]).sum())) > 25
+
+
+class Tokens(nn.Module):
+    """A class token joined to a photo's, from convolutions of one bias: a constant that three layers read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 16))
+        self.register_buffer("bias", torch.linspace(-0.2, 0.2, 16))
+        self.layers = nn.ModuleList(nn.Conv2d(channels, 16, 3, 2, bias=False) for channels in (3, 16, 16))
+        self.scores = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.relu(F.conv2d(x, layer.weight, self.bias, 2))
+        return self.scores(torch.cat([self.token, x.flatten(2).transpose(1, 2)], 1))
+
+
+def test_constants_that_join_results_and_equal_biases(ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    """As in vision transformers, and in mobile nets with folded norms: both ended in errors of the quantizer."""
+    torch.manual_seed(3)
+    made = ops_program({"y": Tokens()}, (1, 3, 44, 36))
+    made = replace(made, calibration=(made.tensors,), calibration_hashes=("0" * 64,))
+    target, chosen = LiteRTTarget(), recipe("w8a8")
+    converted = target.convert(made, tmp_path)
+    emitted = target.emit(made, converted, chosen, tmp_path)
+    assert compare("litert", chosen, target.read_weights(tmp_path, emitted), target.originals(made, converted, chosen))
+    session = LiteRTRuntime().open(tmp_path, emitted.entries[0])
+    found = run(session, {"x": made.tensors["x"].numpy()})["y"]
+    session.close()
+    wanted = made.tensors["y"].numpy()
+    assert snr(float(np.square(wanted).sum()), float(np.square(found - wanted).sum())) > 25
 
 
 def test_an_unknown_option_is_named(own_model: OwnModel, tmp_path: Path) -> None:

@@ -156,14 +156,25 @@ def test_an_export_that_stored_nothing_as_asked_fails(
 
 def test_a_missing_weight_and_a_wrong_shape_are_faults() -> None:
     chosen, originals = recipe("w8"), {"a": wanted(NORMAL, recipe("w8")), "b": wanted(NORMAL, recipe("w8"))}
-    with pytest.raises(StageError, match="'b' is not in the file"):
-        compare("onnx", chosen, [Saved("a", NORMAL, "int8")], originals)
+    more = originals | {"c": wanted(NORMAL * 2, chosen)}
+    with pytest.raises(StageError, match="'c' is not in the file"):
+        compare("onnx", chosen, [Saved(key, NORMAL, "int8") for key in "ab"], more)
     with pytest.raises(StageError, match=r"'a' has shape \[32, 64, 3, 3\], not \[64, 32, 3, 3\]"):
         compare("onnx", chosen, [Saved(key, NORMAL.reshape(32, 64, 3, 3), "int8") for key in "ab"], originals)
     broken = NORMAL.copy()
     broken[0, 0, 0, 0] = np.nan
     with pytest.raises(StageError, match="'a' decodes to -inf dB"):
         compare("onnx", chosen, [Saved(key, broken, "int8") for key in "ab"], originals)
+
+
+def test_equal_weights_may_be_kept_once() -> None:
+    """Core ML and TFLite store one of two equal constants."""
+    other = NORMAL + np.float32(1)
+    originals = {"a": wanted(NORMAL, recipe("w8")), "b": wanted(NORMAL.copy(), recipe("w8"))}
+    assert len(compare("coreml", recipe("w8"), [Saved("a", NORMAL, "int8")], originals)) == 1
+    originals["b"] = wanted(other, recipe("w8"))
+    with pytest.raises(StageError, match="'b' is not in the file"):
+        compare("coreml", recipe("w8"), [Saved("a", NORMAL, "int8")], originals)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])

@@ -11,6 +11,7 @@ test_litert_w8a8.py keeps the net).
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ POSITIONS = {
     "TRANSPOSE_CONV": (2, 1, 3),
 }
 INT32 = 2
+# What the quantizer appends to the name of a constant that it copies, once or for each of several readers.
+COPY = re.compile(r"(_duplicated(_\d+)?)?(_quantized)?$")
 # Half of what int32 holds: the sum over a layer's inputs is added to the bias.
 LARGEST = 2.0**30
 
@@ -77,7 +80,7 @@ def scale(tensor: Any) -> NDArray[np.float64]:
 def float_values(floats: Any, before: Any, numbers: dict[str, int], tensor: Any) -> NDArray[np.float64]:
     """What a constant was before it was quantized; of a copy the quantizer made, the original."""
     name = flatbuffer.text(tensor.name)
-    found = before.tensors[numbers[name if name in numbers else name.removesuffix("_quantized")]]
+    found = before.tensors[numbers[name if name in numbers else COPY.sub("", name)]]
     data = np.frombuffer(bytes(bytearray(floats.buffers[found.buffer].data)), np.float32)
     return data.reshape([int(size) for size in found.shape]).astype(np.float64)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.litert import flatbuffer
+from export.targets.litert.biases import COPY
 from export.targets.litert.describe import DTYPES
 from export.targets.litert.kernels.narrow import shapes_before
 from export.targets.litert.recipes import DEPTHWISE_BITS
@@ -23,8 +24,6 @@ from models.recipes import Recipe
 
 Array = NDArray[Any]
 NUMPY = {"float32": "<f4", "float16": "<f2", "int8": "i1", "uint8": "u1", "int16": "<i2"}
-# What the quantizer appends to the name of a weight that it copies.
-SUFFIX = "_quantized"
 
 
 def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
@@ -40,7 +39,7 @@ def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
             full = flatbuffer.text(tensor.name)
-            name = full.removesuffix(SUFFIX)
+            name = COPY.sub("", full)
             if data is None or not len(data) or tensor.shape is None or len(tensor.shape) < 2 or name in seen:
                 continue
             storage = DTYPES.get(tensor.type, "")

@@ -12,6 +12,7 @@ import re
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.program import Program
 from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
@@ -53,10 +54,7 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     ranges = cached(program, recipe, sha256_bytes(data), measure_modules)
     kept = lead_and_tail(program, model)
     share_boundaries(program, model, ranges)
-    table = {
-        name: {"min": np.array([low], np.float32), "max": np.array([high], np.float32)}
-        for name, (low, high) in ranges.found.items()
-    }
+    table = ranges_table(model, ranges)
     try:
         # It casts biases that do not fit; `widen_scales` makes them fit.
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
@@ -69,6 +67,20 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     if int8_ports:
         result = with_int8_ports(program, result, ranges)
     return flatbuffer.serialize(result)
+
+
+def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Ranges as the quantizer's calibrator gives them: of the tensor's rank, or constants that are to have the scale of
+    a result (a class token that is joined to a photo's) are refused."""
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors if tensor.shape is not None]
+    axes = {flatbuffer.text(tensor.name): (1,) * len(tensor.shape) for tensor in tensors}
+    return {
+        name: {
+            "min": np.full(axes.get(name, (1,)), low, np.float32),
+            "max": np.full(axes.get(name, (1,)), high, np.float32),
+        }
+        for name, (low, high) in ranges.found.items()
+    }
 
 
 def lead_and_tail(program: Program, model: Any) -> list[str]:
