@@ -1,0 +1,169 @@
+"""Nets of timm through every target, each judged in its target's runtime: what other people's models meet here.
+
+Run from the repository root, with timm and its torchvision installed, which are no part of the project:
+.venv/bin/python scripts/zoo.py mobilevit_xxs levit_128s [--recipe float32] [--target onnx]
+
+Weights are seeded, norms calibrated on noise, and what an initialization sets to nothing (the last norm of a block, a
+layer scale) is set to something, or most of a net would not be looked at. A line an artifact: err_sens, the error as a
+share of how far the output moves between inputs, or what it was refused for. Exit code 1 where one was refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNTIMES = {"onnx": "onnxruntime", "coreml": "coreml-mil", "litert": "litert", "tfjs": "tfjs-tensorflow"}
+SIZES = (64, 96, 128, 192, 224, 256)
+MANIFEST = """schema = 1
+name = "{name}"
+version = "1"
+factory = "{folder}.net:build"
+weights = {{ path = "w.safetensors", sha256 = "{sha256}" }}
+sizes = [[{size}, {size}]]
+
+[tensors.image]
+shape = [1, 3, "H", "W"]
+range = [0, 1]
+
+[modules.net]
+inputs = ["image"]
+outputs = ["scores"]
+"""
+FACTORY = """import timm
+
+
+def build():
+    return {{"net": timm.create_model({name!r}, pretrained=False, num_classes=10, **{options!r}).eval()}}
+"""
+
+
+def made(name: str) -> tuple[Any, int, dict[str, int]]:
+    """(the net, the smallest of SIZES that it takes, the options it was made with)."""
+    import timm
+    import torch
+
+    for options in ({"img_size": SIZES[0]}, {}):
+        try:
+            net = timm.create_model(name, pretrained=False, num_classes=10, **options).eval()
+        except TypeError:  # not every net has the option
+            continue
+        for size in SIZES[:1] if options else SIZES:
+            try:
+                with torch.no_grad():
+                    net(torch.zeros(1, 3, size, size))
+            except (RuntimeError, AssertionError, ValueError):  # too small for its strides or its windows
+                continue
+            return net, size, dict(options)
+    raise SystemExit(f"{name} takes none of the sizes {SIZES}")
+
+
+def filled(net: Any, size: int) -> None:
+    """Norms calibrated, nothing left at zero."""
+    import torch
+    from torch import nn
+
+    norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for key, value in net.named_parameters():
+        if ("gamma" in key and value.abs().max() < 0.01) or (key.endswith("weight") and not value.any()):
+            nn.init.constant_(value, 0.4)
+    for layer in norms:
+        layer.momentum = None
+        layer.train()
+    with torch.no_grad():
+        for seed in range(4):
+            net(torch.rand(4, 3, size, size, generator=torch.Generator().manual_seed(seed)))
+    net.eval()
+
+
+def write_model(name: str, folder: Path) -> Path:
+    """A model folder around the net."""
+    import torch
+    from safetensors.torch import save_file
+
+    from models.files import sha256_file
+
+    torch.manual_seed(7)
+    net, size, options = made(name)
+    filled(net, size)
+    home = folder / f"zoo_{name}"
+    home.mkdir()
+    save_file(
+        {f"net.{key}": value.contiguous().clone() for key, value in net.state_dict().items()}, home / "w.safetensors"
+    )
+    (home / "net.py").write_text(FACTORY.format(name=name, options=options), encoding="utf-8")
+    facts = {"name": f"zoo-{name.replace('_', '-')}", "folder": home.name, "size": size}
+    text = MANIFEST.format(sha256=sha256_file(home / "w.safetensors"), **facts)
+    (home / "model.toml").write_text(text, encoding="utf-8")
+    return home
+
+
+def run(*words: object) -> Any:
+    """What a command of the project printed as JSON; its last line of errors where it printed none."""
+    command = [sys.executable, "-m", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        return (done.stderr or done.stdout).strip().splitlines()[-1:]
+
+
+def judge(name: str, targets: list[str], recipes: list[str]) -> list[tuple[str, str, str, bool]]:
+    """(target, recipe, figure or reason, whether it stands) of every artifact."""
+    with tempfile.TemporaryDirectory(prefix="hydra-zoo-") as folder:
+        where = ("--model", write_model(name, Path(folder)), "--out", Path(folder) / "out")
+        asked = [word for recipe in recipes for word in ("--recipe", recipe)]
+        outcomes = run("export", *targets, *where, *asked, "--json")
+        run("models", "goldens", *where)
+        chosen = [word for target in targets for word in ("--runtime", RUNTIMES[target])]
+        results = run("benchmarks", "parity", *where, *chosen, "--json")
+    rows = results["results"] if isinstance(results, dict) else []
+    judged = {(row["target"], row["recipe"]): row for row in rows}
+    found = []
+    for outcome in outcomes:
+        if isinstance(outcome, str):
+            return [(target, "", outcome, False) for target in targets]
+        key = (outcome["target"], outcome["recipe"])
+        row = judged.get(key)
+        if outcome["state"] != "exported" or row is None:
+            found.append((*key, str(outcome.get("reason") or "not judged"), False))
+            continue
+        figures = {measure["metric"]: measure["value"] for measure in row["measures"]}
+        stands = row["verdict"] == "pass"
+        found.append((*key, f"{figures['err_sens']:.1e}" if stands else row["reason"], stands))
+    return found
+
+
+def say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--target", action="append", choices=RUNTIMES)
+    parser.add_argument("--recipe", action="append")
+    told = parser.parse_args()
+    sys.path.insert(0, str(ROOT))
+    refused = 0
+    for name in told.names:
+        began = time.monotonic()
+        for target, recipe, text, stands in judge(name, told.target or list(RUNTIMES), told.recipe or ["float32"]):
+            refused += not stands
+            say(f"{'ok     ' if stands else 'REFUSED'} {name} {target} {recipe} {text}")
+        say(f"        {name}: {time.monotonic() - began:.0f} s")
+    return int(bool(refused))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
