@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.spell_out import adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
+from export.spell_out import Table, adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -24,12 +24,14 @@ OPSET = 20
 IR_VERSION = 9
 
 
-def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> onnx.ModelProto:
+def onnx_program(
+    program: Program, entry: EntrySpec, dynamic: bool = False, more: Table | None = None
+) -> onnx.ModelProto:
     """The entry as an ONNX model at float32, weights embedded, constants and batch norms folded.
 
     Inputs and outputs carry the reference's names, layouts and dtypes; `value_info` holds the shape of every
-    tensor. `dynamic` leaves height and width of NCHW inputs open (named dimensions). The same program gives
-    the same bytes: the exporter's stack traces, source paths and timings are removed.
+    tensor. `dynamic` leaves height and width of NCHW inputs open (named dimensions); ops of `more` are spelled out as
+    it says. The same program gives the same bytes: the exporter's stack traces, source paths and timings are removed.
     Raises StageError("convert") naming the entry when PyTorch cannot express it.
     """
     import onnx
@@ -38,7 +40,7 @@ def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> o
     try:
         with quiet(), torch.no_grad():
             exported = torch.onnx.export(
-                spelled(open_program(program, entry) if dynamic else program.exported(entry)),
+                spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(entry.inputs),
@@ -62,13 +64,14 @@ def onnx_program(program: Program, entry: EntrySpec, dynamic: bool = False) -> o
     return inferred
 
 
-def spelled(exported: ExportedProgram) -> ExportedProgram:
+def spelled(exported: ExportedProgram, more: Table) -> ExportedProgram:
     """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
 
     Refused: hypot, adaptive max pools. Silently dropped: an average pool's divisor_override. Assignments to parts of a
     tensor would be scatters, masked ones of a size that is known at run time alone.
     """
-    return rewritten(exported, plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported))
+    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | more
+    return rewritten(exported, table)
 
 
 def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:

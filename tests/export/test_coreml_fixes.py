@@ -60,6 +60,7 @@ FIXED: dict[str, Cases] = {
         "negative": lambda x: F.pad(x, (-1, 2, -3, -2), value=0.5),
     },
     "fix_vector": {
+        "outer": lambda x: x + torch.outer(torch.arange(11), torch.linspace(-1, 1, 14)),
         "vector_last": lambda x: x @ torch.linspace(-1, 1, 14),
         "vector_first": lambda x: torch.linspace(-1, 1, 11) @ x,
     },

@@ -338,6 +338,19 @@ def test_missing_ops(program: Callable[..., Program], tmp_path: Path) -> None:
     assert converted_error(program(Missing(), torch.randn(1, 2, 7, 9)), tmp_path) < 1e-5
 
 
+class Doubles(nn.Module):
+    """A position embedding made in float64, as detectors have it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rates = 1.0 / 10_000 ** (torch.arange(4, dtype=torch.float64) / 4)
+        turns = torch.outer(torch.arange(x.shape[-1], dtype=torch.float64), rates)
+        return x + torch.cat([turns.sin(), turns.cos()], 1).T.float()
+
+
+def test_constants_of_double_precision(program: Callable[..., Program], tmp_path: Path) -> None:
+    assert converted_error(program(Doubles(), torch.randn(1, 8, 12)), tmp_path) < 1e-6
+
+
 def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, a new litert-torch has retired a fix: delete the fix."""
     import litert_torch
@@ -358,6 +371,8 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
     with pytest.raises(Exception, match=r"Lowering not found|NonConcreteBooleanIndex"):
         error(Missing(), torch.randn(1, 2, 7, 9))
+    with pytest.raises(Exception, match=r"tfl\.(pow|sin|cos)"):
+        error(Doubles(), torch.randn(1, 8, 12))
     with pytest.raises(RuntimeError, match="BROADCAST_TO"):
         error(litert_torch.to_channel_last_io(Spread(), [0], [0]), torch.randn(1, 6, 8, 4))
 

@@ -299,6 +299,24 @@ LINEARS: Cases = {
     "masked_attention": lambda x: F.scaled_dot_product_attention(x, x, x, attn_mask=seeded(11, 11)),
     "causal": lambda x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
 }
+
+
+def sampled(mode: str, outside: str, corners: bool) -> Function:
+    """Sampling at places that come from the map itself, some of them outside."""
+
+    def function(x: Tensor) -> Tensor:
+        grid = (x[:, :2, 1:8, 2:12] * 0.7).permute(0, 2, 3, 1)
+        return F.grid_sample(x, grid, mode, outside, corners)
+
+    return function
+
+
+SAMPLES: Cases = {
+    f"{mode}_{outside}_{corners}": sampled(mode, outside, corners)
+    for mode in ("bilinear", "nearest")
+    for outside in ("zeros", "border", "reflection")
+    for corners in (False, True)
+}
 FAMILIES = {
     "convolutions": CONVOLUTIONS,
     "transposed": TRANSPOSED,
@@ -310,6 +328,7 @@ FAMILIES = {
     "resizes": RESIZES,
     "shapes": SHAPES,
     "linears": LINEARS,
+    "samples": SAMPLES,
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from export.grid_sample import grid_samples
 from export.layers import make_plan
 from export.onnx_graph import onnx_program
 from export.program import Program
@@ -114,7 +115,7 @@ def convert_entry(program: Program, entry: EntrySpec) -> Converted:
         tuple(file_port(program, name) for name in entry.inputs),
         tuple(file_port(program, name) for name in entry.outputs),
     )
-    model = onnx_program(program, entry)
+    model = onnx_program(program, entry, more=grid_samples())
     return Converted(entry, ports, lower(model, ports.inputs, ports.outputs, entry.name))
 
 

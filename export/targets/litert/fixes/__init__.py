@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from export.program import Program
 from export.targets.litert.fixes import (
+    constant_doubles,
     contiguous_weights,
     expanded_operands,
     missing_ops,
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
     import torch
 
 # Expansions first: it reads the shapes of all nodes, and those that the others add have none.
-GRAPH_FIXES = (expanded_operands.apply, nearest_ratio.apply, resize_factor.apply, transposed_padding.apply)
+GRAPH_FIXES = (
+    expanded_operands.apply,
+    constant_doubles.apply,
+    nearest_ratio.apply,
+    resize_factor.apply,
+    transposed_padding.apply,
+)
 
 
 def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
