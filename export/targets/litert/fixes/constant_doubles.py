@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from export.spell_out import constant
+from export.spell_out import constant, writes_in_place
 
 if TYPE_CHECKING:
     from torch import fx
@@ -19,8 +19,14 @@ def apply(graph: fx.GraphModule) -> bool:
     """Compute what float64 makes of constants now, in place; whether there was any."""
     import torch.fx
 
+    nodes = graph.graph.nodes
+    if not any(is_double(node.meta.get("val")) for node in nodes):
+        return False
     known: dict[fx.Node, Any] = {}
-    for node in graph.graph.nodes:
+    for node in nodes:
+        if writes_in_place(node.target) and node.args[0] in known:
+            # What was computed before is not what it is after: left to the converter.
+            return False
         if node.op == "get_attr":
             known[node] = functools.reduce(getattr, str(node.target).split("."), graph)
         elif node.op == "call_function" and not random(node) and all(each in known for each in node.all_input_nodes):

@@ -2,10 +2,11 @@
 
 Symptom: 24 channels to one by 3x3 at half the photo's size take a quarter of a head's time in float32, and more in
 int8, where the last convolution stays float.
-Cause: a kernel's lanes are output channels (XNNPACK: 8 on ARM, 16 with AVX-512), and this convolution has one.
+Cause: a kernel's lanes are output channels (16 with AVX-512), and this convolution has one. XNNPACK has kernels of two
+on ARM, where little is won: docs/decisions.md has the numbers.
 Instead: a pointwise convolution to a channel a tap, a depthwise one that moves each channel to its tap's place, and a
 pointwise one that adds them up. The same products in another order of sums; the weight keeps its values and its name.
-Retired by: kernels for a single output channel in XNNPACK.
+Retired by: kernels of few output channels in XNNPACK for x86.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from export.targets.litert import flatbuffer
 from export.targets.litert.kernels.edit import FLOAT32, add_constant, add_tensor, has_data, operator, shape_of
 
-# The fewest lanes of the kernels it is for (float32 on ARM); with more, more is won.
+# The fewest lanes of the kernels it is for (AVX2); with more, more is won.
 LANES = 8
 # What the new tensors' names end in, after the name of what the convolution makes.
 TAPS, MOVED = "/taps", "/moved"

@@ -3,6 +3,7 @@
 Symptom: subtracting three means and multiplying by three factors take longer than the first convolution.
 Cause: XNNPACK's broadcasting works through the axes that both operands share; three channels are a call for each pixel.
 Instead: the constant holds a whole row of pixels ([1, 1, W, C]), which is a call for each row. The same arithmetic.
+The GPU delegate takes such constants too: it reads them by place (its elementwise kernels of two inputs).
 Retired by: an XNNPACK that repeats such operands itself.
 """
 
