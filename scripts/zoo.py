@@ -1,6 +1,6 @@
 """Nets of timm through every target, each judged in its target's runtime: what other people's models meet here.
 
-Run from the repository root, with timm and its torchvision installed, which are no part of the project:
+Run from the repository root, after .venv/bin/pip install -c constraints.txt ".[zoo]":
 .venv/bin/python scripts/zoo.py mobilevit_xxs levit_128s [--recipe float32] [--target onnx]
 
 Weights are seeded, norms calibrated on noise, and what an initialization sets to nothing (the last norm of a block, a

@@ -27,7 +27,7 @@ CNN = (1, 8, 11, 14)
 
 
 def test_unsupported_op_names_entry_and_op(ops_program: OpsProgram, tmp_path: Path) -> None:
-    program = ops_program({"y": lambda x: F.grid_sample(x, torch.zeros(1, 4, 4, 2), align_corners=False)}, CNN)
+    program = ops_program({"y": lambda x: F.grid_sample(x, torch.zeros(1, 4, 4, 2), "bicubic", "zeros", False)}, CNN)
     with pytest.raises(StageError, match=r"convert: entry 'net': op 'GridSample' .* \(supported: Abs, .*Conv, "):
         TFJSTarget().convert(program, tmp_path)
 
