@@ -125,8 +125,10 @@ def ratios(document: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
 
 
 def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
-    """support.json: a row a target and recipe, sorted; those of an earlier one for the same weights stay."""
+    """support.json: a row a target and recipe, sorted. Those of an earlier one for the same weights stay where this one
+    was not asked for them or has no artifact."""
     spec = request.spec
+    asked = {(artifact.target, artifact.recipe) for _, artifact in select(request)[0]}
     evidence = gather(spec, request.out, request.samples)
     timed = {(row["target"], row["recipe"], row["artifact"]): row for row in times}
     rows = {(row["target"], row["recipe"]): row for row in earlier(spec)}
@@ -134,7 +136,7 @@ def document_from(request: Request, times: Sequence[Mapping[str, Any]]) -> Row:
     for row in results(evidence)["artifacts"]:
         pair = (row["target"], row["recipe"])
         artifact = evidence.artifacts.get(pair)
-        if row["state"] not in (*GOOD, "refused", "broken", "failed"):
+        if pair not in asked or row["state"] not in (*GOOD, "refused", "broken", "failed"):
             continue  # not judged: nothing to record
         time = timed.get((*pair, artifact.sha256)) if artifact else None
         judged = evidence.judged(*pair)

@@ -86,6 +86,18 @@ def test_a_row_is_replaced_and_the_others_stay(judged: tuple[ModelSpec, Path], t
     assert {name for name in after if after[name] != before[name]} == {"w8"}
 
 
+def test_rows_that_were_not_asked_for_stay(judged: tuple[ModelSpec, Path], tmp_path: Path) -> None:
+    """In a folder that holds them all: they kept losing the times that the folder does not know."""
+    spec, out = judged
+    own = load_spec(Path(shutil.copytree(spec.folder, tmp_path / spec.folder.name)))
+    before = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns(support.TIMES))
+    support.run_support(Request(own, tmp_path / "out", only=(("onnx", "w8"),)), None)
+    after = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    assert before["w8a8-mse-n2"]["time"] and after["w8"]["time"] is None
+    assert {name for name in after if after[name] != before[name]} == {"w8"}
+
+
 def test_supported_is_what_was_judged(judged: tuple[ModelSpec, Path], command: Command) -> None:
     spec, _ = judged
     done = command("export", "list", spec.folder, "--json")
