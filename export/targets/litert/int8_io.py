@@ -9,10 +9,12 @@ import numpy as np
 
 from export.program import Program
 from export.ranges import Ranges
-from export.targets.litert import flatbuffer
+from export.targets.litert import edit, flatbuffer
 from export.targets.litert.fuse import drop_unused, held, skip_round_trips
 
 FLOAT32, INT8 = 0, 9
+# The version of QUANTIZE and DEQUANTIZE that does.
+KNOWS_INT8 = 2
 LOW, HIGH = -128, 127
 
 
@@ -74,7 +76,7 @@ def take(model: Any, graph: Any, index: int, quantization: Any) -> int:
     if graph.tensors[index].type != FLOAT32:
         return index
     made = int8_copy(graph, index, quantization)
-    graph.operators.insert(0, operator(model, "DEQUANTIZE", made, index))
+    graph.operators.insert(0, edit.operator(model, "DEQUANTIZE", KNOWS_INT8, [made], index))
     return made
 
 
@@ -88,7 +90,7 @@ def give(model: Any, graph: Any, index: int, quantization: Any) -> int:
             source = int(before.inputs[0])
             if held(graph.tensors[source]) == held(graph.tensors[made]):
                 return source
-    graph.operators.append(operator(model, "QUANTIZE", index, made))
+    graph.operators.append(edit.operator(model, "QUANTIZE", KNOWS_INT8, [index], made))
     return made
 
 
@@ -98,21 +100,3 @@ def int8_copy(graph: Any, index: int, quantization: Any) -> int:
     tensor.type, tensor.quantization, tensor.buffer = INT8, quantization, 0
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
-
-
-def operator(model: Any, name: str, source: int, result: int) -> Any:
-    """A QUANTIZE or DEQUANTIZE operator; its code is added to the model where it is missing."""
-    api = flatbuffer.schema()
-    value = next(code for code, known in flatbuffer.names_of("BuiltinOperator").items() if known == name)
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    if value not in codes:
-        code = api.OperatorCodeT()
-        # Version 2 of both knows int8.
-        code.builtinCode = code.deprecatedBuiltinCode = value
-        code.version = 2
-        model.operatorCodes.append(code)
-        codes.append(value)
-    made = api.OperatorT()
-    made.opcodeIndex = codes.index(value)
-    made.inputs, made.outputs = np.array([source], np.int32), np.array([result], np.int32)
-    return made

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from export.targets.litert import flatbuffer
-from export.targets.litert.kernels.edit import FLOAT32, add_constant, add_tensor, has_data, operator, shape_of
+from export.targets.litert.edit import FLOAT32, add_constant, add_tensor, has_data, operator, shape_of
 
 # The fewest lanes of the kernels it is for (AVX2); with more, more is won.
 LANES = 8
@@ -58,14 +58,14 @@ def stored(model: Any, graph: Any, weight: int) -> list[int]:
 
     Empty where it is no constant.
     """
-    if has_data(model, weight, graph):
+    if has_data(model, graph, weight):
         return [weight]
     for each in graph.operators:
         if weight in map(int, each.outputs):
             origin = int(each.inputs[0])
             coding = graph.tensors[origin].quantization
             many = coding is not None and coding.scale is not None and len(coding.scale) > 1
-            decodes = flatbuffer.opcode(model, each) == "DEQUANTIZE" and has_data(model, origin, graph)
+            decodes = flatbuffer.opcode(model, each) == "DEQUANTIZE" and has_data(model, graph, origin)
             return [weight, origin] if decodes and not many else []
     return []
 

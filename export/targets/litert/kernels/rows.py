@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from export.targets.litert import flatbuffer
-from export.targets.litert.kernels.edit import FLOAT32, add_constant, has_data, shape_of
+from export.targets.litert.edit import FLOAT32, add_constant, has_data, shape_of
 
 BINARY = ("ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM")
 # With as many channels a call is worth its price.
@@ -40,7 +40,7 @@ def widen(model: Any) -> None:
 
 def fits(model: Any, graph: Any, constant: int, shape: list[int]) -> bool:
     tensor = graph.tensors[constant]
-    if len(shape) != 4 or tensor.type != FLOAT32 or not has_data(model, constant, graph):
+    if len(shape) != 4 or tensor.type != FLOAT32 or not has_data(model, graph, constant):
         return False
     flat = shape_of(graph, constant)
     return flat in ([1, 1, 1, shape[3]], [shape[3]]) and 1 < shape[3] < CHANNELS and shape[2] * shape[3] <= LONGEST

@@ -1,4 +1,4 @@
-"""What the rewrites share: new tensors, constants and operators of a graph."""
+"""New tensors, constants and operators of a graph, for those who rewrite one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from export.targets.litert import flatbuffer
 FLOAT32 = 0
 
 
-def has_data(model: Any, number: int, graph: Any) -> bool:
+def has_data(model: Any, graph: Any, number: int) -> bool:
     """Whether tensor `number` is a constant."""
     data = model.buffers[graph.tensors[number].buffer].data
     return data is not None and len(data) > 0
@@ -41,14 +41,17 @@ def add_constant(model: Any, graph: Any, name: str, value: NDArray[np.float32]) 
     return len(graph.tensors) - 1
 
 
-def operator(model: Any, name: str, version: int, inputs: list[int], output: int, options: str, **values: Any) -> Any:
-    """An operator "CONV_2D" of at least `version`, with options "Conv2DOptions" of `values`."""
+def operator(
+    model: Any, name: str, version: int, inputs: list[int], output: int, options: str = "", **values: Any
+) -> Any:
+    """An operator "CONV_2D" of at least `version`, with options "Conv2DOptions" of `values` where it has any."""
     api = flatbuffer.schema()
     made = api.OperatorT()
     made.opcodeIndex = code(model, getattr(api.BuiltinOperator, name), version)
     made.inputs, made.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-    made.builtinOptionsType = getattr(api.BuiltinOptions, options)
-    made.builtinOptions = getattr(api, f"{options}T")()
+    if options:
+        made.builtinOptionsType = getattr(api.BuiltinOptions, options)
+        made.builtinOptions = getattr(api, f"{options}T")()
     for key, value in values.items():
         setattr(made.builtinOptions, key, value)
     return made
