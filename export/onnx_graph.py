@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from export.fix_initializers import distinct_initializers
 from export.program import Program
 from export.spell_out import Table, adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
 from models.errors import StageError
@@ -38,7 +39,7 @@ def onnx_program(
     import torch
 
     try:
-        with quiet(), torch.no_grad():
+        with quiet(), distinct_initializers(), torch.no_grad():
             exported = torch.onnx.export(
                 spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}),
                 dynamo=True,

@@ -221,6 +221,18 @@ def test_sixteen_bit_activations(ops_program: Callable[..., Program], tmp_path: 
     assert emitted.requires["opset"] == "21" and "NPUs" in emitted.notes[0]
 
 
+def test_a_tensor_clamped_twice(ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    """The exporter lost the bounds of one, and no runtime opened the file."""
+    # Bounds that are whole numbers take the way of the exporter's that fuses minima and maxima.
+    cases = {"y": lambda x: torch.clamp(x, 0, 1) * 2 + torch.clamp(x, -1, 1)}
+    program = ops_program(cases, (1, 8, 5, 6))
+    target = OnnxTarget()
+    emitted = target.emit(program, target.convert(program, tmp_path), recipe("float32"), tmp_path)
+    session = onnxruntime.InferenceSession(tmp_path / emitted.entries[0].file)
+    (found,) = session.run(None, {"x": program.tensors["x"].numpy()})
+    np.testing.assert_allclose(found, program.tensors["y"].numpy(), atol=1e-6)
+
+
 def test_dynamic_sizes(own_model: OwnModel, command: Command, tmp_path: Path) -> None:
     folder = own_model("classifier", {"[tensors.image]": "[options.onnx]\ndynamic = true\n\n[tensors.image]"})
     spec = load_spec(folder)
