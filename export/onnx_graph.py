@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from export.fix_initializers import distinct_initializers
 from export.program import Program
 from export.spell_out import Table, adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
+from export.uncommon import uncommon_ops
+from export.uncommon.arguments import float_bounds, odd_attention
 from models.errors import StageError
 from models.spec import EntrySpec
 
 if TYPE_CHECKING:
     import onnx
+    from torch import fx
     from torch.export import ExportedProgram
 
 STAGE = "convert"
@@ -68,11 +71,24 @@ def onnx_program(
 def spelled(exported: ExportedProgram, more: Table) -> ExportedProgram:
     """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
 
-    Refused: hypot, adaptive max pools. Silently dropped: an average pool's divisor_override. Assignments to parts of a
-    tensor would be scatters, masked ones of a size that is known at run time alone.
+    Refused: hypot, adaptive max pools, clamps between a whole number and a fraction, and others that are uncommon.
+    Silently dropped: an average pool's divisor_override. Assignments to parts of a tensor would be scatters, masked
+    ones of a size that is known at run time alone.
     """
-    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | more
+    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | uncommon_ops()
+    table |= odd_attention(exported) | more
+    # The exporter takes bounds that are all whole numbers, in fewer nodes.
+    if any(mixed_bounds(node) for node in exported.graph_module.graph.nodes):
+        table |= float_bounds(exported)
     return rewritten(exported, table)
+
+
+def mixed_bounds(node: fx.Node) -> bool:
+    """Whether one bound of a clamp is a whole number and another a fraction."""
+    import torch
+
+    kinds = {type(bound) for bound in node.args[1:] if bound is not None}
+    return node.target is torch.ops.aten.clamp.default and len(kinds) > 1
 
 
 def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:

@@ -227,20 +227,21 @@ def adaptive_max_pools(exported: ExportedProgram) -> Table:
     """Adaptive max pools of any sizes, as maxima over runs of rows, then of columns; nothing where indices are used."""
     import torch
 
-    target = torch.ops.aten.adaptive_max_pool2d.default
-    nodes = [node for node in exported.graph_module.graph.nodes if node.target is target]
+    aten = torch.ops.aten
+    targets = (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool1d.default)
+    nodes = [node for node in exported.graph_module.graph.nodes if node.target in targets]
     if any(user.args[1] != 0 and user.users for node in nodes for user in node.users):
         return {}
 
-    def adaptive_max_pool2d(x: torch.Tensor, made: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        for axis, count in zip((x.ndim - 2, x.ndim - 1), made, strict=True):
+    def adaptive_max_pool(x: torch.Tensor, made: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        for axis, count in zip(range(x.ndim - len(made), x.ndim), made, strict=True):
             size = x.shape[axis]
             runs = [(at * size // count, -(-(at + 1) * size // count)) for at in range(count)]
             x = torch.cat([x.narrow(axis, start, end - start).amax(axis, keepdim=True) for start, end in runs], axis)
         # Nobody reads the indices.
         return x, torch.zeros_like(x, dtype=torch.int64)
 
-    return {target: adaptive_max_pool2d}
+    return dict.fromkeys(targets, adaptive_max_pool)
 
 
 def windows_of(x: torch.Tensor, reach: list[int], steps: list[int], sides: list[int], ceil: bool) -> list[int]:

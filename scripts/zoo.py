@@ -74,7 +74,8 @@ def filled(net: Any, size: int) -> None:
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     for key, value in net.named_parameters():
         if ("gamma" in key and value.abs().max() < 0.01) or (key.endswith("weight") and not value.any()):
-            nn.init.constant_(value, 0.4)
+            # Equal weights of a matrix would only sum what a norm before it has brought to a sum of zero.
+            nn.init.constant_(value, 0.4) if value.ndim < 2 else nn.init.normal_(value, std=0.05)
     for layer in norms:
         layer.momentum = None
         layer.train()

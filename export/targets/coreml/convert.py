@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.program import Program
+from export.spell_out import rewritten
 from export.targets.coreml.fix_affine_grid import spell_out_affine_grids
 from export.targets.coreml.fix_alias import erase_aliases
+from export.targets.coreml.fix_arguments import spell_out_arguments
 from export.targets.coreml.fix_bool import name_logical_ops
 from export.targets.coreml.fix_gelu import register_gelu
 from export.targets.coreml.fix_pad import spell_out_odd_pads
@@ -22,11 +24,13 @@ from export.targets.coreml.fix_pool import spell_out_odd_pools
 from export.targets.coreml.fix_reciprocal import register_reciprocal
 from export.targets.coreml.fix_resize import spell_out_odd_resizes
 from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
+from export.targets.coreml.fix_transposes import keep_transposes
 from export.targets.coreml.fix_unknown import spell_out_unknown
 from export.targets.coreml.fix_vector import spell_out_vector_products
 from export.targets.coreml.fix_where import spell_out_numbers
 from export.targets.coreml.fix_writes import spell_out_writes
 from export.targets.coreml.vendor import load_coremltools
+from export.uncommon import uncommon_ops
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -38,6 +42,7 @@ STAGE = "convert"
 IOS = (16, 18)
 # What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
 PROGRAM_FIXES = (
+    spell_out_arguments,
     spell_out_writes,
     spell_out_odd_pads,
     spell_out_rms_norms,
@@ -48,7 +53,7 @@ PROGRAM_FIXES = (
     spell_out_unknown,
 )
 GRAPH_FIXES = (erase_aliases, name_logical_ops)
-CONVERTER_FIXES = (register_gelu, register_reciprocal)
+CONVERTER_FIXES = (register_gelu, register_reciprocal, keep_transposes)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
 UNSUPPORTED = (
     re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.:]+)"),
@@ -95,9 +100,10 @@ def convert_all(program: Program, scratch: Path) -> Converted:
 def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
     """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
     try:
-        exported = spell_out_odd_resizes(program.exported(entry), program.example(entry)).run_decompositions({})
-        for rewritten in PROGRAM_FIXES:
-            exported = rewritten(repaired(exported))
+        exported = spell_out_odd_resizes(program.exported(entry), program.example(entry))
+        exported = rewritten(exported, uncommon_ops()).run_decompositions({})
+        for fix in PROGRAM_FIXES:
+            exported = fix(repaired(exported))
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too
         return StageError(STAGE, f"torch.export: {first_line(error)}")
     return repaired(exported)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from export.spell_out import plain_arithmetic
+from export.spell_out import Table, plain_arithmetic
 from export.targets.coreml.fix_where import numbers
 
 if TYPE_CHECKING:
+    import torch
     from torch.export import ExportedProgram
 
 # What a decomposition is made of may be unknown too.
@@ -36,7 +37,7 @@ def spell_out_unknown(exported: ExportedProgram) -> ExportedProgram:
 
 
 def unknown(exported: ExportedProgram) -> list[Any]:
-    """The ops of the program that coremltools has no conversion for."""
+    """The ops of the program that coremltools has no conversion for, or one that does not work."""
     import torch
 
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")._TORCH_OPS_REGISTRY
@@ -44,8 +45,34 @@ def unknown(exported: ExportedProgram) -> list[Any]:
     return [
         target
         for target in targets
-        if isinstance(target, torch._ops.OpOverload) and registry.get_func(target.name()) is None
+        if isinstance(target, torch._ops.OpOverload) and (registry.get_func(target.name()) is None or target in own())
     ]
+
+
+def own() -> Table:
+    """Ops that PyTorch spells out in what coremltools does not know either (prod), or that it takes for known, and
+    then fails with "type object 'Builder' has no attribute 'asinh'" (asinh, acosh)."""
+    import torch
+
+    aten = torch.ops.aten
+
+    def asinh(x: torch.Tensor) -> torch.Tensor:
+        size = torch.abs(x)
+        return torch.sign(x) * torch.log(size + torch.sqrt(size * size + 1))
+
+    def prod(x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+        x = x if dtype is None else x.to(dtype)
+        while (size := x.shape[dim]) > 1:
+            half = size // 2
+            rest = [x.narrow(dim, 2 * half, 1)] if size % 2 else []
+            x = torch.cat([x.narrow(dim, 0, half) * x.narrow(dim, half, half), *rest], dim)
+        return x if keepdim else x.squeeze(dim)
+
+    return {
+        aten.asinh.default: asinh,
+        aten.acosh.default: lambda x: torch.log(x + torch.sqrt(x * x - 1)),
+        aten.prod.dim_int: prod,
+    }
 
 
 def decompositions(targets: list[Any]) -> dict[Any, Callable[..., Any]]:
@@ -55,5 +82,5 @@ def decompositions(targets: list[Any]) -> dict[Any, Callable[..., Any]]:
     composite = torch.export.default_decompositions().materialize()
     table: dict[Any, Callable[..., Any]] = import_module("torch._decomp").get_decompositions(targets)
     table |= {target: composite[target] for target in targets if target not in table and target in composite}
-    ours = plain_arithmetic()
+    ours = plain_arithmetic() | own()
     return table | {target: ours[target] for target in targets if target in ours}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from export.program import Program
 from export.targets.litert import flatbuffer
 from export.targets.litert.fixes import fixed
+from export.targets.litert.fixes.constant_first import kept_second
 from export.targets.litert.metadata import RUNTIME, minimum_runtime, order
 from models.artifact import Port
 from models.errors import StageError
@@ -42,13 +43,13 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
     import torch
 
     inputs, outputs = file_ports(program, entry.inputs), file_ports(program, entry.outputs)
-    module = fixed(program, entry)
-    wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
-    # Its content is in evaluation mode; an exported graph refuses to be told so.
-    wrapped.training = False
     sample = tuple(to_layout(program.tensors[port.name], port) for port in inputs)
     try:
-        with torch.no_grad():
+        module = fixed(program, entry)
+        wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
+        # Its content is in evaluation mode; an exported graph refuses to be told so.
+        wrapped.training = False
+        with torch.no_grad(), kept_second(len(inputs)):
             model = flatbuffer.parse(litert_torch.convert(wrapped, sample).model_content())
     except Exception as error:  # a compiler of many layers: whatever it raises means this entry does not convert
         raise StageError(STAGE, f"entry {entry.name!r}: {reason(error)}") from error

@@ -135,7 +135,7 @@ class Graph:
     scope: str = ""
     nodes: list[Node] = field(default_factory=list)
     _consts: dict[tuple[str, Shape, bytes, bool], Node] = field(default_factory=dict)
-    _moved: dict[tuple[int, int, Order, Shape], Wire] = field(default_factory=dict)
+    _moved: dict[tuple[int, int, Order, Order, Shape], Wire] = field(default_factory=dict)
 
     def add(self, op: str, inputs: Sequence[Wire], **attrs: Attrs) -> Wire:
         node = Node(op, list(inputs), attrs, f"{self.scope}/{op.lstrip('_')}")
@@ -170,7 +170,8 @@ class Graph:
         if value.order == order:
             return value.wire
         node, index = value.wire
-        key = (id(node), index, order, value.shape)
+        # A tensor and its transpose share a wire, and a shape too where sides are equal.
+        key = (id(node), index, value.order, order, value.shape)
         if key not in self._moved:
             self._moved[key] = self._move(value, order)
         return self._moved[key]

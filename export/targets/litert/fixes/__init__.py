@@ -13,6 +13,7 @@ from export.targets.litert.fixes import (
     nearest_ratio,
     resize_factor,
     transposed_padding,
+    unread_places,
 )
 from models.spec import EntrySpec
 
@@ -26,6 +27,7 @@ GRAPH_FIXES = (
     nearest_ratio.apply,
     resize_factor.apply,
     transposed_padding.apply,
+    unread_places.apply,
 )
 
 

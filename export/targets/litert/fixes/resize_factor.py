@@ -1,7 +1,9 @@
 """Symptom: `interpolate(scale_factor=1.7, mode="bilinear")` of a size that the factor does not make whole (24 to 40)
-comes out sampled by the ratio of the sizes: silently wrong by a third of what the output moves.
-Cause: litert-torch lowers aten.upsample_bilinear2d to RESIZE_BILINEAR, which knows the sizes alone.
-Retired by: a litert-torch that keeps the factor, or refuses it (seen in 0.10.0).
+comes out sampled by the ratio of the sizes: silently wrong by a third of what the output moves. With antialias=True,
+"Lowering not found".
+Cause: litert-torch lowers aten.upsample_bilinear2d to RESIZE_BILINEAR, which knows the sizes alone, and has nothing for
+antialiasing.
+Retired by: a litert-torch that keeps the factor, or refuses it, and smooths (seen in 0.10.0).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from export.spell_out import scales_of, spell_out_resizes
 if TYPE_CHECKING:
     from torch import fx
 
+SMOOTH = ("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d")
 
 
@@ -23,6 +26,8 @@ def apply(graph: fx.GraphModule) -> bool:
 
 def broken(node: fx.Node) -> bool:
     name = node.target._schema.name.rpartition("::")[2]  # type: ignore[union-attr]  # the ops of `resizes` have schemas
+    if name in SMOOTH:
+        return True
     scales = scales_of(node)
     # With corners aligned the factor says nothing but the size.
     if name not in LINEAR or scales is None or bool(node.args[2]):

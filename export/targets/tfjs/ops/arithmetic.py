@@ -57,9 +57,14 @@ def power(call: Call) -> Ref:
 
 def divide(call: Call) -> Ref:
     wires, order = call.graph.together([call.value(0), call.value(1)], len(call.shapes[0]))
-    if call.dtypes[0] != "float32":
-        raise Unsupported("divides integers; supported for floats")
-    return call.made(call.float_op("RealDiv", *wires), order)
+    if call.dtypes[0] == "float32":
+        return call.made(call.float_op("RealDiv", *wires), order)
+    # Whole numbers: rounded to zero, exact below 2^24, as indices are.
+    whole, real = a_type(call.dtypes[0]), a_type("float32")
+    floats = [call.graph.add("Cast", [wire], SrcT=whole, DstT=real) for wire in wires]
+    quotient = call.float_op("RealDiv", *floats)
+    down = call.float_op("Mul", call.float_op("Sign", quotient), call.float_op("Floor", call.float_op("Abs", quotient)))
+    return call.made(call.graph.add("Cast", [down], SrcT=real, DstT=whole), order)
 
 
 def modulo(call: Call) -> Ref:

@@ -1,0 +1,248 @@
+"""Ops and arguments that converters refuse or get wrong, on every target: the file's values against PyTorch's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.runtime import load_runtime, run
+from export import onnx_graph
+from export.program import Program
+from export.targets.coreml import CoreMLTarget
+from export.targets.litert import LiteRTTarget
+from export.targets.onnx import OnnxTarget
+from export.targets.tfjs import TFJSTarget
+from export.uncommon import uncommon_ops
+from models.errors import StageError
+from models.recipes import recipe
+
+# Vendors warn: coremltools leaves its temporary folders to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+TARGETS: dict[str, tuple[Any, str]] = {
+    "onnx": (OnnxTarget, "onnxruntime"),
+    "coreml": (CoreMLTarget, "coreml-mil"),
+    "litert": (LiteRTTarget, "litert"),
+    "tfjs": (TFJSTarget, "tfjs-tensorflow"),
+}
+Cases = dict[str, Callable[[Tensor], Tensor]]
+MAPS, TOKENS, SQUARE = (1, 8, 11, 14), (1, 7, 16), (1, 8, 12, 12)
+
+
+def seeded(*shape: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(5).uniform(-1, 1, shape).astype(np.float32))
+
+
+def relative(x: Tensor) -> Tensor:
+    """Relative positions as BoTNet shifts them: pads, reshapes, a slice, an expansion that is permuted."""
+    side = 8
+    logits = x[:, :, :side, :side].reshape(1, side, side * side).transpose(1, 2).reshape(1, side, side, side)
+    logits = (logits @ seeded(side, 2 * side - 1)).reshape(-1, side, 2 * side - 1)
+    flat = F.pad(F.pad(logits, [0, 1]).flatten(1), [0, side - 1])
+    shifted = flat.reshape(-1, side + 1, 2 * side - 1)[:, :side, side - 1 :]
+    return shifted.reshape(1, side, 1, side, side).expand(-1, -1, side, -1, -1).permute(0, 1, 3, 2, 4) + 0
+
+
+RANKS: Cases = {
+    "kth": lambda x: x.kthvalue(3, 1)[0],
+    "median": lambda x: x.median(3)[0],
+    "median_of_all": lambda x: x.median().reshape(1),
+    "quantile": lambda x: torch.quantile(x, 0.3, dim=3),
+    "sorted": lambda x: x.sort(3)[0],
+    "descending": lambda x: x.sort(1, descending=True)[0],
+    "by_rank": lambda x: torch.take_along_dim(x, x.argsort(1), 1),
+    "smallest": lambda x: x.topk(3, 1, largest=False)[0],
+    "largest": lambda x: x.topk(3, 3)[0],
+    "search": lambda x: torch.searchsorted(torch.tensor([-1.0, 0, 1]), x).float(),
+    "buckets": lambda x: torch.bucketize(x, torch.tensor([-1.0, 0, 1]), right=True).float(),
+    "arg_max_of_all": lambda x: x.argmax().float().reshape(1),
+}
+NUMBERS: Cases = {
+    "fmax": lambda x: torch.fmax(x, x.flip(3)),
+    "fmin": lambda x: torch.fmin(x, x.flip(3)),
+    "copysign": lambda x: torch.copysign(x, x.flip(3)),
+    "signbit": lambda x: torch.signbit(x).float(),
+    "close": lambda x: torch.isclose(x, x.abs()).float(),
+    "exclusive": lambda x: torch.logical_xor(x > 0, x.flip(3) > 0).float(),
+    "decimals": lambda x: x.round(decimals=1),
+    "ldexp": lambda x: torch.ldexp(x, torch.tensor(2)),
+    "erfc": torch.erfc,
+    "asinh": torch.asinh,
+    "acosh": lambda x: torch.acosh(x.abs() + 1.1),
+    "whole_quotient": lambda x: ((x * 20).int() // 3).float(),
+    "rounded_down": lambda x: torch.div(seeded(14), x.abs() + 0.3, rounding_mode="floor"),
+    "running_product": lambda x: x.cumprod(3),
+    "product": lambda x: x[:, :, :5, :3].prod(2),
+    "product_of_all": lambda x: x[0, 0, 0].prod().reshape(1),
+    "deviations": lambda x: sum(torch.std_mean(x, 1)),  # type: ignore[dict-item,return-value]  # of two tensors
+    "variances": lambda x: sum(torch.var_mean(x, (1, 2, 3), keepdim=True)),  # type: ignore[dict-item,return-value]  # the same
+}
+PLACES: Cases = {
+    "one_hot": lambda x: F.one_hot(x.argmax(1), 8).float(),
+    "scattered": lambda x: torch.zeros(1, 8, 11, 14).scatter(1, x.topk(2, 1)[1], x.topk(2, 1)[0]),
+    "scattered_number": lambda x: torch.zeros(1, 8, 11, 14).scatter(1, x.argmax(1, keepdim=True), 1.5),
+    "scattered_sum": lambda x: x.scatter_add(1, x.argmax(1, keepdim=True), x[:, :1]),
+    "rows_added": lambda x: x.index_add(1, torch.tensor([0, 5]), x[:, :2], alpha=2),
+    "rows_filled": lambda x: x.index_fill(1, torch.tensor([0, 3]), 2.0),
+    "rows_copied": lambda x: x.index_copy(1, torch.tensor([0, 3]), x[:, 5:7]),
+    "diagonal": lambda x: x.diagonal(1, 2, 3),
+    "eye": lambda x: x[:, :, :11, :11] + torch.eye(11),
+    "beside": lambda x: torch.hstack([x, -x]),
+    "deep": lambda x: torch.dstack([x, -x]),
+    "windows": lambda x: x.unfold(3, 4, 2),
+    "strides": lambda x: x.contiguous().as_strided((1, 8, 5, 5), (1232, 154, 28, 2)),
+    "folded": lambda x: F.fold(F.unfold(x, 3, padding=1), (11, 14), 3, padding=1),
+    "adaptive_1d": lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5),
+}
+PRODUCTS: Cases = {
+    "distances": lambda x: torch.cdist(x[0, :4], x[0, 4:]),
+    "distances_1": lambda x: torch.cdist(x[0, :4], x[0, 4:], p=1),
+    "bilinear": lambda x: F.bilinear(x[0, 0], x[0, 1], seeded(5, 14, 14), seeded(5)),
+    "summed": lambda x: torch.addbmm(seeded(11, 11), x[0], x[0].transpose(1, 2)),
+    "einsum_dots": lambda x: torch.einsum("...ij,kj->...ik", x, seeded(6, 14)),
+    "einsum_three": lambda x: torch.einsum("bchw,cd,we->bdhe", x, seeded(8, 3), seeded(14, 4)),
+    "einsum_diagonal": lambda x: torch.einsum("bhqq->bhq", x[:, :, :11, :11]),
+    "einsum_turned": lambda x: torch.einsum("bchw,wc->bh", x, seeded(14, 8)),
+    "einsum_implied": lambda x: torch.einsum("bchw,cd,dw", x, seeded(8, 3), seeded(3, 14)),
+}
+ARGUMENTS: Cases = {
+    "sum_with_factor": lambda x: torch.add(x, x.flip(3), alpha=3),
+    "difference_with_factor": lambda x: torch.sub(x, seeded(14), alpha=2),
+    "softplus": lambda x: F.softplus(x, 2, 3),
+    "mixed_bounds": lambda x: torch.clamp(x, 0, 0.5),
+    "tensors_as_bounds": lambda x: torch.clamp(x, seeded(8, 1, 1) - 1, seeded(8, 1, 1) + 0.2),
+    "whole_bounds": lambda x: F.hardtanh(x, 0, 6),
+    "whole_threshold": lambda x: F.threshold(x, 0, 20),
+    "exponents": lambda x: (x.abs() + 0.1).permute(0, 2, 3, 1).pow(seeded(8).abs() + 1).permute(0, 3, 1, 2),
+    "antialiased": lambda x: F.interpolate(x, size=(6, 7), mode="bicubic", antialias=True),
+}
+COPIES: Cases = {
+    "relative": relative,
+    "permuted": lambda x: x[:, :, :8, :8].reshape(8, 1, 8, 8).expand(-1, 8, -1, -1).permute(0, 2, 1, 3) * 1.5,
+    "along_channels": lambda x: x.mean(1, keepdim=True).expand_as(x) * 2,
+    "truth_values": lambda x: torch.where((x.mean((2, 3), keepdim=True) > 0).expand(1, 8, 11, 14), x, -x),
+    "between_convolutions": lambda x: F.conv2d(
+        torch.tile(F.conv2d(x, seeded(6, 8, 1, 1)), (2, 1, 3)), seeded(4, 12, 1, 1)
+    ),
+    "pooled": lambda x: F.conv2d(
+        torch.cat([x, F.adaptive_avg_pool2d(x, 1).expand(-1, -1, 11, 14)], 1), seeded(4, 16, 1, 1)
+    ),
+}
+
+
+def heads(x: Tensor) -> Tensor:
+    return x.reshape(1, 7, 2, 8).transpose(1, 2)
+
+
+def attention(x: Tensor, **more: Any) -> Tensor:
+    return F.scaled_dot_product_attention(x, x * 0.5, x + 1, **more)
+
+
+def masked(x: Tensor) -> Tensor:
+    later = torch.triu(torch.ones(7, 7), 1).bool()
+    weights = (seeded(48, 16), seeded(48), None, None, False, 0.0, seeded(16, 16), seeded(16))
+    t = x.transpose(0, 1)
+    made, _ = F.multi_head_attention_forward(t, t, t, 16, 4, *weights, training=False, attn_mask=later)
+    return made.transpose(0, 1)
+
+
+ATTENTION: Cases = {
+    "three_axes": lambda x: attention(heads(x)[0], attn_mask=seeded(7, 7)),
+    "five_axes": lambda x: attention(heads(x)[None], is_causal=True),
+    "shared_keys": lambda x: F.scaled_dot_product_attention(
+        x.reshape(1, 7, 4, 4).transpose(1, 2), heads(x)[..., :4], heads(x)[..., 4:], enable_gqa=True
+    ),
+    "masked": masked,
+}
+TWINS: Cases = {
+    "transposed_too": lambda x: x @ seeded(12, 12) + x.transpose(2, 3) @ seeded(12, 12) * 2,
+    "turned_too": lambda x: torch.cat(
+        [x.permute(0, *axes).flatten(1)[:, :50] for axes in ((1, 2, 3), (1, 3, 2), (2, 3, 1), (3, 2, 1))], 1
+    ),
+}
+FAMILIES = {
+    "ranks": (RANKS, MAPS),
+    "numbers": (NUMBERS, MAPS),
+    "places": (PLACES, MAPS),
+    "products": (PRODUCTS, MAPS),
+    "arguments": (ARGUMENTS, MAPS),
+    "copies": (COPIES, MAPS),
+    "attention": (ATTENTION, TOKENS),
+    "twins": (TWINS, SQUARE),
+}
+
+
+def wrong(program: Program, target: str, folder: Path) -> dict[str, float]:
+    """The outputs that are off, by how much."""
+    made, runtime = TARGETS[target]
+    emitter = made()
+    with contextlib.redirect_stdout(io.StringIO()):
+        emitted = emitter.emit(program, emitter.convert(program, folder), recipe("float32"), folder)
+    session = load_runtime(runtime).open(folder, emitted.entries[0])
+    try:
+        found = run(session, {"x": program.tensors["x"].numpy()})
+    finally:
+        session.close()
+    off = {}
+    for name, value in found.items():
+        wanted = program.tensors[name].numpy()
+        assert value.shape == wanted.shape, name
+        error = float(np.abs(value.astype(np.float64) - wanted).max())
+        if not error <= 1e-4 * max(1.0, float(np.abs(wanted).max())):
+            off[name] = error
+    return off
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_computes_them(
+    target: str, family: str, ops_program: Callable[..., Program], tmp_path: Path
+) -> None:
+    cases, shape = FAMILIES[family]
+    assert wrong(ops_program(cases, shape), target, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: 1 - x, lambda x: 1 / x, lambda x: seeded(8, 1, 1) - F.relu(x), torch.reciprocal]
+)
+def test_litert_keeps_the_order_of_operands(
+    function: Callable[[Tensor], Tensor],
+    ops_program: Callable[..., Program],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A constant minus a map, or divided by one, at the boundary: the converter swaps them, without a word."""
+    program = ops_program({"y": function}, MAPS, 0.1, 2.0)
+    assert wrong(program, "litert", tmp_path) == {}
+    converter = import_module("export.targets.litert.convert")
+    monkeypatch.setattr(converter, "kept_second", lambda inputs: contextlib.nullcontext())
+    assert wrong(program, "litert", tmp_path)["y"] > 0.1
+
+
+@pytest.mark.parametrize("name", ["kth", "fmax", "scattered", "distances"])
+def test_without_the_table(
+    name: str, ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What shows that TF.js, and ONNX below it, need it."""
+    monkeypatch.setattr(onnx_graph, "uncommon_ops", dict)
+    case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
+    with pytest.raises(StageError, match="net"):
+        wrong(ops_program({"y": case}, MAPS), "tfjs", tmp_path)
+
+
+def test_a_scatter_of_many_rows_stays() -> None:
+    """Spelled out, it would take a selection a row."""
+    scatter = uncommon_ops()[torch.ops.aten.scatter.src]
+    x = torch.zeros(40, 3)
+    assert scatter(x, 0, torch.zeros(17, 3, dtype=torch.int64), x) is NotImplemented
+    few = scatter(x, 0, torch.tensor([[1, 2, 39]]), torch.ones(1, 3))
+    torch.testing.assert_close(few, x.scatter(0, torch.tensor([[1, 2, 39]]), 1.0))
