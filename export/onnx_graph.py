@@ -75,7 +75,7 @@ def spelled(exported: ExportedProgram, more: Table) -> ExportedProgram:
     Silently dropped: an average pool's divisor_override. Assignments to parts of a tensor would be scatters, masked
     ones of a size that is known at run time alone.
     """
-    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | uncommon_ops()
+    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | uncommon_ops(exported)
     table |= odd_attention(exported) | more
     # The exporter takes bounds that are all whole numbers, in fewer nodes.
     if any(mixed_bounds(node) for node in exported.graph_module.graph.nodes):

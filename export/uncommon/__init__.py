@@ -6,12 +6,19 @@ values any may be picked, and what is not a number is not looked for where ranks
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from export.spell_out import Table
 from export.uncommon import numbers, places, products, ranks, statistics, windows
+from export.uncommon.pools import indexed_pools
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 FAMILIES = (ranks, statistics, numbers, places, windows, products)
 
 
-def uncommon_ops() -> Table:
-    """All of them, by op."""
-    return {op: spelled for family in FAMILIES for op, spelled in family.table().items()}
+def uncommon_ops(exported: ExportedProgram | None = None) -> Table:
+    """All of them, by op; with those whose spelling depends on the program, where one is given."""
+    table = {op: spelled for family in FAMILIES for op, spelled in family.table().items()}
+    return table if exported is None else table | indexed_pools(exported)

@@ -108,6 +108,11 @@ PRODUCTS: Cases = {
     "distances_1": lambda x: torch.cdist(x[0, :4], x[0, 4:], p=1),
     "bilinear": lambda x: F.bilinear(x[0, 0], x[0, 1], seeded(5, 14, 14), seeded(5)),
     "summed": lambda x: torch.addbmm(seeded(11, 11), x[0], x[0].transpose(1, 2)),
+    "both_transposed": lambda x: x[:, :4, :, 0].transpose(1, 2) @ F.relu(x[:, :5, :4, 0]).transpose(1, 2),
+    "square_transposed": lambda x: x[:, :4, :4, 0].transpose(1, 2) @ F.relu(x[:, :4, :4, 1]).transpose(1, 2),
+    "through_layouts": lambda x: (
+        F.conv2d(x, seeded(4, 8, 1, 1)).flatten(2).transpose(1, 2) @ F.conv1d(x[:, :, :5, 0], seeded(4, 8, 1))
+    ),
     "einsum_dots": lambda x: torch.einsum("...ij,kj->...ik", x, seeded(6, 14)),
     "einsum_three": lambda x: torch.einsum("bchw,cd,we->bdhe", x, seeded(8, 3), seeded(14, 4)),
     "einsum_diagonal": lambda x: torch.einsum("bhqq->bhq", x[:, :, :11, :11]),
@@ -123,7 +128,16 @@ ARGUMENTS: Cases = {
     "whole_bounds": lambda x: F.hardtanh(x, 0, 6),
     "whole_threshold": lambda x: F.threshold(x, 0, 20),
     "exponents": lambda x: (x.abs() + 0.1).permute(0, 2, 3, 1).pow(seeded(8).abs() + 1).permute(0, 3, 1, 2),
+    "squares_of_five_axes": lambda x: (x.reshape(1, 2, 4, 11, 14) ** 2).sum(2),
     "antialiased": lambda x: F.interpolate(x, size=(6, 7), mode="bicubic", antialias=True),
+}
+POOLS: Cases = {
+    "unpooled": lambda x: F.max_unpool2d(
+        *F.max_pool2d(F.relu(x), 2, return_indices=True), [2, 2], output_size=x.shape[2:]
+    ),
+    "unpooled_threes": lambda x: F.max_unpool2d(
+        *F.max_pool2d(x, 3, return_indices=True), [3, 3], output_size=x.shape[2:]
+    ),
 }
 COPIES: Cases = {
     "relative": relative,
@@ -132,6 +146,9 @@ COPIES: Cases = {
     "truth_values": lambda x: torch.where((x.mean((2, 3), keepdim=True) > 0).expand(1, 8, 11, 14), x, -x),
     "between_convolutions": lambda x: F.conv2d(
         torch.tile(F.conv2d(x, seeded(6, 8, 1, 1)), (2, 1, 3)), seeded(4, 12, 1, 1)
+    ),
+    "viewed": lambda x: (
+        F.conv2d(x, seeded(8, 8, 1, 1)).view(1, 2, 4, 11, 14).permute(0, 2, 1, 3, 4).reshape(1, 8, 11, 14)
     ),
     "pooled": lambda x: F.conv2d(
         torch.cat([x, F.adaptive_avg_pool2d(x, 1).expand(-1, -1, 11, 14)], 1), seeded(4, 16, 1, 1)
@@ -175,6 +192,7 @@ FAMILIES = {
     "places": (PLACES, MAPS),
     "products": (PRODUCTS, MAPS),
     "arguments": (ARGUMENTS, MAPS),
+    "pools": (POOLS, MAPS),
     "copies": (COPIES, MAPS),
     "attention": (ATTENTION, TOKENS),
     "twins": (TWINS, SQUARE),
@@ -233,7 +251,7 @@ def test_without_the_table(
     name: str, ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What shows that TF.js, and ONNX below it, need it."""
-    monkeypatch.setattr(onnx_graph, "uncommon_ops", dict)
+    monkeypatch.setattr(onnx_graph, "uncommon_ops", lambda exported: {})
     case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
     with pytest.raises(StageError, match="net"):
         wrong(ops_program({"y": case}, MAPS), "tfjs", tmp_path)

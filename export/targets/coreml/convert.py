@@ -101,7 +101,7 @@ def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageErro
     """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
     try:
         exported = spell_out_odd_resizes(program.exported(entry), program.example(entry))
-        exported = rewritten(exported, uncommon_ops()).run_decompositions({})
+        exported = rewritten(exported, uncommon_ops(exported)).run_decompositions({})
         for fix in PROGRAM_FIXES:
             exported = fix(repaired(exported))
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too

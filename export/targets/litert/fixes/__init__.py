@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from export.program import Program
 from export.targets.litert.fixes import (
+    both_transposed,
     constant_doubles,
     contiguous_weights,
     expanded_operands,
@@ -20,14 +21,15 @@ from models.spec import EntrySpec
 if TYPE_CHECKING:
     import torch
 
-# Expansions first: it reads the shapes of all nodes, and those that the others add have none.
+# Those first that read the shapes of nodes: what the others add has none.
 GRAPH_FIXES = (
     expanded_operands.apply,
+    both_transposed.apply,
+    unread_places.apply,
     constant_doubles.apply,
     nearest_ratio.apply,
     resize_factor.apply,
     transposed_padding.apply,
-    unread_places.apply,
 )
 
 
@@ -38,8 +40,32 @@ def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
     spelled = missing_ops.spelled(exported)
     graph = spelled.module(check_guards=False)
     changed = [spelled is not exported, *(apply(graph) for apply in GRAPH_FIXES)]
-    if not any(changed):
+    if not any(changed) and takes_layouts(original, program.example(entry)):
         return contiguous_weights.apply(original)
+    reshape_views(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return contiguous_weights.apply(graph)
+
+
+def takes_layouts(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bool:
+    """Whether it computes on maps that lie channels-last in memory, as they do in the file; a `.view` may not."""
+    import torch
+
+    turned = [value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value for value in example]
+    try:
+        with torch.no_grad():
+            module(*turned)
+    except RuntimeError:
+        return False
+    return True
+
+
+def reshape_views(graph: torch.fx.GraphModule) -> None:
+    """Make reshapes of views, in place: decomposing has made views of reshapes, too."""
+    import torch
+
+    aten = torch.ops.aten
+    for node in graph.graph.nodes:
+        if node.target in (aten.view.default, aten._unsafe_view.default):
+            node.target = aten.reshape.default

@@ -11,13 +11,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from export.spell_out import adaptive_max_pools, plain_arithmetic, rewritten, unchanged, writes
+from export.spell_out import Table, adaptive_max_pools, plain_arithmetic, rewritten, unchanged, writes
 from export.uncommon import uncommon_ops
 from export.uncommon.arguments import scaled_sums
 
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
+
+# Axes of a tensor that TFLite's power takes.
+POW_AXES = 4
 
 
 def spelled(exported: ExportedProgram) -> ExportedProgram:
@@ -29,17 +32,25 @@ def spelled(exported: ExportedProgram) -> ExportedProgram:
     table[aten.exp2.default] = lambda x: torch.exp(x * math.log(2.0))
     table |= adaptive_max_pools(exported)
     table[aten.index_put.default] = writes()[aten.index_put.default]
-    table |= uncommon_ops() | {aten.div.Tensor_mode: rounded_div} | scaled_sums(exported)
-    table[aten.einsum.default] = sorted_einsum
+    table |= uncommon_ops(exported) | {aten.div.Tensor_mode: rounded_div} | scaled_sums(exported)
+    table |= {aten.einsum.default: sorted_einsum} | high_powers(exported)
     named = {*table, aten.index_put_.default}
     if not any(node.target in named for node in exported.graph_module.graph.nodes):
         return exported
-    made = rewritten(exported, table)
-    for node in made.graph_module.graph.nodes:
-        # A view of what the file holds channels-last cannot be taken, and decomposing has made views of reshapes.
-        if node.target is aten.view.default:
-            node.target = aten.reshape.default
-    return made
+    return rewritten(exported, table)
+
+
+def high_powers(exported: ExportedProgram) -> Table:
+    """Squares of tensors of more than four axes, which "failed to legalize operation 'tfl.pow'"; nothing without."""
+    import torch
+
+    target = torch.ops.aten.pow.Tensor_Scalar
+
+    def power(x: torch.Tensor, exponent: float) -> Any:
+        return x * x if exponent == 2 and x.ndim > POW_AXES else unchanged()
+
+    nodes = [node for node in exported.graph_module.graph.nodes if node.target is target]
+    return {target: power} if any(node.args[0].meta["val"].ndim > POW_AXES for node in nodes) else {}
 
 
 def sorted_einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
