@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from export.spell_out import Table, unchanged
@@ -82,3 +83,13 @@ def odd_attention(exported: ExportedProgram) -> Table:
     nodes = [node for node in exported.graph_module.graph.nodes if node.target is target]
     odd = any(node.args[0].meta["val"].ndim != HEADED or node.kwargs.get("enable_gqa") for node in nodes)
     return {target: attend} if odd else {}
+
+
+def unrolled() -> Table:
+    """Recurrent layers as a step after the other: PyTorch's own decompositions, which nothing takes by default."""
+    import torch
+
+    aten = torch.ops.aten
+    layers = [aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input]
+    table: Table = import_module("torch._decomp").get_decompositions(layers)
+    return table

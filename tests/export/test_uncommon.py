@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.runtime import load_runtime, run
 from export import onnx_graph
@@ -26,8 +26,12 @@ from export.uncommon import uncommon_ops
 from models.errors import StageError
 from models.recipes import recipe
 
-# Vendors warn: coremltools leaves its temporary folders to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+# Vendors warn: coremltools leaves its temporary folders to the garbage collector; torch.export sees recurrent layers
+# assign their own weights.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning"),
+]
 TARGETS: dict[str, tuple[Any, str]] = {
     "onnx": (OnnxTarget, "onnxruntime"),
     "coreml": (CoreMLTarget, "coreml-mil"),
@@ -144,6 +148,7 @@ COPIES: Cases = {
     "permuted": lambda x: x[:, :, :8, :8].reshape(8, 1, 8, 8).expand(-1, 8, -1, -1).permute(0, 2, 1, 3) * 1.5,
     "along_channels": lambda x: x.mean(1, keepdim=True).expand_as(x) * 2,
     "truth_values": lambda x: torch.where((x.mean((2, 3), keepdim=True) > 0).expand(1, 8, 11, 14), x, -x),
+    "nothing": lambda x: torch.cat([x[:, :0].expand(1, 0, 11, 14), x], 1) * 2,
     "between_convolutions": lambda x: F.conv2d(
         torch.tile(F.conv2d(x, seeded(6, 8, 1, 1)), (2, 1, 3)), seeded(4, 12, 1, 1)
     ),
@@ -180,6 +185,22 @@ ATTENTION: Cases = {
     ),
     "masked": masked,
 }
+class First(nn.Module):
+    """A recurrent layer's states, without the last one."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.layer(x)[0]
+        return made
+
+
+RECURRENT: Cases = {
+    "gru": First(nn.GRU(16, 8, batch_first=True)),
+    "lstm": First(nn.LSTM(16, 8, 2, batch_first=True, bidirectional=True)),
+}
 TWINS: Cases = {
     "transposed_too": lambda x: x @ seeded(12, 12) + x.transpose(2, 3) @ seeded(12, 12) * 2,
     "turned_too": lambda x: torch.cat(
@@ -195,6 +216,7 @@ FAMILIES = {
     "pools": (POOLS, MAPS),
     "copies": (COPIES, MAPS),
     "attention": (ATTENTION, TOKENS),
+    "recurrent": (RECURRENT, TOKENS),
     "twins": (TWINS, SQUARE),
 }
 

@@ -19,6 +19,7 @@ from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import EIGHT_BIT_VALUES, TFJS, Ports, Style, metadata, write_model
 from export.targets.tfjs.lower import Lowered, lower
 from export.targets.tfjs.usage import usage_text
+from export.uncommon.arguments import unrolled
 from models.artifact import Entry, Port
 from models.recipes import Recipe
 from models.spec import EntrySpec
@@ -115,7 +116,7 @@ def convert_entry(program: Program, entry: EntrySpec) -> Converted:
         tuple(file_port(program, name) for name in entry.inputs),
         tuple(file_port(program, name) for name in entry.outputs),
     )
-    model = onnx_program(program, entry, more=grid_samples())
+    model = onnx_program(program, entry, more=grid_samples() | unrolled())
     return Converted(entry, ports, lower(model, ports.inputs, ports.outputs, entry.name))
 
 

@@ -59,7 +59,8 @@ def repeated(graph: fx.GraphModule, node: fx.Node) -> bool:
     before = source.meta["val"].shape  # type: ignore[union-attr]  # the node that is expanded
     made = node.meta["val"].shape
     shape = (*(1,) * (len(made) - len(before)), *before)
-    times = [size // old for size, old in zip(made, shape, strict=True)]
+    # An axis of nothing (no register tokens) is expanded to nothing.
+    times = [size // old if old else 1 for size, old in zip(made, shape, strict=True)]
     if all(count == 1 for count in times):
         return False
     aten, call = torch.ops.aten, graph.graph.call_function
