@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.spell_out import Table
-from export.uncommon import numbers, places, products, ranks, statistics, windows
+from export.uncommon import numbers, places, products, ranks, scatters, stacks, statistics, windows
 from export.uncommon.pools import indexed_pools
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-FAMILIES = (ranks, statistics, numbers, places, windows, products)
+FAMILIES = (ranks, statistics, numbers, places, scatters, stacks, windows, products)
 
 
 def uncommon_ops(exported: ExportedProgram | None = None) -> Table:

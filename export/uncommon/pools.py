@@ -68,7 +68,7 @@ def tiles(node: fx.Node) -> bool:
 def returns(node: fx.Node, pools: list[fx.Node]) -> bool:
     """Whether an unpooling reads the places of one of these, and makes a map of the size that was pooled."""
     places = node.args[1]
-    source = places.args[0] if getattr(places, "target", None) is getitem else None  # type: ignore[union-attr]  # a node
+    source = places.args[0] if getattr(places, "target", None) is getitem else None  # type: ignore[union-attr]  # an FX node
     if source not in pools:
         return False
-    return list(node.meta["val"].shape[2:]) == list(source.args[0].meta["val"].shape[2:])  # type: ignore[union-attr]  # the same
+    return list(node.meta["val"].shape[2:]) == list(source.args[0].meta["val"].shape[2:])  # type: ignore[union-attr]  # FX nodes, too

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 
 def table() -> Table:
+    return sorting() | picks()
+
+
+def sorting() -> Table:
     """Sorted rows are all of their largest values; the smallest are the largest of what is turned round."""
     import torch
 
@@ -44,6 +48,20 @@ def table() -> Table:
             return made.reshape([1] * x.ndim if keepdim else [])
         return made if keepdim else made.squeeze(axis)
 
+    aten = torch.ops.aten
+    return {
+        aten.topk.default: topk,
+        aten.sort.default: ordered,
+        aten.sort.stable: stable,
+        aten.argsort.default: lambda x, dim=-1, descending=False: ordered(x, dim, descending)[1],
+        aten.quantile.scalar: quantile,
+    }
+
+
+def picks() -> Table:
+    """Medians and k-th values, and places in a sorted row."""
+    import torch
+
     def kthvalue(x: torch.Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         values, places = torch.topk(x, k, dim, largest=False)
         values, places = values.narrow(dim, k - 1, 1), places.narrow(dim, k - 1, 1)
@@ -70,11 +88,6 @@ def table() -> Table:
 
     aten = torch.ops.aten
     return {
-        aten.topk.default: topk,
-        aten.sort.default: ordered,
-        aten.sort.stable: stable,
-        aten.argsort.default: lambda x, dim=-1, descending=False: ordered(x, dim, descending)[1],
-        aten.quantile.scalar: quantile,
         aten.kthvalue.default: kthvalue,
         aten.median.dim: median,
         aten.median.default: lambda x: median(x.reshape(-1), 0)[0],

@@ -16,21 +16,19 @@ def table() -> Table:
 
 
 def running() -> Table:
-    """Running products and extremes: every step joins what lies 1, 2, 4, ... places before (Hillis and Steele 1986)."""
+    """Running products: every step joins what lies 1, 2, 4, ... places before (Hillis and Steele 1986)."""
     import torch
 
-    def scan(x: torch.Tensor, dim: int, join: Any, neutral: float) -> torch.Tensor:
+    def cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+        x = x if dtype is None else x.to(dtype)
         size, reach = x.shape[dim], 1
         while reach < size:
             shape = list(x.shape)
             shape[dim] = reach
-            before = torch.full(shape, neutral, dtype=x.dtype)
-            x = join(x, torch.cat([before, x.narrow(dim, 0, size - reach)], dim))
+            ones = torch.full(shape, 1, dtype=x.dtype)
+            x = x * torch.cat([ones, x.narrow(dim, 0, size - reach)], dim)
             reach *= 2
         return x
-
-    def cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-        return scan(x if dtype is None else x.to(dtype), dim, torch.mul, 1)
 
     return {torch.ops.aten.cumprod.default: cumprod}
 
