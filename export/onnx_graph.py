@@ -44,7 +44,7 @@ def onnx_program(
     try:
         with quiet(), distinct_initializers(), torch.no_grad():
             exported = torch.onnx.export(
-                spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}),
+                spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}, dynamic),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(entry.inputs),
@@ -68,14 +68,16 @@ def onnx_program(
     return inferred
 
 
-def spelled(exported: ExportedProgram, more: Table) -> ExportedProgram:
+def spelled(exported: ExportedProgram, more: Table, dynamic: bool = False) -> ExportedProgram:
     """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
 
     Refused: hypot, adaptive max pools, clamps between a whole number and a fraction, and others that are uncommon.
     Silently dropped: an average pool's divisor_override. Assignments to parts of a tensor would be scatters, masked
     ones of a size that is known at run time alone.
     """
-    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported) | uncommon_ops(exported)
+    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported)
+    # These are spelled out for sizes that are known; of others the exporter takes what it can.
+    table |= {} if dynamic else uncommon_ops(exported)
     table |= odd_attention(exported) | more
     # The exporter takes bounds that are all whole numbers, in fewer nodes.
     if any(mixed_bounds(node) for node in exported.graph_module.graph.nodes):

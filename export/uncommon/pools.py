@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
-from export.spell_out import Table, pair
+from export.spell_out import Table, pair, unchanged
 
 if TYPE_CHECKING:
     import torch
@@ -26,10 +26,16 @@ def indexed_pools(exported: ExportedProgram) -> Table:
     nodes = exported.graph_module.graph.nodes
     pools = [node for node in nodes if node.target is pool and reads_places(node)]
     unpools = [node for node in nodes if node.target is unpool]
-    if not unpools or not all(map(tiles, pools)) or not all(returns(node, pools) for node in unpools):
+    if (
+        not unpools
+        or not all(tiles(*node.args[1:]) for node in pools)
+        or not all(returns(node, pools) for node in unpools)
+    ):
         return {}
 
-    def max_pool(x: torch.Tensor, kernel: list[int], *more: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def max_pool(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
+        if not tiles(kernel, *more):
+            return unchanged()  # an ordinary pool beside them, which decomposing makes one of these
         side, width = pair(kernel)[0], x.shape[3]
         rows, columns = x.shape[2] // side, width // side
         taps = F.pixel_unshuffle(x[:, :, : rows * side, : columns * side], side)
@@ -56,11 +62,10 @@ def reads_places(node: fx.Node) -> bool:
     return any(user.target is getitem and user.args[1] == 1 and user.users for user in node.users)
 
 
-def tiles(node: fx.Node) -> bool:
-    """Whether the pool's windows are square, side by side, from the first pixel on."""
-    kernel, *more = node.args[1:]
+def tiles(kernel: Any, *more: Any) -> bool:
+    """Whether a pool's windows are square, side by side, from the first pixel on; by its arguments after the map."""
     rest: list[Any] = [[], [0], [1], False]
-    stride, padding, dilation, ceil_mode = more + rest[len(more) :]
+    stride, padding, dilation, ceil_mode = [*more, *rest[len(more) :]]
     plain = pair(padding) == [0, 0] and pair(dilation) == [1, 1] and not ceil_mode
     return plain and pair(stride or kernel) == pair(kernel) and len(set(pair(kernel))) == 1
 

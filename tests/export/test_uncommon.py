@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -136,6 +137,7 @@ ARGUMENTS: Cases = {
     "antialiased": lambda x: F.interpolate(x, size=(6, 7), mode="bicubic", antialias=True),
 }
 POOLS: Cases = {
+    "ordinary": lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
     "unpooled": lambda x: F.max_unpool2d(
         *F.max_pool2d(F.relu(x), 2, return_indices=True), [2, 2], output_size=x.shape[2:]
     ),
@@ -185,6 +187,8 @@ ATTENTION: Cases = {
     ),
     "masked": masked,
 }
+
+
 class First(nn.Module):
     """A recurrent layer's states, without the last one."""
 
@@ -286,3 +290,15 @@ def test_a_scatter_of_many_rows_stays() -> None:
     assert scatter(x, 0, torch.zeros(17, 3, dtype=torch.int64), x) is NotImplemented
     few = scatter(x, 0, torch.tensor([[1, 2, 39]]), torch.ones(1, 3))
     torch.testing.assert_close(few, x.scatter(0, torch.tensor([[1, 2, 39]]), 1.0))
+
+
+def test_open_sizes_stay_open(ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    """What the table spells out for one size would be wrong at another."""
+    program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
+    model = onnx_graph.onnx_program(program, program.spec.entries["net"], dynamic=True)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = seeded(1, 8, 17, 9)
+    (found,) = session.run(None, {"x": x.numpy()})
+    with torch.no_grad():
+        (wanted,) = program.modules["net"](x)
+    np.testing.assert_allclose(found, wanted.numpy(), atol=1e-5)

@@ -6,7 +6,7 @@ type"; so do clamp, hardtanh and threshold with whole numbers as bounds; clamp w
 of an array"; attention with fewer keys than queries (`enable_gqa=True`) with "Incompatible dim".
 Cause: coremltools 9.0 reads neither alpha nor threshold nor enable_gqa nor the dtype of zeros_like and its kin, and
 takes bounds as they are written.
-Retired by: a coremltools that reads them as PyTorch does (tests/export/test_coreml_fixes.py keeps the nets).
+Retired by: a coremltools that reads them as PyTorch does (tests/export/test_uncommon.py keeps the nets).
 """
 
 from __future__ import annotations

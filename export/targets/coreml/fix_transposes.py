@@ -4,7 +4,7 @@ Symptom: `x.permute(0, 2, 3, 1) ** y` with an exponent a channel is refused with
 happen to be of one size, takes each exponent for another axis without a word.
 Cause: coremltools 9.0's pass `reduce_transposes` takes `pow` and `softplus_parametric`, which have a second operand,
 for ops of one operand (https://github.com/apple/coremltools/pull/2784).
-Retired by: a coremltools with that pull request (tests/export/test_coreml_fixes.py keeps the net).
+Retired by: a coremltools with that pull request (tests/export/test_uncommon.py keeps the net).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from export.targets.litert.fixes.dependence import computed_from
+
 if TYPE_CHECKING:
     from torch import fx
 
@@ -24,7 +26,7 @@ def apply(graph: fx.GraphModule) -> bool:
 
     aten = torch.ops.aten
     products = {aten.matmul.default, aten.bmm.default, aten.mm.default}
-    computed = computed_nodes(graph)
+    computed = computed_from((node for node in graph.graph.nodes if node.op == "placeholder"), graph.graph)
     found = [
         node
         for node in graph.graph.nodes
@@ -40,15 +42,6 @@ def apply(graph: fx.GraphModule) -> bool:
         node.replace_all_uses_with(made)
         graph.graph.erase_node(node)
     return bool(found)
-
-
-def computed_nodes(graph: fx.GraphModule) -> set[fx.Node]:
-    """The nodes that depend on an input."""
-    computed: set[fx.Node] = set()
-    for node in graph.graph.nodes:
-        if node.op == "placeholder" or any(source in computed for source in node.all_input_nodes):
-            computed.add(node)
-    return computed
 
 
 def alone(node: fx.Node) -> bool:

@@ -3,7 +3,7 @@ between it and an input or output of four axes (a matte turned round, depth from
 Cause: the converter moves transposes past element-wise operators, and writes the operand that is no constant first; it
 does so for the operators that do not commute, too.
 Instead: `-x + c`, and `min(max(x, c), c) / x`, whose numerator is the constant again (not a number where x is not).
-Retired by: a converter that keeps their order (seen in litert-converter 0.5.0; tests/export/test_litert.py).
+Retired by: a converter that keeps their order (seen in litert-converter 0.5.0; tests/export/test_uncommon.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from export.targets.litert.fixes.dependence import computed_from
 
 if TYPE_CHECKING:
     from torch import fx
@@ -54,19 +56,5 @@ def constant_first(node: fx.Node, inputs: int) -> bool:
     """Whether the first operand depends on none of the graph's inputs, and the second does."""
     placeholders = [each for each in node.graph.nodes if each.op == "placeholder"]
     # Weights come first.
-    entering = set(placeholders[-inputs:])
-    return not depends(node.args[0], entering) and depends(node.args[1], entering)
-
-
-def depends(value: Any, entering: set[fx.Node]) -> bool:
-    """Whether a value of a graph is computed from one of the nodes `entering`."""
-    seen: set[Any] = set()
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if each in entering:
-            return True
-        if each not in seen and hasattr(each, "all_input_nodes"):
-            seen.add(each)
-            waiting += each.all_input_nodes
-    return False
+    computed = computed_from(placeholders[-inputs:], node.graph)
+    return node.args[0] not in computed and node.args[1] in computed
