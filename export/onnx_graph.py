@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from export.fix_initializers import distinct_initializers
+from export.high_ranks import of_fewer_axes
 from export.program import Program
 from export.spell_out import Table, adaptive_max_pools, divided_pools, plain_arithmetic, rewritten, writes
 from export.uncommon import uncommon_ops
@@ -29,13 +30,14 @@ IR_VERSION = 9
 
 
 def onnx_program(
-    program: Program, entry: EntrySpec, dynamic: bool = False, more: Table | None = None
+    program: Program, entry: EntrySpec, dynamic: bool = False, more: Table | None = None, axes: int | None = None
 ) -> onnx.ModelProto:
     """The entry as an ONNX model at float32, weights embedded, constants and batch norms folded.
 
     Inputs and outputs carry the reference's names, layouts and dtypes; `value_info` holds the shape of every
     tensor. `dynamic` leaves height and width of NCHW inputs open (named dimensions); ops of `more` are spelled out as
-    it says. The same program gives the same bytes: the exporter's stack traces, source paths and timings are removed.
+    it says, and tensors have `axes` axes at most. The same program gives the same bytes: the exporter's stack traces,
+    source paths and timings are removed.
     Raises StageError("convert") naming the entry when PyTorch cannot express it.
     """
     import onnx
@@ -43,8 +45,9 @@ def onnx_program(
 
     try:
         with quiet(), distinct_initializers(), torch.no_grad():
+            plain = spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}, dynamic)
             exported = torch.onnx.export(
-                spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}, dynamic),
+                of_fewer_axes(plain, axes) if axes else plain,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(entry.inputs),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.high_ranks import of_fewer_axes
 from export.program import Program
 from export.spell_out import rewritten
 from export.targets.coreml.fix_affine_grid import spell_out_affine_grids
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 STAGE = "convert"
 # The oldest system first: a net that needs a newer op set is converted for the next one and says so.
 IOS = (16, 18)
+# The most axes of a tensor in a MIL program.
+AXES = 5
 # What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
 PROGRAM_FIXES = (
     spell_out_arguments,
@@ -101,7 +104,7 @@ def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageErro
     """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
     try:
         exported = spell_out_odd_resizes(program.exported(entry), program.example(entry))
-        exported = rewritten(exported, uncommon_ops(exported)).run_decompositions({})
+        exported = of_fewer_axes(rewritten(exported, uncommon_ops(exported)), AXES).run_decompositions({})
         for fix in PROGRAM_FIXES:
             exported = fix(repaired(exported))
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too

@@ -26,6 +26,8 @@ from models.spec import EntrySpec
 
 WEIGHT_BITS = (8, 16)
 BY_CHANNEL = "w8g1"
+# The most axes of a tensor that kernels of WebGL and WebGPU read.
+AXES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def convert_entry(program: Program, entry: EntrySpec) -> Converted:
         tuple(file_port(program, name) for name in entry.inputs),
         tuple(file_port(program, name) for name in entry.outputs),
     )
-    model = onnx_program(program, entry, more=grid_samples() | unrolled())
+    model = onnx_program(program, entry, more=grid_samples() | unrolled(), axes=AXES)
     return Converted(entry, ports, lower(model, ports.inputs, ports.outputs, entry.name))
 
 

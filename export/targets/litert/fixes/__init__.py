@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.high_ranks import of_fewer_axes
 from export.program import Program
 from export.targets.litert.fixes import (
     both_transposed,
@@ -21,6 +22,8 @@ from models.spec import EntrySpec
 if TYPE_CHECKING:
     import torch
 
+# The most axes of a tensor that nearly every op takes; views and transposes take more.
+AXES = 5
 # Those first that read the shapes of nodes: what the others add has none.
 GRAPH_FIXES = (
     expanded_operands.apply,
@@ -37,7 +40,7 @@ def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
     """The entry's module, rewritten where a fix applies; otherwise the module itself, whose names are better."""
     original = program.callable(entry)
     exported = program.exported(entry)
-    spelled = missing_ops.spelled(exported)
+    spelled = of_fewer_axes(missing_ops.spelled(exported), AXES)
     graph = spelled.module(check_guards=False)
     changed = [spelled is not exported, *(apply(graph) for apply in GRAPH_FIXES)]
     if not any(changed) and takes_layouts(original, program.example(entry)):
