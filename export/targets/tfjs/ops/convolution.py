@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,9 @@ from export.targets.tfjs.graph import (
     NHWC,
     Array,
     Attrs,
+    Fixed,
     Graph,
+    Order,
     Ref,
     Wire,
     a_float,
@@ -29,13 +33,37 @@ FUSED = ("_FusedConv2D", "FusedDepthwiseConv2dNative")
 
 def conv(call: Call) -> Ref:
     """Conv: always with a bias, so that an activation can be fused into it later."""
-    kernel = call.known(1, "its kernel")
-    bias = call.known(2, "its bias") if call.has(2) else np.zeros(kernel.shape[0], np.float32)
     x, flat = lifted(call)
-    kernel = kernel[:, :, None, :] if flat else kernel
-    frame = window(call, kernel.shape[2:] if not flat else kernel.shape[3:], call.ref().shape[2:], call.shapes[0][2:])
-    wire = grouped(call.graph, call.graph.lay(x, NHWC), kernel, bias, Spread(frame, int(call.attr("group", 1))))
-    return lowered(call, wire, flat)
+    kernel = kernel_of(call, flat)
+    frame = window(call, kernel.shape[3:] if flat else kernel.shape[2:], call.ref().shape[2:], call.shapes[0][2:])
+    zeros = np.zeros(kernel.shape[0], np.float32)
+    spread = Spread(frame, int(call.attr("group", 1)))
+    source = call.graph.lay(x, NHWC)
+    bias = call.value(2) if call.has(2) else None
+    if isinstance(bias, Ref):
+        return lowered(call, biased(call, grouped(call.graph, source, kernel, zeros, spread)), flat)
+    known = zeros if bias is None else bias.value
+    return lowered(call, grouped(call.graph, source, kernel, known, spread), flat)
+
+
+def kernel_of(call: Call, flat: bool) -> Array | Ref:
+    """The kernel with two spatial axes, known or computed at run time."""
+    kernel = call.value(1)
+    if isinstance(kernel, Fixed):
+        return kernel.value[:, :, None, :] if flat else kernel.value
+    if not flat:
+        return kernel
+    first, second, length = kernel.shape
+    return reshape(call.graph, kernel, (first, second, 1, length))
+
+
+def biased(call: Call, wire: Wire) -> Wire:
+    if not call.has(2):
+        return wire
+    found = call.value(2)
+    graph = call.graph
+    bias = graph.const(found.value, f"{graph.scope}/bias") if isinstance(found, Fixed) else graph.lay(found, (0,))
+    return graph.add("BiasAdd", [wire, bias], T=a_type("float32"), data_format=a_text("NHWC"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +74,37 @@ class Spread:
     groups: int
 
 
-def grouped(graph: Graph, x: Wire, kernel: Array, bias: Array, spread: Spread) -> Wire:
+def grouped(graph: Graph, x: Wire, kernel: Array | Ref, bias: Array, spread: Spread) -> Wire:
     """Depthwise where a group is one channel; other groups, which TF.js does not have, as a convolution each."""
     outputs, inputs = kernel.shape[:2]
     groups, frame = spread.groups, spread.frame
     if groups == 1:
-        return conv2d(graph, x, (np.transpose(kernel, (2, 3, 1, 0)), bias), frame, FUSED[0])
+        return conv2d(graph, x, (laid(graph, kernel, (2, 3, 1, 0)), bias), frame, FUSED[0])
     if inputs == 1:
-        by_channel = np.transpose(kernel, (2, 3, 0, 1)).reshape(*frame.kernel, groups, outputs // groups)
-        return conv2d(graph, x, (by_channel, bias), frame, FUSED[1])
+        if isinstance(kernel, Ref):
+            kernel, frame = spread_out(graph, kernel, frame), frame.whole()
+        by_channel = (groups, outputs // groups, *frame.kernel)
+        split = kernel.reshape(by_channel) if isinstance(kernel, np.ndarray) else reshape(graph, kernel, by_channel)
+        return conv2d(graph, x, (laid(graph, split, (2, 3, 0, 1)), bias), frame, FUSED[1])
     parts = split_channels(graph, x, groups)
     step = outputs // groups
+    kernels: Sequence[Array | Wire]
+    if isinstance(kernel, np.ndarray):
+        kernels = [np.transpose(kernel[at : at + step], (2, 3, 1, 0)) for at in range(0, outputs, step)]
+    else:
+        kernels = split_channels(graph, graph.lay(kernel, (2, 3, 1, 0)), groups)
     made = []
-    for index, part in enumerate(parts):
-        own = slice(index * step, (index + 1) * step)
-        made.append(conv2d(graph, part, (np.transpose(kernel[own], (2, 3, 1, 0)), bias[own]), frame, FUSED[0]))
+    for index, (part, own) in enumerate(zip(parts, kernels, strict=True)):
+        made.append(conv2d(graph, part, (own, bias[index * step : (index + 1) * step]), frame, FUSED[0]))
     return concat_channels(graph, made)
+
+
+def laid(graph: Graph, kernel: Array | Ref, order: Order) -> Array | Wire:
+    return np.transpose(kernel, order) if isinstance(kernel, np.ndarray) else graph.lay(kernel, order)
+
+
+def weight(graph: Graph, kernel: Array | Wire) -> Wire:
+    return graph.const(kernel, f"{graph.scope}/kernel", kernel=True) if isinstance(kernel, np.ndarray) else kernel
 
 
 def split_channels(graph: Graph, x: Wire, groups: int) -> list[Wire]:
@@ -76,7 +119,7 @@ def concat_channels(graph: Graph, parts: list[Wire]) -> Wire:
     return graph.add("ConcatV2", [*parts, axis], **attrs)
 
 
-def conv2d(graph: Graph, x: Wire, weights: tuple[Array, Array], frame: Window, op: str) -> Wire:
+def conv2d(graph: Graph, x: Wire, weights: tuple[Array | Wire, Array], frame: Window, op: str) -> Wire:
     """One fused convolution with bias.
 
     No kernel has both strides and dilations, and no depthwise kernel unequal strides: those run at stride 1
@@ -87,7 +130,7 @@ def conv2d(graph: Graph, x: Wire, weights: tuple[Array, Array], frame: Window, o
         full = conv2d(graph, x, weights, frame.dense(), op)
         return every(graph, full, frame)
     kernel, bias = weights
-    inputs = [x, graph.const(kernel, f"{graph.scope}/kernel", kernel=True), graph.const(bias, f"{graph.scope}/bias")]
+    inputs = [x, weight(graph, kernel), graph.const(bias, f"{graph.scope}/bias")]
     attrs = {
         "T": a_type("float32"),
         "strides": a_ints([1, *frame.strides, 1]),
@@ -124,21 +167,26 @@ def every(graph: Graph, x: Wire, frame: Window) -> Wire:
 def conv_transpose(call: Call) -> Ref:
     """ConvTranspose: the whole scattered result, cut (or filled up) to the size asked for."""
     graph = call.graph
-    kernel = call.known(1, "its kernel")
     x, flat = lifted(call)
-    kernel = kernel[:, :, None, :] if flat else kernel
+    kernel = kernel_of(call, flat)
     frame = window(call, kernel.shape[3:] if flat else kernel.shape[2:], call.ref().shape[2:], call.shapes[0][2:])
-    kernel = inflated(kernel, frame)
     groups = int(call.attr("group", 1))
     source = graph.lay(x, NHWC)
     parts = split_channels(graph, source, groups) if groups > 1 else [source]
-    step = kernel.shape[0] // groups
-    made = [scatter(graph, part, kernel[i * step : (i + 1) * step], (x, frame)) for i, part in enumerate(parts)]
+    made = [
+        scatter(graph, part, own, (kernel.shape[1], x, frame))
+        for part, own in zip(parts, by_group(graph, kernel, groups, frame), strict=True)
+    ]
     wire = concat_channels(graph, made) if groups > 1 else made[0]
-    if call.has(2):
-        bias = graph.const(call.known(2, "its bias"), f"{graph.scope}/bias")
-        wire = graph.add("BiasAdd", [wire, bias], T=a_type("float32"), data_format=a_text("NHWC"))
-    return lowered(call, wire, flat)
+    return lowered(call, biased(call, wire), flat)
+
+
+def by_group(graph: Graph, kernel: Array | Ref, groups: int, frame: Window) -> Sequence[Array | Wire]:
+    """[height, width, made, read] for each group."""
+    if isinstance(kernel, np.ndarray):
+        return [np.transpose(part, (2, 3, 1, 0)) for part in np.split(inflated(kernel, frame), groups)]
+    wire = graph.lay(spread_out(graph, kernel, frame), (2, 3, 1, 0))
+    return split_channels(graph, wire, groups) if groups > 1 else [wire]
 
 
 def inflated(kernel: Array, frame: Window) -> Array:
@@ -150,16 +198,32 @@ def inflated(kernel: Array, frame: Window) -> Array:
     return grown
 
 
-def scatter(graph: Graph, x: Wire, kernel: Array, place: tuple[Ref, Window]) -> Wire:
-    source, frame = place
-    channels, reach = kernel.shape[1], frame.reach
+def spread_out(graph: Graph, kernel: Ref, frame: Window) -> Ref:
+    """The same of a kernel that is computed at run time, by tensors of four axes, which every backend pads."""
+    first, second, *sides = kernel.shape
+    if frame.dilations == (1, 1):
+        return kernel
+    wide = list(sides)
+    for axis in (0, 1):
+        apart = frame.dilations[axis] - 1
+        rows = [first * second * math.prod(wide[:axis]), wide[axis], 1, math.prod(wide[axis + 1 :])]
+        wire = graph.lay(reshape(graph, kernel, tuple(rows)), (0, 1, 2, 3))
+        zeros = graph.const(np.array([[0, 0], [0, 0], [0, apart], [0, 0]], np.int32))
+        wire = graph.add("Pad", [wire, zeros], T=a_type("float32"), Tpaddings=a_type("int32"))
+        wide[axis] *= frame.dilations[axis]
+        kernel = Ref(wire, (*rows[:2], 1 + apart, rows[3]), "float32", (0, 1, 2, 3))
+    wire = graph.lay(reshape(graph, kernel, (first, second, *wide)), (0, 1, 2, 3))
+    begin, size = graph.const(np.zeros(4, np.int32)), graph.const(np.array([first, second, *frame.reach], np.int32))
+    wire = graph.add("Slice", [wire, begin, size], T=a_type("float32"), Index=a_type("int32"))
+    return Ref(wire, (first, second, *frame.reach), "float32", (0, 1, 2, 3))
+
+
+def scatter(graph: Graph, x: Wire, kernel: Array | Wire, place: tuple[int, Ref, Window]) -> Wire:
+    channels, source, frame = place
+    reach = frame.reach
     whole = [(frame.size[a] - 1) * frame.strides[a] + reach[a] for a in (0, 1)]
     batch = source.shape[0]
-    inputs = [
-        graph.const(np.array([batch, *whole, channels], np.int32)),
-        graph.const(np.transpose(kernel, (2, 3, 1, 0)), f"{graph.scope}/kernel", kernel=True),
-        x,
-    ]
+    inputs = [graph.const(np.array([batch, *whole, channels], np.int32)), weight(graph, kernel), x]
     attrs = {
         "T": a_type("float32"),
         "strides": a_ints([1, *frame.strides, 1]),

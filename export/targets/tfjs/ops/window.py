@@ -49,6 +49,10 @@ class Window:
         ]
         return needed[0], needed[1]
 
+    def whole(self) -> Window:
+        """The same window with a kernel that has zeros where this one has gaps."""
+        return replace(self, kernel=self.reach, dilations=(1, 1))
+
     def dense(self) -> Window:
         """The same window at stride 1: every `strides`-th result of it is a result of this one."""
         made = [(self.made[a] - 1) * self.strides[a] + 1 for a in (0, 1)]
