@@ -32,6 +32,7 @@ from export.targets.coreml.fix_where import spell_out_numbers
 from export.targets.coreml.fix_writes import spell_out_writes
 from export.targets.coreml.vendor import load_coremltools
 from export.uncommon import uncommon_ops
+from export.uncommon.kernels import computed_kernels
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -104,7 +105,8 @@ def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageErro
     """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
     try:
         exported = spell_out_odd_resizes(program.exported(entry), program.example(entry))
-        exported = of_fewer_axes(rewritten(exported, uncommon_ops(exported)), AXES).run_decompositions({})
+        exported = rewritten(exported, uncommon_ops(exported) | computed_kernels(exported))
+        exported = of_fewer_axes(exported, AXES).run_decompositions({})
         for fix in PROGRAM_FIXES:
             exported = fix(repaired(exported))
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too

@@ -8,6 +8,7 @@ from export.high_ranks import of_fewer_axes
 from export.program import Program
 from export.targets.litert.fixes import (
     both_transposed,
+    computed_kernels,
     constant_doubles,
     contiguous_weights,
     expanded_operands,
@@ -28,6 +29,7 @@ AXES = 5
 GRAPH_FIXES = (
     expanded_operands.apply,
     both_transposed.apply,
+    computed_kernels.apply,
     unread_places.apply,
     constant_doubles.apply,
     nearest_ratio.apply,

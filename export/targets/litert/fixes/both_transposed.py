@@ -12,7 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-from export.targets.litert.fixes.dependence import computed_from
+from export.dependence import computed_from
 
 if TYPE_CHECKING:
     from torch import fx

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from export.targets.litert.fixes.dependence import computed_from
+from export.dependence import computed_from
 
 if TYPE_CHECKING:
     from torch import fx

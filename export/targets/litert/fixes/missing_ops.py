@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from export.spell_out import Table, adaptive_max_pools, plain_arithmetic, rewritten, unchanged, writes
 from export.uncommon import uncommon_ops
 from export.uncommon.arguments import scaled_sums
+from export.uncommon.kernels import computed_kernels
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ def spelled(exported: ExportedProgram) -> ExportedProgram:
     table |= adaptive_max_pools(exported)
     table[aten.index_put.default] = writes()[aten.index_put.default]
     table |= uncommon_ops(exported) | {aten.div.Tensor_mode: rounded_div} | scaled_sums(exported)
-    table |= {aten.einsum.default: sorted_einsum} | high_powers(exported)
+    table |= {aten.einsum.default: sorted_einsum} | high_powers(exported) | computed_kernels(exported)
     named = {*table, aten.index_put_.default}
     if not any(node.target in named for node in exported.graph_module.graph.nodes):
         return exported

@@ -1,4 +1,4 @@
-"""Which nodes of a graph depend on what; for the fixes that leave constants alone."""
+"""Which nodes of a graph depend on what; for those who leave constants alone."""
 
 from __future__ import annotations
 
