@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from export.spell_out import Table, unchanged
+from export.uncommon.kernels import apart
 
 if TYPE_CHECKING:
     import torch
@@ -38,11 +39,13 @@ def table() -> Table:
         room = [size + 2 * side - extent for size, side, extent in zip(made, padding, reach, strict=True)]
         counts = [space // step + 1 for space, step in zip(room, stride, strict=True)]
         rest = [space % step for space, step in zip(room, stride, strict=True)]
-        channels = x.shape[-2] // taps
-        maps = x.reshape(-1, x.shape[-2], *counts)
-        ones = torch.eye(taps, dtype=x.dtype).reshape(taps, 1, *kernel).repeat(channels, 1, 1, 1)
-        found = F.conv_transpose2d(maps, ones, None, stride, padding, rest, channels, dilation)
-        return found.reshape(*x.shape[:-2], channels, *made)
+        maps = x.reshape(-1, taps, *counts)
+        ones = apart(torch.eye(taps, dtype=x.dtype).reshape(taps, 1, *kernel), dilation)
+        # Padding is cut off afterwards: not every format has it.
+        found = F.pad(F.conv_transpose2d(maps, ones, None, stride), (0, rest[1], 0, rest[0]))
+        for axis, (side, size) in enumerate(zip(padding, made, strict=True)):
+            found = found.narrow(2 + axis, side, size)
+        return found.reshape(*x.shape[:-2], x.shape[-2] // taps, *made)
 
     aten = torch.ops.aten
     return {
