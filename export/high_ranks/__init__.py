@@ -93,7 +93,8 @@ def table(exported: ExportedProgram, most: int) -> Table:
     }  # fmt: skip
     made: Table = {}
     for op, name in ops.items():
-        if not isinstance(op, torch._ops.OpOverload):
+        # A view of what is transposed is a copy, which must not ask for a view again.
+        if not isinstance(op, torch._ops.OpOverload) or name in SAME:
             continue
         if name in by_name:
             how = by_name[name]
@@ -101,7 +102,7 @@ def table(exported: ExportedProgram, most: int) -> Table:
             how = partial(along, op)
         elif name in REDUCE and any(argument.name == "dim" for argument in op._schema.arguments):
             how = partial(reduced, op)
-        elif torch.Tag.pointwise in op.tags or name in SAME | {"_to_copy", "to"}:
+        elif torch.Tag.pointwise in op.tags or name in {"_to_copy", "to"}:
             how = partial(pointwise, op, most)
         else:
             continue

@@ -91,6 +91,7 @@ OPS: dict[str, Net] = {
     "places": lambda x: blocks(x)[:, :, :, :, torch.tensor([3, 1, 2])].argmax(2).float(),
     "gathers": lambda x: blocks(x).gather(2, (blocks(x).abs() * 1.9).long()).max(3)[0],
     "layers": lambda x: F.layer_norm(blocks(x), (4, 2), x[0, 0, :4, :2]) + F.linear(blocks(x), x[0, 0, :2, :2]),
+    "copies": lambda x: blocks(x).permute(0, 2, 4, 1, 3, 5).clone().reshape(1, 16, 12) + blocks(x).sum(),
     "products": lambda x: x.view(1, 3, 2, 1, 2, 4, 4) @ x.view(1, 3, 1, 2, 2, 4, 4),
 }
 

@@ -57,6 +57,20 @@ def relative(x: Tensor) -> Tensor:
     return shifted.reshape(1, side, 1, side, side).expand(-1, -1, side, -1, -1).permute(0, 1, 3, 2, 4) + 0
 
 
+def demodulated(kernel: Tensor) -> Tensor:
+    """StyleGAN2's: each output's kernel of length one."""
+    return kernel * torch.rsqrt(kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8)
+
+
+def spread(x: Tensor) -> Tensor:
+    return 1 + x.square().mean()
+
+
+def of_one_channel(triple: Tensor) -> Tensor:
+    query, key, value = triple.unbind(-1)
+    return (query @ key.transpose(-1, -2)).sigmoid() @ value
+
+
 RANKS: Cases = {
     "kth": lambda x: x.kthvalue(3, 1)[0],
     "median": lambda x: x.median(3)[0],
@@ -106,6 +120,7 @@ PLACES: Cases = {
     "windows": lambda x: x.unfold(3, 4, 2),
     "strides": lambda x: x.contiguous().as_strided((1, 8, 5, 5), (1232, 154, 28, 2)),
     "folded": lambda x: F.fold(F.unfold(x, 3, padding=1), (11, 14), 3, padding=1),
+    "folded_apart": lambda x: F.fold(F.unfold(x, 3, 2, 2, 2), (11, 14), 3, 2, 2, 2),
     "adaptive_1d": lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5),
 }
 PRODUCTS: Cases = {
@@ -118,11 +133,28 @@ PRODUCTS: Cases = {
     "through_layouts": lambda x: (
         F.conv2d(x, seeded(4, 8, 1, 1)).flatten(2).transpose(1, 2) @ F.conv1d(x[:, :, :5, 0], seeded(4, 8, 1))
     ),
+    "over_one_value": lambda x: of_one_channel(F.linear(x[:, :1].flatten(2).transpose(1, 2), seeded(3, 1))),
+    "number_as_matrix": lambda x: (torch.ones(1, 1) * x.mean()) @ x[0, :1, 0],
     "einsum_dots": lambda x: torch.einsum("...ij,kj->...ik", x, seeded(6, 14)),
     "einsum_three": lambda x: torch.einsum("bchw,cd,we->bdhe", x, seeded(8, 3), seeded(14, 4)),
     "einsum_diagonal": lambda x: torch.einsum("bhqq->bhq", x[:, :, :11, :11]),
     "einsum_turned": lambda x: torch.einsum("bchw,wc->bh", x, seeded(14, 8)),
     "einsum_implied": lambda x: torch.einsum("bchw,cd,dw", x, seeded(8, 3), seeded(3, 14)),
+}
+KERNELS: Cases = {
+    "modulated": lambda x: F.conv2d(x, demodulated(seeded(4, 8, 3, 3) * x.mean((2, 3)).view(1, 8, 1, 1)), padding=1),
+    "with_bias": lambda x: F.conv2d(x, seeded(4, 8, 3, 3), x.mean((0, 2, 3))[:4], stride=2, padding=1),
+    "depthwise": lambda x: F.conv2d(x, seeded(16, 1, 3, 3) * spread(x), padding=2, dilation=2, groups=8),
+    "grouped": lambda x: F.conv2d(x, seeded(6, 4, 3, 3) * spread(x), x.mean() * seeded(6), groups=2),
+    "correlation": lambda x: F.conv2d(x, x[:, :, 2:6, 3:8].reshape(8, 1, 4, 5), groups=8),
+    "predicted_blur": lambda x: F.conv2d(
+        F.pad(x, (1, 1, 1, 1), "reflect"), F.softmax(x[:, 0, 0, :9], 1).view(1, 1, 3, 3).expand(8, 1, 3, 3), groups=8
+    ),
+    "of_rows": lambda x: F.conv1d(x[:, :, 0], seeded(4, 8, 3) * spread(x), padding=1),
+    "scattered": lambda x: F.conv_transpose2d(x, seeded(8, 4, 3, 3) * spread(x), x.mean() * seeded(4), 2, 1, 1),
+    "scattered_groups": lambda x: F.conv_transpose2d(
+        x, seeded(8, 2, 3, 3) * spread(x), stride=2, groups=2, dilation=(1, 2)
+    ),
 }
 ARGUMENTS: Cases = {
     "sum_with_factor": lambda x: torch.add(x, x.flip(3), alpha=3),
@@ -216,6 +248,7 @@ FAMILIES = {
     "numbers": (NUMBERS, MAPS),
     "places": (PLACES, MAPS),
     "products": (PRODUCTS, MAPS),
+    "kernels": (KERNELS, MAPS),
     "arguments": (ARGUMENTS, MAPS),
     "pools": (POOLS, MAPS),
     "copies": (COPIES, MAPS),

@@ -203,16 +203,21 @@ class Graph:
             order = best.order
         else:
             order = plain(rank)
+        # One number takes any shape, as long as something else has that of the result.
+        whole = any(len(value.shape) == rank and not is_number(value) for value in values)
         wires = []
         for value in values:
-            short = isinstance(value, Fixed) and value.value.size == 1 and rank > 0
-            if isinstance(value, Fixed) and short:
+            if isinstance(value, Fixed) and is_number(value) and rank > 0 and whole:
                 wires.append(self.const(value.value.reshape(()), value.name))
             elif len(value.shape) < rank and order == plain(rank) and value_is_plain(value):
                 wires.append(self.lay(value, plain(len(value.shape))))
             else:
                 wires.append(self.lay(self.raised(value, rank), order))
         return wires, order
+
+
+def is_number(value: Value) -> bool:
+    return isinstance(value, Fixed) and value.value.size == 1
 
 
 def value_is_plain(value: Value) -> bool:

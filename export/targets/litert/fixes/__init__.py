@@ -14,6 +14,7 @@ from export.targets.litert.fixes import (
     expanded_operands,
     missing_ops,
     nearest_ratio,
+    outer_products,
     resize_factor,
     transposed_padding,
     unread_places,
@@ -28,6 +29,7 @@ AXES = 5
 # Those first that read the shapes of nodes: what the others add has none.
 GRAPH_FIXES = (
     expanded_operands.apply,
+    outer_products.apply,
     both_transposed.apply,
     computed_kernels.apply,
     unread_places.apply,
