@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from export.high_ranks.axes import along, expanded, pointwise, reduced, repeated, turned
+from export.high_ranks.axes import along, expanded, of_all, pointwise, reduced, repeated, turned
 from export.high_ranks.ops import (
     any_pad,
     flipped,
@@ -100,8 +100,9 @@ def table(exported: ExportedProgram, most: int) -> Table:
             how = by_name[name]
         elif name in ALONG:
             how = partial(along, op)
-        elif name in REDUCE and any(argument.name == "dim" for argument in op._schema.arguments):
-            how = partial(reduced, op)
+        elif name in REDUCE:
+            axes = any(argument.name == "dim" for argument in op._schema.arguments)
+            how = partial(reduced if axes else of_all, op)
         elif torch.Tag.pointwise in op.tags or name in {"_to_copy", "to"}:
             how = partial(pointwise, op, most)
         else:

@@ -109,6 +109,11 @@ def reduced(op: Any, x: Any, dim: Any = None, keepdim: bool = False, **kwargs: A
     return x.reshape([1 if axis in axes else size for axis, size in enumerate(shape) if keepdim or axis not in axes])
 
 
+def of_all(op: Any, x: torch.Tensor, **kwargs: Any) -> Any:
+    """A reduction of a whole tensor."""
+    return op(x.reshape(-1), **kwargs)
+
+
 def turned(most: int, x: torch.Tensor, *dims: Any) -> torch.Tensor:
     """A permutation of the groups of axes that stay together; swaps of two neighbours where they are too many."""
     if len(dims) == 2:  # transpose

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
+# What follows input and weight: bias, stride, padding, dilation, groups; bias, stride, padding, output_padding, groups,
+# dilation.
+CONV: tuple[Any, ...] = (None, 1, 0, 1, 1)
+CONV_TRANSPOSE: tuple[Any, ...] = (None, 1, 0, 0, 1, 1)
+
+
 def computed_kernels(exported: ExportedProgram) -> Table:
     """Such a transposed convolution as one a group, without padding and bias, and a crop; such a dilated kernel as a
     larger one with zeros between. Nothing where no kernel is computed; they are told from constants by their shapes.
@@ -24,32 +30,19 @@ def computed_kernels(exported: ExportedProgram) -> Table:
     plain, scattered = aten.conv2d.default, aten.conv_transpose2d.input
     shapes = {target: kernel_shapes(exported, target) for target in (plain, scattered)}
 
-    def conv2d(  # noqa: PLR0913 - the op's own arguments
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Any:
+    def conv2d(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> Any:
+        rest: list[Any] = [*more, *CONV[len(more) :]]
+        bias, stride, padding, dilation, groups = rest
         if tuple(weight.shape) not in shapes[plain] or pair(dilation) == [1, 1]:
             return unchanged()
         return F.conv2d(x, apart(weight, pair(dilation)), bias, stride, padding, 1, groups)
 
-    def conv_transpose2d(  # noqa: PLR0913 - the op's own arguments
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        dilation: Any = 1,
-    ) -> Any:
+    def conv_transpose2d(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> Any:
+        rest: list[Any] = [*more, *CONV_TRANSPOSE[len(more) :]]
+        bias, stride, padding, extra, groups, dilation = rest
         if tuple(weight.shape) not in shapes[scattered]:
             return unchanged()
-        cut, extra = pair(padding), pair(output_padding)
+        cut, extra = pair(padding), pair(extra)
         if bias is None and groups == 1 and not any(cut + extra) and pair(dilation) == [1, 1]:
             return unchanged()
         # One chunk of one would be an operator, and one that converters know less well.

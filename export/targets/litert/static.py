@@ -27,6 +27,9 @@ from models.spec import EntrySpec
 
 # Operators whose second input is a weight. What follows the last of them on the way to a dense output stays float.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")
+# The integer quotient ends the run with "data[i] != zero_point was not true" where a divisor is rounded to nothing, as
+# that of a normalized vector may be.
+FLOAT_OPS = ("DIV",)
 FLOAT32 = 0
 # int16 and int8.
 INTEGERS = (7, 9)
@@ -120,7 +123,7 @@ def read_integers(model: Any, graph: Any) -> None:
 
 
 def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
-    """Integers everywhere but at inputs, outputs and the operators that make the tensors `kept`.
+    """Integers everywhere but at inputs, outputs, FLOAT_OPS and the operators that make the tensors `kept`.
 
     Activations of 16 bits are symmetric: LiteRT's kernels know no zero point there.
     """
@@ -135,7 +138,7 @@ def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
     }
     made = [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
     float_rule = {"algorithm_key": "no_quantize", "op_config": {}}
-    made += [{"regex": ".*", "operation": side, **float_rule} for side in ("INPUT", "OUTPUT")]
+    made += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT", *FLOAT_OPS)]
     # An operator's scope is the names of its outputs, each followed by ";".
     made += [{"regex": f"(^|;){re.escape(name)}(;|$)", "operation": "*", **float_rule} for name in kept]
     return made
