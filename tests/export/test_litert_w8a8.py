@@ -314,10 +314,26 @@ class Tokens(nn.Module):
         return self.scores(torch.cat([self.token, x.flatten(2).transpose(1, 2)], 1))
 
 
-def test_constants_that_join_results_and_equal_biases(ops_program: Callable[..., Program], tmp_path: Path) -> None:
-    """As in vision transformers, and in mobile nets with folded norms: both ended in errors of the quantizer."""
+class Unit(nn.Module):
+    """Features of length one (EdgeNeXt's attention); a part of the photo has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Conv2d(channels, 16, 3, bias=False) for channels in (3, 16, 16, 16))
+        self.register_buffer("seen", (torch.arange(36) > 15).float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second, third, last = self.layers
+        x = F.relu(second(F.relu(first(x * self.seen))))
+        return last(third(F.normalize(x, dim=1)).relu())
+
+
+@pytest.mark.parametrize("net", [Tokens, Unit])
+def test_what_ended_in_errors(net: type[nn.Module], ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    """Of the quantizer: constants that join results, as in vision transformers, and equal biases, as in mobile nets
+    with folded norms. Of the file: a division by what rounds to nothing."""
     torch.manual_seed(3)
-    made = ops_program({"y": Tokens()}, (1, 3, 44, 36))
+    made = ops_program({"y": net()}, (1, 3, 44, 36))
     made = replace(made, calibration=(made.tensors,), calibration_hashes=("0" * 64,))
     target, chosen = LiteRTTarget(), recipe("w8a8")
     converted = target.convert(made, tmp_path)

@@ -27,9 +27,6 @@ from models.spec import EntrySpec
 
 # Operators whose second input is a weight. What follows the last of them on the way to a dense output stays float.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")
-# The integer quotient ends the run with "data[i] != zero_point was not true" where a divisor is rounded to nothing, as
-# that of a normalized vector may be.
-FLOAT_OPS = ("DIV",)
 FLOAT32 = 0
 # int16 and int8.
 INTEGERS = (7, 9)
@@ -87,13 +84,13 @@ def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.f
 
 
 def lead_and_tail(program: Program, model: Any) -> list[str]:
-    """Names of the tensors whose operators stay float in the modules' graphs."""
+    """Names of the tensors whose operators stay float in the modules' graphs: the first, the last, and quotients."""
     names: list[str] = []
     left = leading_allowed(program)
     for name in program.spec.modules:
         entry = program.spec.entries[name]
         leading, left = lead(program, entry, model, left)
-        names += [*leading, *tail(program, entry, model)]
+        names += [*leading, *tail(program, entry, model), *quotients(entry, model)]
     return names
 
 
@@ -123,7 +120,7 @@ def read_integers(model: Any, graph: Any) -> None:
 
 
 def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
-    """Integers everywhere but at inputs, outputs, FLOAT_OPS and the operators that make the tensors `kept`.
+    """Integers everywhere but at inputs, outputs and the operators that make the tensors `kept`.
 
     Activations of 16 bits are symmetric: LiteRT's kernels know no zero point there.
     """
@@ -138,7 +135,7 @@ def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
     }
     made = [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
     float_rule = {"algorithm_key": "no_quantize", "op_config": {}}
-    made += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT", *FLOAT_OPS)]
+    made += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT")]
     # An operator's scope is the names of its outputs, each followed by ";".
     made += [{"regex": f"(^|;){re.escape(name)}(;|$)", "operation": "*", **float_rule} for name in kept]
     return made
@@ -228,4 +225,27 @@ def tail(program: Program, entry: EntrySpec, model: Any) -> list[str]:
             names += [flatbuffer.text(graph.tensors[int(made)].name) for made in operator.outputs]
             if flatbuffer.opcode(model, operator) not in WEIGHTED:
                 waiting += map(int, operator.inputs)
+    return list(dict.fromkeys(names))
+
+
+def quotients(entry: EntrySpec, model: Any) -> list[str]:
+    """Outputs of divisions, and of what only makes a divisor of one tensor, such as the length of a vector.
+
+    The integer quotient ends the run with "data[i] != zero_point was not true" where a divisor is rounded to nothing,
+    and a floor under it, an epsilon, always is.
+    """
+    graph = model.subgraphs[flatbuffer.signature(model, entry.name).subgraphIndex]
+    maker = {int(number): operator for operator in graph.operators for number in operator.outputs}
+    names: list[str] = []
+    for division in graph.operators:
+        if flatbuffer.opcode(model, division) != "DIV":
+            continue
+        names.append(flatbuffer.text(graph.tensors[int(division.outputs[0])].name))
+        number = int(division.inputs[1])
+        while (operator := maker.get(number)) is not None and flatbuffer.opcode(model, operator) not in WEIGHTED:
+            moving = {int(source) for source in operator.inputs if int(source) in maker}
+            if len(moving) != 1:
+                break
+            names.append(flatbuffer.text(graph.tensors[number].name))
+            (number,) = moving
     return list(dict.fromkeys(names))
