@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.fix_rrelu import settle_slopes
 from export.fold_norms import fold_norms
+from export.state import check_repeats, forget_state
 from models.artifact import Port
 from models.errors import StageError
 from models.loader import as_tuple, load_modules
@@ -77,7 +78,9 @@ class Program:
         import torch
 
         with torch.no_grad():
-            return torch.export.export(self.callable(entry), self.example(entry), strict=False)
+            made = torch.export.export(self.callable(entry), self.example(entry), strict=False)
+        forget_state(made)
+        return made
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
         """Elements below which a weight stays in float: in the largest module, smaller tensors hold at most `share`.
@@ -143,7 +146,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
     `weights`: another file than the spec's, of the same keys and shapes.
 
     Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
-    shape or dtype than declared, or a value is not finite.
+    shape or dtype than declared, a value is not finite, or the same input gives other tensors the second time.
     """
     size = size or spec.size
     modules = load_modules(spec, weights)
@@ -153,6 +156,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
     tensors = run_modules(spec, modules, inputs)
     for name, value in tensors.items():
         check_tensor(spec, name, value, size)
+    check_repeats(spec, tensors, run_modules(spec, modules, inputs))
     fold_norms(modules, lambda: run_modules(spec, modules, inputs))
     return Program(spec, size, modules, tensors)
 

@@ -21,6 +21,7 @@ from export.targets.coreml.fix_arguments import spell_out_arguments
 from export.targets.coreml.fix_bool import name_logical_ops
 from export.targets.coreml.fix_gelu import register_gelu
 from export.targets.coreml.fix_pad import spell_out_odd_pads
+from export.targets.coreml.fix_passed import copy_passed
 from export.targets.coreml.fix_pool import spell_out_odd_pools
 from export.targets.coreml.fix_reciprocal import register_reciprocal
 from export.targets.coreml.fix_resize import spell_out_odd_resizes
@@ -56,7 +57,7 @@ PROGRAM_FIXES = (
     spell_out_vector_products,
     spell_out_unknown,
 )
-GRAPH_FIXES = (erase_aliases, name_logical_ops)
+GRAPH_FIXES = (erase_aliases, copy_passed, name_logical_ops)
 CONVERTER_FIXES = (register_gelu, register_reciprocal, keep_transposes)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
 UNSUPPORTED = (

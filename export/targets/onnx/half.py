@@ -33,12 +33,27 @@ def halve(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> onnx.Mo
     kept = [node.name for node in reading(program, entry, model)]
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    name_constants(copy)
     # ONNX Runtime's converter inserts 5 casts into such a net where onnxconverter-common's inserts 27.
     halved: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=kept)
     sort_nodes(halved)
     halved = typed(halved)
     join_casts(halved)
     return typed(halved)
+
+
+def name_constants(model: onnx.ModelProto) -> None:
+    """Make outputs that are constants the results of nodes, in place: the converter reads a node's result there."""
+    import onnx
+
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for name in (value.name for value in graph.output):
+        if name in constants:
+            constants[name].name = f"{name}_constant"
+            graph.node.append(onnx.helper.make_node("Identity", [f"{name}_constant"], [name], name=f"{name}_identity"))
+            for node in graph.node[:-1]:
+                node.input[:] = [f"{name}_constant" if source == name else source for source in node.input]
 
 
 def typed(model: onnx.ModelProto) -> onnx.ModelProto:

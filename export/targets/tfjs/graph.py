@@ -112,8 +112,14 @@ Value = Ref | Fixed
 
 
 def dtype_of(value: Array) -> str:
-    """TF.js has three number types: 64-bit integers become int32, other floats float32."""
-    return {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}[value.dtype.kind]
+    """TF.js has three number types: 64-bit integers become int32, other floats float32.
+
+    Raises Unsupported for others: numpy has no kind for bfloat16.
+    """
+    kinds = {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}
+    if value.dtype.kind not in kinds:
+        raise Unsupported(f"holds values of type {value.dtype}; TF.js has float32, int32 and bool")
+    return kinds[value.dtype.kind]
 
 
 def as_stored(value: Array) -> Array:
