@@ -53,6 +53,8 @@ def test_what_differs_the_second_time_is_refused(own_model: Callable[..., Path],
 
 
 class Counting(nn.Module):
+    runs: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Conv2d(3, 4, 3)
