@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from export.fix_rrelu import settle_slopes
 from export.fold_norms import fold_norms
+from export.real_parts import of_real_parts
 from export.state import check_repeats, forget_state
 from models.artifact import Port
 from models.errors import StageError
@@ -80,7 +81,7 @@ class Program:
         with torch.no_grad():
             made = torch.export.export(self.callable(entry), self.example(entry), strict=False)
         forget_state(made)
-        return made
+        return of_real_parts(made, self.example(entry))
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
         """Elements below which a weight stays in float: in the largest module, smaller tensors hold at most `share`.

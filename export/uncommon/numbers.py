@@ -42,6 +42,13 @@ def table() -> Table:
         unit = 10.0**decimals
         return torch.round(x * unit) / unit
 
+    def atan2(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        # On both axes too, where converters' own spellings divide by nothing or know no sign.
+        upright = x == 0
+        slope = torch.atan(y / torch.where(upright, torch.ones_like(x), x))
+        turn = torch.where(y < 0, torch.full_like(y, -math.pi), torch.full_like(y, math.pi))
+        return torch.where(upright, torch.sign(y) * (math.pi / 2), torch.where(x < 0, slope + turn, slope))
+
     def resting(x: torch.Tensor, p: float, train: bool) -> Any:
         return unchanged() if train else x
 
@@ -53,6 +60,7 @@ def table() -> Table:
         aten.fmin.default: fmin,
         aten.copysign.Tensor: copysign,
         aten.copysign.Scalar: copysign,
+        aten.atan2.default: atan2,
         aten.logical_xor.default: logical_xor,
         aten.ldexp.Tensor: lambda x, y: x * torch.exp2(y),
         aten.signbit.default: lambda x: x < 0,

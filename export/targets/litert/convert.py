@@ -10,6 +10,7 @@ from export.program import Program
 from export.targets.litert import flatbuffer
 from export.targets.litert.fixes import fixed
 from export.targets.litert.fixes.constant_first import kept_second
+from export.targets.litert.fixes.constants_kept import constants_kept
 from export.targets.litert.metadata import RUNTIME, minimum_runtime, order
 from models.artifact import Port
 from models.errors import StageError
@@ -49,7 +50,7 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
         wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
         # Its content is in evaluation mode; an exported graph refuses to be told so.
         wrapped.training = False
-        with torch.no_grad(), kept_second(len(inputs)):
+        with torch.no_grad(), kept_second(len(inputs)), constants_kept():
             model = flatbuffer.parse(litert_torch.convert(wrapped, sample).model_content())
     except Exception as error:  # a compiler of many layers: whatever it raises means this entry does not convert
         raise StageError(STAGE, f"entry {entry.name!r}: {reason(error)}") from error

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from export.high_ranks import of_fewer_axes
 from export.program import Program
+from export.real_parts import MARK
 from export.targets.litert.fixes import (
     both_transposed,
     computed_kernels,
     constant_doubles,
-    contiguous_weights,
     expanded_operands,
     missing_ops,
     nearest_ratio,
@@ -46,13 +46,13 @@ def fixed(program: Program, entry: EntrySpec) -> torch.nn.Module:
     exported = program.exported(entry)
     spelled = of_fewer_axes(missing_ops.spelled(exported), AXES)
     graph = spelled.module(check_guards=False)
-    changed = [spelled is not exported, *(apply(graph) for apply in GRAPH_FIXES)]
+    changed = [spelled is not exported, MARK in exported.graph_module.meta, *(apply(graph) for apply in GRAPH_FIXES)]
     if not any(changed) and takes_layouts(original, program.example(entry)):
-        return contiguous_weights.apply(original)
+        return original
     reshape_views(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return contiguous_weights.apply(graph)
+    return graph
 
 
 def takes_layouts(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> bool:

@@ -1,0 +1,169 @@
+"""Complex numbers and Fourier transforms: the same values by real numbers, in every target's runtime."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.runtime import load_runtime, run
+from export.program import Program
+from export.real_parts import is_complex
+from export.targets.coreml import CoreMLTarget
+from export.targets.litert import LiteRTTarget
+from export.targets.onnx.target import OnnxTarget
+from export.targets.tfjs import TFJSTarget
+from models.recipes import recipe
+
+TARGETS: dict[str, tuple[Callable[[], Any], str]] = {
+    "onnx": (OnnxTarget, "onnxruntime"),
+    "coreml": (CoreMLTarget, "coreml-mil"),
+    "litert": (LiteRTTarget, "litert"),
+    "tfjs": (TFJSTarget, "tfjs-tensorflow"),
+}
+SHAPE = (1, 3, 11, 14)
+LAST = (-2, -1)
+
+
+class FourierUnit(nn.Module):
+    """A fast Fourier convolution, as LaMa has it (Suvorov et al., 2022)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(6, 6, 1, bias=False)
+        self.norm = nn.BatchNorm2d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch = x.shape[0]
+        spectrum = torch.fft.rfftn(x, dim=LAST, norm="ortho")
+        parts = torch.stack((spectrum.real, spectrum.imag), -1).permute(0, 1, 4, 2, 3).contiguous()
+        parts = F.relu(self.norm(self.layer(parts.view(batch, -1, *parts.shape[3:]))))
+        parts = parts.view(batch, -1, 2, *parts.shape[2:]).permute(0, 1, 3, 4, 2).contiguous()
+        spectrum = torch.complex(parts[..., 0], parts[..., 1])
+        made: Tensor = torch.fft.irfftn(spectrum, s=x.shape[-2:], dim=LAST, norm="ortho")
+        return made
+
+
+class GlobalFilter(nn.Module):
+    """GFNet's (Rao et al., 2021): a weight a frequency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 11, 8, 2) * 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(self.weight)
+        made: Tensor = torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
+        return made
+
+
+class FourierLayer(nn.Module):
+    """A Fourier neural operator's (Li et al., 2021): products of the low frequencies, written into zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, 4, 5, 4, 2) * 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, spectrum = torch.view_as_complex(self.weight), torch.fft.rfft2(x)
+        made = torch.zeros(x.shape[0], 4, x.shape[2], x.shape[3] // 2 + 1, dtype=torch.cfloat)
+        made[:, :, :5, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, :5, :4], weight)
+        made[:, :, -5:, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, -5:, :4], weight.conj())
+        back: Tensor = torch.fft.irfft2(made, s=x.shape[-2:])
+        return back
+
+
+def rotary(x: Tensor) -> Tensor:
+    """Positions as turns of pairs of channels (Su et al., 2021)."""
+    pairs = torch.view_as_complex(x.reshape(1, -1, 2))
+    turns = torch.polar(torch.ones(pairs.shape[1]), torch.arange(pairs.shape[1]) / 10.0)
+    return torch.view_as_real(pairs * turns).flatten(1)
+
+
+def phases(x: Tensor) -> Tensor:
+    spectrum = torch.fft.rfft2(x, norm="forward")
+    made: Tensor = torch.fft.irfft2(torch.polar(spectrum.abs() * 0.5, spectrum.angle()), norm="forward")
+    return made
+
+
+def aligned(x: Tensor) -> Tensor:
+    """A quotient of spectra, as a Wiener filter's."""
+    one, other = torch.fft.rfft2(x), torch.fft.rfft2(x.flip(3) + 1)
+    made: Tensor = torch.fft.irfft2(one * other.conj() / (other.abs() ** 2 + 0.1), s=x.shape[-2:])
+    return made
+
+
+NETS: dict[str, Callable[[Tensor], Tensor]] = {
+    "fourier_unit": FourierUnit(),
+    "global_filter": GlobalFilter(),
+    "fourier_layer": FourierLayer(),
+    "rotary": rotary,
+    "phases": phases,
+    "aligned": aligned,
+    "magnitudes": lambda x: torch.fft.fftshift(torch.fft.fft2(x), dim=LAST).abs().log1p(),
+    "mixed": lambda x: torch.fft.fft(torch.fft.fft(x.flatten(2), dim=-1), dim=-2).real,
+    "turned": lambda x: (
+        torch.fft.ifft(torch.fft.fft(x, dim=2) * torch.exp(1j * torch.arange(11.0)[:, None]), dim=2).real
+    ),
+    "padded": lambda x: torch.fft.irfft(torch.fft.rfft(x, n=16)[..., :5], n=13, norm="ortho"),
+    "cut": lambda x: torch.fft.ifft2(torch.fft.fft2(x, s=(8, 15), norm="ortho"), norm="ortho").imag + 1,
+}
+
+
+@pytest.fixture
+def program(ops_program: Callable[..., Program]) -> Program:
+    return ops_program(NETS, SHAPE)
+
+
+def apart(program: Program, found: dict[str, Any]) -> dict[str, float]:
+    wanted = {name: program.tensors[name].numpy() for name in found}
+    off = {name: float(np.abs(found[name] - value).max() / np.abs(value).max()) for name, value in wanted.items()}
+    return {name: error for name, error in off.items() if error > 1e-5}
+
+
+def test_no_complex_number_is_left(program: Program) -> None:
+    exported = program.exported(program.spec.entries["net"])
+    assert not any(is_complex(node) for node in exported.graph_module.graph.nodes)
+    made = exported.module()(program.tensors["x"])
+    assert apart(program, {name: value.detach().numpy() for name, value in zip(NETS, made, strict=True)}) == {}
+    # Weights keep their names.
+    assert any(name.endswith("weight") and "0.layer" in name for name in exported.state_dict)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_computes_them(target: str, program: Program, tmp_path: Path) -> None:
+    maker, runtime = TARGETS[target]
+    made = maker().emit(program, maker().convert(program, tmp_path), recipe("float32"), tmp_path)
+    session = load_runtime(runtime).open(tmp_path, made.entries[0])
+    found = run(session, {"x": program.tensors["x"].numpy()})
+    session.close()
+    assert apart(program, found) == {}
+
+
+def test_litert_confuses_constants_otherwise(
+    ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the forward makes of constants is freed while it is written, and the next may take its place."""
+    program = ops_program({name: NETS[name] for name in ("padded", "aligned")}, SHAPE)
+    target = LiteRTTarget()
+
+    def found(folder: Path) -> dict[str, float]:
+        folder.mkdir()
+        made = target.emit(program, target.convert(program, folder), recipe("float32"), folder)
+        session = load_runtime("litert").open(folder, made.entries[0])
+        values = run(session, {"x": program.tensors["x"].numpy()})
+        session.close()
+        return apart(program, values)
+
+    assert found(tmp_path / "kept") == {}
+    converter = import_module("export.targets.litert.convert")
+    monkeypatch.setattr(converter, "constants_kept", contextlib.nullcontext)
+    assert found(tmp_path / "freed")
