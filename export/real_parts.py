@@ -48,7 +48,9 @@ def of_real_parts(exported: ExportedProgram, example: tuple[torch.Tensor, ...]) 
     try:
         with torch.no_grad():
             made = torch.export.export(Real().eval(), example, strict=False)
-    except NotImplementedError:
+    except (NotImplementedError, TypeError):  # an op, or an argument of one, that there is no way for
+        return exported
+    if any(is_complex(node) for node in made.graph_module.graph.nodes):  # a complex weight
         return exported
     made.graph_module.meta[MARK] = True
     return made
@@ -74,7 +76,8 @@ def interpreter(graph: fx.GraphModule) -> fx.Interpreter:
         def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             name = str(target).split(".")[1] if str(target).startswith("aten.") else str(target)
             if not has_pair((args, kwargs)) and not is_complex(self.node):
-                if name.startswith("fft_"):  # of real to real: back from a spectrum that was given as real
+                # Of real to real: back from a spectrum that was given as real.
+                if name.startswith("fft_") and not name.endswith("shift"):
                     return fourier(name, *args, **kwargs)
                 return super().call_function(target, args, kwargs)
             return on_pairs(target, name, args, kwargs)
@@ -120,10 +123,18 @@ def on_pairs(target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, An
 
 
 def apart(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The op on the real parts and on the imaginary ones; a real operand has none."""
+    import torch
     from torch.utils import _pytree
 
+    def one(part: str, value: Any) -> Any:
+        if isinstance(value, Pair):
+            return getattr(value, part)
+        real = isinstance(value, torch.Tensor) and value.is_floating_point()
+        return torch.zeros_like(value) if real and part == "imag" else value
+
     def side(part: str) -> Any:
-        of_part = partial(_pytree.tree_map, lambda value: getattr(value, part) if isinstance(value, Pair) else value)
+        of_part = partial(_pytree.tree_map, partial(one, part))
         return target(*of_part(args), **{key: of_part(value) for key, value in kwargs.items() if key != "dtype"})
 
     real, imag = side("real"), side("imag")

@@ -100,10 +100,10 @@ def table(exported: ExportedProgram, most: int) -> Table:
             how = by_name[name]
         elif name in ALONG:
             how = partial(along, op)
-        elif name in REDUCE:
+        elif name in REDUCE and op._overloadname != "other":  # a maximum of two tensors
             axes = any(argument.name == "dim" for argument in op._schema.arguments)
             how = partial(reduced if axes else of_all, op)
-        elif torch.Tag.pointwise in op.tags or name in {"_to_copy", "to"}:
+        elif torch.Tag.pointwise in op.tags or name in {"_to_copy", "to", "max", "min"}:
             how = partial(pointwise, op, most)
         else:
             continue

@@ -76,6 +76,7 @@ NETS: dict[str, tuple[Net, tuple[int, ...]]] = {
 OPS: dict[str, Net] = {
     "means": lambda x: blocks(x).mean((3, 5)),
     "extremes": lambda x: blocks(x).amax((3, 5)) - blocks(x).amin((1, 4)).sum(),
+    "greater": lambda x: torch.max(blocks(x), blocks(x).flip(2)) - torch.minimum(blocks(x), blocks(x).mean(3, True)),
     "spread": lambda x: blocks(x).var((3, 5)) + blocks(x).std((2, 4)).sum(),
     "norms": lambda x: F.normalize(blocks(x), dim=3) + blocks(x).norm(p=1, dim=5, keepdim=True),
     "repeats": lambda x: x[:, :, :, None, :, None].repeat(1, 1, 1, 2, 1, 3),

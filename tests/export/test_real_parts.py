@@ -113,6 +113,7 @@ NETS: dict[str, Callable[[Tensor], Tensor]] = {
     "turned": lambda x: (
         torch.fft.ifft(torch.fft.fft(x, dim=2) * torch.exp(1j * torch.arange(11.0)[:, None]), dim=2).real
     ),
+    "joined": lambda x: torch.fft.ifft(torch.cat([torch.fft.fft(x), x], 2), dim=2).abs(),
     "padded": lambda x: torch.fft.irfft(torch.fft.rfft(x, n=16)[..., :5], n=13, norm="ortho"),
     "cut": lambda x: torch.fft.ifft2(torch.fft.fft2(x, s=(8, 15), norm="ortho"), norm="ortho").imag + 1,
 }
@@ -136,6 +137,24 @@ def test_no_complex_number_is_left(program: Program) -> None:
     assert apart(program, {name: value.detach().numpy() for name, value in zip(NETS, made, strict=True)}) == {}
     # Weights keep their names.
     assert any(name.endswith("weight") and "0.layer" in name for name in exported.state_dict)
+
+
+class Weighted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(14, dtype=torch.cfloat))
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = (torch.fft.fft(x) * self.weight).real
+        return made
+
+
+@pytest.mark.parametrize("net", [Weighted(), lambda x: torch.fft.fft(x).pow(3).real], ids=["weight", "power"])
+def test_what_there_is_no_way_for_stays(net: Callable[[Tensor], Tensor], ops_program: Callable[..., Program]) -> None:
+    """For the targets to take or to refuse by its name."""
+    program = ops_program({"y": net}, SHAPE)
+    exported = program.exported(program.spec.entries["net"])
+    assert any(is_complex(node) for node in exported.graph_module.graph.nodes)
 
 
 @pytest.mark.parametrize("target", TARGETS)
