@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export.dependence import computed_from
 from export.spell_out import writes_in_place
@@ -12,6 +12,7 @@ from models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import torch
+    from torch import fx
     from torch.export import ExportedProgram
 
 STAGE = "capture"
@@ -38,8 +39,25 @@ def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Ma
 def forget_state(exported: ExportedProgram) -> None:
     """Drop, in place, what the program writes into its buffers and no output depends on, such as a counter of runs."""
     graph = exported.graph_module.graph
-    state = [node for node in graph.nodes if node.name in exported.graph_signature.inputs_to_buffers]
-    remembered = computed_from(state, graph)
-    for node in reversed(graph.nodes):
-        if node in remembered and not node.users and writes_in_place(node.target):
-            graph.erase_node(node)
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    for buffer in [node for node in graph.nodes if node.name in exported.graph_signature.inputs_to_buffers]:
+        read = computed_from([buffer], graph)
+        writes = [node for node in graph.nodes if node in read and writes_in_place(node.target)]
+        # What is written into another tensor goes on from there, without being read from the buffer.
+        if output in read or any(base(node) is not buffer for node in writes):
+            continue
+        for node in reversed(writes):
+            if not node.users:
+                graph.erase_node(node)
+
+
+def base(node: fx.Node) -> fx.Node:
+    """The tensor that an op in place writes into, by way of views."""
+    while node.op == "call_function" and shares_memory(node.target):
+        node = node.args[0]  # type: ignore[assignment]  # the tensor of a view, or of what is written in place
+    return node
+
+
+def shares_memory(target: Any) -> bool:
+    schema = getattr(target, "_schema", None)
+    return bool(schema is not None and schema.arguments and schema.arguments[0].alias_info is not None)

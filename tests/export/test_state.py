@@ -84,6 +84,32 @@ def test_a_counter_of_runs_is_left_out(ops_program: Callable[..., Program], tmp_
     np.testing.assert_allclose(found["y"], program.tensors["y"].numpy(), atol=1e-5)
 
 
+class Drawing(nn.Module):
+    """What is drawn on a copy of a buffer, and a buffer that is drawn on the input's copy, are no state."""
+
+    paper: Tensor
+    ink: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("paper", torch.ones(1, 3, 10, 10))
+        self.register_buffer("ink", torch.full((8,), 2.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        copy, sheet = x.clone(), self.paper.clone()
+        copy[:, :, 0] = self.ink
+        sheet[:, :, 1:-1, 1:-1] = copy
+        sheet[:, 0].mul_(0.5)
+        return sheet
+
+
+@pytest.mark.parametrize("target", [CoreMLTarget, OnnxTarget])
+def test_what_is_drawn_stays(target: Callable[[], Any], ops_program: Callable[..., Program], tmp_path: Path) -> None:
+    program = ops_program({"y": Drawing()}, (1, 3, 8, 8))
+    found = computed(program, target(), "float32", tmp_path)
+    np.testing.assert_allclose(found["y"], program.tensors["y"].numpy(), atol=1e-5)
+
+
 PASSED = {
     "y": nn.Conv2d(3, 4, 3),
     "same": lambda x: x,
