@@ -95,6 +95,7 @@ NUMBERS: Cases = {
     "decimals": lambda x: x.round(decimals=1),
     "ldexp": lambda x: torch.ldexp(x, torch.tensor(2)),
     "erfc": torch.erfc,
+    "angles_on_the_axes": lambda x: torch.atan2(x.round() + 0.0, x.flip(3).round() + 0.0),
     "asinh": torch.asinh,
     "acosh": lambda x: torch.acosh(x.abs() + 1.1),
     "whole_quotient": lambda x: ((x * 20).int() // 3).float(),
