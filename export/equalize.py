@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from export.program import Program
 from export.ranges import leading_allowed, raw_inputs
+from export.spell_out import operator_name
 from models.errors import StageError
 from models.spec import EntrySpec
 
@@ -166,11 +167,6 @@ class Layers:
         """Whether weight and bias (where it has one) are the module's own and of this node alone."""
         biased = len(node.args) > 2 and node.args[2] is not None
         return self.parameter(node, 1) is not None and (not biased or self.parameter(node, 2) is not None)
-
-
-def operator_name(node: Node) -> str:
-    schema = getattr(node.target, "_schema", None)
-    return str(schema.name) if node.op == "call_function" and schema is not None else ""
 
 
 def groups_of(node: Node) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.fourier import Transform, fft, irfft, rfft
 from export.pairs import Pair, handlers
+from export.spell_out import op_name
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +75,7 @@ def interpreter(graph: fx.GraphModule) -> fx.Interpreter:
             return super().run_node(n)
 
         def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            name = str(target).split(".")[1] if str(target).startswith("aten.") else str(target)
+            name = op_name(target)
             if not has_pair((args, kwargs)) and not is_complex(self.node):
                 # Of real to real: back from a spectrum that was given as real.
                 if name.startswith("fft_") and not name.endswith("shift"):

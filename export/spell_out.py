@@ -35,6 +35,18 @@ def unchanged() -> Any:
     return NotImplemented
 
 
+def operator_name(node: fx.Node) -> str:
+    """An operator's name in its library: "aten::add" of aten.add.Tensor; nothing for what is none."""
+    schema = getattr(node.target, "_schema", None)
+    return str(schema.name) if node.op == "call_function" and schema is not None else ""
+
+
+def op_name(target: Any) -> str:
+    """An ATen op's name without its overload: "add" of aten.add.Tensor; of others their text."""
+    name = str(target)
+    return name.split(".")[1] if name.startswith("aten.") else name
+
+
 def writes_in_place(target: Any) -> bool:
     schema = getattr(target, "_schema", None)
     return bool(schema is not None and schema.is_mutable)

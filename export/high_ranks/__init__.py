@@ -28,7 +28,7 @@ from export.high_ranks.ops import (
     var,
     vector_norm,
 )
-from export.spell_out import Table, unchanged
+from export.spell_out import Table, op_name, unchanged
 
 if TYPE_CHECKING:
     from torch import fx
@@ -57,17 +57,12 @@ def of_fewer_axes(exported: ExportedProgram, most: int) -> ExportedProgram:
     """
     for _ in range(ROUNDS):
         high = [node for node in exported.graph_module.graph.nodes if axes_of(node) > most]
-        if all(short(node) in VIEWS | MOVES for node in high):
+        if all(op_name(node.target) in VIEWS | MOVES for node in high):
             break
         # What a composite op is made of joins the program's ops for the next round.
         exported = exported.run_decompositions(table(exported, most))
         join_views(exported, most)
     return exported
-
-
-def short(node: fx.Node) -> str:
-    """An op's name without its overload."""
-    return str(node.target).split(".")[1] if str(node.target).startswith("aten.") else str(node.target)
 
 
 def axes_of(node: fx.Node) -> int:
@@ -84,7 +79,9 @@ def table(exported: ExportedProgram, most: int) -> Table:
     """How to compute each op of the program with at most `most` axes, for those that there is a way for."""
     import torch
 
-    ops = {node.target: short(node) for node in exported.graph_module.graph.nodes if node.op == "call_function"}
+    ops = {
+        node.target: op_name(node.target) for node in exported.graph_module.graph.nodes if node.op == "call_function"
+    }
     by_name: dict[str, Callable[..., Any]] = {
         "cat": joined, "concat": joined, "stack": stacked, "flip": flipped, "roll": rolled, "repeat": repeated,
         "expand": expanded, "constant_pad_nd": padded, "pad": any_pad, "linear": linear, "matmul": matmul,
@@ -133,17 +130,19 @@ def join_views(exported: ExportedProgram, most: int) -> None:
 
     graph = exported.graph_module.graph
     for node in graph.nodes:
-        if short(node) not in VIEWS or node.op != "call_function":
+        if op_name(node.target) not in VIEWS or node.op != "call_function":
             continue
         origin = node.args[0]
-        while origin.op == "call_function" and short(origin) in VIEWS | SAME and origin.meta["val"].ndim > most:
+        while (
+            origin.op == "call_function" and op_name(origin.target) in VIEWS | SAME and origin.meta["val"].ndim > most
+        ):
             origin = origin.args[0]
         if origin is not node.args[0]:
             node.target, node.kwargs = torch.ops.aten.reshape.default, {}
             node.args = (origin, list(node.meta["val"].shape))
     for node in reversed(graph.nodes):
         # Nothing reads it, and it is of no use to a file.
-        if short(node) == "_assert_tensor_metadata" and axes_of(node) > most:
+        if op_name(node.target) == "_assert_tensor_metadata" and axes_of(node) > most:
             graph.erase_node(node)
     graph.eliminate_dead_code()
     exported.graph_module.recompile()

@@ -74,6 +74,8 @@ def indexed(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> Any:
         return unchanged()
     before, after = x.shape[: given[0]], x.shape[given[0] + 1 :]
     flat = x.reshape(math.prod(before), x.shape[given[0]], math.prod(after))
+    # An index counts from the end where it is negative, a selection does not.
+    places = torch.where(places < 0, places + flat.shape[1], places)
     return torch.index_select(flat, 1, places.reshape(-1)).reshape([*before, *places.shape, *after])
 
 

@@ -89,7 +89,7 @@ OPS: dict[str, Net] = {
     "stacks": lambda x: torch.stack([blocks(x)[:, :, 0], blocks(x)[:, :, 1]], 3).relu(),
     "turns": lambda x: x.view(3, 2, 2, 2, 2, 2, 2).exp().permute(6, 4, 2, 0, 5, 3, 1).cos(),
     "steps": lambda x: blocks(x).cumsum(2).softmax(4).select(3, 1) + blocks(x).topk(1, 3)[0].squeeze(3),
-    "places": lambda x: blocks(x)[:, :, :, :, torch.tensor([3, 1, 2])].argmax(2).float(),
+    "places": lambda x: blocks(x)[:, :, :, :, torch.tensor([3, 1, -2])].argmax(2).float(),
     "gathers": lambda x: blocks(x).gather(2, (blocks(x).abs() * 1.9).long()).max(3)[0],
     "layers": lambda x: F.layer_norm(blocks(x), (4, 2), x[0, 0, :4, :2]) + F.linear(blocks(x), x[0, 0, :2, :2]),
     "copies": lambda x: blocks(x).permute(0, 2, 4, 1, 3, 5).clone().reshape(1, 16, 12) + blocks(x).sum(),

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.dependence import computed_from
 from export.program import Program
 from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
+from export.spell_out import operator_name
 from export.targets.coreml.convert import Converted, Plain, decompose
 from export.targets.coreml.package import body, read_model
 from export.targets.coreml.vendor import load_compression, load_coremltools
@@ -214,18 +216,9 @@ def scale_of(ranges: Ranges, name: str) -> tuple[float, str] | None:
     return float(scale), "uint8" if low >= 0 else "int8"
 
 
-def operator_name(node: Node) -> str:
-    schema = getattr(node.target, "_schema", None)
-    return str(schema.name) if node.op == "call_function" and schema is not None else ""
-
-
 def moving_nodes(graph: GraphModule) -> set[Node]:
     """Nodes whose values depend on the module's inputs; the others are constants."""
-    moving: set[Node] = set()
-    for node in graph.graph.nodes:
-        if node.op == "placeholder" or moving.intersection(node.all_input_nodes):
-            moving.add(node)
-    return moving
+    return computed_from((node for node in graph.graph.nodes if node.op == "placeholder"), graph.graph)
 
 
 def integer_inputs(node: Node, moving: Collection[Node]) -> list[Node]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from export.spell_out import constant, pair
+from export.uncommon.kernels import apart
 
 if TYPE_CHECKING:
-    import torch
     from torch import fx
 
 # Of aten.conv_transpose2d.input(input, weight, bias, stride, padding, output_padding, groups, dilation).
@@ -52,7 +52,7 @@ class Layer:
 def apply(graph: fx.GraphModule) -> bool:
     """Rewrite such layers as unpadded convolutions, a group each, and a crop, in place; whether there was one.
 
-    A layer whose weight is computed at run time stays, for the converter to refuse.
+    A layer whose weight is computed at run time has been rewritten before (export/uncommon/kernels.py).
     """
     import torch
 
@@ -78,7 +78,7 @@ def parts(graph: fx.GraphModule, layer: Layer) -> Any:
 
     aten = torch.ops.aten
     call = graph.graph.call_function
-    kernels = spread(operator.attrgetter(layer.weight.target)(graph).detach(), layer.dilation).chunk(layer.groups)
+    kernels = apart(operator.attrgetter(layer.weight.target)(graph).detach(), layer.dilation).chunk(layer.groups)
     channels = int(kernels[0].shape[0])
     made = []
     for group, kernel in enumerate(kernels):
@@ -87,16 +87,6 @@ def parts(graph: fx.GraphModule, layer: Layer) -> Any:
             source = call(aten.slice.Tensor, (source, 1, group * channels, (group + 1) * channels))
         made.append(call(aten.conv_transpose2d.input, (source, constant(graph, kernel), None, layer.stride)))
     return made[0] if len(made) == 1 else call(aten.cat.default, (made, 1))
-
-
-def spread(kernel: torch.Tensor, steps: list[int]) -> torch.Tensor:
-    """The kernel with `step - 1` zeros between its taps."""
-    if steps == [1, 1]:
-        return kernel
-    sides = [(size - 1) * step + 1 for size, step in zip(kernel.shape[2:], steps, strict=True)]
-    wide = kernel.new_zeros((*kernel.shape[:2], *sides))
-    wide[:, :, :: steps[0], :: steps[1]] = kernel
-    return wide
 
 
 def cropped(graph: fx.GraphModule, node: fx.Node, layer: Layer, value: Any) -> Any:
