@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from models.cli import run
-from models.errors import UsageError
+from hydramobile.cli import run
+from hydramobile.errors import UsageError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Run artifacts and report what they compute and cost."
@@ -44,8 +44,8 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     from benchmarks.parity import Request, conclude, run_parity
     from benchmarks.runtime import resolve_runtimes
     from benchmarks.show import parity_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most, lean)
@@ -63,8 +63,8 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from benchmarks.parity import Request
     from benchmarks.show import say, size_table
     from benchmarks.size import conclude_size, run_size
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, only=resolve_only(spec, only or []))
@@ -83,8 +83,8 @@ def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.show_cost import cost_table
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, only=resolve_only(spec, only or []))
@@ -113,8 +113,8 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     from benchmarks.latency import Timing, conclude_latency, run_latency
     from benchmarks.parity import Request
     from benchmarks.show import latency_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
@@ -149,8 +149,8 @@ def grid(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.grid import Rounds, conclude_grid, run_grid
     from benchmarks.parity import Request
     from benchmarks.show import grid_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
@@ -173,8 +173,8 @@ def support(
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.support import conclude_support, renew_table, run_support
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), most=most)
@@ -189,7 +189,7 @@ def calibration(model: Model = MODEL, out: Out = OUT, as_json: Json = False) -> 
     """Tell how the loss of static integers moves with calibration's method, its samples and equalization."""
     from benchmarks.report.calibration import calibration_rows, calibration_table
     from benchmarks.report.gather import gather
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     rows = calibration_rows(gather(load_spec(model), out, None))
     table = calibration_table(rows)
@@ -220,8 +220,8 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.grid import Rounds
     from benchmarks.parity import Request
     from benchmarks.show import compare_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     if interleaved:
@@ -249,8 +249,8 @@ def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Ru
     from benchmarks.parity import Request
     from benchmarks.profile import conclude_profile, run_profile
     from benchmarks.show import profile_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
@@ -273,8 +273,8 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
     from benchmarks import instructions as counting
     from benchmarks.parity import Request
     from benchmarks.show import instructions_table, say
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
@@ -307,8 +307,8 @@ def device(  # noqa: PLR0913 - one parameter a flag
     from benchmarks.parity import Request
     from benchmarks.show import say
     from benchmarks.show_device import device_table
-    from models.named import resolve_only
-    from models.spec import load_spec
+    from hydramobile.recipe_files import resolve_only
+    from hydramobile.spec import load_spec
 
     run_as = Run(choose(which, tool), seconds, cool)
     spec = load_spec(model)
@@ -333,7 +333,7 @@ def report(
     """Write report.html and report.md from all evidence gathered so far."""
     from benchmarks.report import ReportRequest, write_report
     from benchmarks.show import say
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     return write_report(ReportRequest(load_spec(model), out, samples, include_photos, readme), say(quiet=False))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from benchmarks.judge import Bench
 from benchmarks.labelled import load_labelled
-from models.budget import load_budget, neighbour
-from models.goldens import load_goldens
-from models.samples import load_samples
-from models.spec import ModelSpec
+from hydramobile.budget import load_budget, neighbour
+from hydramobile.goldens import load_goldens
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec
 
 
 def load_bench(

@@ -16,10 +16,10 @@ import numpy as np
 
 from benchmarks.judge import as_float
 from benchmarks.runtime import Array, Runtime, Tensors, run
-from models.artifact import Artifact, Entry
-from models.errors import HydraError
-from models.goldens import Golden
-from models.recipes import recipe
+from hydramobile.artifact import Artifact, Entry
+from hydramobile.errors import HydraError
+from hydramobile.goldens import Golden
+from hydramobile.recipes import recipe
 
 # Largest error, as a share of the reference tensor's own range, that a tensor may have before it has "left". Float
 # formats round (.07 of the range, at single pixels of early features, is usual for float16); integer weights move

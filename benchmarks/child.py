@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 # How much of the child's stderr an error quotes.
 TAIL = 2000

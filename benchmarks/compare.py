@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.grid import FILE, Progress, Rounds, check_inputs, document_of, line_up, medians, take_rounds
 from benchmarks.parity import Request
-from models.errors import BudgetBroken, NothingJudged, StageError, UsageError
-from models.files import dump_json, read_json, write_text
+from hydramobile.errors import BudgetBroken, NothingJudged, StageError, UsageError
+from hydramobile.files import dump_json, read_json, write_text
 
 LEAST = 5
 LEVEL = 0.05

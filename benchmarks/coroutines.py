@@ -8,7 +8,7 @@ from functools import cache
 from threading import Thread
 from typing import Any, TypeVar
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 Result = TypeVar("Result")
 

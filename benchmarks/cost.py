@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.graph import Graph, GraphReader, peak_activations
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
-from models.artifact import Artifact, Entry, primary, verify
-from models.errors import HydraError, NothingJudged, StageError
-from models.files import dump_json, write_text
+from hydramobile.artifact import Artifact, Entry, primary, verify
+from hydramobile.errors import HydraError, NothingJudged, StageError
+from hydramobile.files import dump_json, write_text
 
 FILE = "cost.json"
 EVIDENCE = "static"

@@ -17,11 +17,11 @@ from benchmarks.machine import identity
 from benchmarks.parity import Request, readable, run_parity, select
 from benchmarks.profile import OpTime
 from benchmarks.runtime import load_runtime
-from models.artifact import Artifact, Entry, find_artifacts
-from models.budget import load_budget
-from models.errors import NothingJudged, StageError, UsageError
-from models.files import dump_json, read_json, write_text
-from models.process import WorkerDied, events
+from hydramobile.artifact import Artifact, Entry, find_artifacts
+from hydramobile.budget import load_budget
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.process import WorkerDied, events
 
 FILE = "device.json"
 TOOL = "HYDRA_BENCHMARK_MODEL"

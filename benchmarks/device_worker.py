@@ -13,12 +13,12 @@ from benchmarks.bisect import Tracer, compare_traces
 from benchmarks.latency_worker import values
 from benchmarks.profile import entry_row
 from benchmarks.runtime import load_runtime
-from models.artifact import Entry, read_artifact, verify
-from models.errors import HydraError
-from models.goldens import load_goldens
-from models.process import receive, send
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import Entry, read_artifact, verify
+from hydramobile.errors import HydraError
+from hydramobile.goldens import load_goldens
+from hydramobile.process import receive, send
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Row = dict[str, Any]
 # Seconds a device may take to cool down to no throttling before it is measured as it is; how often it is asked.

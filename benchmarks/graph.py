@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from models.artifact import Entry
+from hydramobile.artifact import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array
-from models.artifact import Entry
-from models.errors import StageError
-from models.files import inside, read_json
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.files import inside, read_json
 
 STAGE = "open"
 # Constants of up to this many values are scales, shapes or biases, not weights.

@@ -19,12 +19,12 @@ from benchmarks.latency import HANG_LIMIT, REFERENCE, reference_key
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, select
 from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
-from models.artifact import Artifact, verify
-from models.errors import NothingJudged, StageError, UsageError
-from models.files import dump_json, write_text
-from models.goldens import load_goldens
-from models.process import WorkerDied, events
-from models.samples import load_samples
+from hydramobile.artifact import Artifact, verify
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.files import dump_json, write_text
+from hydramobile.goldens import load_goldens
+from hydramobile.process import WorkerDied, events
+from hydramobile.samples import load_samples
 
 FILE = "grid.json"
 Row = dict[str, Any]
@@ -132,7 +132,7 @@ def sample(contender: Contender, rounds: Rounds, goldens: Request, index: int) -
     before = load()
     try:
         if contender.folder and not contender.row["processes"]:
-            from models.artifact import read_artifact
+            from hydramobile.artifact import read_artifact
 
             verify(contender.folder, read_artifact(contender.folder))
         for event in events("benchmarks.grid_worker", job, goldens.root / "grid.log", HANG_LIMIT):

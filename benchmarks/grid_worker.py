@@ -10,12 +10,12 @@ from typing import Any
 
 from benchmarks.latency_worker import Subject, prepare, reference_subjects, subjects_of
 from benchmarks.runtime import load_runtime
-from models.artifact import read_artifact
-from models.errors import HydraError, StageError
-from models.goldens import load_goldens
-from models.process import receive, send
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import HydraError, StageError
+from hydramobile.goldens import load_goldens
+from hydramobile.process import receive, send
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 
 def measure(subject: Subject, seconds: float) -> dict[str, Any]:

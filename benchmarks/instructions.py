@@ -14,14 +14,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from benchmarks.parity import WORKERS, Request, kept_rows, select
 from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes, runs
-from models.artifact import Artifact
-from models.budget import load_budget
-from models.errors import BudgetBroken, NothingJudged, StageError
-from models.files import dump_json, read_json, write_text
-from models.goldens import load_goldens
-from models.process import WorkerDied, events
-from models.samples import load_samples
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact
+from hydramobile.budget import load_budget
+from hydramobile.errors import BudgetBroken, NothingJudged, StageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.goldens import load_goldens
+from hydramobile.process import WorkerDied, events
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec
 
 FILE = "instructions.json"
 EVIDENCE = "instruction-proxy"

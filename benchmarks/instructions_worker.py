@@ -9,12 +9,12 @@ from typing import Any
 
 from benchmarks.latency_worker import values
 from benchmarks.runtime import load_runtime
-from models.artifact import read_artifact, verify
-from models.errors import HydraError
-from models.goldens import Golden, load_goldens
-from models.process import receive, send
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact, verify
+from hydramobile.errors import HydraError
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.process import receive, send
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 # The first run of a session sets things up once (packed weights, buffers); the next ones are alike.
 WARM, RUNS = 1, 1

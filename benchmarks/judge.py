@@ -15,13 +15,13 @@ from benchmarks import lean
 from benchmarks.labelled import Labelled, ask_artifact, loss_measures, opened, way
 from benchmarks.runtime import Absent, Array, Runtime, Session, run
 from benchmarks.verdict import Result, judge
-from models.artifact import Artifact, Entry, read_artifact, ships, verify
-from models.budget import FALLBACK, LABEL_FALLBACK, Budget
-from models.errors import HydraError, StageError
-from models.goldens import Golden
-from models.measures import JUDGES, MEAN, Measure, Numbers, collect, sensitivity, tensor_measures
-from models.recipes import recipe
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, Entry, read_artifact, ships, verify
+from hydramobile.budget import FALLBACK, LABEL_FALLBACK, Budget
+from hydramobile.errors import HydraError, StageError
+from hydramobile.goldens import Golden
+from hydramobile.measures import JUDGES, MEAN, Measure, Numbers, collect, sensitivity, tensor_measures
+from hydramobile.recipes import recipe
+from hydramobile.spec import ModelSpec
 
 # Share of weight elements that must be stored in the recipe's own type: biases and a layer kept in float for
 # accuracy may differ, a file that is mostly something else is not what its name says.

@@ -12,10 +12,10 @@ from benchmarks.bisect import bisect_artifact
 from benchmarks.judge import Bench, Blank, judge_artifact
 from benchmarks.runtime import Runtime, load_runtime
 from benchmarks.verdict import Result
-from models.artifact import read_artifact
-from models.errors import HydraError, StageError
-from models.process import receive, send
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import HydraError, StageError
+from hydramobile.process import receive, send
+from hydramobile.spec import load_spec
 
 
 def main() -> None:

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array, Runtime, Session, run
-from models.artifact import Artifact, Entry
-from models.errors import StageError
-from models.goldens import build_folder, committed_folder
-from models.labels import METRIC, Label, Labels, Question, ask, load_labels, makers, read_reference
-from models.measures import Measure, collect
-from models.samples import sample_inputs
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, Entry
+from hydramobile.errors import StageError
+from hydramobile.goldens import build_folder, committed_folder
+from hydramobile.labels import METRIC, Label, Labels, Question, ask, load_labels, makers, read_reference
+from hydramobile.measures import Measure, collect
+from hydramobile.samples import sample_inputs
+from hydramobile.spec import ModelSpec
 
 # The runtimes that tell it; interpreters, which take half a second a photo, only where budget.toml limits it.
 QUICK = ("onnxruntime", "litert", "coreml-predict", "pytorch")

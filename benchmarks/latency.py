@@ -14,14 +14,14 @@ from typing import Any
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
-from models.artifact import Artifact, verify
-from models.budget import load_budget
-from models.errors import NothingJudged, StageError, UsageError
-from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
-from models.goldens import load_goldens
-from models.process import WorkerDied, events
-from models.samples import load_samples
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, verify
+from hydramobile.budget import load_budget
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
+from hydramobile.goldens import load_goldens
+from hydramobile.process import WorkerDied, events
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec
 
 HANG_LIMIT = 300.0
 REFERENCE = "pytorch"
@@ -125,7 +125,7 @@ def measure_runtime(
 
 def measure(request: Request, timing: Timing, runtime: Runtime, folder: Path | None, progress: Progress) -> Row:
     """The measured fields of one artifact (of the reference where `folder` is None), from a fresh process."""
-    from models.artifact import read_artifact
+    from hydramobile.artifact import read_artifact
 
     job = {
         "model": str(request.spec.folder),

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array, Runtime, Session, load_runtime
-from models.artifact import Artifact, Entry, read_artifact
-from models.errors import HydraError, StageError
-from models.goldens import Golden, load_goldens
-from models.process import receive, send
-from models.samples import load_samples
-from models.spec import EntrySpec, ModelSpec, load_spec
+from hydramobile.artifact import Artifact, Entry, read_artifact
+from hydramobile.errors import HydraError, StageError
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.process import receive, send
+from hydramobile.samples import load_samples
+from hydramobile.spec import EntrySpec, ModelSpec, load_spec
 
 # A window of runs; warm-up ends when two windows in a row agree, or when its time is up.
 WINDOW = 0.1

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.runtime import Runtime
-from models.artifact import Artifact
-from models.recipes import recipe
+from hydramobile.artifact import Artifact
+from hydramobile.recipes import recipe
 
 # The stage of rows that say so.
 STAGE = "left out"

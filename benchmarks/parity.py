@@ -12,14 +12,14 @@ from benchmarks import lean
 from benchmarks.bench import load_bench
 from benchmarks.machine import identity
 from benchmarks.runtime import FORCED, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
-from models.artifact import Artifact, find_artifacts, read_artifact
-from models.budget import Budget, load_budget
-from models.errors import BudgetBroken, NothingJudged, StageError
-from models.files import dump_json, read_json, write_text
-from models.process import WorkerDied, events
-from models.samples import load_samples, refuse_calibrated
-from models.spec import ModelSpec
-from models.targets import chosen
+from hydramobile.artifact import Artifact, find_artifacts, read_artifact
+from hydramobile.budget import Budget, load_budget
+from hydramobile.errors import BudgetBroken, NothingJudged, StageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.process import WorkerDied, events
+from hydramobile.samples import load_samples, refuse_calibrated
+from hydramobile.spec import ModelSpec
+from hydramobile.targets import chosen
 
 HANG_LIMIT = 600.0
 WORKERS = 2

@@ -16,12 +16,12 @@ from PIL import Image, ImageOps
 
 from benchmarks.rerun import Run, run_again
 from benchmarks.runtime import Array
-from models.artifact import Artifact, Entry
-from models.goldens import Golden
-from models.measures import JUDGES, PERSON, Measure, collect
-from models.preprocess import load_photo, to_tensor
-from models.samples import Sample
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, Entry
+from hydramobile.goldens import Golden
+from hydramobile.measures import JUDGES, PERSON, Measure, collect
+from hydramobile.preprocess import load_photo, to_tensor
+from hydramobile.samples import Sample
+from hydramobile.spec import ModelSpec
 
 Size = tuple[int, int]
 Photo = tuple[Sample, Golden]

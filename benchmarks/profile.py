@@ -14,13 +14,13 @@ from typing import Any, Protocol, runtime_checkable
 from benchmarks.machine import identity, load
 from benchmarks.parity import Request, select
 from benchmarks.runtime import Runtime, Tensors, load_runtime, resolve_runtimes
-from models.artifact import Artifact, Entry
-from models.budget import load_budget
-from models.errors import NothingJudged, StageError
-from models.files import dump_json, write_text
-from models.goldens import load_goldens
-from models.process import WorkerDied, events
-from models.samples import load_samples
+from hydramobile.artifact import Artifact, Entry
+from hydramobile.budget import load_budget
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.files import dump_json, write_text
+from hydramobile.goldens import load_goldens
+from hydramobile.process import WorkerDied, events
+from hydramobile.samples import load_samples
 
 FILE = "profile.json"
 HANG_LIMIT = 300.0

@@ -10,12 +10,12 @@ from typing import Any
 from benchmarks.latency_worker import values
 from benchmarks.profile import entry_row
 from benchmarks.runtime import load_runtime
-from models.artifact import read_artifact, verify
-from models.errors import HydraError, StageError
-from models.goldens import load_goldens
-from models.process import receive, send
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact, verify
+from hydramobile.errors import HydraError, StageError
+from hydramobile.goldens import load_goldens
+from hydramobile.process import receive, send
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 RUNS = 20
 

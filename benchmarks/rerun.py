@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.runtime import Array
-from models.errors import StageError
-from models.process import WorkerDied, events
+from hydramobile.errors import StageError
+from hydramobile.process import WorkerDied, events
 
 LIMIT = 120.0
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.rerun import pack, unpack
 from benchmarks.runtime import load_runtime, run
-from models.artifact import read_artifact, verify
-from models.process import receive, send
+from hydramobile.artifact import read_artifact, verify
+from hydramobile.process import receive, send
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from models.artifact import Entry
-from models.errors import StageError, unknown
-from models.ports import from_file as from_file
-from models.ports import to_file as to_file
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError, unknown
+from hydramobile.ports import from_file as from_file
+from hydramobile.ports import to_file as to_file
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]

@@ -23,11 +23,11 @@ from benchmarks.runtime import load_runtime, resolve_runtimes
 from benchmarks.runtimes.web import WebRuntime
 from benchmarks.runtimes.web.adb import Phone, attach
 from benchmarks.runtimes.web.remote import Desk, RemotePage
-from models.artifact import Artifact, verify
-from models.budget import load_budget
-from models.errors import HydraError, NothingJudged, StageError, UsageError
-from models.goldens import Golden, load_goldens
-from models.samples import load_samples
+from hydramobile.artifact import Artifact, verify
+from hydramobile.budget import load_budget
+from hydramobile.errors import HydraError, NothingJudged, StageError, UsageError
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.samples import load_samples
 
 # Seconds a page may take to come back, after it was loaded anew or closed.
 RETURN_LIMIT = 60.0

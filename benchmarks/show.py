@@ -16,8 +16,8 @@ from benchmarks.lean import summary as left_lines
 from benchmarks.parity import standings
 from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
 from benchmarks.verdict import tightest
-from models.budget import load_budget
-from models.spec import ModelSpec
+from hydramobile.budget import load_budget
+from hydramobile.spec import ModelSpec
 
 STYLE = {"pass": "green", "mismatch": "red", "failed": "red", "unavailable": "yellow"}
 TIMES = ("load", "first", "p50", "p99", "share")

@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.judge import GZIP_LEVEL
 from benchmarks.parity import Request, kept_rows, select
 from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
-from models.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
-from models.errors import HydraError, NothingJudged, StageError
-from models.files import dump_json, write_text
+from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
+from hydramobile.errors import HydraError, NothingJudged, StageError
+from hydramobile.files import dump_json, write_text
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]

@@ -20,10 +20,10 @@ from benchmarks.report.summary import label_column, results
 from benchmarks.report.words import megabytes, metric_name, number
 from benchmarks.runtime import load_runtime, runs
 from benchmarks.size import run_size
-from models.errors import NothingJudged, StageError, UsageError
-from models.files import dump_json, read_json, write_text
-from models.spec import ModelSpec
-from models.support import GOOD, UNMADE, read_support, support_path
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.spec import ModelSpec
+from hydramobile.support import GOOD, UNMADE, read_support, support_path
 
 TIMES = "support-times.json"
 # One runtime a target, the one that its files are for on this computer: the grid is wide enough.

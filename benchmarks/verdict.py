@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any
 
-from models.measures import Measure, higher
+from hydramobile.measures import Measure, higher
 
 KINDS = ("pass", "mismatch", "failed", "unavailable")
 

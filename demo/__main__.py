@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from models.cli import run
-from models.errors import UsageError
+from hydramobile.cli import run
+from hydramobile.errors import UsageError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The web demo of the exported artifacts.")
 
@@ -24,7 +24,7 @@ def serve(
     """Serve the demo on localhost, with the artifacts that passed parity and no others."""
     from demo.server import bind
     from demo.site import make_site
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     site = make_site(load_spec(model), out)
     try:
@@ -47,7 +47,7 @@ def screenshots(
 ) -> str:
     """Take the README's pictures of the demo in a headless browser."""
     from demo.screenshots import take
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     made = take(load_spec(model), out, to)
     typer.echo("\n".join(map(str, made)))

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from models.artifact import Artifact, Entry, FileRecord, find_artifacts, read_artifact, verify
-from models.errors import NothingJudged, StageError
-from models.files import read_json
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, Entry, FileRecord, find_artifacts, read_artifact, verify
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.files import read_json
+from hydramobile.spec import ModelSpec
 
 # A target that a browser can run -> the engine of demo/engines that runs it.
 ENGINES = {"tfjs": "tfjs", "onnx": "ort", "litert": "litert"}

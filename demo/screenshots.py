@@ -14,9 +14,9 @@ from PIL import Image
 
 from demo.server import bind
 from demo.site import make_site
-from models.errors import StageError
-from models.files import write_bytes
-from models.spec import ModelSpec
+from hydramobile.errors import StageError
+from hydramobile.files import write_bytes
+from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -7,10 +7,10 @@ from typing import Any
 
 from demo.published import catalog, require
 from demo.server import Site
-from models.preprocess import load_photo
-from models.samples import committed_samples
-from models.spec import ModelSpec
-from models.table import read_toml
+from hydramobile.preprocess import load_photo
+from hydramobile.samples import committed_samples
+from hydramobile.spec import ModelSpec
+from hydramobile.toml_table import read_toml
 
 
 def make_site(spec: ModelSpec, out: Path) -> Site:

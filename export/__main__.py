@@ -13,8 +13,8 @@ from typing import Annotated
 
 import typer
 
-from models.cli import run
-from models.targets import KNOWN, PLATFORMS
+from hydramobile.cli import run
+from hydramobile.targets import KNOWN, PLATFORMS
 
 app = typer.Typer(
     add_completion=False,
@@ -51,10 +51,10 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
 
     from export.driver import make_plan, run_plan, verdict
     from export.show import cautions, outcome_table, progress_display
-    from models.named import check_name
-    from models.recipes import SETS
-    from models.spec import load_spec
-    from models.targets import resolve
+    from hydramobile.recipe_files import check_name
+    from hydramobile.recipes import SETS
+    from hydramobile.spec import load_spec
+    from hydramobile.targets import resolve
 
     spec = load_spec(model)
     recipes = [check_name(spec, name) for asked in recipe or [] for name in SETS.get(asked, (asked,))]
@@ -76,8 +76,8 @@ def list_support(
 ) -> str:
     """Which recipes a target makes, and which of them the model's support.json calls supported."""
     from export.show import support_rows, support_table
-    from models.spec import load_spec
-    from models.support import GOOD
+    from hydramobile.spec import load_spec
+    from hydramobile.support import GOOD
 
     rows = support_rows(load_spec(model))
     if as_json:
@@ -94,10 +94,10 @@ def layers(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> str:
     """The names by which recipes.toml speaks of a model's layers, with shapes and sizes."""
-    from export.layers import find_layers
     from export.program import capture
+    from export.quantize.layers import find_layers
     from export.show import layer_rows, layer_table
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     rows = layer_rows(find_layers(capture(load_spec(model))).values())
     if as_json:
@@ -127,8 +127,8 @@ def search(
     from export.search.builds import asked_for
     from export.search.run import Search
     from export.search.show import conclude, progress_line, result_table
-    from models.spec import load_spec
-    from models.targets import resolve
+    from hydramobile.spec import load_spec
+    from hydramobile.targets import resolve
 
     spec, targets = load_spec(model), resolve(target or ["all"])
     builds = asked_for(spec, targets, budget_mb, max_loss)
@@ -145,7 +145,7 @@ def chart(
 ) -> str:
     """Draw a search's chart again, its builds coloured by the latencies measured since."""
     from export.search.run import redraw
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
 
     return f"drawn: {redraw(load_spec(model), out)}"
 

@@ -12,15 +12,15 @@ from typing import Any
 
 from export.seal import input_hash
 from export.target import load_target
-from models.artifact import artifact_folder, read_artifact, verify, write_manifest
-from models.budget import load_budget
-from models.errors import HydraError, StageError, UsageError
-from models.files import dump_json, locked, read_json, write_text
-from models.named import find_recipe, has_recipe
-from models.process import WorkerDied, events
-from models.recipes import Recipe
-from models.samples import load_samples, record_calibration
-from models.spec import ModelSpec
+from hydramobile.artifact import artifact_folder, read_artifact, verify, write_manifest
+from hydramobile.budget import load_budget
+from hydramobile.errors import HydraError, StageError, UsageError
+from hydramobile.files import dump_json, locked, read_json, write_text
+from hydramobile.process import WorkerDied, events
+from hydramobile.recipe_files import find_recipe, has_recipe
+from hydramobile.recipes import Recipe
+from hydramobile.samples import load_samples, record_calibration
+from hydramobile.spec import ModelSpec
 
 # Seconds without any sign of progress after which a worker is taken for hung.
 HANG_LIMIT = 600.0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.artifact import Entry, Port
-from models.files import dump_json, write_text
-from models.ports import to_file
-from models.recipes import Recipe
+from hydramobile.artifact import Entry, Port
+from hydramobile.files import dump_json, write_text
+from hydramobile.ports import to_file
+from hydramobile.recipes import Recipe
 
 FOLDER = "golden"
 Array = NDArray[np.generic]

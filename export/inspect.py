@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from export.target import load_target
-from models.artifact import FILE, read_artifact, verify
-from models.errors import UsageError
+from hydramobile.artifact import FILE, read_artifact, verify
+from hydramobile.errors import UsageError
 
 KINDS = {".onnx": "onnx", ".mlpackage": "coreml", ".tflite": "litert", ".aimodel": "coreai", "model.json": "tfjs"}
 

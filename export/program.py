@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.fix_rrelu import settle_slopes
-from export.fold_norms import fold_norms
-from export.real_parts import of_real_parts
-from export.state import check_repeats, forget_state
-from models.artifact import Port
-from models.errors import StageError
-from models.loader import as_tuple, load_modules
-from models.recipes import FLOAT_SHARE, least_of
-from models.samples import Sample, load_samples, sample_inputs
-from models.spec import EntrySpec, ModelSpec
+from export.passes.complex_to_real.rewrite import of_real_parts
+from export.passes.fold_batch_norm import fold_norms
+from export.passes.remove_state import check_repeats, forget_state
+from export.passes.replace_rrelu import settle_slopes
+from hydramobile.artifact import Port
+from hydramobile.errors import StageError
+from hydramobile.loader import as_tuple, load_modules
+from hydramobile.recipes import FLOAT_SHARE, least_of
+from hydramobile.samples import Sample, load_samples, sample_inputs
+from hydramobile.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
     import torch

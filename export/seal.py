@@ -13,13 +13,13 @@ from typing import Any
 from export.golden import write_golden
 from export.program import Program
 from export.target import Emitted, Target
-from models.artifact import Artifact, Edge, digest, list_files, write_artifact
-from models.errors import StageError
-from models.files import canonical_json, sha256_bytes, sha256_file, write_text
-from models.preprocess import CONTRACT
-from models.recipes import Recipe
-from models.samples import load_samples
-from models.spec import ModelSpec
+from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artifact
+from hydramobile.errors import StageError
+from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
+from hydramobile.preprocess import CONTRACT
+from hydramobile.recipes import Recipe
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,8 +36,8 @@ def toolchain(target: Target) -> dict[str, str]:
 
 
 def source_hash(spec: ModelSpec) -> str:
-    """Hash of the code that shapes an artifact: this package, `models`, and the package of the model's factory."""
-    folders = [ROOT / "export", ROOT / "models"]
+    """Hash of the code that shapes an artifact: this package, `hydramobile`, and the package of the model's factory."""
+    folders = [ROOT / "export", ROOT / "hydramobile"]
     top = spec.factory.partition(":")[0].partition(".")[0]
     found = importlib.util.find_spec(top)
     if found is not None and found.submodule_search_locations:

@@ -14,14 +14,14 @@ from rich.tree import Tree
 
 from export.driver import Outcome
 from export.driver import Progress as Report
-from export.layers import Layer
+from export.quantize.layers import Layer
 from export.target import IMPLEMENTATIONS, load_target
-from models.budget import load_budget
-from models.named import find_recipe
-from models.recipes import GRID
-from models.spec import ModelSpec
-from models.support import GOOD, caution, standing
-from models.targets import platform_of
+from hydramobile.budget import load_budget
+from hydramobile.recipe_files import find_recipe
+from hydramobile.recipes import GRID
+from hydramobile.spec import ModelSpec
+from hydramobile.support import GOOD, caution, standing
+from hydramobile.targets import platform_of
 
 # Names worth a row in `list`; the grammar has more, each target says what it takes.
 LISTED = GRID

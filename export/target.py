@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.readback import Saved, Wanted
-from models.artifact import Entry
-from models.errors import UsageError, unknown
-from models.recipes import Recipe
+from export.verify.readback import Saved, Wanted
+from hydramobile.artifact import Entry
+from hydramobile.errors import UsageError, unknown
+from hydramobile.recipes import Recipe
 
 if TYPE_CHECKING:
-    from export.layers import Layer
+    from export.quantize.layers import Layer
 
 # Dotted names, so that listing targets imports no vendor.
 IMPLEMENTATIONS = {
     "onnx": "export.targets.onnx:OnnxTarget",
-    "coreml": "export.targets.coreml:CoreMLTarget",
+    "coreml": "export.targets.coreml.target:CoreMLTarget",
     "litert": "export.targets.litert:LiteRTTarget",
-    "tfjs": "export.targets.tfjs:TFJSTarget",
-    "coreai": "export.targets.coreai:CoreAITarget",
+    "tfjs": "export.targets.tfjs.target:TFJSTarget",
+    "coreai": "export.targets.coreai.target:CoreAITarget",
 }
 
 

@@ -15,19 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from export.equalize import equalized
 from export.program import Cache, Program, calibrate, capture, limited, recalibrated
-from export.readback import compare, summary
+from export.quantize.cross_layer_equalization import equalized
 from export.seal import input_hash, seal
 from export.target import Target, load_target
-from models.artifact import artifact_folder
-from models.errors import StageError
-from models.files import locked, staging_folder
-from models.named import find_recipe
-from models.process import receive, send
-from models.recipes import FLOAT32, Recipe
-from models.samples import load_samples
-from models.spec import load_spec
+from export.verify.readback import compare, summary
+from hydramobile.artifact import artifact_folder
+from hydramobile.errors import StageError
+from hydramobile.files import locked, staging_folder
+from hydramobile.process import receive, send
+from hydramobile.recipe_files import find_recipe
+from hydramobile.recipes import FLOAT32, Recipe
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from models.cli import run
-from models.errors import UsageError
+from hydramobile.cli import run
+from hydramobile.errors import UsageError
 
 # torch is imported inside the commands, so that --help does not wait for it.
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -28,8 +28,8 @@ def infer(
     as_json: Annotated[bool, typer.Option("--json", help="Print paths and figures as JSON.")] = False,
 ) -> str:
     """Write the depth (16-bit, larger is nearer) and the matte (8-bit) of a photo, at its own size."""
-    from models.files import dump_json
-    from models.spec import load_spec
+    from hydramobile.files import dump_json
+    from hydramobile.spec import load_spec
     from reference.infer import DEPTH, MATTE, SIDE_BY_SIDE, see, statistics, write_maps
 
     names = (DEPTH, MATTE, SIDE_BY_SIDE)
@@ -127,8 +127,8 @@ def qat(
     steps: Annotated[int, typer.Option(help="Steps of six photos, about a second each on one core.")] = 300,
 ) -> str:
     """Fine-tune the weights so that rounding them costs little; a recipe names the file with `weights = "..."`."""
-    from models.named import find_recipe
-    from models.spec import load_spec
+    from hydramobile.recipe_files import find_recipe
+    from hydramobile.spec import load_spec
     from reference.training.qat import Job, tune
 
     spec = load_spec(model)
@@ -183,7 +183,7 @@ def evaluate(
     ),
 ) -> str:
     """Measure the reference against truth: every real photo singly, synthetic views by bins, beside baselines."""
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
     from reference.evaluation.run import Question
     from reference.evaluation.run import evaluate as answer
 
@@ -199,7 +199,7 @@ def card(
     model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
 ) -> str:
     """Put an evaluation and a training record beside the weights and renew the model card's tables from them."""
-    from models.spec import load_spec
+    from hydramobile.spec import load_spec
     from reference.evaluation.card import publish
 
     written = publish(load_spec(model), evaluation, record)

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models.errors import StageError, UsageError
-from models.files import sha256_file
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import sha256_file
 from reference.portrait import build
 from reference.training.checkpoint import load_named, named, save_weights
 

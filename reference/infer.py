@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from models.errors import StageError, UsageError
-from models.files import write_bytes
-from models.loader import load_modules
-from models.preprocess import load_photo, nearest_size, to_tensor
-from models.spec import ModelSpec
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import write_bytes
+from hydramobile.loader import load_modules
+from hydramobile.preprocess import load_photo, nearest_size, to_tensor
+from hydramobile.spec import ModelSpec
 
 STAGE = "infer"
 DEPTH, MATTE, SIDE_BY_SIDE = "depth.png", "matte.png", "side-by-side.png"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.hydra import FULL_MIDDLES, FULL_WIDTH, DepthHead, Encoder, SegmentationHead
 
 # What pruning kept of 0.3.0 for 260 MMAC at 256x192: channels of each block, width of the decoders.

@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.runtimes.arm import sysroot  # noqa: E402  # importable only once the repository is on the path
 from benchmarks.runtimes.arm.cpus import CPUS  # noqa: E402  # the same
-from models.errors import HydraError, StageError  # noqa: E402  # the same
-from models.files import dump_json, locked, sha256_file, staging_folder, write_text  # noqa: E402  # the same
+from hydramobile.errors import HydraError, StageError  # noqa: E402  # the same
+from hydramobile.files import dump_json, locked, sha256_file, staging_folder, write_text  # noqa: E402  # the same
 
 # Oldest first: a wheel may name any of them.
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.machine import identity, load
 from benchmarks.runtimes.litert import load as interpreter
 from export.program import capture
-from models.artifact import read_artifact
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.spec import load_spec
 
 RUNS = 10
 

@@ -34,8 +34,8 @@ def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
     import torch
 
     from export.program import entry_module
-    from models.loader import as_tuple, load_modules
-    from models.spec import load_spec
+    from hydramobile.loader import as_tuple, load_modules
+    from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     modules = load_modules(spec)
@@ -125,7 +125,7 @@ def bare_litert(model: Path, folder: Path) -> None:
     from ai_edge_quantizer import quantizer
 
     from export.targets.litert.recipes import rules
-    from models.recipes import recipe
+    from hydramobile.recipes import recipe
 
     spec, entries = net(model)
     converter: Any = litert_torch
@@ -150,7 +150,7 @@ class Spent:
 
 def run(command: list[str], log: Path) -> Spent:
     """What a command that must succeed spends."""
-    from models.process import environment
+    from hydramobile.process import environment
 
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("ab") as noise:

@@ -67,7 +67,7 @@ goldens() {
   if [ -n "${SAMPLES:-}" ]; then
     arguments+=(--samples "$SAMPLES")
   fi
-  attempt goldens "$python" -m models goldens "${arguments[@]}"
+  attempt goldens "$python" -m hydramobile goldens "${arguments[@]}"
 }
 
 benchmark() {

@@ -90,7 +90,7 @@ def write_model(name: str, folder: Path) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from models.files import sha256_file
+    from hydramobile.files import sha256_file
 
     torch.manual_seed(7)
     net, size, options = made(name)
@@ -124,7 +124,7 @@ def judge(name: str, targets: list[str], recipes: list[str]) -> list[tuple[str, 
         where = ("--model", write_model(name, Path(folder)), "--out", Path(folder) / "out")
         asked = [word for recipe in recipes for word in ("--recipe", recipe)]
         outcomes = run("export", *targets, *where, *asked, "--json")
-        run("models", "goldens", *where)
+        run("hydramobile", "goldens", *where)
         chosen = [word for target in targets for word in ("--runtime", RUNTIMES[target])]
         results = run("benchmarks", "parity", *where, *chosen, "--json")
     rows = results["results"] if isinstance(results, dict) else []

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.artifact import Artifact, artifact_folder, digest, list_files, read_artifact, write_artifact
-from models.budget import load_budget
-from models.files import locked, staging_folder
-from models.goldens import build_folder, golden_path, load_golden
-from models.recipes import COMMON, GRAMMAR
-from models.samples import load_samples
-from models.spec import load_spec
-from models.targets import TARGETS
+from hydramobile.artifact import Artifact, artifact_folder, digest, list_files, read_artifact, write_artifact
+from hydramobile.budget import load_budget
+from hydramobile.files import locked, staging_folder
+from hydramobile.goldens import build_folder, golden_path, load_golden
+from hydramobile.recipes import COMMON, GRAMMAR
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
+from hydramobile.targets import TARGETS
 
 # Targets that have static int8.
 STATIC = ("onnx", "coreml", "litert")
@@ -46,7 +46,7 @@ LONGEST = (
     "benchmarks/test_arm.py",
     "export/test_litert_w8a8.py",
     "export/test_onnx.py",
-    "models/test_properties.py",
+    "hydramobile/test_properties.py",
     "benchmarks/test_serve.py",
     "benchmarks/test_latency.py",
     "demo/test_server.py",
@@ -158,7 +158,7 @@ def build(build_once: BuildOnce, model_dir: Callable[[str], Path], root: Path) -
             command = [
                 sys.executable,
                 "-m",
-                "models",
+                "hydramobile",
                 "goldens",
                 "--model",
                 str(model_dir(model)),

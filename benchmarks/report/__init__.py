@@ -14,10 +14,10 @@ from benchmarks.report.page import page_context
 from benchmarks.report.pictures import chosen_runtime, overview, worst_pictures
 from benchmarks.report.render import render
 from benchmarks.report.summary import renew_readme
-from models.errors import StageError
-from models.files import write_text
-from models.goldens import Golden, load_goldens
-from models.spec import ModelSpec
+from hydramobile.errors import StageError
+from hydramobile.files import write_text
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.spec import ModelSpec
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]

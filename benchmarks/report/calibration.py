@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.report.gather import Evidence
 from benchmarks.report.judged import losses
 from benchmarks.report.words import metric_name, number
-from models.errors import NothingJudged
-from models.recipes import GRAMMAR, recipe
+from hydramobile.errors import NothingJudged
+from hydramobile.recipes import GRAMMAR, recipe
 
 Row = dict[str, Any]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.parity import standings
-from models.artifact import Artifact, find_artifacts, read_artifact
-from models.budget import Budget, load_budget
-from models.errors import NothingJudged, StageError
-from models.files import read_json
-from models.samples import Sample, load_samples
-from models.spec import ModelSpec
-from models.targets import TARGETS
+from hydramobile.artifact import Artifact, find_artifacts, read_artifact
+from hydramobile.budget import Budget, load_budget
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.files import read_json
+from hydramobile.samples import Sample, load_samples
+from hydramobile.spec import ModelSpec
+from hydramobile.targets import TARGETS
 
 Row = dict[str, Any]
 Pair = tuple[str, str]

@@ -10,7 +10,7 @@ from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
 from benchmarks.runtime import FORCED, IMPLEMENTATIONS
 from benchmarks.verdict import tightest, used
-from models.measures import MEAN, higher, worse
+from hydramobile.measures import MEAN, higher, worse
 
 Row = dict[str, Any]
 

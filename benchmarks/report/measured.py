@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.grid import summarize
 from benchmarks.report.gather import Evidence
-from models.measures import higher
+from hydramobile.measures import higher
 
 Row = dict[str, Any]
 FRAMES = 30

@@ -9,7 +9,7 @@ from benchmarks.report import charts, judged, measured, words
 from benchmarks.report.calibration import calibration_cells, calibration_rows
 from benchmarks.report.gather import Evidence
 from benchmarks.report.strongest import strongest_rows
-from models.measures import higher, worse
+from hydramobile.measures import higher, worse
 
 Row = dict[str, Any]
 GOOD = ("ships", "passes")

@@ -21,7 +21,7 @@ from benchmarks.report.gather import Evidence
 from benchmarks.report.judged import number_row, whole
 from benchmarks.rerun import Run, run_again
 from benchmarks.runtime import Array, load_runtime
-from models.goldens import Golden
+from hydramobile.goldens import Golden
 
 Row = dict[str, Any]
 EXACT = "float32"

@@ -13,8 +13,8 @@ from typing import Any
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence
 from benchmarks.report.judged import label_loss, losses
-from models.errors import StageError, UsageError
-from models.files import canonical_json, dump_json, sha256_bytes, write_text
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import canonical_json, dump_json, sha256_bytes, write_text
 
 Row = dict[str, Any]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.measures import MEAN, higher
+from hydramobile.measures import MEAN, higher
 
 # metric -> (what a reader calls it, how it is printed, what it says). Formats: "share" is a percentage.
 METRICS: dict[str, tuple[str, str, str]] = {

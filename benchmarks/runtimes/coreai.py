@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.coroutines import wait
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from models.artifact import Entry
-from models.errors import StageError
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
 
 PROGRAM, MAGIC = "main.mlirb", b"ML\xefR"
 # A constant's type as MLIR writes it, and what its elements are called here with their bytes.

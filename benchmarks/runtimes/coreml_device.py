@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.coroutines import wait
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
-from models.artifact import Entry, Port
-from models.errors import StageError
-from models.files import sha256_bytes
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes
 
 EXPERIMENTAL = "coremltools.models.ml_program.experimental"
 VARIABLE = "HYDRA_IOS_DEVICE"

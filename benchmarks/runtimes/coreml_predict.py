@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from models.artifact import Entry, Port
-from models.errors import StageError, unknown
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError, unknown
 
 # coremltools.ComputeUnit by name. CPU_ONLY computes float16 programs in float16 or float32 as it sees fit;
 # ALL lets Core ML pick the Neural Engine and the GPU.

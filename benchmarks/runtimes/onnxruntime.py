@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from models.artifact import Entry
-from models.errors import StageError
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
 
 # Constants of up to this many values are scales, shapes or biases, not weights.
 SMALL = 16

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.runtime import Array, Tensors
-from models.errors import StageError
-from models.loader import as_tuple, load_modules
-from models.spec import EntrySpec, ModelSpec
+from hydramobile.errors import StageError
+from hydramobile.loader import as_tuple, load_modules
+from hydramobile.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
     import torch

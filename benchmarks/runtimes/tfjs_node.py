@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.child import Child
 from benchmarks.graph_model import GraphModel, read_graph_model, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from models.artifact import Entry
-from models.errors import StageError
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
 
 HARNESS = Path(__file__).with_name("tfjs_node.mjs")
 MODULES = HARNESS.parents[2] / "node_modules"

@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.graph_model import GraphModel, read_graph_model, read_weights, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from models.artifact import Entry
-from models.errors import StageError
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
 
 PACKAGES = ("tensorflow-cpu", "tensorflow")
 

@@ -2,7 +2,7 @@
 
 export const PREVIEW_PIXELS = 1e6;
 export const GUIDE = 384; // longer side of the picture that matte and depth are fitted to
-const MOST_PIXELS = 100e6; // as models/preprocess.py
+const MOST_PIXELS = 100e6; // as hydramobile/preprocess.py
 
 export class PhotoError extends Error {}
 

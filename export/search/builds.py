@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from export.target import load_storage
-from models.budget import Budget, load_budget
-from models.errors import UsageError
-from models.labels import METRIC, load_labels
-from models.measures import MEAN
-from models.spec import ModelSpec
+from hydramobile.budget import Budget, load_budget
+from hydramobile.errors import UsageError
+from hydramobile.labels import METRIC, load_labels
+from hydramobile.measures import MEAN
+from hydramobile.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.artifact import artifact_folder, read_artifact
-from models.errors import StageError
-from models.files import read_json
-from models.spec import ModelSpec
+from hydramobile.artifact import artifact_folder, read_artifact
+from hydramobile.errors import StageError
+from hydramobile.files import read_json
+from hydramobile.spec import ModelSpec
 
 # Of the evidence labels: measured on this computer's processor, in the runtime itself. A phone differs.
 EVIDENCE = "host"

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Layer
 from export.program import Program, run_modules
-from models.errors import StageError
-from models.loader import as_tuple
-from models.measures import HIGHER, JUDGES, snr
-from models.samples import Sample, sample_inputs
+from export.quantize.layers import Layer
+from hydramobile.errors import StageError
+from hydramobile.loader import as_tuple
+from hydramobile.measures import HIGHER, JUDGES, snr
+from hydramobile.samples import Sample, sample_inputs
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from models.errors import StageError
-from models.files import sha256_bytes
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

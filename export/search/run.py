@@ -13,21 +13,21 @@ from typing import Any
 
 from export.driver import Outcome, run_plan
 from export.driver import make_plan as plan_export
-from export.layers import find_layers
 from export.program import calibrate, capture
+from export.quantize.gram import gram_matrices
+from export.quantize.layers import find_layers
 from export.search.builds import Build
 from export.search.latency import ratios
 from export.search.losses import Bench, Loss
 from export.search.sensitivity import Decoder, Store, depends_on, digest, measure, storage_hash, table_of
 from export.search.solve import Choice, Option, path, smallest, total, within_bytes
 from export.search.write import write_chart, write_recipes
-from export.statistics import gram_matrices
-from models.artifact import artifact_folder, read_artifact, ships
-from models.errors import StageError, UsageError
-from models.files import canonical_json, dump_json, read_json, write_text
-from models.labels import load_labels, whdr
-from models.samples import load_samples
-from models.spec import ModelSpec
+from hydramobile.artifact import artifact_folder, read_artifact, ships
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import canonical_json, dump_json, read_json, write_text
+from hydramobile.labels import load_labels, whdr
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec
 
 # A recipe that stores every layer by itself, as float16: which layers a target's files have, and what all else weighs.
 PROBE = "probe"

@@ -13,21 +13,21 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from export.layers import Layer
 from export.program import Program
-from export.rounding import as_matrix, output_error
+from export.quantize.gptq import as_matrix, output_error
+from export.quantize.layers import Layer
 from export.search.losses import Bench
 from export.search.reach import ROOT, reach
 from export.search.solve import Option
 from export.target import LayerStorage, load_storage
-from models.errors import StageError
-from models.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
-from models.recipes import recipe
-from models.samples import Sample
+from hydramobile.errors import StageError
+from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
+from hydramobile.recipes import recipe
+from hydramobile.samples import Sample
 
 Array = NDArray[Any]
 # What measures and judges; all that these reach by imports decides a measurement with them.
-MEASURED_BY = ("export.search.sensitivity", "export.search.losses", "export.statistics", "export.program")
+MEASURED_BY = ("export.search.sensitivity", "export.search.losses", "export.quantize.gram", "export.program")
 # Samples that layers are ranked by, evenly spread; what is decided is measured on all of them.
 RANKED_BY = 6
 

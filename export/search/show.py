@@ -13,7 +13,7 @@ from rich.table import Table
 
 from export.search.builds import Build
 from export.search.run import Tried
-from models.errors import BudgetBroken
+from hydramobile.errors import BudgetBroken
 
 
 @contextmanager

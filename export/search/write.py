@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.layers import Layer, assign
+from export.quantize.layers import Layer, assign
 from export.search.builds import Build
-from models.errors import StageError
-from models.files import write_text
-from models.named import FILE
-from models.recipes import Recipe
-from models.spec import ModelSpec
+from hydramobile.errors import StageError
+from hydramobile.files import write_text
+from hydramobile.recipe_files import FILE
+from hydramobile.recipes import Recipe
+from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
     from export.search.run import Tried
 
 # Around a build of a target; a search replaces its own and leaves everything else.
 BEGIN, END = "# search: begin {}", "# search: end {}"
-INTRO = "# Recipes layer by layer (models/named.py). What stands between begin and end: python -m export search"
+INTRO = "# Recipes layer by layer (see README.md). What stands between begin and end: python -m export search"
 HUES = {"coreml": "#d55e00", "litert": "#009e73", "onnx": "#2e8bc0", "tfjs": "#cc79a7"}
 MARKERS = {"coreml": "o", "litert": "s", "onnx": "^", "tfjs": "D"}
 GREY = "#8a8f98"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models.errors import StageError
-from models.files import dump_json, read_json, write_text
-from models.spec import ModelSpec
+from hydramobile.errors import StageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.spec import ModelSpec
 from reference.evaluation.tables import replace_block
 
 STAGE = "card"

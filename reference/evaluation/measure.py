@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from models.labels import LEAST_PERSON, field_size, judged_pixels, stretched
-from models.measures import PERSON, background_errors, depth_truth, matte_truth, order_errors, point_order, ramp
-from models.preprocess import nearest_size, to_tensor
-from models.spec import ModelSpec
+from hydramobile.labels import LEAST_PERSON, field_size, judged_pixels, stretched
+from hydramobile.measures import PERSON, background_errors, depth_truth, matte_truth, order_errors, point_order, ramp
+from hydramobile.preprocess import nearest_size, to_tensor
+from hydramobile.spec import ModelSpec
 from reference.infer import enlarge, run
 
 Floats = NDArray[np.float32]

@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
-from models.errors import NothingJudged, UsageError
-from models.files import dump_json, sha256_file, write_text
-from models.loader import load_modules
-from models.preprocess import load_photo
-from models.spec import ModelSpec
+from hydramobile.errors import NothingJudged, UsageError
+from hydramobile.files import dump_json, sha256_file, write_text
+from hydramobile.loader import load_modules
+from hydramobile.preprocess import load_photo
+from hydramobile.spec import ModelSpec
 from reference.evaluation.bins import BINS
 from reference.evaluation.measure import Case, Judged, judge
 from reference.evaluation.sheet import write_sheet

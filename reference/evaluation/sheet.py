@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from models.files import write_bytes
-from models.measures import PERSON
+from hydramobile.files import write_bytes
+from hydramobile.measures import PERSON
 from reference.evaluation.measure import Judged
 from reference.infer import colored
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 
 STAGE = "truth"
 Floats = NDArray[np.float32]

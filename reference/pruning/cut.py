@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.errors import UsageError
+from hydramobile.errors import UsageError
 from reference.hydra import (
     FEATURE_CHANNELS,
     FEATURE_STRIDES,

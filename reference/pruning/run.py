@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.errors import UsageError
+from hydramobile.errors import UsageError
 from reference.portrait import shaped_as
 from reference.pruning.cut import Kept, choose, cut, importance
 from reference.training.batches import Batch, Batches

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 STAGE = "render"
 Floats = NDArray[np.float32]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.render.assets import (
     STAGE,
     Floats,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.render.assets import STAGE
 from reference.render.people import Material, Part
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFilter
 
-from models.errors import UsageError
-from models.files import sha256_bytes, staging_folder
+from hydramobile.errors import UsageError
+from hydramobile.files import sha256_bytes, staging_folder
 from reference.render.people import Part, Person, Pose, random_person
 from reference.render.profile import display_p3
 from reference.render.raster import Camera, Light, Rasterizer

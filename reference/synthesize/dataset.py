@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError, UsageError
-from models.files import dump_json, sha256_bytes, sha256_file, write_text
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import dump_json, sha256_bytes, sha256_file, write_text
 from reference.synthesize.identity import Identity, draw_identity
 from reference.synthesize.painter import Painter
 from reference.synthesize.plan import BINS, Plan, draw_plan

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from models.errors import StageError, UsageError
-from models.files import sha256_bytes, staging_folder
-from models.labels import LEAST_PERSON
-from models.measures import PERSON
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import sha256_bytes, staging_folder
+from hydramobile.labels import LEAST_PERSON
+from hydramobile.measures import PERSON
 from reference.training.views import View, ViewSet
 
 Field = NDArray[np.uint8]
 _QUALITY = 92
-_HEADER = "# Views whose order in depth is known (models/labels.py): what a file loses against truth is judged by them."
+_HEADER = "# Views whose order in depth is known (hydramobile/labels.py): files are judged by them against the truth."
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.render.assets import STAGE, Floats
 from reference.render.people import Material, Part
 from reference.render.raster import Camera, look, orthographic, perspective

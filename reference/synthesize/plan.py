@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from models.errors import UsageError
+from hydramobile.errors import UsageError
 
 Framing = Literal["selfie", "portrait", "half", "full"]
 Setting = Literal["room", "garden", "street", "backdrop"]

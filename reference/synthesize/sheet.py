@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from models.files import read_json, write_bytes
+from hydramobile.files import read_json, write_bytes
 
 NAME = "sheet.png"
 _COLUMNS, _ROWS = 6, 8

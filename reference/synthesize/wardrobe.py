@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 from reference.render.assets import STAGE
 
 Split = Literal["train", "validation", "test"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from models.errors import UsageError
+from hydramobile.errors import UsageError
 
 Floats = NDArray[np.float32]
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import StageError, UsageError
-from models.files import sha256_file, staging_folder
-from models.preprocess import load_photo
-from models.samples import SUFFIXES
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import sha256_file, staging_folder
+from hydramobile.preprocess import load_photo
+from hydramobile.samples import SUFFIXES
 from reference.teacher.networks import MESH_POINTS, Teachers
 from reference.training.views import FACES, POINTS
 from reference.training.write import write_index, write_shard

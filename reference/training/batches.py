@@ -134,7 +134,7 @@ def crop_box(source: tuple[int, int], size: tuple[int, int], rng: np.random.Gene
 
 
 def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) -> Batch:
-    """The part `box` of a view at (H, W), resized as `models/preprocess.py` does, with its targets."""
+    """The part `box` of a view at (H, W), resized as `hydramobile/preprocess.py` does, with its targets."""
     top, left, tall, wide = box
     window = slice(top, top + tall), slice(left, left + wide)
     alpha = torch.from_numpy(view.alpha[window].astype(np.float32) / 255)

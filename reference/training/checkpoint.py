@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.errors import StageError
-from models.files import dump_json, read_json, sha256_bytes, sha256_file, write_bytes, write_text
+from hydramobile.errors import StageError
+from hydramobile.files import dump_json, read_json, sha256_bytes, sha256_file, write_bytes, write_text
 
 STAGE = "checkpoint"
 LATEST = "latest.json"

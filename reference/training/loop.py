@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.portrait import shaped_as
 from reference.training import checkpoint as files
 from reference.training.batches import Batch, Batches

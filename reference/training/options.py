@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from models.errors import UsageError, unknown
+from hydramobile.errors import UsageError, unknown
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ import typer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from models.errors import StageError, UsageError
-from models.files import dump_json, sha256_file, write_text
-from models.loader import read_weights
-from models.measures import JUDGES, PERSON
-from models.recipes import Recipe, assigned, least_of, recipe
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import dump_json, sha256_file, write_text
+from hydramobile.loader import read_weights
+from hydramobile.measures import JUDGES, PERSON
+from hydramobile.recipes import Recipe, assigned, least_of, recipe
 from reference.portrait import shaped_as
 from reference.training.batches import Batches, Source, sample
 from reference.training.checkpoint import load_named, named, save_weights

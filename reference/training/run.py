@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
-from models.errors import StageError, UsageError
-from models.files import dump_json, read_json, sha256_file, write_text
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import dump_json, read_json, sha256_file, write_text
 from reference.training.loop import BEST, LAST, Job, work
 from reference.training.options import options_from
 from reference.training.precision import cpu_has_bf16

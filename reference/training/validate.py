@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.measures import PERSON, WHDR_GAP, matte_truth, order_errors
+from hydramobile.measures import PERSON, WHDR_GAP, matte_truth, order_errors
 from reference.training.batches import Source, collate, sample
 from reference.training.objective import compute
 from reference.training.views import ViewSet

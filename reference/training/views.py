@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError, UsageError
-from models.files import inside, read_json, sha256_file
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import inside, read_json, sha256_file
 
 STAGE = "data"
 SCHEMA = 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.files import canonical_json, dump_json, sha256_bytes, write_bytes, write_text
+from hydramobile.files import canonical_json, dump_json, sha256_bytes, write_bytes, write_text
 from reference.training.views import ARRAYS, SCHEMA
 
 

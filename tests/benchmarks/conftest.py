@@ -23,7 +23,7 @@ from benchmarks.runtimes.arm.emulator import command as emulated
 from benchmarks.runtimes.coreml_mil.evaluate import evaluate, prepare
 from benchmarks.runtimes.coreml_mil.program import load_function
 from export.targets.coreml.vendor import load_coremltools
-from models.files import locked
+from hydramobile.files import locked
 
 PROPERTIES = {
     "ro.product.model": "Pretend",

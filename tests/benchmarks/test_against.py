@@ -17,9 +17,9 @@ from benchmarks.bench import load_bench
 from benchmarks.judge import judge_artifact
 from benchmarks.runtime import load_runtime
 from export.driver import export
-from models.errors import StageError
-from models.files import sha256_file
-from models.spec import load_spec
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_file
+from hydramobile.spec import load_spec
 
 Command = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def test_a_smaller_net_that_answers_otherwise_is_refused(pair: Path, command: Co
     with pytest.raises(StageError, match="no golden for sample"):
         (out / "classifier/goldens").mkdir()
         load_bench(load_spec(pair), out, None)
-    assert command("models", "goldens", *asked).code == 0
+    assert command("hydramobile", "goldens", *asked).code == 0
     done = command("benchmarks", "parity", *asked, "--runtime", "onnxruntime", "--json")
     # A refused candidate is a result; that nothing at all passed is said in its row.
     assert done.code == 0 and done.verdict == "0 artifacts agree with the reference, 1 refused"

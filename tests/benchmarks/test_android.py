@@ -15,9 +15,9 @@ from benchmarks.device import Run, conclude_device, run_device
 from benchmarks.parity import Request
 from benchmarks.runtime import ON_REQUEST, load_runtime, run
 from benchmarks.runtimes.android import AndroidRuntime, phone
-from models.artifact import read_artifact
-from models.errors import NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Pretend = Any

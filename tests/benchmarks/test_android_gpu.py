@@ -14,8 +14,8 @@ import pytest
 from benchmarks.device import Run, conclude_device, run_device
 from benchmarks.parity import Request
 from benchmarks.runtimes.android import tool
-from models.errors import StageError
-from models.spec import load_spec
+from hydramobile.errors import StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 PhoneWith = Callable[..., AbstractContextManager[Any]]

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.device import Run, choose
 from benchmarks.profile import OpTime
 from benchmarks.runtimes.android import phone, tool
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 
 
 @pytest.fixture

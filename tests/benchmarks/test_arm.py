@@ -16,8 +16,8 @@ import pytest
 from benchmarks.runtime import GROUPS, ON_REQUEST, load_runtime, resolve_runtimes, runs
 from benchmarks.runtimes.arm import CPUS, emulator, self_test, sysroot
 from benchmarks.runtimes.arm.emulator import Emulator
-from models.artifact import read_artifact
-from models.errors import StageError
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
 
 Artifacts = Callable[[str, str, str], Path]
 Command = Callable[..., Any]

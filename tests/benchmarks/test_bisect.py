@@ -14,10 +14,10 @@ from safetensors.numpy import load_file
 
 from benchmarks.bisect import FLOAT32, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
 from benchmarks.runtime import load_runtime
-from models.artifact import Artifact, Entry, Port, read_artifact
-from models.goldens import Golden, load_goldens
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import Artifact, Entry, Port, read_artifact
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Reseal = Callable[..., Artifact]

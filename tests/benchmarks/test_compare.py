@@ -15,8 +15,8 @@ from benchmarks.compare import compare, conclude_compare, read_grid
 from benchmarks.grid import Rounds, conclude_grid, run_grid, summarize
 from benchmarks.machine import identity
 from benchmarks.parity import Request
-from models.errors import BudgetBroken, NothingJudged, StageError, UsageError
-from models.spec import load_spec
+from hydramobile.errors import BudgetBroken, NothingJudged, StageError, UsageError
+from hydramobile.spec import load_spec
 
 Command = Callable[..., Any]
 

@@ -18,9 +18,9 @@ from benchmarks.profile import OpTime
 from benchmarks.runtime import load_runtime, resolve_runtimes
 from benchmarks.runtimes import coreml_device
 from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, as_feature, example, planned, summary
-from models.artifact import read_artifact
-from models.errors import NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 

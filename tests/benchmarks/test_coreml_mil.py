@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from benchmarks.runtime import load_runtime, run
 from benchmarks.runtimes.coreml_mil import MILRuntime
 from benchmarks.runtimes.coreml_mil.program import Literal, load_function, read_model
-from models.artifact import Entry, read_artifact
-from models.errors import StageError
+from hydramobile.artifact import Entry, read_artifact
+from hydramobile.errors import StageError
 
 Artifact = Callable[[str, str, str], Path]
 Golden = Callable[[str], dict[str, NDArray[np.generic]]]
@@ -165,7 +165,7 @@ from pathlib import Path
 import numpy as np
 del sys.modules["coremltools"]
 from benchmarks.runtime import load_runtime, run
-from models.artifact import read_artifact
+from hydramobile.artifact import read_artifact
 folder = Path(sys.argv[1])
 (entry,) = read_artifact(folder).entries
 session = load_runtime("coreml-mil").open(folder, entry)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from benchmarks.coroutines import wait
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 
 async def where(value: float) -> tuple[float, int]:

@@ -14,9 +14,9 @@ from benchmarks.cost import conclude_cost, run_cost
 from benchmarks.graph import Graph, Peak, Step, Value, peak_activations
 from benchmarks.parity import Request
 from benchmarks.runtime import load_runtime
-from models.artifact import read_artifact
-from models.errors import NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 TARGETS = ("onnx", "coreml", "litert", "tfjs")

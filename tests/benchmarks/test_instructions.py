@@ -14,8 +14,8 @@ import pytest
 from benchmarks import instructions, report
 from benchmarks.instructions import compare, conclude_instructions, key_of, run_instructions, write_baseline
 from benchmarks.parity import Request
-from models.errors import BudgetBroken, NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.errors import BudgetBroken, NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 REPEATS = 1e-3

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from benchmarks.judge import Bench, judge_artifact, within_rounding
 from benchmarks.runtime import load_runtime
 from benchmarks.verdict import Result, judge, used
-from models.budget import Budget, Limit, load_budget
-from models.errors import StageError
-from models.goldens import halve, load_goldens
-from models.loader import load_modules
-from models.measures import Measure
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.budget import Budget, Limit, load_budget
+from hydramobile.errors import StageError
+from hydramobile.goldens import halve, load_goldens
+from hydramobile.loader import load_modules
+from hydramobile.measures import Measure
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Tensor = NDArray[np.generic]

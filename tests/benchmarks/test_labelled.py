@@ -18,11 +18,11 @@ from benchmarks.labelled import Labelled, load_labelled, loss_measures, way
 from benchmarks.parity import Request, run_parity
 from benchmarks.runtime import load_runtime
 from benchmarks.verdict import Result, judge, used
-from models.artifact import Artifact, read_artifact
-from models.budget import load_budget
-from models.errors import StageError
-from models.samples import record_calibration
-from models.spec import ModelSpec, load_spec
+from hydramobile.artifact import Artifact, read_artifact
+from hydramobile.budget import load_budget
+from hydramobile.errors import StageError
+from hydramobile.samples import record_calibration
+from hydramobile.spec import ModelSpec, load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Reseal = Callable[..., Artifact]

@@ -13,8 +13,8 @@ from benchmarks import latency
 from benchmarks.latency import Timing, conclude_latency, run_latency
 from benchmarks.parity import Request
 from benchmarks.runtimes.onnxruntime import OnnxRuntime
-from models.errors import NothingJudged, StageError, UsageError
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.spec import load_spec
 
 QUICK = Timing(seconds=0.2)
 

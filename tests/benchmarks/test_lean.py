@@ -12,10 +12,10 @@ import pytest
 from benchmarks import lean
 from benchmarks.parity import Request, conclude, run_parity, standings
 from benchmarks.runtime import EMULATED, FORCED, Runtime, load_runtime
-from models.artifact import read_artifact
-from models.budget import load_budget
-from models.errors import BudgetBroken
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.budget import load_budget
+from hydramobile.errors import BudgetBroken
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 

@@ -12,8 +12,8 @@ import pytest
 
 from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime, delegation
-from models.artifact import Entry, read_artifact
-from models.errors import StageError
+from hydramobile.artifact import Entry, read_artifact
+from hydramobile.errors import StageError
 
 Artifact = Callable[[str, str, str], Path]
 Golden = Callable[[str], dict[str, np.ndarray]]

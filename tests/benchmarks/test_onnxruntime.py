@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.runtime import load_runtime, run
-from models.artifact import read_artifact
-from models.errors import StageError
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
 
 Artifacts = Callable[[str, str, str], Path]
 Golden = Callable[[str], dict[str, NDArray[np.generic]]]

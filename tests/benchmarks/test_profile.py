@@ -15,8 +15,8 @@ from benchmarks.parity import Request
 from benchmarks.profile import OpTime, by_kind, conclude_profile, run_profile
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.onnxruntime import kernel_times
-from models.errors import NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.runtime import SIMULATED, load_runtime, resolve_runtimes, run
 from benchmarks.runtimes import qnn
-from models.artifact import read_artifact
-from models.errors import StageError
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
 
 Artifacts = Callable[[str, str, str], Path]
 INSTALLED = pytest.mark.skipif(

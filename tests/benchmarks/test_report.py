@@ -19,9 +19,9 @@ from benchmarks.report import ReportRequest, summary, words, write_report
 from benchmarks.report.gather import asked, gather
 from benchmarks.runtime import FORCED
 from benchmarks.size import run_size
-from models.budget import load_budget
-from models.errors import NothingJudged, StageError, UsageError
-from models.spec import ModelSpec, load_spec
+from hydramobile.budget import load_budget
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.spec import ModelSpec, load_spec
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Built = Callable[[str, str, str], Path]

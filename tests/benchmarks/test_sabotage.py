@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from benchmarks.judge import Bench, judge_artifact
 from benchmarks.runtime import GROUPS, IMPLEMENTATIONS, ON_REQUEST, load_runtime
 from benchmarks.verdict import Result
-from models.artifact import Artifact, Entry, Port
-from models.budget import load_budget
-from models.goldens import load_goldens
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import Artifact, Entry, Port
+from hydramobile.budget import load_budget
+from hydramobile.goldens import load_goldens
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Reseal = Callable[..., Artifact]

@@ -24,8 +24,8 @@ from benchmarks.runtimes.web import adb, remote
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from benchmarks.runtimes.web.remote import Desk, RemotePage
 from benchmarks.runtimes.web.server import BODY_LIMIT
-from models.errors import NothingJudged, StageError, UsageError
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 TARGETS = ("tfjs", "onnx", "litert")

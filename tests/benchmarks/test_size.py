@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.parity import Request
 from benchmarks.size import conclude_size, run_size
-from models.errors import NothingJudged, StageError
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged, StageError
+from hydramobile.spec import load_spec
 
 Built = Callable[[str, str, str], Path]
 ModelDir = Callable[[str], Path]

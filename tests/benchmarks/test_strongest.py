@@ -10,7 +10,7 @@ import pytest
 from benchmarks.report import words
 from benchmarks.report.strongest import NOTHING_MORE, NUMBERS, STEPS, TIMES, best, steps_above
 from benchmarks.runtime import EVIDENCE
-from models.targets import KNOWN
+from hydramobile.targets import KNOWN
 
 
 def test_the_nearest_to_a_phone_is_the_strongest() -> None:

@@ -16,9 +16,9 @@ from benchmarks import support
 from benchmarks.grid import Rounds
 from benchmarks.parity import Request
 from export.driver import export
-from models.errors import NothingJudged, UsageError
-from models.spec import ModelSpec, load_spec
-from models.support import caution, read_support
+from hydramobile.errors import NothingJudged, UsageError
+from hydramobile.spec import ModelSpec, load_spec
+from hydramobile.support import caution, read_support
 
 Command = Callable[..., Any]
 
@@ -32,7 +32,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str], 
     toml.write_text(toml.read_text().replace("classifier.net:build", f"{folder.name}.net:build"))
     spec, out = load_spec(folder), folder.parent / "out"
     export(spec, ["onnx"], ["float32", "p4", "w8", "w8a8-mse-n2"], out, overwrite=False)
-    done = [sys.executable, "-m", "models", "goldens", "--model", str(folder), "--out", str(out)]
+    done = [sys.executable, "-m", "hydramobile", "goldens", "--model", str(folder), "--out", str(out)]
     subprocess.run(done, check=True, capture_output=True)
     support.run_support(Request(spec, out), Rounds(1, 0.05))
     return spec, out

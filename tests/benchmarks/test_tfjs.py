@@ -16,8 +16,8 @@ import pytest
 from benchmarks.runtime import Runtime, load_runtime, run
 from benchmarks.runtimes import tfjs_node
 from benchmarks.runtimes.tfjs_node import NodeRuntime
-from models.artifact import Entry, read_artifact
-from models.errors import StageError
+from hydramobile.artifact import Entry, read_artifact
+from hydramobile.errors import StageError
 
 RUNTIMES = ("tfjs-tensorflow", "tfjs-node")
 Golden = Callable[[str], dict[str, Any]]

@@ -22,11 +22,11 @@ from benchmarks.runtime import GPU, GROUPS, ON_REQUEST, Runtime, load_runtime, r
 from benchmarks.runtimes import web
 from benchmarks.runtimes.web import browser, link
 from benchmarks.runtimes.web.server import Served, Server
-from models.artifact import Artifact, read_artifact
-from models.errors import StageError, UsageError
-from models.goldens import Golden, load_goldens
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.artifact import Artifact, read_artifact
+from hydramobile.errors import StageError, UsageError
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Command = Callable[..., Any]

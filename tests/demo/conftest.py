@@ -21,8 +21,8 @@ from playwright.sync_api import Browser, Page
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from demo.server import bind
 from demo.site import make_site
-from models.artifact import artifact_folder
-from models.spec import load_spec
+from hydramobile.artifact import artifact_folder
+from hydramobile.spec import load_spec
 
 ARTIFACTS = (("tfjs", "balanced"), ("tfjs", "float32"), ("onnx", "w8"), ("litert", "w8"))
 RUNTIMES = ("tfjs-node", "onnxruntime", "litert")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.goldens import build_folder, golden_path, load_golden
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.goldens import build_folder, golden_path, load_golden
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 
 def chosen(demo: Any, photo: Path) -> bool:

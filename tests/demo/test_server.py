@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from demo.published import require, sort
-from models.errors import NothingJudged
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged
+from hydramobile.spec import load_spec
 
 
 @pytest.fixture

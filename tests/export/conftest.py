@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.program import Program
-from models.spec import EntrySpec, ModelSpec, ModuleSpec, TensorSpec
+from hydramobile.spec import EntrySpec, ModelSpec, ModuleSpec, TensorSpec
 
 Cases = dict[str, Callable[[Tensor], Tensor]]
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from models.artifact import read_artifact, verify
+from hydramobile.artifact import read_artifact, verify
 
 Artifacts = Callable[[str, str, str], Path]
 Command = Callable[..., Any]

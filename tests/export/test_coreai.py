@@ -18,12 +18,12 @@ from benchmarks.parity import Request, run_parity
 from benchmarks.runtime import load_runtime, run
 from export.inspect import inspect_path
 from export.target import load_target
-from models.artifact import Artifact, Entry, read_artifact, verify
-from models.budget import load_budget
-from models.errors import StageError
-from models.recipes import recipe
-from models.spec import load_spec
-from models.targets import PLATFORMS, TARGETS, resolve
+from hydramobile.artifact import Artifact, Entry, read_artifact, verify
+from hydramobile.budget import load_budget
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
+from hydramobile.targets import PLATFORMS, TARGETS, resolve
 
 Artifacts = Callable[[str, str, str], Path]
 HERE = importlib.util.find_spec("coreai") is not None and importlib.util.find_spec("coreai_torch") is not None

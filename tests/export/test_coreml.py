@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from benchmarks.runtime import load_runtime, run
 from export.program import capture
 from export.target import Emitted, load_target
-from export.targets.coreml import CoreMLTarget, check_names, convert
-from models.artifact import read_artifact
-from models.errors import StageError
-from models.files import sha256_file
-from models.recipes import recipe
-from models.spec import load_spec
+from export.targets.coreml import convert
+from export.targets.coreml.target import CoreMLTarget, check_names
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_file
+from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
-from export.targets.coreml import CoreMLTarget, convert, fix_sparsity
-from models.errors import StageError
-from models.recipes import recipe
-from models.spec import EntrySpec
+from export.targets.coreml import convert
+from export.targets.coreml.patches import prune_weights
+from export.targets.coreml.target import CoreMLTarget
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
+from hydramobile.spec import EntrySpec
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -35,7 +37,7 @@ def turned(x: Tensor) -> Tensor:
 
 # The fix that each needs is the one whose file is named; the first case of each is tried without it too.
 FIXED: dict[str, Cases] = {
-    "fix_unknown": {
+    "decompose_unsupported": {
         "celu": lambda x: F.celu(x, 1.3),
         "log_sigmoid": F.logsigmoid,
         "trunc": lambda x: torch.trunc(x * 3),
@@ -48,31 +50,31 @@ FIXED: dict[str, Cases] = {
         "isfinite": lambda x: torch.isfinite(x).float() + x,
         "float_power": lambda x: torch.float_power(x, 2).float(),
     },
-    "fix_writes": {"numbers": lambda x: (x * 2).nan_to_num()},
-    "fix_where": {
+    "decompose_scatter": {"numbers": lambda x: (x * 2).nan_to_num()},
+    "promote_where_scalars": {
         "number_first": lambda x: torch.where(x > 0.3, 0, x),
         "number_last": lambda x: torch.where(x > 0.3, x, 0),
         "numbers_alone": lambda x: torch.where(x > 0.3, 1.0, 0.0) + x,
         "hardshrink": lambda x: F.hardshrink(x, 0.1),
     },
-    "fix_pad": {
+    "decompose_pad": {
         "circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
         "negative": lambda x: F.pad(x, (-1, 2, -3, -2), value=0.5),
     },
-    "fix_vector": {
+    "decompose_vector_matmul": {
         "outer": lambda x: x + torch.outer(torch.arange(11), torch.linspace(-1, 1, 14)),
         "vector_last": lambda x: x @ torch.linspace(-1, 1, 14),
         "vector_first": lambda x: torch.linspace(-1, 1, 11) @ x,
     },
-    "fix_rms_norm": {"rms": lambda x: F.rms_norm(x, (14,), torch.linspace(0.5, 1.5, 14))},
-    "fix_pool": {
+    "decompose_rms_norm": {"rms": lambda x: F.rms_norm(x, (14,), torch.linspace(0.5, 1.5, 14))},
+    "decompose_pool": {
         "dilated": lambda x: F.max_pool2d(x, 2, 2, dilation=2),
         "dilated_ceil": lambda x: F.max_pool2d(x, 3, 2, 1, dilation=(1, 2), ceil_mode=True),
         "divided": lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=5),
         "divided_ceil": lambda x: F.avg_pool2d(x, 4, 3, 1, ceil_mode=True, divisor_override=2),
     },
-    "fix_affine_grid": {"turned": turned},
-    "fix_resize": {
+    "decompose_affine_grid": {"turned": turned},
+    "decompose_resize": {
         "bilinear": lambda x: F.interpolate(x, scale_factor=1.7, mode="bilinear"),
         "nearest": lambda x: F.interpolate(x, scale_factor=1.6),
         "nearest_exact": lambda x: F.interpolate(x, size=(17, 9), mode="nearest-exact"),
@@ -86,7 +88,7 @@ FIXED: dict[str, Cases] = {
 @pytest.fixture
 def fixed(writes: Cases) -> dict[str, Cases]:
     """FIXED with the writes that the tests of several targets share."""
-    return {**FIXED, "fix_writes": {**writes, **FIXED["fix_writes"]}}
+    return {**FIXED, "decompose_scatter": {**writes, **FIXED["decompose_scatter"]}}
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_without_the_rewrite(
     fix: str, errors: Errors, fixed: dict[str, Cases], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When this fails, coremltools has retired a fix: delete the fix."""
-    if fix == "fix_resize":
+    if fix == "decompose_resize":
         monkeypatch.setattr(convert, "spell_out_odd_resizes", lambda exported, example: exported)
     # Tracing, the other way, takes some of these, with other faults.
     monkeypatch.setattr(convert, "trace", not_traced)
@@ -143,7 +145,7 @@ def test_the_smallest_weights_of_a_large_tensor(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(pruning, "compress_by_magnitude", staticmethod(vendors))
     with np.errstate(all="ignore"):
         assert len(pruning.compress_by_magnitude(weights, 0.5).nonzero_data) == np.count_nonzero(weights)
-    fix_sparsity.register_sparsity.__wrapped__()
+    prune_weights.register_sparsity.__wrapped__()
     made = pruning.compress_by_magnitude(weights, 0.5)
     assert made.nonzero_data.dtype == np.float16 and made.shape == weights.shape
     kept = np.sort(np.abs(weights), axis=None)[-len(made.nonzero_data) :]

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from benchmarks.runtime import load_runtime, run
 from export.driver import export
 from export.program import Program, calibrate, capture
-from export.ranges import Ranges
-from export.targets.coreml import CoreMLTarget, static
+from export.quantize.observers import Ranges
+from export.targets.coreml import static
 from export.targets.coreml.package import body, read_model
-from models.artifact import artifact_folder, list_files, read_artifact
-from models.errors import StageError
-from models.measures import snr
-from models.recipes import recipe
-from models.samples import load_samples
-from models.spec import load_spec
+from export.targets.coreml.target import CoreMLTarget
+from hydramobile.artifact import artifact_folder, list_files, read_artifact
+from hydramobile.errors import StageError
+from hydramobile.measures import snr
+from hydramobile.recipes import recipe
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from export.driver import export
-from models.artifact import artifact_folder, list_files
-from models.recipes import COMMON
-from models.spec import load_spec
-from models.targets import TARGETS
+from hydramobile.artifact import artifact_folder, list_files
+from hydramobile.recipes import COMMON
+from hydramobile.spec import load_spec
+from hydramobile.targets import TARGETS
 
 STATIC = ("onnx", "coreml", "litert")
 # Core ML's package list and TF.js's graph are files of their own: named, so that a test that skips them is noticed.

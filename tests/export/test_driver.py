@@ -12,10 +12,10 @@ import pytest
 
 import export.driver
 from export.driver import Outcome, Plan, make_plan, run_plan, verdict
-from models.artifact import read_artifact, verify
-from models.errors import StageError, UsageError
-from models.process import WorkerDied
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact, verify
+from hydramobile.errors import StageError, UsageError
+from hydramobile.process import WorkerDied
+from hydramobile.spec import load_spec
 
 OwnModel = Callable[..., Path]
 

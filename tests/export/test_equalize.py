@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from export.equalize import choose_scales, equalized
 from export.program import Program, calibrate, capture, run_modules
-from models.errors import StageError
-from models.files import sha256_file
-from models.samples import load_samples, sample_inputs
-from models.spec import load_spec
+from export.quantize.cross_layer_equalization import choose_scales, equalized
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_file
+from hydramobile.samples import load_samples, sample_inputs
+from hydramobile.spec import load_spec
 
 SPEC = """
 schema = 1

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from export.fold_norms import fold_norms
+from export.passes.fold_batch_norm import fold_norms
 from export.program import capture, run_modules
-from models.loader import load_modules
-from models.samples import load_samples, sample_inputs
-from models.spec import load_spec
+from hydramobile.loader import load_modules
+from hydramobile.samples import load_samples, sample_inputs
+from hydramobile.spec import load_spec
 
 
 def seeded(net: nn.Module) -> nn.Module:

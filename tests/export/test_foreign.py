@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from models.files import sha256_file
-from models.samples import load_samples, sample_inputs
-from models.spec import load_spec
-from models.targets import TARGETS
+from hydramobile.files import sha256_file
+from hydramobile.samples import load_samples, sample_inputs
+from hydramobile.spec import load_spec
+from hydramobile.targets import TARGETS
 
 Command = Callable[..., Any]
 FOREIGN = ("queries", "windows", "style", "larger", "written", "rotary", "decoded")
@@ -97,7 +97,7 @@ def test_a_foreign_net(nets: ModuleType, command: Command, root: Path, tmp_path:
     model = ("--model", write_model(nets, name, tmp_path, root), "--out", tmp_path / "out")
     made = command("export", target, *model, "--recipe", "float32", "--json")
     assert made.code == 0, made.out + made.err[-2000:]
-    assert command("models", "goldens", *model).code == 0
+    assert command("hydramobile", "goldens", *model).code == 0
     judged = command("benchmarks", "parity", *model, "--runtime", RUNTIMES[target], "--json")
     assert judged.code == 0, judged.verdict
     rows = [row for row in json.loads(judged.out)["results"] if row["measures"]]

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.runtime import load_runtime, run
-from export.high_ranks import axes_of, of_fewer_axes
+from export.passes.reduce_rank import axes_of, of_fewer_axes
 from export.program import Program
-from export.targets.coreml import CoreMLTarget, convert
+from export.targets.coreml import convert
+from export.targets.coreml.target import CoreMLTarget
 from export.targets.litert import LiteRTTarget
-from export.targets.tfjs import TFJSTarget
-from models.errors import StageError
-from models.recipes import recipe
+from export.targets.tfjs.target import TFJSTarget
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
 
 TARGETS: dict[str, tuple[Callable[[], Any], str]] = {
     "coreml": (CoreMLTarget, "coreml-mil"),

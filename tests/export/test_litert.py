@@ -18,10 +18,10 @@ from benchmarks.runtimes.litert import LiteRTRuntime
 from export.program import Program
 from export.targets.litert import LiteRTTarget, flatbuffer
 from export.targets.litert.fuse import add_fused
-from models.artifact import read_artifact
-from models.errors import StageError
-from models.recipes import recipe
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
 
 RECIPES = ("float32", "float16", "w8")
 Artifact = Callable[[str, str, str], Path]

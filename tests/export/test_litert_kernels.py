@@ -14,10 +14,10 @@ from torch.nn import functional as F
 from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime
 from export.program import Program
-from export.readback import compare
 from export.targets.litert import LiteRTTarget, flatbuffer
-from export.targets.litert.kernels import rows
-from models.recipes import recipe
+from export.targets.litert.passes import widen_channel_constants as rows
+from export.verify.readback import compare
+from hydramobile.recipes import recipe
 
 Made = Callable[..., Program]
 

@@ -20,18 +20,18 @@ from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime
 from export.driver import export
 from export.program import Program, calibrate, capture
-from export.ranges import Ranges
-from export.readback import compare
+from export.quantize.observers import Ranges
 from export.targets.litert import LiteRTTarget, flatbuffer, static
 from export.targets.litert.biases import integer_layers
-from models.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
-from models.errors import StageError
-from models.files import sha256_file
-from models.measures import snr
-from models.ports import from_file, to_file
-from models.recipes import recipe
-from models.samples import load_samples
-from models.spec import load_spec
+from export.verify.readback import compare
+from hydramobile.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_file
+from hydramobile.measures import snr
+from hydramobile.ports import from_file, to_file
+from hydramobile.recipes import recipe
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Golden = Callable[[str], dict[str, NDArray[Any]]]

@@ -14,16 +14,16 @@ from safetensors.torch import load_file, save_file
 from benchmarks.runtime import load_runtime, run
 from export.driver import export
 from export.driver import make_plan as make_export_plan
-from export.layers import assign, find_layers, make_plan
 from export.program import Program, calibrate, capture
-from export.rounding import half, k_means, output_error, palette_grid, symmetric, symmetric_grid, to_grid
+from export.quantize.gptq import half, k_means, output_error, palette_grid, symmetric, symmetric_grid, to_grid
+from export.quantize.layers import assign, find_layers, make_plan
 from export.target import Emitted, load_storage, load_target
-from models.artifact import artifact_folder, read_artifact
-from models.errors import StageError, UsageError
-from models.named import find_recipe, read_named, resolve_only
-from models.recipes import Recipe
-from models.samples import load_samples, sample_inputs
-from models.spec import load_spec
+from hydramobile.artifact import artifact_folder, read_artifact
+from hydramobile.errors import StageError, UsageError
+from hydramobile.recipe_files import find_recipe, read_named, resolve_only
+from hydramobile.recipes import Recipe
+from hydramobile.samples import load_samples, sample_inputs
+from hydramobile.spec import load_spec
 
 ModelDir = Callable[[str], Path]
 RECIPES = """

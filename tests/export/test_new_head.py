@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from export.driver import export
 from export.targets.litert import flatbuffer
-from models.artifact import artifact_folder, list_files, read_artifact
-from models.budget import load_budget
-from models.files import sha256_file
-from models.recipes import GRAMMAR
-from models.spec import ModelSpec, load_spec
-from models.targets import TARGETS
+from hydramobile.artifact import artifact_folder, list_files, read_artifact
+from hydramobile.budget import load_budget
+from hydramobile.files import sha256_file
+from hydramobile.recipes import GRAMMAR
+from hydramobile.spec import ModelSpec, load_spec
+from hydramobile.targets import TARGETS
 
 Artifacts = Callable[[str, str, str], Path]
 FACTORY = """

@@ -21,12 +21,12 @@ from export.driver import export
 from export.program import Program
 from export.targets.onnx import OnnxTarget
 from export.targets.onnx.weights import quantize
-from models.artifact import read_artifact
-from models.errors import StageError
-from models.loader import load_modules
-from models.recipes import recipe
-from models.samples import load_samples, sample_inputs
-from models.spec import load_spec
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
+from hydramobile.loader import load_modules
+from hydramobile.recipes import recipe
+from hydramobile.samples import load_samples, sample_inputs
+from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 Command = Callable[..., Any]
@@ -290,7 +290,7 @@ def test_the_golden_travels_with_the_files(artifact: Artifacts, golden: Any) -> 
 def test_artifact_folders_are_copied_whole(artifact: Artifacts, tmp_path: Path) -> None:
     """No path of the place it was made in: a moved folder still verifies and runs."""
     from benchmarks.runtime import load_runtime
-    from models.artifact import verify
+    from hydramobile.artifact import verify
 
     moved = shutil.copytree(artifact("classifier", "onnx", "float32"), tmp_path / "elsewhere")
     verify(moved, read_artifact(moved))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from export.fix_rrelu import settle_slopes
-from export.spell_out import rewritten, writes
+from export.passes.decompose.spell_out import rewritten, writes
+from export.passes.replace_rrelu import settle_slopes
 
 
 def test_random_leaky_relus_are_settled() -> None:

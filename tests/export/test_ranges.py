@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from export.program import Cache, Program, limited
-from export.ranges import Histogram, Ranges, cached
-from models.errors import StageError
-from models.recipes import METHODS, recipe
+from export.quantize.observers import Histogram, Ranges, cached
+from hydramobile.errors import StageError
+from hydramobile.recipes import METHODS, recipe
 
 NORMAL = np.random.default_rng(1).normal(size=200_000).astype(np.float32)
 # Few values far away: what a method does with them is the difference between them.

@@ -15,13 +15,13 @@ import pytest
 
 from export import worker
 from export.program import Program, capture
-from export.readback import Found, Saved, Wanted, compare, floor_db, snr_db, summary, wanted
 from export.target import Emitted, Target, load_target
 from export.targets.coreml.package import body, read_model
 from export.targets.litert import flatbuffer
-from models.errors import StageError
-from models.recipes import recipe
-from models.spec import load_spec
+from export.verify.readback import Found, Saved, Wanted, compare, floor_db, snr_db, summary, wanted
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 NORMAL = np.random.default_rng(0).normal(size=(64, 32, 3, 3)).astype(np.float32)

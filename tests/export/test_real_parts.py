@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.runtime import load_runtime, run
+from export.passes.complex_to_real.rewrite import is_complex
 from export.program import Program
-from export.real_parts import is_complex
-from export.targets.coreml import CoreMLTarget
+from export.targets.coreml.target import CoreMLTarget
 from export.targets.litert import LiteRTTarget
-from export.targets.litert.fixes.constants_kept import constants_kept
+from export.targets.litert.patches.constant_cache import constants_kept
 from export.targets.onnx.target import OnnxTarget
-from export.targets.tfjs import TFJSTarget
-from models.recipes import recipe
+from export.targets.tfjs.target import TFJSTarget
+from hydramobile.recipes import recipe
 
 TARGETS: dict[str, tuple[Callable[[], Any], str]] = {
     "onnx": (OnnxTarget, "onnxruntime"),

@@ -15,8 +15,8 @@ import pytest
 from benchmarks.judge import Bench as Judges
 from benchmarks.judge import judge_artifact
 from benchmarks.runtime import load_runtime
-from export.layers import find_layers
 from export.program import capture
+from export.quantize.layers import find_layers
 from export.search.builds import Build, asked_for, read_share, standard
 from export.search.latency import ratios
 from export.search.losses import Loss
@@ -26,13 +26,13 @@ from export.search.sensitivity import depends_on, digest, options_of
 from export.search.show import conclude, why_not
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
 from export.target import load_storage
-from models.artifact import artifact_folder, read_artifact
-from models.budget import load_budget
-from models.errors import BudgetBroken, StageError, UsageError
-from models.goldens import load_goldens, refresh
-from models.named import read_named
-from models.samples import load_samples
-from models.spec import ModelSpec, load_spec
+from hydramobile.artifact import artifact_folder, read_artifact
+from hydramobile.budget import load_budget
+from hydramobile.errors import BudgetBroken, StageError, UsageError
+from hydramobile.goldens import load_goldens, refresh
+from hydramobile.recipe_files import read_named
+from hydramobile.samples import load_samples
+from hydramobile.spec import ModelSpec, load_spec
 
 TABLE = {
     "first": [Option("float16", 20, {"y": 0.0}), Option("w8", 10, {"y": 0.1}), Option("w4", 5, {"y": 9.0})],
@@ -182,7 +182,7 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
 ) -> None:
     """In a copy of the sources and the model: an edit of what nothing measured depends on changes no key."""
     root = Path(__file__).parents[2]
-    for package in ("export", "models", "benchmarks"):
+    for package in ("export", "hydramobile", "benchmarks"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("portrait*", "__pycache__"))
     spec, _ = searched
     folder = tmp_path / "own" / "graded"
@@ -206,14 +206,14 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
     unrelated = ("export/search/show.py", "export/driver.py", "export/targets/tfjs/lower.py", "benchmarks/parity.py")
     for name in unrelated:
         assert edited(tmp_path / name, code) == first, name
-    assert edited(tmp_path / "export/rounding.py", "\n# a word more\n") == first, "comments are no code"
+    assert edited(tmp_path / "export/quantize/gptq.py", "\n# a word more\n") == first, "comments are no code"
     assert edited(folder / "net.py", '\n\n"""Nor is a sentence."""\n') == first
     common, own = first
     moved = edited(tmp_path / "export/targets/onnx/weights.py", code)
     assert moved[0] == common
     assert moved[1] != own, "how a target stores a layer counts for that target"
     seen = {common}
-    for related in (tmp_path / "export/rounding.py", tmp_path / "models/measures.py", folder / "net.py"):
+    for related in (tmp_path / "export/quantize/gptq.py", tmp_path / "hydramobile/measures.py", folder / "net.py"):
         key = edited(related, code)[0]
         assert key not in seen, related
         seen.add(key)

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.runtime import load_runtime, run
+from export.passes.decompose.spell_out import writes_in_place
 from export.program import Program, capture
-from export.spell_out import writes_in_place
-from export.targets.coreml import CoreMLTarget, convert
-from export.targets.coreml.fix_passed import copy_passed
+from export.targets.coreml import convert
+from export.targets.coreml.passes.copy_passthrough_outputs import copy_passed
+from export.targets.coreml.target import CoreMLTarget
 from export.targets.onnx.target import OnnxTarget
-from models.errors import StageError
-from models.recipes import recipe
-from models.spec import load_spec
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
 
 HOOKED = """
 

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
-from export.targets.tfjs import TFJSTarget
-from models.artifact import read_artifact
-from models.errors import StageError
-from models.recipes import recipe
+from export.targets.tfjs.target import TFJSTarget
+from hydramobile.artifact import read_artifact
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
 
 RUNTIMES = ("tfjs-tensorflow", "tfjs-node")
 OpsProgram = Callable[..., Program]

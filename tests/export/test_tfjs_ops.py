@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
-from export.targets.tfjs import TFJSTarget
-from models.recipes import recipe
+from export.targets.tfjs.target import TFJSTarget
+from hydramobile.recipes import recipe
 
 RUNTIMES = ("tfjs-tensorflow", "tfjs-node")
 Function = Callable[[Tensor], Tensor]

@@ -17,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.runtime import load_runtime, run
-from export import onnx_graph
+from export.onnx_export import convert as onnx_export
+from export.passes.decompose import uncommon_ops
 from export.program import Program
-from export.targets.coreml import CoreMLTarget
+from export.targets.coreml.target import CoreMLTarget
 from export.targets.litert import LiteRTTarget
 from export.targets.onnx import OnnxTarget
-from export.targets.tfjs import TFJSTarget
-from export.uncommon import uncommon_ops
-from models.errors import StageError
-from models.recipes import recipe
+from export.targets.tfjs.target import TFJSTarget
+from hydramobile.errors import StageError
+from hydramobile.recipes import recipe
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector; torch.export sees recurrent layers
 # assign their own weights.
@@ -311,7 +311,7 @@ def test_without_the_table(
     name: str, ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What shows that TF.js, and ONNX below it, need it."""
-    monkeypatch.setattr(onnx_graph, "uncommon_ops", lambda exported: {})
+    monkeypatch.setattr(onnx_export, "uncommon_ops", lambda exported: {})
     case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
     with pytest.raises(StageError, match="net"):
         wrong(ops_program({"y": case}, MAPS), "tfjs", tmp_path)
@@ -329,7 +329,7 @@ def test_a_scatter_of_many_rows_stays() -> None:
 def test_open_sizes_stay_open(ops_program: Callable[..., Program], tmp_path: Path) -> None:
     """What the table spells out for one size would be wrong at another."""
     program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
-    model = onnx_graph.onnx_program(program, program.spec.entries["net"], dynamic=True)
+    model = onnx_export.onnx_program(program, program.spec.entries["net"], dynamic=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = seeded(1, 8, 17, 9)
     (found,) = session.run(None, {"x": x.numpy()})

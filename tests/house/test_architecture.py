@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("models", "reference", "export", "benchmarks", "demo")
+PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -25,7 +25,7 @@ def test_import_contracts_hold(root: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
-        ("models/intruder.py", "import export.target", "models is the ground floor"),
+        ("hydramobile/intruder.py", "import export.target", "hydramobile is the ground floor"),
         ("benchmarks/intruder.py", "import reference.hydra", "meet on disk"),
         ("export/intruder.py", "import benchmarks.runtime", "meet on disk"),
         ("benchmarks/intruder.py", "import torch", "torch:"),

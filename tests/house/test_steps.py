@@ -67,7 +67,7 @@ def test_all_steps_pass(run: Run, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1] == "verdict: 0 passed"
     assert steps_run(tmp_path) == [
         "-m export all --model models/portrait --out build --overwrite --recipe float16 --recipe w8 --calibrate more",
-        "-m models goldens --model models/portrait --out build --samples my photos",
+        "-m hydramobile goldens --model models/portrait --out build --samples my photos",
         "-m benchmarks parity --model models/portrait --out build --samples my photos",
         "-m benchmarks size --model models/portrait --out build",
         "-m benchmarks cost --model models/portrait --out build",
@@ -147,7 +147,7 @@ def test_arm_exports_what_is_missing_and_judges(run: Run, tmp_path: Path) -> Non
     where = "--model models/portrait --out build"
     judged = f"-m benchmarks parity {where} --runtime arm --lean --most 3 --samples my photos"
     *before, last = [line for line in steps_run(tmp_path) if line.startswith("-m")]
-    made = {f"-m export android onnx {where} --overwrite", f"-m models goldens {where} --samples my photos"}
+    made = {f"-m export android onnx {where} --overwrite", f"-m hydramobile goldens {where} --samples my photos"}
     assert set(before) == made and last == judged
     # Without its set-up script the userland is not made: the judging itself says what is missing.
     assert "the ARM userland could not be made" in result.stdout

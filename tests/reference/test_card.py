@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import StageError
-from models.spec import load_spec
+from hydramobile.errors import StageError
+from hydramobile.spec import load_spec
 from reference.evaluation.card import CARD, EVALUATION, RECORD, publish, renewed
 from reference.evaluation.tables import BEGIN, END
 

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from models.errors import NothingJudged, StageError, UsageError
-from models.spec import load_spec
+from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.spec import load_spec
 from reference.evaluation.bins import BINS
 from reference.evaluation.measure import Case, judge
 from reference.evaluation.run import Question, evaluate, real_cases, synthetic_cases

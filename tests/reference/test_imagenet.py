@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 from reference.imagenet import FILE, published_name, start, start_file
 from reference.portrait import build
 from reference.training.checkpoint import load_named, named

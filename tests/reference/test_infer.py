@@ -13,10 +13,10 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from models.errors import StageError
-from models.loader import load_modules
-from models.preprocess import load_photo, to_tensor
-from models.spec import load_spec
+from hydramobile.errors import StageError
+from hydramobile.loader import load_modules
+from hydramobile.preprocess import load_photo, to_tensor
+from hydramobile.spec import load_spec
 from reference.infer import colored, enlarge, run
 
 ROOT = Path(__file__).parents[2]

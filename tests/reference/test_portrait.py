@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.files import sha256_file
-from models.loader import load_modules
-from models.preprocess import load_photo, to_tensor
-from models.samples import load_samples
-from models.spec import load_spec
+from hydramobile.files import sha256_file
+from hydramobile.loader import load_modules
+from hydramobile.preprocess import load_photo, to_tensor
+from hydramobile.samples import load_samples
+from hydramobile.spec import load_spec
 from reference.hydra import FEATURE_CHANNELS, FEATURE_STRIDES
 from reference.portrait import build
 from reference.training.objective import decode

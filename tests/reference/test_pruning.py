@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 from reference.portrait import build, shaped, shaped_as
 from reference.pruning.cut import HEADS, Kept, block_costs, blocks, choose, cut, encoder_rest, head_costs, watched
 from reference.pruning.run import Target, looked_at, prune_file

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from models.errors import StageError, UsageError
-from models.files import sha256_file
-from models.recipes import Recipe, recipe
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import sha256_file
+from hydramobile.recipes import Recipe, recipe
 from reference.portrait import build
 from reference.training.qat import Job, OnGrid, first_steps, grids, tune
 

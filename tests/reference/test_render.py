@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 from reference.render.assets import Skeleton, load_clothing, load_obj, load_target, rotation
 from reference.render.rooms import random_garden, random_room
 from reference.render.samples import SHOTS, write_samples
@@ -97,7 +97,7 @@ def test_shots_are_split_and_never_repeat_a_seed() -> None:
 DRAW_A_SQUARE = """
 import sys
 import numpy as np
-from models.errors import StageError
+from hydramobile.errors import StageError
 from reference.render.people import Material, Part
 from reference.render.raster import Camera, Light, Rasterizer
 

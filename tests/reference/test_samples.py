@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from models.loader import load_modules
-from models.preprocess import load_photo, nearest_size, to_tensor
-from models.samples import committed_samples
-from models.spec import load_spec
+from hydramobile.loader import load_modules
+from hydramobile.preprocess import load_photo, nearest_size, to_tensor
+from hydramobile.samples import committed_samples
+from hydramobile.spec import load_spec
 from reference.infer import run
 from reference.render.profile import display_p3
 

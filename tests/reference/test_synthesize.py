@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.errors import StageError, UsageError
+from hydramobile.errors import StageError, UsageError
 from reference.render.assets import Skeleton, rotation
 from reference.render.raster import Camera
 from reference.synthesize.dataset import Order, synthesize

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import StageError, UsageError
-from models.preprocess import load_photo
+from hydramobile.errors import StageError, UsageError
+from hydramobile.preprocess import load_photo
 from reference.teacher.networks import Teachers, _anchors
 from reference.teacher.photos import Sureness, make_set, photos_of
 from reference.training.views import POINT_NAMES, ViewSet

@@ -17,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.errors import StageError, UsageError
-from models.files import sha256_file
+from hydramobile.errors import StageError, UsageError
+from hydramobile.files import sha256_file
 from reference.training.batches import Batches, Source, mirror, sample
 from reference.training.checkpoint import load_checkpoint
 from reference.training.loop import BEST, LAST, Job, Trainer

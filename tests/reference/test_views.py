@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import StageError, UsageError
-from models.labels import Label, ask
-from models.samples import Sample
+from hydramobile.errors import StageError, UsageError
+from hydramobile.labels import Label, ask
+from hydramobile.samples import Sample
 from reference.synthesize.labels import pictures, write_labels
 from reference.training.views import ARRAYS, MIRRORED, POINT_NAMES, ViewSet, map_arrays, open_sets
 

@@ -22,9 +22,9 @@ from benchmarks.profile import OpTime
 from benchmarks.runtime import Absent, Array, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.android import tool
 from benchmarks.runtimes.android.phone import Phone, label, no_phone
-from models.artifact import Entry, Port, read_artifact
-from models.errors import StageError
-from models.files import sha256_bytes, sha256_file
+from hydramobile.artifact import Entry, Port, read_artifact
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes, sha256_file
 
 TOOL = "HYDRA_BENCHMARK_MODEL"
 # Seconds after which a run of the tool is taken for hung.

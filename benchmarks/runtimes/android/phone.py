@@ -18,8 +18,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from models.errors import StageError
-from models.files import sha256_bytes
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes
 
 TEMP = "/data/local/tmp"
 PREFIX = "hydra-bench-"

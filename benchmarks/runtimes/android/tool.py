@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchmarks.profile import OpTime
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 FLAGS = {
     # The XNNPACK delegate with one thread, and with four: what an app's interpreter does by default.

@@ -15,9 +15,9 @@ from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.arm import sysroot
 from benchmarks.runtimes.arm.cpus import CPUS, Cpu
 from benchmarks.runtimes.arm.emulator import Job, trusted
-from models.artifact import Entry
-from models.errors import StageError
-from models.files import inside
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.files import inside
 
 # engine (see guest.py) -> (the target it runs, its package, a runtime of this computer that reads the same files)
 ENGINES = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.errors import unknown
+from hydramobile.errors import unknown
 
 COMMON = "fp asimd evtstrm aes pmull sha1 sha2 crc32"
 V82 = f"{COMMON} atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.child import Child
 from benchmarks.runtimes.arm import self_test, sysroot
 from benchmarks.runtimes.arm.cpus import Cpu
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 Array = NDArray[Any]
 GUEST = Path(__file__).with_name("guest.py")

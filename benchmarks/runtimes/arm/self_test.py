@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 Array = NDArray[Any]
 FOLDER = Path(__file__).with_name("int8")

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.runtimes.arm.cpus import CPUS
-from models.errors import StageError
-from models.files import canonical_json, read_json, sha256_bytes, sha256_file
+from hydramobile.errors import StageError
+from hydramobile.files import canonical_json, read_json, sha256_bytes, sha256_file
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements.txt"

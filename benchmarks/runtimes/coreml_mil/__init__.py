@@ -18,8 +18,8 @@ from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.coreml_mil.evaluate import Observer, Plan, evaluate, prepare
 from benchmarks.runtimes.coreml_mil.graph import graph_of
 from benchmarks.runtimes.coreml_mil.program import Function, Image, load_function, weight_bytes
-from models.artifact import Entry, Port
-from models.errors import StageError
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError
 
 __all__ = ["MILRuntime", "MILSession"]
 

@@ -16,7 +16,7 @@ from benchmarks.runtimes.coreml_mil.ops import CONSTANT_OPS, OPS
 from benchmarks.runtimes.coreml_mil.ops.call import Array, Call, Value
 from benchmarks.runtimes.coreml_mil.program import Function, Literal, Operation
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, ValueType
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 # The smallest magnitude that float16 rounds to infinity, and its smallest normal value.
 HALF_OVERFLOW = np.float32(65520.0)

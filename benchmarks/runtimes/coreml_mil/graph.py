@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.runtimes.coreml_mil.program import Argument, Function, Literal, Operation
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, ValueType
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 
 def graph_of(function: Function, file: str) -> Graph:

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.runtimes.coreml_mil.schema import load_schema
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, Constant, ValueType, read_value, value_type
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 STAGE = "open"
 MODEL = "Data/com.apple.CoreML/model.mlmodel"

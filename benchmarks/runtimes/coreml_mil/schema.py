@@ -12,7 +12,7 @@ from pathlib import Path
 from sys import modules
 from typing import Any
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 PACKAGE = "_coreml_proto"
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 STAGE = "open"
 SENTINEL = 0xDEADBEEF

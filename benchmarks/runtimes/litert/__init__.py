@@ -16,8 +16,8 @@ from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.litert.graph import graph_of
-from models.artifact import Entry
-from models.errors import StageError
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
 
 # Constants of up to this many values are scales, shapes or axes, not weights.
 SMALL = 16

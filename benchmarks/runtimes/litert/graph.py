@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.graph import Graph, Step, Value, conv_macs
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 # Bits an element by the schema's type name; what is not here has no fixed size (strings, resources).
 BITS = {

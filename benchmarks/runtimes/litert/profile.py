@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 VERSION = "2.3."
 WARM = 3

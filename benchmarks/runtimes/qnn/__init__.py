@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
-from models.artifact import Entry
-from models.errors import StageError
-from models.process import ROOT
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.process import ROOT
 
 HOME = ROOT / ".venv" / "qnn"
 PYTHON = HOME / "bin" / "python"

@@ -16,9 +16,9 @@ from benchmarks.runtime import load_runtime
 from benchmarks.runtimes.web.browser import blank_page, chromium, page
 from benchmarks.runtimes.web.link import Engine, Link, WebSession
 from benchmarks.runtimes.web.server import NODE_MODULES
-from models.artifact import Entry
-from models.errors import StageError
-from models.files import inside
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.files import inside
 
 # library -> (the target it runs, its npm packages without the backend's, a runtime of this computer that reads
 # the storage types of the same files)

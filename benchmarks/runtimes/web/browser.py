@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.runtimes.web.link import Engine, Link, Refused
 from benchmarks.runtimes.web.server import Server
-from models.errors import StageError
+from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
     from playwright.sync_api import Playwright

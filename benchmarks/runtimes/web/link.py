@@ -14,8 +14,8 @@ import numpy as np
 
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.web.server import Server
-from models.artifact import Entry, Port
-from models.errors import StageError
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError
 
 # Seconds without an answer after which a page counts as hung. Far above any run seen, software GPUs included.
 CALL_LIMIT = 120.0

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from export.targets.coreml.convert import Converted, Plain
-from export.targets.coreml.fix_sparsity import register_sparsity
+from export.targets.coreml.patches.prune_weights import register_sparsity
 from export.targets.coreml.vendor import load_compression, load_coremltools
-from models.recipes import Recipe
-from models.recipes import recipe as parse
+from hydramobile.recipes import Recipe
+from hydramobile.recipes import recipe as parse
 
 INTEGER_BITS = (4, 8)
 PALETTE_BITS = (1, 2, 3, 4, 6, 8)

@@ -12,30 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.high_ranks import of_fewer_axes
+from export.passes.decompose import uncommon_ops
+from export.passes.decompose.dynamic_conv import computed_kernels
+from export.passes.decompose.spell_out import rewritten
+from export.passes.reduce_rank import of_fewer_axes
 from export.program import Program
-from export.spell_out import rewritten
-from export.targets.coreml.fix_affine_grid import spell_out_affine_grids
-from export.targets.coreml.fix_alias import erase_aliases
-from export.targets.coreml.fix_arguments import spell_out_arguments
-from export.targets.coreml.fix_bool import name_logical_ops
-from export.targets.coreml.fix_gelu import register_gelu
-from export.targets.coreml.fix_pad import spell_out_odd_pads
-from export.targets.coreml.fix_passed import copy_passed
-from export.targets.coreml.fix_pool import spell_out_odd_pools
-from export.targets.coreml.fix_reciprocal import register_reciprocal
-from export.targets.coreml.fix_resize import spell_out_odd_resizes
-from export.targets.coreml.fix_rms_norm import spell_out_rms_norms
-from export.targets.coreml.fix_transposes import keep_transposes
-from export.targets.coreml.fix_unknown import spell_out_unknown
-from export.targets.coreml.fix_vector import spell_out_vector_products
-from export.targets.coreml.fix_where import spell_out_numbers
-from export.targets.coreml.fix_writes import spell_out_writes
+from export.targets.coreml.passes.copy_passthrough_outputs import copy_passed
+from export.targets.coreml.passes.decompose_affine_grid import spell_out_affine_grids
+from export.targets.coreml.passes.decompose_arguments import spell_out_arguments
+from export.targets.coreml.passes.decompose_pad import spell_out_odd_pads
+from export.targets.coreml.passes.decompose_pool import spell_out_odd_pools
+from export.targets.coreml.passes.decompose_resize import spell_out_odd_resizes
+from export.targets.coreml.passes.decompose_rms_norm import spell_out_rms_norms
+from export.targets.coreml.passes.decompose_scatter import spell_out_writes
+from export.targets.coreml.passes.decompose_unsupported import spell_out_unknown
+from export.targets.coreml.passes.decompose_vector_matmul import spell_out_vector_products
+from export.targets.coreml.passes.promote_where_scalars import spell_out_numbers
+from export.targets.coreml.passes.remove_alias import erase_aliases
+from export.targets.coreml.passes.replace_bitwise_bool import name_logical_ops
+from export.targets.coreml.patches.gelu import register_gelu
+from export.targets.coreml.patches.reciprocal import register_reciprocal
+from export.targets.coreml.patches.reduce_transposes import keep_transposes
 from export.targets.coreml.vendor import load_coremltools
-from export.uncommon import uncommon_ops
-from export.uncommon.kernels import computed_kernels
-from models.errors import StageError
-from models.spec import EntrySpec
+from hydramobile.errors import StageError
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Assigned, Layer, Plan, decoded_by_channel, laid_like
-from export.rounding import as_matrix, from_matrix, half, palette_grid, to_grid
+from export.quantize.gptq import as_matrix, from_matrix, half, palette_grid, to_grid
+from export.quantize.layers import Assigned, Layer, Plan, decoded_by_channel, laid_like
 from export.targets.coreml import compress
 from export.targets.coreml.convert import Plain
 from export.targets.coreml.package import WEIGHTS
 from export.targets.coreml.vendor import load_compression, load_coremltools
-from models.errors import StageError
-from models.recipes import CALIBRATED_BITS, Recipe
+from hydramobile.errors import StageError
+from hydramobile.recipes import CALIBRATED_BITS, Recipe
 
 Array = NDArray[Any]
 # What a search tries, the most exact first.

@@ -13,10 +13,10 @@ from sys import modules
 from typing import Any
 
 from export.program import Program
-from models.artifact import Entry, Port
-from models.errors import StageError
-from models.files import sha256_bytes, write_bytes, write_text
-from models.spec import EntrySpec
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes, write_bytes, write_text
+from hydramobile.spec import EntrySpec
 
 MODEL = "com.apple.CoreML/model.mlmodel"
 WEIGHTS = "com.apple.CoreML/weights"

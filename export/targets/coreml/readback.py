@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.coreml import compress
 from export.targets.coreml.convert import Converted, plain_package
 from export.targets.coreml.static import integer_weights
 from export.targets.coreml.vendor import load_coremltools
-from models.artifact import Entry
-from models.errors import StageError
-from models.recipes import Recipe
+from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.recipes import Recipe
 
 Array = NDArray[Any]
 # What conversion and compression append to the name of a weight.

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.dependence import computed_from
+from export.passes.dataflow import computed_from
+from export.passes.decompose.spell_out import operator_name
 from export.program import Program
-from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
-from export.spell_out import operator_name
+from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
 from export.targets.coreml.convert import Converted, Plain, decompose
 from export.targets.coreml.package import body, read_model
 from export.targets.coreml.vendor import load_compression, load_coremltools
-from models.errors import StageError
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from hydramobile.errors import StageError
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from export.target import Emitted
-from models.artifact import Entry, Port
+from hydramobile.artifact import Entry, Port
 
 INTRODUCTION = """\
 The Swift below uses this artifact's names, shapes and types. It was generated, and not compiled here.

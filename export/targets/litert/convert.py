@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from export.program import Program
 from export.targets.litert import flatbuffer
-from export.targets.litert.fixes import fixed
-from export.targets.litert.fixes.constant_first import kept_second
-from export.targets.litert.fixes.constants_kept import constants_kept
 from export.targets.litert.metadata import RUNTIME, minimum_runtime, order
-from models.artifact import Port
-from models.errors import StageError
-from models.spec import EntrySpec
+from export.targets.litert.passes import fixed
+from export.targets.litert.patches.constant_cache import constants_kept
+from export.targets.litert.patches.constant_operand_order import kept_second
+from hydramobile.artifact import Port
+from hydramobile.errors import StageError
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     import torch

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import StageError
-from models.files import sha256_bytes
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes
 
 IDENTIFIER = b"TFL3"
 # Buffer.data is declared force_align: 16 in the schema; kernels read weights in place.

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from export.targets.litert.flatbuffer import opcode, packed_alone, schema, signature, text
-from models.spec import EntrySpec
+from hydramobile.spec import EntrySpec
 
 NONE = -1  # an optional tensor that an operator does not get
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from export.program import Program
-from export.ranges import Ranges
+from export.quantize.observers import Ranges
 from export.targets.litert import edit, flatbuffer
 from export.targets.litert.fuse import drop_unused, held, skip_round_trips
 

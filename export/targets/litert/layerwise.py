@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
+from export.quantize.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
 from export.targets.litert import flatbuffer
 from export.targets.litert.recipes import DEPTHWISE_BITS
-from models.errors import StageError
-from models.recipes import Recipe, recipe
+from hydramobile.errors import StageError
+from hydramobile.recipes import Recipe, recipe
 
 Array = NDArray[Any]
 # What a search tries, the most exact first.

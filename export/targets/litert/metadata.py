@@ -7,8 +7,8 @@ from typing import Any
 
 from export.program import Program
 from export.targets.litert import flatbuffer
-from models.files import canonical_json
-from models.recipes import Recipe
+from hydramobile.files import canonical_json
+from hydramobile.recipes import Recipe
 
 NAME = "hydra.json"
 """Name of the metadata buffer with model name, version, licence, authors and a description of every tensor, as JSON."""

@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import COPY
 from export.targets.litert.describe import DTYPES
-from export.targets.litert.kernels.narrow import shapes_before
+from export.targets.litert.passes.widen_last_conv import shapes_before
 from export.targets.litert.recipes import DEPTHWISE_BITS
 from export.targets.litert.static import WEIGHTED, lead_and_tail
-from models.artifact import Entry
-from models.errors import StageError
-from models.recipes import Recipe
+from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.recipes import Recipe
 
 Array = NDArray[Any]
 NUMPY = {"float32": "<f4", "float16": "<f2", "int8": "i1", "uint8": "u1", "int16": "<i2"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.errors import StageError
-from models.recipes import Recipe
+from hydramobile.errors import StageError
+from hydramobile.recipes import Recipe
 
 # LiteRT has no depthwise kernels with fewer bits; asked for them, the quantizer leaves these weights in float32.
 DEPTHWISE_BITS = 8

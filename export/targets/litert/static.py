@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
+from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import widen_scales
 from export.targets.litert.convert import file_ports
 from export.targets.litert.int8_io import with_int8_ports
-from models.errors import StageError
-from models.files import sha256_bytes
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from hydramobile.errors import StageError
+from hydramobile.files import sha256_bytes
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 # Operators whose second input is a weight. What follows the last of them on the way to a dense output stays float.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")

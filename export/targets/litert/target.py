@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import make_plan
 from export.program import Program
-from export.readback import Saved, Wanted
+from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
 from export.targets.litert import flatbuffer, layerwise, readback
 from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
-from export.targets.litert.kernels import quicker
 from export.targets.litert.metadata import annotate, minimum_runtime
+from export.targets.litert.passes.flatbuffer import quicker
 from export.targets.litert.recipes import SUPPORTED, apply_recipe
 from export.targets.litert.static import quantize_static
 from export.targets.litert.usage import usage_kotlin
-from models.artifact import Entry, Port
-from models.errors import StageError
-from models.files import write_bytes
-from models.ports import to_file
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from export.verify.readback import Saved, Wanted
+from hydramobile.artifact import Entry, Port
+from hydramobile.errors import StageError
+from hydramobile.files import write_bytes
+from hydramobile.ports import to_file
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 # A fused signature shares the weights of its modules: more than this would be weights stored twice.
 FUSED_LIMIT = 0.05

@@ -7,10 +7,10 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from export.program import Program
-from export.ranges import raw_inputs
-from models.errors import StageError
-from models.recipes import FLOAT_SHARE
-from models.spec import EntrySpec
+from export.quantize.observers import raw_inputs
+from hydramobile.errors import StageError
+from hydramobile.recipes import FLOAT_SHARE
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     import onnx

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
+from export.quantize.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
 from export.targets.onnx.weights import WEIGHT_AXIS, weight_axis
-from models.recipes import Recipe
+from hydramobile.recipes import Recipe
 
 if TYPE_CHECKING:
     import onnx

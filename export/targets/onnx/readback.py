@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.readback import Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.onnx.half import kept_weights
 from export.targets.onnx.static import WEIGHTED, excluded
 from export.targets.onnx.weights import compressible
-from models.artifact import Entry
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from export.verify.readback import Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from hydramobile.artifact import Entry
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     import onnx

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from export.program import Program
-from export.ranges import Ranges, cached, leading_allowed, raw_inputs, require_samples
-from models.files import sha256_bytes
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
+from hydramobile.files import sha256_bytes
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     import onnx

@@ -14,20 +14,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.layers import make_plan
-from export.onnx_graph import onnx_program
+from export.onnx_export.convert import onnx_program
 from export.program import Program
-from export.readback import Saved, Wanted
+from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
 from export.targets.onnx import half, layerwise, readback
 from export.targets.onnx.static import note, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
-from models.artifact import Entry
-from models.errors import StageError
-from models.files import write_bytes
-from models.recipes import Recipe
-from models.spec import EntrySpec, ModelSpec
+from export.verify.readback import Saved, Wanted
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.files import write_bytes
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import StageError
-from models.files import inside, read_json
+from hydramobile.errors import StageError
+from hydramobile.files import inside, read_json
 
 STAGE = "inspect"
 BYTES = {"float32": 4, "int32": 4, "float16": 2, "uint16": 2, "uint8": 1, "bool": 1}

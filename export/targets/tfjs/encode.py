@@ -14,10 +14,10 @@ from export.program import Program
 from export.targets.tfjs.channels import STEP, ZERO, channel_axes, split
 from export.targets.tfjs.graph import DTYPES, Array
 from export.targets.tfjs.lower import Lowered, Weight
-from models.artifact import Port
-from models.files import write_bytes, write_text
-from models.recipes import Recipe
-from models.spec import EntrySpec
+from hydramobile.artifact import Port
+from hydramobile.files import write_bytes, write_text
+from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 # Browsers cache and fetch pieces of this size well; the format's own converter uses it too.
 SHARD = 4 << 20

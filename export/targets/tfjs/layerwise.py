@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.layers import Layer, Plan
-from export.rounding import half
+from export.quantize.gptq import half
+from export.quantize.layers import Layer, Plan
 from export.targets.tfjs.encode import affine
 from export.targets.tfjs.lower import Lowered
-from models.recipes import Recipe
+from hydramobile.recipes import Recipe
 
 Array = NDArray[Any]
 # What a search tries, the most exact first.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from export.targets.tfjs.call import Call
-from export.targets.tfjs.fix_group_norm import join_group_norms
 from export.targets.tfjs.graph import (
     Array,
     Attrs,
@@ -26,8 +25,9 @@ from export.targets.tfjs.graph import (
     safe_name,
 )
 from export.targets.tfjs.ops import HANDLERS
-from models.artifact import Port
-from models.errors import StageError
+from export.targets.tfjs.passes.fuse_group_norm import join_group_norms
+from hydramobile.artifact import Port
+from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
     import onnx

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from export.program import Program
-from export.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
 from export.targets.tfjs.channels import CODES, SCALES
 from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import by_channel, kernel_storage
 from export.targets.tfjs.graph import Array
 from export.targets.tfjs.lower import Lowered
-from models.artifact import Entry
-from models.errors import StageError
-from models.files import read_json
-from models.recipes import Recipe
+from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from hydramobile.artifact import Entry
+from hydramobile.errors import StageError
+from hydramobile.files import read_json
+from hydramobile.recipes import Recipe
 
 STORED = {"float32": "<f4", "int32": "<i4", "float16": "<f2", "uint16": "<u2", "uint8": "u1", "bool": "?"}
 

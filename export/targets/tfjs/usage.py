@@ -6,7 +6,7 @@ import json
 from string import Template
 
 from export.target import Emitted
-from models.artifact import Entry, Port
+from hydramobile.artifact import Entry, Port
 
 TEXT = Template(
     """\

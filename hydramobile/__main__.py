@@ -1,0 +1,53 @@
+"""python -m models goldens: compute the reference's inputs, features and outputs for the judging samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hydramobile.cli import run
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Work on model folders.")
+
+
+@app.callback()
+def main() -> None:
+    """Keeps `goldens` a named command while it is the only one."""
+
+
+@app.command()
+def goldens(
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+    out: Annotated[Path, typer.Option(help="Build folder; goldens go to OUT/<model>/goldens.")] = Path("build"),
+    samples: Annotated[Path | None, typer.Option(help="A folder of further judging photos; never copied.")] = None,
+    commit: Annotated[int, typer.Option(help="Also refresh the first N samples in MODEL/goldens (float16).")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
+) -> str:
+    """Compute missing and stale goldens."""
+    from hydramobile.budget import load_budget, neighbour
+    from hydramobile.goldens import build_folder, committed_folder, refresh
+    from hydramobile.labels import refresh_labels
+    from hydramobile.samples import load_samples
+    from hydramobile.spec import load_spec
+
+    spec = load_spec(model)
+    chosen = load_samples(spec, "judge", samples)
+    computed = refresh(spec, chosen, spec.size, build_folder(out, spec))
+    if commit:
+        own = [sample for sample in chosen if not sample.private][:commit]
+        computed += refresh(spec, own, spec.size, committed_folder(spec), half=True)
+    computed += refresh_labels(spec, [build_folder(out, spec), *([committed_folder(spec)] if commit else [])])
+    other = neighbour(spec, load_budget(spec).against)
+    if other:
+        computed += refresh(other, load_samples(other, "judge", samples), other.size, build_folder(out, other))
+        computed += refresh_labels(other, [build_folder(out, other)])
+    if as_json:
+        typer.echo(json.dumps({"model": spec.name, "samples": len(chosen), "computed": computed}))
+    return f"goldens of {len(chosen)} samples of {spec.name} ({computed} computed)"
+
+
+if __name__ == "__main__":
+    run(app)

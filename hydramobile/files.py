@@ -1,0 +1,131 @@
+"""Files that are never half there: hashes, atomic writes, whole-folder moves, a lock.
+
+Everything that writes an output goes through here, so that a killed process or a full disk leaves the
+previous file or folder untouched.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hydramobile.errors import StageError
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces and no NaN: equal values give equal text, so it can be hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def dump_json(value: Any) -> str:
+    """JSON for people and scripts: indented, key order as given, ends with a newline."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` in one step; the old file stays until the new one is whole and synced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp creates 0600; an output is as readable as any other file of the user.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path, stage: str) -> Any:
+    """Parse a JSON file; a missing or malformed one is a StageError of `stage` that names the file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StageError(stage, f"{path} does not exist") from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: encoding, syntax, a number too long to read
+        raise StageError(stage, f"{path} is not readable JSON: {error}") from error
+
+
+@contextmanager
+def staging_folder(destination: Path) -> Iterator[Path]:
+    """A temporary folder beside `destination` that replaces it when the block ends without an error.
+
+    The old folder is moved aside before and removed after the swap, so a reader sees the old one, for an
+    instant none, then the new one, never a mixture. On an error the old folder stays.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.new-"))
+    try:
+        staging.chmod(0o755)
+        yield staging
+        replace_folder(staging, destination)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def replace_folder(staging: Path, destination: Path) -> None:
+    """Move `staging` to `destination`, keeping the old folder until the new one stands."""
+    retired = staging.with_name(staging.name + ".old")
+    if destination.exists():
+        os.rename(destination, retired)
+    try:
+        os.rename(staging, destination)
+    except BaseException:
+        if retired.exists():
+            os.rename(retired, destination)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive advisory lock on `path` (created if absent) for the length of the block."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(stream, fcntl.LOCK_UN)
+
+
+def inside(root: Path, relative: str, stage: str) -> Path:
+    """`root / relative`, refused when it is absolute, has `..`, or leaves `root` through a symlink."""
+    pure = PurePosixPath(relative)
+    if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
+        raise StageError(stage, f"path {relative!r} must be relative and stay inside {root}")
+    path = root / pure
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise StageError(stage, f"path {relative!r} leaves {root} through a symbolic link")
+    return path

@@ -1,0 +1,201 @@
+"""Goldens: inputs, features and outputs of the reference, computed once and compared with ever after.
+
+One .npz a sample, keyed by spec, weights, sample, size and preprocessing. `build/<model>/goldens` holds all
+judging samples with float32 features; `<model>/goldens` commits a few with float16 features, so that
+judging works where torch is not installed. Committed goldens also hold what each module makes of the
+*rounded* features: a head is judged against the reference head on the very same numbers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydramobile.errors import StageError
+from hydramobile.files import canonical_json, sha256_bytes, write_bytes
+from hydramobile.loader import as_tuple, load_modules
+from hydramobile.preprocess import CONTRACT
+from hydramobile.samples import Sample, sample_inputs
+from hydramobile.spec import ModelSpec
+
+STAGE = "golden"
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Reference tensors of one sample, by name, in reference layout.
+
+    `boundary[module][output]` is what the reference module makes of `tensors` as stored; it differs from
+    `tensors[output]` only when features were rounded to `feature_dtype` float16.
+    """
+
+    sample: str
+    inputs: Mapping[str, Array]
+    tensors: Mapping[str, Array]
+    boundary: Mapping[str, Mapping[str, Array]]
+    feature_dtype: str
+
+    def value(self, name: str) -> Array:
+        return self.inputs[name] if name in self.inputs else self.tensors[name]
+
+
+def golden_key(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> str:
+    parts = [spec.sha256, spec.weights_sha256, sample.sha256, list(size), CONTRACT]
+    return sha256_bytes(canonical_json(parts).encode())
+
+
+def golden_path(root: Path, sample: Sample) -> Path:
+    return root / f"{sample.name}-{sample.sha256[:8]}.npz"
+
+
+def build_folder(out: Path, spec: ModelSpec) -> Path:
+    return out / spec.name / "goldens"
+
+
+def committed_folder(spec: ModelSpec) -> Path:
+    return spec.folder / "goldens"
+
+
+def make_golden(spec: ModelSpec, modules: Mapping[str, object], sample: Sample, size: tuple[int, int]) -> Golden:
+    """Run the reference modules on one sample (float32, CPU). Raises StageError("golden") for non-finite values."""
+    import torch
+
+    inputs = sample_inputs(spec, sample, size)
+    known = {name: torch.from_numpy(value) for name, value in inputs.items()}
+    with torch.no_grad():
+        for module in spec.modules.values():
+            made = modules[module.name](*(known[name] for name in module.inputs))  # type: ignore[operator]  # nn.Module
+            known.update(zip(module.outputs, as_tuple(made), strict=True))
+    tensors: dict[str, Array] = {name: value.numpy().copy() for name, value in known.items() if name not in inputs}
+    for name, value in tensors.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise StageError(STAGE, f"{name!r} holds NaN or infinite values on sample {sample.name!r}")
+    boundary = {m.name: {name: tensors[name] for name in m.outputs} for m in spec.modules.values()}
+    return Golden(sample.name, inputs, tensors, boundary, "float32")
+
+
+def halve(spec: ModelSpec, modules: Mapping[str, object], golden: Golden) -> Golden:
+    """The golden with features rounded to float16 and module boundaries recomputed from the rounded features."""
+    import torch
+
+    edges = set(spec.edges())
+    tensors = {n: v.astype(np.float16) if n in edges else v for n, v in golden.tensors.items()}
+    boundary: dict[str, dict[str, Array]] = {}
+    for module in spec.modules.values():
+        given = [tensors.get(name, golden.inputs.get(name)) for name in module.inputs]
+        with torch.no_grad():
+            made = modules[module.name](  # type: ignore[operator]  # nn.Module
+                *(torch.from_numpy(np.asarray(value).astype(np.float32)) for value in given)
+            )
+        outputs = as_tuple(made)
+        # Only a module that reads features makes something else of the rounded ones.
+        moved = not edges.isdisjoint(module.inputs)
+        boundary[module.name] = {
+            name: rounded(value.numpy(), name in edges) if moved else tensors[name]
+            for name, value in zip(module.outputs, outputs, strict=True)
+        }
+    return Golden(golden.sample, golden.inputs, tensors, boundary, "float16")
+
+
+def rounded(value: Array, feature: bool) -> Array:
+    return value.astype(np.float16 if feature else value.dtype)
+
+
+def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) -> None:
+    """Write a golden as an .npz whose bytes depend on its content alone (numpy's own writer stores the time)."""
+    arrays: dict[str, Array] = {}
+    if with_inputs:
+        arrays |= {f"input/{name}": value for name, value in golden.inputs.items()}
+    arrays |= {f"tensor/{name}": value for name, value in golden.tensors.items()}
+    if golden.feature_dtype != "float32":
+        for module, outputs in golden.boundary.items():
+            arrays |= {f"boundary/{module}/{n}": v for n, v in outputs.items() if v is not golden.tensors[n]}
+    meta = {"schema": 1, "key": key, "sample": golden.sample, "feature_dtype": golden.feature_dtype}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        archive.writestr(zipfile.ZipInfo("meta.json"), canonical_json(meta))
+        for name, value in arrays.items():
+            member = io.BytesIO()
+            np.save(member, np.ascontiguousarray(value), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue())
+    write_bytes(path, buffer.getvalue())
+
+
+def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> Golden:
+    """Read a golden. Raises StageError("golden") when it is missing, unreadable, or made from other inputs."""
+    remedy = f"refresh it with: make goldens MODEL={spec.folder}"
+    if not path.is_file():
+        raise StageError(STAGE, f"no golden for sample {sample.name!r} at {path}; {remedy}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            meta = json.loads(archive.read("meta.json"))
+            arrays = {
+                name.removesuffix(".npy"): np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+                for name in archive.namelist()
+                if name.endswith(".npy")
+            }
+    except (zipfile.BadZipFile, OSError, KeyError, ValueError, EOFError) as error:
+        raise StageError(STAGE, f"{path} is not readable: {error}; {remedy}") from error
+    if meta.get("key") != golden_key(spec, sample, size):
+        raise StageError(STAGE, f"{path} is stale: the spec, weights, sample or size changed since; {remedy}")
+    tensors = {name.removeprefix("tensor/"): v for name, v in arrays.items() if name.startswith("tensor/")}
+    lost = [name for module in spec.modules.values() for name in module.outputs if name not in tensors]
+    if lost:
+        raise StageError(STAGE, f"{path} is not readable: it holds no {lost[0]!r}; {remedy}")
+    inputs = {name.removeprefix("input/"): v for name, v in arrays.items() if name.startswith("input/")}
+    if not inputs:
+        # Goldens of the user's own photos do not hold them.
+        inputs = sample_inputs(spec, sample, size)
+    boundary = {
+        module.name: {n: arrays.get(f"boundary/{module.name}/{n}", tensors[n]) for n in module.outputs}
+        for module in spec.modules.values()
+    }
+    return Golden(sample.name, inputs, tensors, boundary, meta["feature_dtype"])
+
+
+def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], out: Path) -> list[Golden]:
+    """The goldens of all `samples` from the build folder.
+
+    Where none were built and torch cannot be imported, the committed ones serve instead (fewer samples; the
+    caller reports how many). Raises StageError("golden") with the command that refreshes them otherwise.
+    """
+    chosen = list(samples)
+    root = build_folder(out, spec)
+    if not root.is_dir() and importlib.util.find_spec("torch") is None:
+        committed = [sample for sample in chosen if golden_path(committed_folder(spec), sample).is_file()]
+        if not committed:
+            raise StageError(STAGE, f"no goldens in {root} or {committed_folder(spec)}, and no torch to make them")
+        return [load_golden(golden_path(committed_folder(spec), s), spec, s, size) for s in committed]
+    return [load_golden(golden_path(root, sample), spec, sample, size) for sample in chosen]
+
+
+def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], root: Path, half: bool = False) -> int:
+    """Compute the goldens of `samples` that are missing or stale in `root`; returns how many were computed."""
+
+    modules = None
+    computed = 0
+    for sample in samples:
+        path = golden_path(root, sample)
+        try:
+            load_golden(path, spec, sample, size)
+            continue
+        except StageError:
+            modules = modules or load_modules(spec)
+        golden = make_golden(spec, modules, sample, size)
+        if half:
+            golden = halve(spec, modules, golden)
+        save_golden(path, golden, golden_key(spec, sample, size), with_inputs=not sample.private)
+        computed += 1
+    return computed

@@ -1,0 +1,124 @@
+"""From a spec to its PyTorch modules: the one function that runs a model's own code.
+
+The only file of this package that needs torch and safetensors; both are imported when it is called, so that
+everything else here works where torch is not installed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from hydramobile.errors import StageError
+from hydramobile.files import inside, sha256_file
+from hydramobile.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+STAGE = "weights"
+
+
+def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torch.nn.Module]:
+    """The model's modules in evaluation mode, with its weights (or those of another file), in the order they run.
+
+    Runs the factory that model.toml names: a model folder is code, and is to be trusted like code.
+    Raises StageError("factory") when the factory fails or does not return the modules of the spec and
+    StageError("weights") when the file is missing, does not match its sha256, or does not fit the modules.
+    """
+    modules = build(spec)
+    if weights is None:
+        load_weights(spec, modules)
+    else:
+        fill(modules, weights)
+    for module in modules.values():
+        module.eval().requires_grad_(False)
+    return {name: modules[name] for name in spec.modules}
+
+
+def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
+    """The modules as the factory makes them, before any weights are loaded."""
+    import torch
+
+    dotted, _, function = spec.factory.partition(":")
+    parent = str(spec.folder.resolve().parent)
+    if importlib.util.find_spec(dotted.partition(".")[0]) is None and parent not in sys.path:
+        # A model outside the repository brings its own code: its folder is importable as a package.
+        sys.path.append(parent)
+    try:
+        module = importlib.import_module(dotted)
+        refuse_shadow(spec, module)
+        made: Any = getattr(module, function)()
+    except StageError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code: whatever it raises is its failure, not ours
+        raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}") from error
+    good = isinstance(made, dict) and all(isinstance(module, torch.nn.Module) for module in made.values())
+    if not good or set(made) != set(spec.modules):
+        found = sorted(map(str, made)) if isinstance(made, dict) else type(made).__name__
+        raise StageError(
+            "factory",
+            f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
+        )
+    return dict(made)
+
+
+def refuse_shadow(spec: ModelSpec, module: ModuleType) -> None:
+    """A model folder called like an installed package would run that package's code instead of its own."""
+    folder, found = spec.folder.resolve(), getattr(module, "__file__", None)
+    if spec.factory.split(".")[0] == folder.name and found and not Path(found).resolve().is_relative_to(folder):
+        raise StageError("factory", f"{folder} is hidden by {found}, a package of the same name; rename the folder")
+
+
+def as_tuple(made: Any) -> tuple[Any, ...]:
+    """What a module returned, tensor by tensor in its order: one tensor, several, or a mapping of names to them such as
+    a dict or Hugging Face's ModelOutput (which tracing refuses where a module returns it bare)."""
+    if isinstance(made, Mapping):
+        return tuple(made.values())
+    return tuple(made) if isinstance(made, tuple | list) else (made,)
+
+
+def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:
+    """Fill `modules` strictly from the spec's safetensors file (keys "<module>.<state_dict key>")."""
+    path = inside(spec.folder, spec.weights_path, STAGE)
+    if not path.is_file():
+        raise StageError(STAGE, f"{path} does not exist (model.toml of {spec.name!r} asks for it)")
+    found = sha256_file(path)
+    if found != spec.weights_sha256:
+        raise StageError(STAGE, f"{path} has sha256 {found}, model.toml says {spec.weights_sha256}")
+    fill(modules, path)
+
+
+def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
+    """Fill `modules` strictly from a safetensors file. Raises StageError("weights") where it does not fit them."""
+    tensors = read_weights(path)
+    unclaimed = [key for key in tensors if key.partition(".")[0] not in modules]
+    if unclaimed:
+        raise StageError(STAGE, f"{path}: {unclaimed[0]!r} belongs to no module (modules: {', '.join(modules)})")
+    for name, module in modules.items():
+        own = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.partition(".")[0] == name}
+        try:
+            module.load_state_dict(own, strict=True)
+        except RuntimeError as error:
+            raise StageError(STAGE, f"{path} does not fit module {name!r}: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file. Raises StageError("weights") for one that is unreadable or not finite."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
+    return tensors

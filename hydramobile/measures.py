@@ -1,0 +1,345 @@
+"""Measures and judges: every number that a report shows is computed here, once.
+
+Tensor measures compare two arrays element by element. Judges say what an output is worth in the task's own
+units: `relative-depth`, `alpha-matte`, `class-scores`. Both compare a candidate with the reference network's own
+output. Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and
+labels (hydramobile/labels.py) tell what a candidate loses against it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydramobile.errors import StageError
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Numbers = dict[str, float]
+
+PAIRS = 20_000
+PAIR_SEED = 20260101
+PERSON = 0.9
+# WHDR counts pairs whose truth differs by more than this share of the person's p2-p98.
+WHDR_GAP = 0.02
+# Signal-to-noise of equal arrays is infinite, which JSON cannot hold; 200 dB is beyond double precision.
+SNR_CEILING = 200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One reported number. `limit` is None where nothing is asked of it; `worst` names the sample it comes from.
+
+    `value` is the worst over the samples (the least for metrics of `HIGHER`), `mean` the mean over them.
+    """
+
+    output: str
+    metric: str
+    value: float
+    mean: float
+    limit: float | None
+    worst: str
+
+    @property
+    def passed(self) -> bool:
+        return self.limit is None or within(self.metric, self.value, self.limit)
+
+
+# What `tensor_measures` measures, and what each judge adds.
+TENSOR_METRICS = ("max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sens")
+JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
+    "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
+    "alpha-matte": ("iou", "mae"),
+    "class-scores": ("top1",),
+}
+# What labels add (hydramobile/labels.py), by the judge of the output they belong to.
+LABEL_METRICS: Mapping[str, tuple[str, ...]] = {"relative-depth": ("whdr_loss",)}
+# Metrics where larger is better; all others are losses.
+HIGHER = frozenset(
+    {"snr_db", "cosine", "iou", "top1", "spearman", "r2", "boundary_f", "relief"}
+    | {"delta_1.05", "delta_1.25", "delta_1.25^2", "delta_1.25^3"}
+)
+
+
+# Before a metric's name: its mean over the samples instead of the worst of them.
+MEAN = "mean "
+
+
+def higher(metric: str) -> bool:
+    return metric.removeprefix(MEAN) in HIGHER
+
+
+def within(metric: str, value: float, limit: float) -> bool:
+    return value >= limit if higher(metric) else value <= limit
+
+
+def worse(metric: str, a: float, b: float) -> bool:
+    """Whether `a` is worse than `b`."""
+    return a < b if higher(metric) else a > b
+
+
+def tensor_measures(candidate: Array, reference: Array, sensitivity: float | None = None) -> Numbers:
+    """max_abs, mean_abs, p99_abs, snr_db, cosine, and err_sens when `sensitivity` is given.
+
+    `sensitivity` is how far the reference output moves between real inputs, max|y(x1) - y(x2)|: an error of
+    1e-3 of it is invisible, one of .3 is another network whatever its cosine says. Raises StageError("judge")
+    for different shapes, an empty comparison, or a candidate that is not finite.
+    """
+    a, b = candidate.astype(np.float64), reference.astype(np.float64)
+    if a.shape != b.shape:
+        raise StageError("judge", f"shapes differ: {list(a.shape)} against {list(b.shape)}")
+    if a.size == 0:
+        raise StageError("judge", "a comparison of nothing")
+    if not np.isfinite(a).all():
+        raise StageError("judge", f"{int((~np.isfinite(a)).sum())} of {a.size} values are not finite")
+    error = np.abs(a - b)
+    noise, signal = float((error**2).sum()), float((b**2).sum())
+    norm = math.sqrt(float((a**2).sum()) * signal)
+    numbers = {
+        "max_abs": float(error.max()),
+        "mean_abs": float(error.mean()),
+        "p99_abs": float(np.quantile(error, 0.99)),
+        "snr_db": snr(signal, noise),
+        "cosine": float((a * b).sum()) / norm if norm else float(noise == 0.0),
+    }
+    if sensitivity is not None:
+        # A constant output has no sensitivity; any error on it is then judged as it stands.
+        numbers["err_sens"] = float(error.max()) / (sensitivity or 1.0)
+    return numbers
+
+
+def snr(signal: float, noise: float) -> float:
+    if noise == 0.0:
+        return SNR_CEILING
+    return min(SNR_CEILING, 10 * math.log10(max(signal, 1e-300) / noise))
+
+
+def sensitivity(outputs: list[Array]) -> float:
+    """max |y(x1) - y(x2)| over neighbouring samples; 0 for a single one."""
+    pairs = itertools.pairwise(outputs)
+    return max((float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) for a, b in pairs), default=0.0)
+
+
+def align(candidate: Floats, target: Floats) -> Floats:
+    """Least-squares scale and shift of `candidate` onto `target` (both 1-D)."""
+    design = np.stack([candidate, np.ones_like(candidate)], axis=1)
+    solution = np.linalg.lstsq(design, target, rcond=None)[0]
+    return np.asarray(design @ solution)
+
+
+def seeded_pairs(count: int, pairs: int = PAIRS, seed: int = PAIR_SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    first, second = np.random.default_rng(seed).integers(0, count, (2, pairs))
+    return first, second
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of pixels whose order is known: indices into a flat field, and the truth's difference, never 0."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    difference: Floats
+
+
+def far_pairs(truth: Floats, gap: float) -> Pairs:
+    """Of the seeded pairs of a 1-D truth, those that differ by more than `gap` of its p2-p98; none of a flat one."""
+    first, second = seeded_pairs(truth.size)
+    difference = truth[first] - truth[second]
+    spread = float(np.quantile(truth, 0.98) - np.quantile(truth, 0.02))
+    far = np.abs(difference) > gap * spread if spread > 0.0 else np.zeros(first.size, dtype=bool)
+    return Pairs(first[far], second[far], difference[far])
+
+
+def wrong_share(candidate: Floats, pairs: Pairs) -> float:
+    """Share of `pairs` that a 1-D candidate orders otherwise; a tie is wrong. 0 of no pairs."""
+    wrong = (candidate[pairs.first] - candidate[pairs.second]) * pairs.difference <= 0
+    return float(wrong.mean()) if wrong.size else 0.0
+
+
+def order_errors(candidate: Floats, truth: Floats, gap: float) -> float:
+    """Share of seeded pairs whose truth differs by more than `gap` of its p2-p98 range and whose order differs.
+
+    A tie in the candidate counts as wrong. 0 when no pair is far enough apart (a flat truth has no order).
+    """
+    return wrong_share(candidate, far_pairs(truth, gap))
+
+
+def judge_depth(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Relative depth inside the person, candidate against the reference's own output.
+
+    order_flips (5 % gap, ties count), and after scale-and-shift alignment abs_rel and delta_1.25, delta_1.05
+    (Eigen et al. 2014). `person` is the mask alpha > .9 of the reference; all pixels where there is none.
+    """
+    chosen = person if person is not None and person.any() else np.ones(reference.shape, dtype=bool)
+    a, b = candidate.astype(np.float64)[chosen], reference.astype(np.float64)[chosen]
+    aligned, floor = align(a, b), 1e-3
+    ratio = np.maximum(
+        np.maximum(aligned, floor) / np.maximum(b, floor), np.maximum(b, floor) / np.maximum(aligned, floor)
+    )
+    return {
+        "order_flips": order_errors(a, b, 0.05),
+        "abs_rel": float((np.abs(aligned - b) / np.maximum(b, floor)).mean()),
+        "delta_1.25": float((ratio < 1.25).mean()),
+        "delta_1.05": float((ratio < 1.05).mean()),
+    }
+
+
+def judge_matte(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Alpha matte: IoU of the masks alpha > .5 (1 when both are empty) and the mean absolute error."""
+    a, b = candidate > 0.5, reference > 0.5
+    union = int((a | b).sum())
+    return {
+        "iou": float((a & b).sum()) / union if union else 1.0,
+        "mae": float(np.abs(candidate.astype(np.float64) - reference.astype(np.float64)).mean()),
+    }
+
+
+def judge_scores(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Class scores over the last axis: top1 is the share of rows with the same best class."""
+    same = candidate.argmax(axis=-1) == reference.argmax(axis=-1)
+    return {"top1": float(np.mean(same))}
+
+
+JUDGES: Mapping[str, Callable[[Array, Array, NDArray[np.bool_] | None], Numbers]] = {
+    "relative-depth": judge_depth,
+    "alpha-matte": judge_matte,
+    "class-scores": judge_scores,
+}
+
+
+def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Numbers:
+    """Disparity of a network against the truth, both [H, W], inside `person`; larger is nearer.
+
+    whdr_2, whdr_5, whdr_10: `order_errors` at gaps of 2, 5 and 10 % of the person's p2-p98. After least-squares scale
+    and shift in disparity, the truth's median brought to 1: abs_rel, rmse, rmse_log, si_log (Eigen et al. 2014: the
+    variance of the log error), delta_1.05 and delta_1.25 to the powers 1, 2, 3, and r2. Logs and ratios take values
+    under 1e-3 as 1e-3. Raises StageError("judge") for an empty person or a truth whose median is not positive.
+    """
+    if not person.any():
+        raise StageError("judge", "no person in the truth: a comparison of nothing")
+    a, b = candidate.astype(np.float64)[person], truth.astype(np.float64)[person]
+    median = float(np.median(b))
+    if median <= 0:
+        raise StageError("judge", f"the person's median disparity is {median}, which is no distance")
+    b = b / median
+    aligned, floor = align(a, b), 1e-3
+    made, true = np.maximum(aligned, floor), np.maximum(b, floor)
+    log, ratio = np.log(made / true), np.maximum(made / true, true / made)
+    squares = float(((b - b.mean()) ** 2).sum())
+    return {
+        **{f"whdr_{round(100 * gap)}": order_errors(a, b, gap) for gap in (WHDR_GAP, 0.05, 0.10)},
+        "abs_rel": float((np.abs(aligned - b) / true).mean()),
+        "rmse": float(np.sqrt(((aligned - b) ** 2).mean())),
+        "rmse_log": float(np.sqrt((log**2).mean())),
+        "si_log": float((log**2).mean() - log.mean() ** 2),
+        "delta_1.05": float((ratio < 1.05).mean()),
+        **{
+            f"delta_1.25{'' if power == 1 else f'^{power}'}": float((ratio < 1.25**power).mean()) for power in (1, 2, 3)
+        },
+        # Of a flat truth every part is explained by its mean.
+        "r2": 1 - float(((aligned - b) ** 2).sum()) / squares if squares > 0 else 1.0,
+    }
+
+
+def ramp(truth: Array, person: NDArray[np.bool_]) -> Floats:
+    """The best a picture-blind guess can do: the vertical ramp fitted to the truth inside `person`, [H, W]."""
+    rows = np.repeat(np.arange(truth.shape[0], dtype=np.float64)[:, None], truth.shape[1], axis=1)
+    inside = rows[person]
+    slope, level = np.linalg.lstsq(
+        np.stack([inside, np.ones_like(inside)], axis=1), truth.astype(np.float64)[person], rcond=None
+    )[0]
+    return np.asarray(slope * rows + level)
+
+
+def background_errors(candidate: Array, truth: Array, alpha: Array) -> float:
+    """Share of seeded pairs, a pixel of the person and one of the background, in the wrong order; a tie is wrong.
+
+    All [H, W]; person is alpha > .9, background alpha < .1. Pairs count whose truth differs by more than 2 % of the
+    photo's p2-p98. 0 where there are none: then nothing can be out of order.
+    """
+    person, background = np.flatnonzero(alpha > PERSON), np.flatnonzero(alpha < 1 - PERSON)
+    if not person.size or not background.size:
+        return 0.0
+    first, _ = seeded_pairs(person.size)
+    second, _ = seeded_pairs(background.size, seed=PAIR_SEED + 1)
+    a, b = candidate.astype(np.float64).ravel(), truth.astype(np.float64).ravel()
+    difference = b[person[first]] - b[background[second]]
+    far = np.abs(difference) > 0.02 * float(np.quantile(b, 0.98) - np.quantile(b, 0.02))
+    wrong = (a[person[first]] - a[background[second]]) * difference <= 0
+    return float(wrong[far].mean()) if far.any() else 0.0
+
+
+def point_order(candidate: Floats, truth: Floats, gap: float = 0.1) -> tuple[int, int]:
+    """(right, all) pairs of a face's points, 1-D, of truths further apart than `gap` of its range; a tie is wrong."""
+    first, second = np.triu_indices(truth.size, 1)
+    difference = truth[first] - truth[second]
+    far = np.abs(difference) > gap * float(np.ptp(truth)) if truth.size else np.zeros(0, dtype=bool)
+    right = (candidate[first] - candidate[second]) * difference > 0
+    return int(right[far].sum()), int(far.sum())
+
+
+def matte_truth(candidate: Array, truth: Array) -> Numbers:
+    """Alpha [H, W] against the truth: iou and mae as `judge_matte`, and boundary_f at 2 pixels."""
+    return {**judge_matte(candidate, truth, None), "boundary_f": boundary_f(candidate > 0.5, truth > 0.5, 2)}
+
+
+def boundary_f(candidate: NDArray[np.bool_], truth: NDArray[np.bool_], reach: int) -> float:
+    """F measure of two masks' outlines [H, W]: a pixel counts as found within `reach` pixels (Euclidean).
+
+    An outline is the mask's pixels with a 4-neighbour outside it; the border of the photo is no outline. 1 when
+    neither mask has an outline, 0 when one alone has.
+    """
+    edges = outline(candidate), outline(truth)
+    if not edges[0].any() or not edges[1].any():
+        return float(edges[0].any() == edges[1].any())
+    precision = float(grown(edges[1], reach)[edges[0]].mean())
+    recall = float(grown(edges[0], reach)[edges[1]].mean())
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The pixels of `mask` that touch a pixel outside it, to the left, right, above or below."""
+    padded = np.pad(mask, 1, mode="edge")
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.asarray(mask & ~inner)
+
+
+def grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Pixels within `reach` (Euclidean) of `mask`."""
+    height, width = mask.shape
+    padded = np.pad(mask, reach)
+    found = np.zeros_like(mask)
+    for dy, dx in itertools.product(range(-reach, reach + 1), repeat=2):
+        if dy * dy + dx * dx <= reach * reach:
+            found |= padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+    return found
+
+
+def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str, float]) -> list[Measure]:
+    """Fold per-sample numbers into Measures: the worst value with the sample's name, and the mean.
+
+    Raises StageError("judge") when there are no samples, or a limit names a metric that was not measured.
+    """
+    if not per_sample:
+        raise StageError("judge", f"no samples were compared for {output!r}")
+    metrics = list(next(iter(per_sample.values())))
+    for metric in limits:
+        if metric.removeprefix(MEAN) not in metrics:
+            raise StageError("judge", f"the budget limits {metric!r} of {output!r}; measured: {', '.join(metrics)}")
+    folded = []
+    for metric in metrics:
+        worst = next(iter(per_sample))
+        for sample, numbers in per_sample.items():
+            if worse(metric, numbers[metric], per_sample[worst][metric]):
+                worst = sample
+        mean = float(np.mean([numbers[metric] for numbers in per_sample.values()]))
+        folded.append(Measure(output, metric, per_sample[worst][metric], mean, limits.get(metric), worst))
+        if MEAN + metric in limits:
+            folded.append(Measure(output, MEAN + metric, mean, mean, limits[MEAN + metric], worst))
+    return folded

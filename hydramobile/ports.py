@@ -1,0 +1,47 @@
+"""Between the reference's tensors and a file's: axes, scale and dtype, in one place for export and benchmarks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydramobile.artifact import Port
+from hydramobile.errors import StageError
+
+Array = NDArray[Any]
+# Dtypes that hold quantized values; wider integers are indices and are cast as they are.
+SMALL = ("uint8", "int8", "uint16", "int16")
+
+
+def to_file(port: Port, value: Array) -> Array:
+    """A reference tensor as the file wants it: axes moved, scaled, rounded to its integers, cast. C-contiguous."""
+    if port.reference_layout == "NCHW" and port.layout == "NHWC":
+        value = np.transpose(value, (0, 2, 3, 1))
+    if port.scale != 1.0:
+        value = value * np.float32(port.scale)
+    if port.zero_point:
+        value = value + np.float32(port.zero_point)
+    if tuple(value.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} has shape {list(value.shape)}, the file wants {list(port.shape)}")
+    if port.dtype in SMALL and value.dtype.kind == "f":
+        limits = np.iinfo(port.dtype)
+        value = np.clip(np.round(value), limits.min, limits.max)
+    return np.ascontiguousarray(value.astype(port.dtype, copy=False))
+
+
+def from_file(port: Port, value: Any) -> Array:
+    """A file's tensor as the reference has it: a copy, axes moved back, unscaled, floats as float32."""
+    array = np.array(value)
+    if tuple(array.shape) != port.shape:
+        raise StageError("run", f"{port.name!r} came out with shape {list(array.shape)}, not {list(port.shape)}")
+    if port.layout == "NHWC" and port.reference_layout == "NCHW":
+        array = np.transpose(array, (0, 3, 1, 2))
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    if port.zero_point:
+        array = array.astype(np.float32) - np.float32(port.zero_point)
+    if port.scale != 1.0:
+        array = array / np.float32(port.scale)
+    return np.ascontiguousarray(array)

@@ -1,0 +1,158 @@
+"""From a photo file to the input tensor: the one implementation, and so the contract for every app.
+
+Training, goldens, calibration, `infer` and the demo all go through here, and `CONTRACT` says in words, in every
+artifact.json, what an app has to repeat. An app that resizes without antialiasing or skips the colour
+profile gets slightly other results; the report states how much that costs.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from hydramobile.errors import StageError
+
+STAGE = "photo"
+MAX_PIXELS = 100_000_000
+
+CONTRACT: dict[str, object] = {
+    "version": 1,
+    "orientation": "turned upright by the EXIF orientation",
+    "color": "embedded ICC profile converted to sRGB; a photo without a readable profile is taken as sRGB",
+    "alpha": "over white, after the colour conversion",
+    "bits": 8,
+    "channels": "RGB",
+    "fit": "the whole photo stretched to H x W, without crop or padding",
+    "resize": "bilinear, antialiased when shrinking (Pillow's BILINEAR)",
+    "scale": "divided by 255",
+    "transfer": "sRGB as stored, not linearised",
+    "range": [0, 1],
+    "normalization": "inside the model",
+}
+"""The preprocessing as JSON, written into every artifact.json."""
+
+# ISO base media brands of HEIF files coded with HEVC; AVIF, the other HEIF, is Pillow's own.
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+# How Pillow names greys of more than 8 bits; all are scaled from 16 bits.
+_DEEP_GREY = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
+# The image mode each colour space of an ICC profile applies to.
+_PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+
+
+def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The photo at `path`: upright, sRGB, 8-bit RGB, over white where it was transparent. JPEG, PNG, WebP, HEIC, ...
+
+    Raises StageError("photo") naming the file when it is missing, is no image, is truncated or otherwise
+    undecodable, or has more than `max_pixels` pixels; the last is read from the header, before decoding.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise StageError(STAGE, f"{path} does not exist") from error
+    except OSError as error:
+        raise StageError(STAGE, f"{path} cannot be read: {error.strerror}") from error
+    with _open(path, data) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise StageError(STAGE, f"{path} is {width}x{height}, over the limit of {max_pixels} pixels")
+        try:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image), path)
+        except Exception as error:  # decoders raise whatever the bytes lead them to; all of it is a bad file
+            raise StageError(STAGE, f"{path} is truncated or damaged: {error}") from error
+
+
+def to_tensor(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A photo of `load_photo` as the model's input: [1, 3, H, W] float32 in [0, 1], `size` = (H, W)."""
+    if image.mode != "RGB":
+        raise ValueError(f"the image's mode is {image.mode}, not RGB: open photos with load_photo")
+    height, width = size
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    scaled = np.asarray(resized, np.float32) / np.float32(255)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+
+
+def nearest_size(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The (H, W) of `sizes` that distorts the photo least: the nearest aspect ratio, as a ratio; the first if equal."""
+    if not sizes:
+        raise ValueError("no sizes to choose from")
+    aspect = image.height / image.width
+    return min(sizes, key=lambda size: abs(math.log(size[0] / size[1] / aspect)))
+
+
+def _open(path: Path, data: bytes) -> Image.Image:
+    """The image with its header read and nothing decoded."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
+        # Imported only for the photos that need it.
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of sizes (our own limit is checked next) and of oddities it reads past, such as the
+            # depth pictures that phones append to a JPEG.
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise StageError(STAGE, f"{path} is not an image that can be read (or its header is damaged)") from error
+    except Image.DecompressionBombError as error:
+        raise StageError(STAGE, f"{path} has too many pixels to open: {error}") from error
+    except Exception as error:  # a header parser raises whatever the bytes lead it to
+        raise StageError(STAGE, f"{path} has a damaged header: {error}") from error
+
+
+def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Any mode to 8-bit sRGB: bits first, then palette, colour, alpha."""
+    profile = image.info.get("icc_profile")
+    if image.mode in _DEEP_GREY:
+        levels = np.clip(np.asarray(image).astype(np.float64), 0, 65535)
+        image = Image.fromarray(np.round(levels / 257).astype(np.uint8), "L")
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    alpha: Image.Image | None = None
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        alpha, image = rgba.getchannel("A"), rgba.convert("RGB")
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    rgb = _to_srgb(image, profile, path) if profile else image.convert("RGB")
+    if alpha is not None:
+        rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
+    # Nothing that was true of the file (orientation, profile, gamma) may be applied a second time.
+    rgb.info = {}
+    return rgb
+
+
+def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
+    """RGB, L or CMYK through its profile; one that is damaged or of another colour space is ignored, as browsers do."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        mode = _PROFILE_MODES.get(space)
+        if mode == "RGB" and image.mode == "L":
+            image = image.convert("RGB")
+        elif mode == "L" and image.mode == "RGB" and _is_grey(image):
+            image = image.convert("L")
+        if mode != image.mode:
+            raise ImageCms.PyCMSError(f"a {space} profile does not fit {image.mode} pixels")
+        # Perceptual is what files are made for; for the matrix profiles of phones all intents are the same.
+        intent = ImageCms.Intent.PERCEPTUAL
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), intent, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError) as error:
+        warnings.warn(f"{path}: its ICC profile is ignored: {error}", stacklevel=2)
+        return image.convert("RGB")
+    assert converted is not None  # only inPlace=True returns None
+    return converted
+
+
+def _is_grey(image: Image.Image) -> bool:
+    """Whether the three channels are equal: a grey picture that was expanded to carry alpha or a palette."""
+    red, green, blue = image.split()
+    return red.tobytes() == green.tobytes() == blue.tobytes()

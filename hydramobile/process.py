@@ -1,0 +1,159 @@
+"""Worker processes: a vendor's crash, hang or leak costs its own stage, never the command.
+
+A worker is `python -m <module> <fd>`: it reads one JSON job from stdin, writes JSON lines to the pipe `fd`, and
+its stdout and stderr are a log file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from hydramobile.errors import HydraError, StageError
+
+ROOT = Path(__file__).resolve().parent.parent
+# How often within its limit a silent worker is looked at.
+LOOKS = 20
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class WorkerDied(HydraError):
+    """The worker ended without finishing its job; the message says how (exit code, signal, hang)."""
+
+
+def environment() -> dict[str, str]:
+    """One thread (the order of a sum must not depend on the machine), a fixed hash seed (the order of a set must
+    not reach the bytes), no chatter, and the repository importable from any folder."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, "1"),
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+
+
+def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iterator[dict[str, Any]]:
+    """Run a worker and yield what it sends. Appends its output to `log`.
+
+    Raises WorkerDied when it exits with a code other than 0, is killed by a signal, or sends nothing for `limit`
+    seconds (it and its children are then killed; see Patience for a machine that is busy with other things). The
+    worker is killed too when the caller stops iterating.
+    Its temporary files live in a folder that goes with it: converters leave packages behind, killed ones all.
+    """
+    reader, writer = os.pipe()
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(os.fdopen(reader, "rb", buffering=0))
+        try:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hydra-", ignore_cleanup_errors=True))
+            process = start(module, writer, log, scratch)
+        except OSError as error:
+            raise StageError("start", f"the worker {module} could not start: {error}") from error
+        finally:
+            os.close(writer)
+        stack.callback(kill, process)
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode())
+            process.stdin.close()
+        yield from lines(stream.fileno(), Patience(process.pid, limit))
+        code = process.wait()
+        if code != 0:
+            raise WorkerDied(f"the worker {death(code)}; its log: {log}")
+
+
+def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen[bytes]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as noise:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(writer)],
+            stdin=subprocess.PIPE,
+            stdout=noise,
+            stderr=subprocess.STDOUT,
+            pass_fds=(writer,),
+            env={**environment(), "TMPDIR": scratch},
+            start_new_session=True,
+        )
+
+
+def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
+    pending = b""
+    while True:
+        ready, _, _ = select.select([stream], [], [], patience.limit / LOOKS)
+        if not ready:
+            if patience.over():
+                raise WorkerDied(f"the worker showed no progress for {patience.limit:.0f} s and was killed")
+            continue
+        patience.renew()
+        block = os.read(stream, 65536)
+        if not block:
+            return
+        *whole, pending = (pending + block).split(b"\n")
+        yield from map(json.loads, whole)
+
+
+class Patience:
+    """Tells a worker that hangs from one that a crowded machine keeps waiting.
+
+    It is over when the worker has sent nothing for `limit` seconds in which it did not compute either, has computed
+    for `limit` seconds without a word, or has been silent for ten times as long, whatever it does.
+    """
+
+    def __init__(self, pid: int, limit: float) -> None:
+        self.pid, self.limit = pid, limit
+        self.renew()
+
+    def renew(self) -> None:
+        """It has sent something."""
+        self.heard = self.stirred = time.monotonic()
+        self.before = self.seen = self.computed()
+
+    def over(self) -> bool:
+        now, spent = time.monotonic(), self.computed()
+        if spent > self.seen:
+            self.seen, self.stirred = spent, now
+        silent = now - self.heard
+        return now - self.stirred >= self.limit or spent - self.before >= self.limit or silent >= 10 * self.limit
+
+    def computed(self) -> float:
+        """Processor seconds of the worker and of what it started."""
+        import psutil
+
+        try:
+            worker = psutil.Process(self.pid)
+            return sum(sum(each.cpu_times()[:2]) for each in (worker, *worker.children(recursive=True)))
+        except psutil.Error:
+            return 0.0
+
+
+def death(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End the worker and whatever it started (it leads its own process group)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def receive(arguments: list[str]) -> tuple[dict[str, Any], TextIO]:
+    """The worker's side: its job, and the stream for `send`."""
+    if len(arguments) != 1 or not arguments[0].isdigit():
+        raise SystemExit("a worker is started by its command, not by hand")
+    return json.load(sys.stdin), os.fdopen(int(arguments[0]), "w")
+
+
+def send(stream: TextIO, **content: Any) -> None:
+    print(json.dumps(content), file=stream, flush=True)

@@ -1,0 +1,317 @@
+"""model.toml: the description of a model that every other package works from.
+
+A model is one or more modules that pass named tensors to each other. An *entry* is something an app can
+call: every module is one, and `[entries.*]` fuses several modules into one. Shapes are fixed at export.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydramobile.errors import UsageError
+from hydramobile.files import canonical_json, sha256_bytes
+from hydramobile.targets import KNOWN
+from hydramobile.toml_table import Table, read_toml
+
+STAGE = "spec"
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+# Tensor names become identifiers in Core ML, TFLite and GraphDef files: the intersection of their rules.
+TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+LAYOUTS = ("NCHW", "any")
+DTYPES = ("float32", "int32", "int64", "bool")
+KINDS = ("rgb-photo", "tensor")
+JUDGES = ("relative-depth", "alpha-matte", "class-scores")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A named tensor. `shape` may hold "H" and "W"; `layout` NCHW allows a target to store NHWC instead.
+
+    `kind` "rgb-photo" means: 1x3xHxW, made from a photo by hydramobile/preprocess.py.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    layout: str
+    dtype: str
+    range: tuple[float, float] | None
+    kind: str
+    judge: str | None
+    description: str
+
+    def at(self, size: tuple[int, int]) -> tuple[int, ...]:
+        """The shape with H and W filled in from `size` = (H, W)."""
+        filled = {"H": size[0], "W": size[1]}
+        return tuple(filled[dim] if isinstance(dim, str) else dim for dim in self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleSpec:
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySpec:
+    """Something an app can call. `modules` in the order they run; `inputs` are the tensors it must be given."""
+
+    name: str
+    modules: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    description: str
+
+    @property
+    def fused(self) -> bool:
+        return len(self.modules) > 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A parsed model.toml. `folder` is where it lies; `sha256` covers its parsed content, not its comments.
+
+    `options` holds [options.<target>] tables as they stand; each target checks its own.
+    `samples_of` names the model in the folder beside this one whose samples serve; "": its own do.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    license: str
+    authors: tuple[str, ...]
+    description: str
+    factory: str
+    weights_path: str
+    weights_sha256: str
+    sizes: tuple[tuple[int, int], ...]
+    tensors: Mapping[str, TensorSpec]
+    modules: Mapping[str, ModuleSpec]
+    entries: Mapping[str, EntrySpec]
+    options: Mapping[str, Mapping[str, Any]]
+    sha256: str
+    samples_of: str = ""
+
+    @property
+    def samples_folder(self) -> Path:
+        """Where the samples lie that this model is judged on and calibrated with; it need not exist."""
+        return (self.folder.resolve().parent / self.samples_of if self.samples_of else self.folder) / "samples"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The default input size, (H, W)."""
+        return self.sizes[0]
+
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors no module makes: what the whole model must be given."""
+        made = {name for module in self.modules.values() for name in module.outputs}
+        asked = [name for module in self.modules.values() for name in module.inputs if name not in made]
+        return tuple(dict.fromkeys(asked))
+
+    def edges(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Tensors passed between modules: name -> (producer, consumers)."""
+        found: dict[str, tuple[str, tuple[str, ...]]] = {}
+        for module in self.modules.values():
+            for name in module.outputs:
+                readers = tuple(other.name for other in self.modules.values() if name in other.inputs)
+                if readers:
+                    found[name] = (module.name, readers)
+        return found
+
+    def judged(self) -> tuple[TensorSpec, ...]:
+        return tuple(tensor for tensor in self.tensors.values() if tensor.judge)
+
+
+def load_spec(folder: Path) -> ModelSpec:
+    """Read and check `folder`/model.toml. Raises UsageError when there is none, StageError("spec") when it is wrong."""
+    if not (folder / "model.toml").is_file():
+        raise UsageError(f"no model in {folder}: it has no model.toml")
+    top = read_toml(folder / "model.toml", STAGE)
+    if top.whole("schema") != 1:
+        raise top.error(f"schema {top.data['schema']} is not known (known: 1)")
+    tensors = {name: read_tensor(name, table) for name, table in top.tables("tensors", {})}
+    modules = order_modules(top, [read_module(name, table) for name, table in top.tables("modules")])
+    tensors = complete_tensors(top, tensors, modules)
+    weights = top.table("weights")
+    spec = ModelSpec(
+        folder=folder,
+        name=named(top, top.string("name"), NAME),
+        version=top.string("version"),
+        license=top.string("license", "unknown"),
+        authors=top.strings("authors", ()),
+        description=top.string("description", ""),
+        factory=named(top, top.string("factory"), FACTORY),
+        weights_path=weights.string("path"),
+        weights_sha256=named(weights, weights.string("sha256"), re.compile(r"[0-9a-f]{64}")),
+        sizes=read_sizes(top),
+        tensors=tensors,
+        modules=modules,
+        entries=read_entries(top, modules),
+        options=read_options(top),
+        sha256=content_hash(top),
+        samples_of=named(top, lender, NAME) if (lender := top.string("samples_of", "")) else "",
+    )
+    weights.done()
+    top.done()
+    return spec
+
+
+def content_hash(top: Table) -> str:
+    try:
+        return sha256_bytes(canonical_json(plain(top.data)).encode())
+    except ValueError as error:
+        raise top.error("holds a number that is not finite (nan or inf)") from error
+
+
+def plain(value: Any) -> Any:
+    """TOML data as JSON data (dates become strings; everything else already is)."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
+    if not pattern.fullmatch(text):
+        raise table.error(f"{text!r} does not match {pattern.pattern}")
+    return text
+
+
+def read_options(top: Table) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name, table in top.tables("options", {}):
+        if name not in KNOWN:
+            raise table.error(f"no target {name!r} (available: {', '.join(KNOWN)})")
+        found[name] = dict(table.data)
+    return found
+
+
+def read_sizes(top: Table) -> tuple[tuple[int, int], ...]:
+    sizes: list[tuple[int, int]] = []
+    for item in top.items("sizes"):
+        good = (
+            isinstance(item, list) and len(item) == 2 and all(type(side) is int and 0 < side <= 8192 for side in item)
+        )
+        if not good:
+            raise top.error(f"'sizes' must list [height, width] pairs from 1 to 8192, found {item!r}")
+        sizes.append((item[0], item[1]))
+    if not sizes:
+        raise top.error("'sizes' is empty; the first one is the default input size")
+    return tuple(sizes)
+
+
+def read_tensor(name: str, table: Table) -> TensorSpec:
+    named(table, name, TENSOR_NAME)
+    shape = tuple(table.items("shape"))
+    if not shape or not all(dim in ("H", "W") or (type(dim) is int and dim > 0) for dim in shape):
+        raise table.error(f'\'shape\' must list positive whole numbers, "H" or "W", found {list(shape)}')
+    tensor = TensorSpec(
+        name=name,
+        shape=shape,
+        layout=table.one_of("layout", LAYOUTS, "NCHW" if len(shape) == 4 else "any"),
+        dtype=table.one_of("dtype", DTYPES, "float32"),
+        range=table.limits("range", None),
+        kind=table.one_of("kind", KINDS, "tensor"),
+        judge=table.one_of("judge", JUDGES) if "judge" in table.data else None,
+        description=table.string("description", ""),
+    )
+    if tensor.layout == "NCHW" and len(shape) != 4:
+        raise table.error(f"layout NCHW needs four dimensions, 'shape' has {len(shape)}")
+    if tensor.kind == "rgb-photo" and (len(shape) != 4 or shape[:2] != (1, 3)):
+        raise table.error(f"kind rgb-photo needs shape [1, 3, H, W], found {list(shape)}")
+    table.done()
+    return tensor
+
+
+def read_module(name: str, table: Table) -> ModuleSpec:
+    module = ModuleSpec(
+        named(table, name, NAME), table.strings("inputs"), table.strings("outputs"), table.string("description", "")
+    )
+    for side, names in (("inputs", module.inputs), ("outputs", module.outputs)):
+        if not names:
+            raise table.error(f"{side!r} is empty")
+        if len(set(names)) != len(names):
+            raise table.error(f"{side!r} names a tensor twice: {list(names)}")
+        for tensor in names:
+            named(table, tensor, TENSOR_NAME)
+    table.done()
+    return module
+
+
+def order_modules(top: Table, modules: Sequence[ModuleSpec]) -> dict[str, ModuleSpec]:
+    """The modules in an order in which each runs after those it reads from; refuses clashes and cycles."""
+    if not modules:
+        raise top.error("[modules] is empty")
+    maker: dict[str, str] = {}
+    for module in modules:
+        for tensor in module.outputs:
+            if tensor in maker:
+                raise top.error(f"tensor {tensor!r} is made by both {maker[tensor]!r} and {module.name!r}")
+            maker[tensor] = module.name
+    ordered: dict[str, ModuleSpec] = {}
+    waiting = list(modules)
+    while waiting:
+        ready = [m for m in waiting if all(maker.get(t, m.name) in ordered or t not in maker for t in m.inputs)]
+        if not ready:
+            cycle = ", ".join(module.name for module in waiting)
+            raise top.error(f"the module graph has a cycle among: {cycle}")
+        ordered[ready[0].name] = ready[0]
+        waiting.remove(ready[0])
+    return ordered
+
+
+def complete_tensors(
+    top: Table, tensors: dict[str, TensorSpec], modules: Mapping[str, ModuleSpec]
+) -> dict[str, TensorSpec]:
+    """Check that the module graph and [tensors.*] name the same things.
+
+    Inputs of the model must be declared (their shape cannot be inferred); tensors between modules may be,
+    and stay out of the mapping when they are not: their shapes are taken from the network itself.
+    """
+    made = {tensor for module in modules.values() for tensor in module.outputs}
+    used = made | {tensor for module in modules.values() for tensor in module.inputs}
+    for name in tensors:
+        if name not in used:
+            raise top.error(f"[tensors.{name}] belongs to no module (known: {', '.join(sorted(used))})")
+    for module in modules.values():
+        for name in module.inputs:
+            if name not in made and name not in tensors:
+                raise top.error(
+                    f"module {module.name!r} reads {name!r}, which no module makes and [tensors.*] does not declare"
+                )
+    return tensors
+
+
+def read_entries(top: Table, modules: Mapping[str, ModuleSpec]) -> dict[str, EntrySpec]:
+    """One entry a module, then the fused ones of [entries.*]."""
+    entries = {m.name: EntrySpec(m.name, (m.name,), m.inputs, m.outputs, m.description) for m in modules.values()}
+    for name, table in top.tables("entries", {}):
+        if named(table, name, NAME) in entries:
+            raise table.error("has the name of a module; every module already is an entry")
+        asked = table.strings("modules")
+        for module in asked:
+            if module not in modules:
+                raise table.error(f"no module {module!r} (available: {', '.join(modules)})")
+        if len(asked) < 2 or len(set(asked)) != len(asked):
+            raise table.error(f"'modules' must list two or more different modules, found {list(asked)}")
+        chosen = [module for module in modules.values() if module.name in asked]
+        made = {tensor for module in chosen for tensor in module.outputs}
+        needed = tuple(dict.fromkeys(t for module in chosen for t in module.inputs if t not in made))
+        outputs = table.strings("outputs")
+        for tensor in outputs:
+            if tensor not in made:
+                raise table.error(f"output {tensor!r} is made by none of its modules (available: {sorted(made)})")
+        if not outputs:
+            raise table.error("'outputs' is empty")
+        entries[name] = EntrySpec(
+            name, tuple(module.name for module in chosen), needed, outputs, table.string("description", "")
+        )
+        table.done()
+    return entries

@@ -1,0 +1,53 @@
+"""support.json beside a model: which recipes were judged on which target, and how they stand (`make grid`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydramobile.files import read_json
+from hydramobile.spec import ModelSpec
+
+FILE = "support.json"
+GOOD = ("ships", "passes")
+# A target does not make the recipe, or a package that it needs is missing here; the reason says which.
+UNMADE = "not made"
+
+
+def support_path(spec: ModelSpec) -> Path:
+    return spec.folder / FILE
+
+
+def read_support(spec: ModelSpec) -> dict[str, Any] | None:
+    """The model's support.json, or None where it has none. Raises StageError("support") for a damaged one."""
+    path = support_path(spec)
+    return dict(read_json(path, "support")) if path.is_file() else None
+
+
+def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:
+    """(state, reason) of a recipe by the model's support.json: GOOD, "refused", "broken", "failed", UNMADE, or "not
+    judged" where the file, a row of it or one of the present weights is missing."""
+    document = read_support(spec)
+    if document is None:
+        return "not judged", f"{spec.name} has no {FILE}; make it with: make grid"
+    rows = [row for row in document["results"] if (row["target"], row["recipe"]) == (target, recipe)]
+    if not rows:
+        return "not judged", f"not in {FILE}"
+    if document["weights_sha256"] != spec.weights_sha256:
+        return "not judged", f"{FILE} is of other weights; renew it with: make grid"
+    return rows[0]["state"], rows[0]["reason"]
+
+
+def caution(spec: ModelSpec, target: str, recipe: str) -> str:
+    """What whoever asks for a recipe should know: "" where it stands, or where the model has no such file."""
+    document = read_support(spec)
+    if document is None:
+        return ""
+    rows = [row for row in document["results"] if (row["target"], row["recipe"]) == (target, recipe)]
+    if not rows:
+        return f"{target} {recipe} is not in {FILE}: no one judged it"
+    if document["weights_sha256"] != spec.weights_sha256:
+        return f"{target} {recipe} was judged with other weights"
+    if rows[0]["state"] in GOOD:
+        return ""
+    return f"{target} {recipe} is {rows[0]['state']}: {rows[0]['reason']}"

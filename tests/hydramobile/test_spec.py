@@ -1,0 +1,124 @@
+"""model.toml: what a good one means, and what a bad one is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hydramobile.errors import ExitCode, StageError, UsageError
+from hydramobile.spec import load_spec
+
+WriteModel = Callable[..., Path]
+
+
+def test_reads_the_module_graph(write_model: WriteModel) -> None:
+    spec = load_spec(write_model())
+
+    assert spec.inputs() == ("image",)
+    assert spec.edges() == {"feature": ("body", ("head",))}
+    assert list(spec.entries) == ["body", "head", "whole"]
+    assert spec.entries["whole"].inputs == ("image",)
+    assert spec.entries["whole"].fused
+    assert not spec.entries["head"].fused
+    assert spec.size == (8, 6)
+    assert spec.tensors["image"].at((6, 8)) == (1, 3, 6, 8)
+    assert [tensor.name for tensor in spec.judged()] == ["alpha"]
+
+
+def test_modules_run_after_those_they_read(write_model: WriteModel) -> None:
+    body, head = '[modules.body]\ninputs = ["image"]\noutputs = ["feature"]\n', "[modules.head]"
+    spec = load_spec(write_model((body, ""), ("[entries.whole]", body + "[entries.whole]")))
+
+    assert list(spec.modules) == ["body", "head"]
+    assert head in (spec.folder / "model.toml").read_text()
+    assert spec.entries["whole"].modules == ("body", "head")
+
+
+def test_hash_covers_content_not_comments(write_model: WriteModel) -> None:
+    first = load_spec(write_model()).sha256
+    commented = load_spec(write_model(("schema = 1", "# a comment\nschema   =   1"))).sha256
+    changed = load_spec(write_model(('version = "1.0.0"', 'version = "1.0.1"'))).sha256
+
+    assert first == commented
+    assert first != changed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("schema = 1", "schema = 2", "schema 2 is not known"),
+        ("schema = 1", "schema = true", "'schema' must be a whole number, found a boolean"),
+        ('name = "small"', "", "'name' is missing"),
+        ('name = "small"', 'name = "../small"', "does not match"),
+        ('name = "small"', "name = 3", "'name' must be a string, found a whole number"),
+        ('version = "1.0.0"', 'verison = "1.0.0"', "'version' is missing"),
+        ('version = "1.0.0"', 'version = "1.0.0"\nlicence = "MIT"', "did you mean 'license'"),
+        ("small.net:build", "small.net.build", "does not match"),
+        ("small.net:build", "os;rm:build", "does not match"),
+        ('sha256 = "0', 'sha256 = "x', "does not match"),
+        ('sha256 = "0', 'sha = "0', "'sha256' is missing"),
+        ("sizes = [[8, 6], [6, 8]]", "sizes = []", "'sizes' is empty"),
+        ("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 0]]", "from 1 to 8192"),
+        ("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 6, 3]]", "from 1 to 8192"),
+        ("sizes = [[8, 6], [6, 8]]", "sizes = [[true, 6]]", "from 1 to 8192"),
+        ('shape = [1, 3, "H", "W"]', "shape = [1, 3, -1, 4]", "'shape' must list positive"),
+        ('shape = [1, 3, "H", "W"]', 'shape = [1, 3, "X", "W"]', "'shape' must list positive"),
+        ('shape = [1, 3, "H", "W"]', 'shape = [1, "H", "W", 3]', "rgb-photo needs shape [1, 3, H, W]"),
+        ('shape = [1, 1, "H", "W"]', "shape = []", "'shape' must list positive"),
+        ('shape = [1, 1, "H", "W"]', 'shape = [1, "H"]\nlayout = "NCHW"', "layout NCHW needs four dimensions"),
+        ("range = [0, 1]\nkind", "range = [1, 0]\nkind", "low < high"),
+        ("range = [0, 1]\nkind", "range = [0, inf]\nkind", "low < high"),
+        ('judge = "alpha-matte"', 'judge = "alpha-mat"', "did you mean 'alpha-matte'"),
+        ('kind = "rgb-photo"', 'kind = "rgb"\ndtype = "float64"', "'dtype' is 'float64'"),
+        ('kind = "rgb-photo"', 'kind = "rgb-phto"', "did you mean 'rgb-photo'"),
+        ("[tensors.alpha]", "[tensors.alfa]", "[tensors.alfa] belongs to no module"),
+        ("[tensors.alpha]", '[tensors."al pha"]', "does not match"),
+        ('inputs = ["image"]', 'inputs = ["picture"]', "belongs to no module"),
+        ('inputs = ["image"]', 'inputs = ["image", "extra"]', "reads 'extra', which no module makes"),
+        ('inputs = ["image"]', 'inputs = ["image", "image"]', "names a tensor twice"),
+        ('inputs = ["image"]', "inputs = []", "'inputs' is empty"),
+        ('inputs = ["image"]', 'inputs = ["image", "alpha"]', "cycle among: body, head"),
+        ('outputs = ["feature"]', 'outputs = ["feature", "alpha"]', "made by both 'body' and 'head'"),
+        ('outputs = ["feature"]', 'outputs = ["image"]', "cycle"),
+        ("[entries.whole]", "[entries.body]", "has the name of a module"),
+        ('modules = ["body", "head"]', 'modules = ["body", "haed"]', "no module 'haed'"),
+        ('modules = ["body", "head"]', 'modules = ["body"]', "two or more different modules"),
+        (
+            '["body", "head"]\noutputs = ["alpha"]',
+            '["body", "head"]\noutputs = ["beta"]',
+            "made by none of its modules",
+        ),
+        ('["body", "head"]\noutputs = ["alpha"]', '["body", "head"]\noutputs = []', "'outputs' is empty"),
+        ("[entries.whole]", "[options.onxn]\nx = 1\n[entries.whole]", "no target 'onxn'"),
+        ("[entries.whole]", "[options.onnx]\nx = nan\n[entries.whole]", "not finite"),
+        ("schema = 1", "schema = 1 1", "is not readable TOML"),
+    ],
+)
+def test_refuses(write_model: WriteModel, old: str, new: str, told: str) -> None:
+    with pytest.raises(StageError) as caught:
+        load_spec(write_model((old, new)))
+
+    assert told in str(caught.value)
+    assert caught.value.stage == "spec"
+    assert caught.value.exit_code == ExitCode.STAGE
+
+
+def test_no_modules(write_model: WriteModel) -> None:
+    folder = write_model()
+    text = (folder / "model.toml").read_text()
+    (folder / "model.toml").write_text(text.partition("[modules.body]")[0] + "[modules]\n")
+    with pytest.raises(StageError, match=r"\[modules\] is empty"):
+        load_spec(folder)
+
+
+def test_no_model_toml(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"has no model\.toml"):
+        load_spec(tmp_path)
+
+
+def test_not_text(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StageError, match="not readable TOML"):
+        load_spec(tmp_path)
