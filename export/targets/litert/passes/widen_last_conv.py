@@ -3,7 +3,7 @@
 Symptom: 24 channels to one by 3x3 at half the photo's size take a quarter of a head's time in float32, and more in
 int8, where the last convolution stays float.
 Cause: a kernel's lanes are output channels (16 with AVX-512), and this convolution has one. XNNPACK has kernels of two
-on ARM, where little is won: docs/decisions.md has the numbers.
+on ARM, where little is won: docs/decisions/artifacts.md has the numbers.
 Instead: a pointwise convolution to a channel a tap, a depthwise one that moves each channel to its tap's place, and a
 pointwise one that adds them up. The same products in another order of sums; the weight keeps its values and its name.
 Retired by: kernels of few output channels in XNNPACK for x86.
