@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.graph import Graph, GraphReader, peak_activations
 from benchmarks.parity import Request, kept_rows, select
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from benchmarks.runtime import REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import Artifact, Entry, primary, verify
 from hydramobile.errors import HydraError, NothingJudged, StageError
 from hydramobile.files import dump_json, write_text
@@ -83,7 +83,7 @@ def artifact_cost(folder: Path, artifact: Artifact) -> Row:
 def graph_reader(target: str) -> tuple[Any, str]:
     """The first runtime here that reads this target's graphs, or (None, why there is none)."""
     reasons = []
-    for name in IMPLEMENTATIONS:
+    for name in REGISTRY:
         runtime = load_runtime(name)
         if target in runtime.targets and isinstance(runtime, GraphReader):
             missing = runtime.unavailable()

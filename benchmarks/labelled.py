@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runtime import Array, Runtime, Session, run
+from benchmarks.runtime import REGISTRY, Array, Runtime, Session, run
 from hydramobile.artifact import Artifact, Entry
 from hydramobile.errors import StageError
 from hydramobile.goldens import build_folder, committed_folder
@@ -22,10 +22,6 @@ from hydramobile.labels import METRIC, Label, Labels, Question, ask, load_labels
 from hydramobile.measures import Measure, collect
 from hydramobile.samples import sample_inputs
 from hydramobile.spec import ModelSpec
-
-# The runtimes that tell it; interpreters, which take half a second a photo, only where budget.toml limits it.
-QUICK = ("onnxruntime", "litert", "coreml-predict", "pytorch")
-SLOW = ("coreml-mil", "tfjs-node", "coreai")
 
 
 @dataclass(slots=True)
@@ -42,7 +38,8 @@ class Labelled:
     def chosen(self, runtime: str, limited: bool) -> tuple[Label, ...]:
         """The labels that `runtime` is asked of an artifact that the budget limits, or not; none where another runtime
         tells it."""
-        return self.labels.spread(self.most) if runtime in QUICK or (limited and runtime in SLOW) else ()
+        when = REGISTRY[runtime].labels
+        return self.labels.spread(self.most) if when == "always" or (limited and when == "limited") else ()
 
     def prepared(self, label: Label) -> tuple[dict[str, Array], Question]:
         if label.photo.name not in self.ready:

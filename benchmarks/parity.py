@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import lean
 from benchmarks.bench import load_bench
 from benchmarks.machine import identity
-from benchmarks.runtime import FORCED, ON_REQUEST, Runtime, load_runtime, resolve_runtimes, runs
+from benchmarks.runtime import Runtime, forced, load_runtime, on_request, resolve_runtimes, runs
 from hydramobile.artifact import Artifact, find_artifacts, read_artifact
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
@@ -112,7 +112,7 @@ def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
     known = {subject_of(own) for own in kept}
     rows += [own for own in left if subject_of(own) not in known]
     # What only runs on request would otherwise be lost with the next run of all others.
-    rows += kept if request.partial else [row for row in kept if row["runtime"] in ON_REQUEST]
+    rows += kept if request.partial else [row for row in kept if on_request(row["runtime"])]
     document = {
         "schema": 1,
         "model": request.spec.name,
@@ -213,7 +213,7 @@ class Standing:
 def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standing]:
     """One Standing a target x recipe. A refused candidate is no failure; a broken ship recipe is.
 
-    What a file does not keep where an app would have to ask for it (`FORCED`) is said, and moves nothing: it is not how
+    What a file does not keep where an app would have to ask for it (`forced`) is said, and moves nothing: it is not how
     the file ships."""
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for item in rows:
@@ -223,16 +223,16 @@ def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standin
         ship = name in budget.ship.get(target, ())
         state, reason = ("ships" if ship else "passes"), ""
         by_verdict = {kind: [r for r in own if r["verdict"] == kind] for kind in ("failed", "mismatch", "pass")}
-        forced = [r for r in by_verdict["mismatch"] if r["runtime"] in FORCED]
-        by_verdict["mismatch"] = [r for r in by_verdict["mismatch"] if r["runtime"] not in FORCED]
+        beside = [r for r in by_verdict["mismatch"] if forced(r["runtime"])]
+        by_verdict["mismatch"] = [r for r in by_verdict["mismatch"] if not forced(r["runtime"])]
         if by_verdict["failed"]:
             state, reason = "failed", explain(by_verdict["failed"][0])
         elif by_verdict["mismatch"]:
             state, reason = ("broken" if ship else "refused"), explain(by_verdict["mismatch"][0])
         elif not any(r["measures"] for r in by_verdict["pass"]):
             state, reason = "unjudged", next((r["reason"] for r in own if r["reason"]), "no runtime judged it")
-        elif forced:
-            reason = f"but not where an app forces it: {explain(forced[0])}"
+        elif beside:
+            reason = f"but not where an app forces it: {explain(beside[0])}"
         found.append(Standing(target, name, ship, state, reason))
     return found
 

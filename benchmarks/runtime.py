@@ -1,5 +1,7 @@
-"""The seam between the benchmarks and the runtimes. A new runtime is one file that implements `Runtime`, one row
-in `IMPLEMENTATIONS`, and a short test."""
+"""The seam between the benchmarks and the runtimes.
+
+A new runtime is one file that implements `Runtime`, one row in `RUNTIME_ROWS`, and one test.
+"""
 
 from __future__ import annotations
 
@@ -14,55 +16,77 @@ from hydramobile.artifact import Entry
 from hydramobile.errors import StageError, unknown
 from hydramobile.ports import from_file as from_file
 from hydramobile.ports import to_file as to_file
+from hydramobile.targets import TARGET_ROWS, RuntimeInfo
 
 Array = NDArray[Any]
 Tensors = Mapping[str, Array]
 
-# Dotted names, so that listing runtimes imports no vendor.
-IMPLEMENTATIONS = {
-    "pytorch": "benchmarks.runtimes.pytorch:PyTorchRuntime",
-    "onnxruntime": "benchmarks.runtimes.onnxruntime:OnnxRuntime",
-    "litert": "benchmarks.runtimes.litert:LiteRTRuntime",
-    "coreml-mil": "benchmarks.runtimes.coreml_mil:MILRuntime",
-    "coreml-predict": "benchmarks.runtimes.coreml_predict:PredictRuntime",
-    "tfjs-tensorflow": "benchmarks.runtimes.tfjs_tensorflow:TensorFlowRuntime",
-    "tfjs-node": "benchmarks.runtimes.tfjs_node:NodeRuntime",
-    "tfjs-web": "benchmarks.runtimes.web:tfjs_wasm",
-    "ort-web": "benchmarks.runtimes.web:ort_wasm",
-    "litert-web": "benchmarks.runtimes.web:litert_wasm",
-    "tfjs-web-webgl": "benchmarks.runtimes.web:tfjs_webgl",
-    "tfjs-web-webgpu": "benchmarks.runtimes.web:tfjs_webgpu",
-    "ort-web-webgpu": "benchmarks.runtimes.web:ort_webgpu",
-    "litert-web-webgpu": "benchmarks.runtimes.web:litert_webgpu",
-    "litert-arm-a53": "benchmarks.runtimes.arm:litert_a53",
-    "litert-arm-a76": "benchmarks.runtimes.arm:litert_a76",
-    "litert-arm-a76-fp16": "benchmarks.runtimes.arm:litert_a76_fp16",
-    "litert-arm-v86": "benchmarks.runtimes.arm:litert_v86",
-    "ort-arm-a53": "benchmarks.runtimes.arm:ort_a53",
-    "ort-arm-a76": "benchmarks.runtimes.arm:ort_a76",
-    "coreai": "benchmarks.runtimes.coreai:CoreAIRuntime",
-    "ort-qnn-v73": "benchmarks.runtimes.qnn:v73",
-    "ort-qnn-v75": "benchmarks.runtimes.qnn:v75",
-    "ort-qnn-v79": "benchmarks.runtimes.qnn:v79",
-    "litert-android": "benchmarks.runtimes.android:AndroidRuntime",
-    "litert-android-gpu": "benchmarks.runtimes.android:AndroidGpuRuntime",
-    "coreml-device": "benchmarks.runtimes.coreml_device:PhoneRuntime",
-    "coreml-mac": "benchmarks.runtimes.coreml_device:MacRuntime",
+WEB, ARM, QNN = "benchmarks.runtimes.web", "benchmarks.runtimes.arm", "benchmarks.runtimes.qnn"
+ON_A_RENDERER = "a GPU backend on a software renderer takes seconds per run"
+IN_AN_EMULATOR = "emulation takes seconds per run"
+IN_A_SIMULATOR = "a vendor's simulator of an NPU takes seconds per run, and its environment 400 MB"
+ON_A_DEVICE = "a device belongs to a person"
+
+
+def browser(name: str, factory: str) -> RuntimeInfo:
+    """Return the row of a runtime in WebAssembly, which every browser has."""
+    return RuntimeInfo(name, f"{WEB}:{factory}", "browser", labels="never")
+
+
+def browser_gpu(name: str, factory: str) -> RuntimeInfo:
+    return RuntimeInfo(name, f"{WEB}:{factory}", "browser-gpu", ON_A_RENDERER, labels="never")
+
+
+def emulated(name: str, factory: str, forced: bool = False) -> RuntimeInfo:
+    return RuntimeInfo(name, f"{ARM}:{factory}", "arm", IN_AN_EMULATOR, forced, labels="never")
+
+
+def simulated(name: str, factory: str) -> RuntimeInfo:
+    return RuntimeInfo(name, f"{QNN}:{factory}", "qnn", IN_A_SIMULATOR, labels="never")
+
+
+def attached(name: str, implementation: str) -> RuntimeInfo:
+    return RuntimeInfo(name, implementation, "", ON_A_DEVICE, labels="never")
+
+
+# The order is that of reports, and the first runtime of a target that is installed reads its files for `size`.
+RUNTIME_ROWS = (
+    RuntimeInfo("pytorch", "benchmarks.runtimes.pytorch:PyTorchRuntime"),
+    RuntimeInfo("onnxruntime", "benchmarks.runtimes.onnxruntime:OnnxRuntime"),
+    RuntimeInfo("litert", "benchmarks.runtimes.litert:LiteRTRuntime"),
+    RuntimeInfo("coreml-mil", "benchmarks.runtimes.coreml_mil:MILRuntime", labels="limited"),
+    RuntimeInfo("coreml-predict", "benchmarks.runtimes.coreml_predict:PredictRuntime"),
+    RuntimeInfo("tfjs-tensorflow", "benchmarks.runtimes.tfjs_tensorflow:TensorFlowRuntime", labels="never"),
+    RuntimeInfo("tfjs-node", "benchmarks.runtimes.tfjs_node:NodeRuntime", labels="limited"),
+    browser("tfjs-web", "tfjs_wasm"),
+    browser("ort-web", "ort_wasm"),
+    browser("litert-web", "litert_wasm"),
+    browser_gpu("tfjs-web-webgl", "tfjs_webgl"),
+    browser_gpu("tfjs-web-webgpu", "tfjs_webgpu"),
+    browser_gpu("ort-web-webgpu", "ort_webgpu"),
+    browser_gpu("litert-web-webgpu", "litert_webgpu"),
+    emulated("litert-arm-a53", "litert_a53"),
+    emulated("litert-arm-a76", "litert_a76"),
+    emulated("litert-arm-a76-fp16", "litert_a76_fp16", forced=True),
+    emulated("litert-arm-v86", "litert_v86"),
+    emulated("ort-arm-a53", "ort_a53"),
+    emulated("ort-arm-a76", "ort_a76"),
+    RuntimeInfo("coreai", "benchmarks.runtimes.coreai:CoreAIRuntime", labels="limited"),
+    simulated("ort-qnn-v73", "v73"),
+    simulated("ort-qnn-v75", "v75"),
+    simulated("ort-qnn-v79", "v79"),
+    attached("litert-android", "benchmarks.runtimes.android:AndroidRuntime"),
+    attached("litert-android-gpu", "benchmarks.runtimes.android:AndroidGpuRuntime"),
+    attached("coreml-device", "benchmarks.runtimes.coreml_device:PhoneRuntime"),
+    attached("coreml-mac", "benchmarks.runtimes.coreml_device:MacRuntime"),
+    *(runtime for target in TARGET_ROWS for runtime in target.runtimes),
+)
+REGISTRY = {row.name: row for row in RUNTIME_ROWS}
+GROUPS = {
+    group: tuple(row.name for row in RUNTIME_ROWS if row.group == group)
+    for group in dict.fromkeys(r.group for r in RUNTIME_ROWS)
+    if group
 }
-# A GPU backend on a software renderer takes seconds a run: judged when asked for by name.
-GPU = ("tfjs-web-webgl", "tfjs-web-webgpu", "ort-web-webgpu", "litert-web-webgpu")
-# Emulation takes seconds a run as well (`make parity-arm`).
-EMULATED = ("litert-arm-a53", "litert-arm-a76", "litert-arm-a76-fp16", "litert-arm-v86", "ort-arm-a53", "ort-arm-a76")
-# Arithmetic that a library uses only where an app asks for it: judged by the same limits, to tell whether an app may. A
-# file that does not keep them there is refused there, and ships for what it does without being asked.
-FORCED = ("litert-arm-a76-fp16",)
-# A device is a person's: used when asked for by name.
-DEVICES = ("litert-android", "litert-android-gpu", "coreml-device", "coreml-mac")
-# A vendor's simulator of an NPU takes seconds a run, and its environment 400 MB.
-SIMULATED = ("ort-qnn-v73", "ort-qnn-v75", "ort-qnn-v79")
-ON_REQUEST = (*GPU, *EMULATED, *DEVICES, *SIMULATED)
-# Names for several at once.
-GROUPS = {"browser": ("tfjs-web", "ort-web", "litert-web"), "browser-gpu": GPU, "arm": EMULATED, "qnn": SIMULATED}
 # Where a number comes from; every figure in a report carries one of these.
 EVIDENCE = (
     "measured-on-device",
@@ -136,17 +160,26 @@ class Runtime(Protocol):
 
 
 def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
-    """Names of runtimes from names and groups; nothing asked means all but those that run on request.
+    """Return the runtimes of names and groups, in the order of `RUNTIME_ROWS`; without a name, all that run by default.
 
     Raises UsageError for a name that is neither.
     """
     if not asked:
-        return tuple(name for name in IMPLEMENTATIONS if name not in ON_REQUEST)
+        return tuple(row.name for row in RUNTIME_ROWS if not row.on_request)
     for name in asked:
-        if name not in IMPLEMENTATIONS and name not in GROUPS:
-            raise unknown("runtime", name, [*IMPLEMENTATIONS, *GROUPS])
-    wanted = {member for name in asked for member in GROUPS.get(name, (name,))}
-    return tuple(name for name in IMPLEMENTATIONS if name in wanted)
+        if name not in REGISTRY and name not in GROUPS:
+            raise unknown("runtime", name, [*REGISTRY, *GROUPS])
+    return tuple(row.name for row in RUNTIME_ROWS if row.name in asked or row.group in asked)
+
+
+def on_request(name: str) -> bool:
+    """Return whether a runtime runs only when it is named; false for one that is no longer registered."""
+    return name in REGISTRY and bool(REGISTRY[name].on_request)
+
+
+def forced(name: str) -> bool:
+    """Return whether a runtime computes as an app would have to ask for; false for one no longer registered."""
+    return name in REGISTRY and REGISTRY[name].forced
 
 
 def runs(runtime: Runtime, target: str, recipe: str) -> bool:
@@ -156,10 +189,11 @@ def runs(runtime: Runtime, target: str, recipe: str) -> bool:
 
 
 def load_runtime(name: str) -> Runtime:
-    if name not in IMPLEMENTATIONS:
-        raise unknown("runtime", name, IMPLEMENTATIONS)
-    dotted, _, kind = IMPLEMENTATIONS[name].partition(":")
-    runtime: Runtime = getattr(importlib.import_module(dotted), kind)()
+    """Import and instantiate a runtime. Raises UsageError for a mistyped name."""
+    if name not in REGISTRY:
+        raise unknown("runtime", name, REGISTRY)
+    module, _, factory = REGISTRY[name].implementation.partition(":")
+    runtime: Runtime = getattr(importlib.import_module(module), factory)()
     return runtime
 
 

@@ -14,7 +14,7 @@ from benchmarks.instructions import Change, key_of
 from benchmarks.lean import left_out
 from benchmarks.lean import summary as left_lines
 from benchmarks.parity import standings
-from benchmarks.runtime import IMPLEMENTATIONS, load_runtime
+from benchmarks.runtime import REGISTRY, load_runtime
 from benchmarks.verdict import tightest
 from hydramobile.budget import load_budget
 from hydramobile.spec import ModelSpec
@@ -220,7 +220,7 @@ def instructions_table(document: Mapping[str, Any], changes: Sequence[Change]) -
 
 def doctor_rows() -> list[dict[str, str]]:
     rows = []
-    for name in IMPLEMENTATIONS:
+    for name in REGISTRY:
         runtime = load_runtime(name)
         missing = runtime.unavailable()
         versions = "" if missing else ", ".join(f"{key} {value}" for key, value in runtime.version().items())

@@ -13,17 +13,16 @@ from typing import Any
 
 from benchmarks.judge import GZIP_LEVEL
 from benchmarks.parity import Request, kept_rows, select
-from benchmarks.runtime import IMPLEMENTATIONS, Runtime, load_runtime
+from benchmarks.runtime import REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
 from hydramobile.errors import HydraError, NothingJudged, StageError
 from hydramobile.files import dump_json, write_text
+from hydramobile.targets import target_info
 
 Row = dict[str, Any]
 Progress = Callable[[str], None]
 
 EVIDENCE = "static"
-# Targets whose files travel over HTTP, where servers compress them: LiteRT.js runs the .tflite file of Android.
-WEB = ("onnx", "tfjs", "litert")
 DOCUMENTS = ("USAGE.md",)
 
 
@@ -65,7 +64,7 @@ def measure(folder: Path, artifact: Artifact) -> Row:
     verify(folder, artifact)
     reader, missing = weights_reader(artifact.target)
     weights = {e.id: dict(reader.read_dtypes(folder, e)) for e in artifact.entries} if reader else {}
-    zipped = gzip_sizes(folder, artifact) if artifact.target in WEB else {}
+    zipped = gzip_sizes(folder, artifact) if target_info(artifact.target).web_engine else {}
     shipped = ships(artifact)
     return {
         "target": artifact.target,
@@ -158,7 +157,7 @@ def shared(artifact: Artifact, weights: Mapping[str, Mapping[str, int]], shipped
 def weights_reader(target: str) -> tuple[Runtime | None, str]:
     """The first runtime here that reads this target's files, or why there is none."""
     reasons = []
-    for name in IMPLEMENTATIONS:
+    for name in REGISTRY:
         runtime = load_runtime(name)
         if target in runtime.targets:
             missing = runtime.unavailable()

@@ -24,10 +24,11 @@ from hydramobile.errors import NothingJudged, StageError, UsageError
 from hydramobile.files import dump_json, read_json, write_text
 from hydramobile.spec import ModelSpec
 from hydramobile.support import GOOD, UNMADE, read_support, support_path
+from hydramobile.targets import REGISTRY, TARGETS
 
 TIMES = "support-times.json"
-# One runtime a target, the one that its files are for on this computer: the grid is wide enough.
-RUNTIMES = ("onnxruntime", "litert", "coreml-mil", "tfjs-node")
+# One runtime per target, the one that its files are for on this computer: the grid is wide enough.
+RUNTIMES = tuple(REGISTRY[name].grid_runtime for name in TARGETS)
 # A recipe is called slower than float32, or faster, beyond this: medians of fresh processes move by a few percent.
 NOISE = 0.05
 BEGIN, END = "<!-- support:begin -->", "<!-- support:end -->"

@@ -12,13 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydramobile.artifact import Artifact, Entry, FileRecord, find_artifacts, read_artifact, verify
+from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, find_artifacts, read_artifact, verify
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
+from hydramobile.targets import TARGET_ROWS
 
 # A target that a browser can run -> the engine of demo/engines that runs it.
-ENGINES = {"tfjs": "tfjs", "onnx": "ort", "litert": "litert"}
+ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
 # Smallest download first: what the page takes by default is the first of these that stands.
 PREFERRED = (
     "tfjs/balanced",
@@ -54,9 +55,8 @@ class Published:
         return [entry for entry in self.artifact.entries if len(entry.modules) == 1 and not entry.variant]
 
     def downloads(self, entry: Entry) -> list[FileRecord]:
-        """Files of one entry. A graph model's shards lie beside its model.json."""
-        beside = entry.file.rpartition("/")[0] + "/" if self.artifact.target == "tfjs" else entry.file
-        return [record for record in self.artifact.files if record.path.startswith(beside)]
+        """Return the files of one entry: a graph model's shards lie beside its model.json."""
+        return list(files_of(self.artifact, entry))
 
 
 @dataclass(frozen=True, slots=True)

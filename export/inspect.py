@@ -9,8 +9,10 @@ from typing import Any
 from export.target import load_target
 from hydramobile.artifact import FILE, read_artifact, verify
 from hydramobile.errors import UsageError
+from hydramobile.targets import TARGET_ROWS
 
-KINDS = {".onnx": "onnx", ".mlpackage": "coreml", ".tflite": "litert", ".aimodel": "coreai", "model.json": "tfjs"}
+# File suffix, or whole file name, -> target.
+FORMATS = {suffix: row.name for row in TARGET_ROWS for suffix in row.suffixes}
 
 
 def inspect_path(path: Path) -> dict[str, Any]:
@@ -29,11 +31,11 @@ def inspect_path(path: Path) -> dict[str, Any]:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    name = path.name if path.name in KINDS else path.suffix
+    name = path.name if path.name in FORMATS else path.suffix
     if path.is_dir() and (path / "model.json").is_file():
         name = "model.json"
-    if name not in KINDS:
-        raise UsageError(f"{path} is no artifact folder and has none of the known kinds: {', '.join(KINDS)}")
-    facts = load_target(KINDS[name]).describe(path)
+    if name not in FORMATS:
+        raise UsageError(f"{path} is no artifact folder and has none of the known kinds: {', '.join(FORMATS)}")
+    facts = load_target(FORMATS[name]).describe(path)
     size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    return {"path": str(path), "target": KINDS[name], "bytes": size, **facts}
+    return {"path": str(path), "target": FORMATS[name], "bytes": size, **facts}

@@ -15,13 +15,13 @@ from rich.tree import Tree
 from export.driver import Outcome
 from export.driver import Progress as Report
 from export.quantize.layers import Layer
-from export.target import IMPLEMENTATIONS, load_target
+from export.target import load_target
 from hydramobile.budget import load_budget
 from hydramobile.recipe_files import find_recipe
 from hydramobile.recipes import GRID
 from hydramobile.spec import ModelSpec
 from hydramobile.support import GOOD, caution, standing
-from hydramobile.targets import platform_of
+from hydramobile.targets import KNOWN, target_info
 
 # Names worth a row in `list`; the grammar has more, each target says what it takes.
 LISTED = GRID
@@ -63,12 +63,12 @@ def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
     and `reason`: what the model's support.json says of it, the only ground to call it supported."""
     budget = load_budget(spec)
     rows = []
-    for name in IMPLEMENTATIONS:
+    for name in KNOWN:
         target = load_target(name)
         for entry in dict.fromkeys((*LISTED, *budget.recipes(name))):
             refused = target.refuses(find_recipe(spec, name, entry)) or ""
             stands, reason = ("not made", refused) if refused else standing(spec, name, entry)
-            about = {"platform": platform_of(name), "target": name, "recipe": entry}
+            about = {"platform": target_info(name).platform, "target": name, "recipe": entry}
             rows.append({**about, "refused": refused, "stands": stands, "reason": reason})
     return rows
 
@@ -103,7 +103,7 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def doctor_rows() -> list[dict[str, str]]:
     rows = []
-    for name in IMPLEMENTATIONS:
+    for name in KNOWN:
         target = load_target(name)
         found = ", ".join(f"{package} {installed(package)}" for package in target.toolchain)
         rows.append({"target": name, "packages": found, "unavailable": target.unavailable() or ""})

@@ -1,5 +1,7 @@
-"""The seam between the exporter and its targets. A new target is one file that implements `Target`, one row
-in `TARGETS`, and a short test."""
+"""The seam between the exporter and its targets.
+
+A new target is one folder that implements `Target`, one row in hydramobile/targets.py, and one test.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,12 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.verify.readback import Saved, Wanted
 from hydramobile.artifact import Entry
-from hydramobile.errors import UsageError, unknown
+from hydramobile.errors import UsageError
 from hydramobile.recipes import Recipe
+from hydramobile.targets import target_info
 
 if TYPE_CHECKING:
     from export.quantize.layers import Layer
-
-# Dotted names, so that listing targets imports no vendor.
-IMPLEMENTATIONS = {
-    "onnx": "export.targets.onnx:OnnxTarget",
-    "coreml": "export.targets.coreml.target:CoreMLTarget",
-    "litert": "export.targets.litert:LiteRTTarget",
-    "tfjs": "export.targets.tfjs.target:TFJSTarget",
-    "coreai": "export.targets.coreai.target:CoreAITarget",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +126,7 @@ def load_storage(name: str) -> LayerStorage:
 
 
 def load_target(name: str) -> Target:
-    if name not in IMPLEMENTATIONS:
-        raise unknown("target", name, IMPLEMENTATIONS)
-    dotted, _, kind = IMPLEMENTATIONS[name].partition(":")
-    target: Target = getattr(importlib.import_module(dotted), kind)()
+    """Import and instantiate a target. Raises UsageError for a mistyped name."""
+    module, _, implementation = target_info(name).implementation.partition(":")
+    target: Target = getattr(importlib.import_module(module), implementation)()
     return target

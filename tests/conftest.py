@@ -18,17 +18,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from export.target import load_target
 from hydramobile.artifact import Artifact, artifact_folder, digest, list_files, read_artifact, write_artifact
 from hydramobile.budget import load_budget
 from hydramobile.files import locked, staging_folder
 from hydramobile.goldens import build_folder, golden_path, load_golden
-from hydramobile.recipes import COMMON, GRAMMAR
+from hydramobile.recipes import COMMON, GRAMMAR, recipe
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 from hydramobile.targets import TARGETS
 
 # Targets that have static int8.
-STATIC = ("onnx", "coreml", "litert")
+STATIC = tuple(name for name in TARGETS if load_target(name).refuses(recipe("w8a8")) is None)
 # The files of tests that take longest, first: so no worker is left with one when the others are done. The first two
 # need other artifacts than each other, so that the workers do not begin by waiting for the same export.
 LONGEST = (

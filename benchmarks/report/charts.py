@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.report import words
+from hydramobile.targets import GREY, REGISTRY, target_info
 
 Row = dict[str, Any]
-HUES = {"coreml": "#d55e00", "litert": "#009e73", "onnx": "#2e8bc0", "tfjs": "#cc79a7"}
-OTHER = "#8a8f98"
 # Stands for the page's text colour until the SVG is written.
 INK = "#123456"
 # Inches. Narrow, so that texts stay readable when a phone scales the picture to its width.
@@ -24,7 +23,11 @@ WIDTH, BAR = 4.9, 0.25
 FLOOR = 1e-6
 # Sizes within this factor of each other share a label in the scatter.
 NEAR = 1.2
-MARKS = ("o", "s", "^", "D")
+
+
+def colour(target: str) -> str:
+    """Return a target's colour; the reference, which is no target, is grey."""
+    return REGISTRY[target].colour if target in REGISTRY else GREY
 
 
 def size_chart(rows: Sequence[Row]) -> str:
@@ -32,7 +35,7 @@ def size_chart(rows: Sequence[Row]) -> str:
     bars = [
         {
             "label": f"{row['target']} {row['recipe']}",
-            "hue": HUES.get(row["target"], OTHER),
+            "hue": colour(row["target"]),
             "value": row["ships"]["bytes"] / 1e6,
             "tick": row["ships"]["gzip"] / 1e6 if row["ships"]["gzip"] else None,
             "text": f"{row['ships']['bytes'] / 1e6:.2f}",
@@ -47,7 +50,7 @@ def latency_chart(rows: Sequence[Row]) -> str:
     bars = [
         {
             "label": f"{row['target']} {row['recipe']}, {row['runtime']}" if row["target"] else "PyTorch (reference)",
-            "hue": HUES.get(row["target"], OTHER),
+            "hue": colour(row["target"]),
             "value": row["p50_ms"],
             "tick": row["p90_ms"],
             "text": words.milliseconds(row["p50_ms"]),
@@ -87,13 +90,12 @@ def trade_chart(points: Sequence[Row], output: str) -> str:
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     for point in own:
-        mark = MARKS[list(HUES).index(point["target"]) % len(MARKS)] if point["target"] in HUES else "o"
-        filled = point["state"] not in ("refused", "broken")
-        hue = HUES.get(point["target"], OTHER)
+        row = target_info(point["target"])
+        face = row.colour if point["state"] not in ("refused", "broken") else "none"
         place = (point["bytes"] / 1e6, max(point["loss"], FLOOR))
-        axes.plot(*place, mark, color=hue, markersize=6, markerfacecolor=hue if filled else "none", linestyle="none")
+        axes.plot(*place, row.marker, color=row.colour, markersize=6, markerfacecolor=face, linestyle="none")
     for target in dict.fromkeys(point["target"] for point in own):
-        axes.plot([], [], MARKS[list(HUES).index(target) % len(MARKS)], color=HUES[target], label=target)
+        axes.plot([], [], target_info(target).marker, color=colour(target), label=target)
     for names, points_of in columns(own):
         middle = math.exp(sum(math.log(point["bytes"] / 1e6) for point in points_of) / len(points_of))
         axes.text(middle, 1.01, ", ".join(names), ha="center", va="bottom", transform=axes.get_xaxis_transform())

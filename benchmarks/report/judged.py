@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.lean import left_out
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
-from benchmarks.runtime import FORCED, IMPLEMENTATIONS
+from benchmarks.runtime import REGISTRY, forced
 from benchmarks.verdict import tightest, used
 from hydramobile.measures import MEAN, higher, worse
 
@@ -45,7 +45,7 @@ def deciding(evidence: Evidence, verdict: Verdict) -> Row | None:
 
 def as_shipped(rows: Sequence[Row]) -> list[Row]:
     """Without those of arithmetic that an app would have to force."""
-    return [row for row in rows if row["runtime"] not in FORCED]
+    return [row for row in rows if not forced(row["runtime"])]
 
 
 def number_row(measure: Mapping[str, Any], row: Mapping[str, Any]) -> Row:
@@ -82,7 +82,7 @@ def matrix(evidence: Evidence) -> Row:
         line = lines.setdefault(key, blank)
         line["cells"] |= {column: cell(row) for column in columns if matches(column, entry, row)}
     heads = [{"entry": entry, "mode": mode, "means": words.MODES[mode]} for entry, mode in columns]
-    order = list(IMPLEMENTATIONS)
+    order = list(REGISTRY)
     pairs = [(verdict.target, verdict.recipe) for verdict in evidence.verdicts]
     body = [
         {"target": key[0], "recipe": key[1], "runtime": key[2], "variant": key[3], **line}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from benchmarks.report.gather import Evidence
+from hydramobile.targets import target_info
 
 Row = dict[str, Any]
 
@@ -15,62 +15,6 @@ Row = dict[str, Any]
 NUMBERS = ("measured-on-device", "emulated-arm", "browser-host", "host", "interpreted", "static")
 # A time is a time only where something ran; instructions are counted work.
 TIMES = ("measured-on-device", "browser-host", "host", "instruction-proxy", "static")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What evidence of `label` would add, and the command that gathers it."""
-
-    label: str
-    adds: str
-    command: str
-
-
-ARM = Step("emulated-arm", "the numbers of the phone's own ARM kernels, in an emulator", "make parity-arm")
-PAGE = Step(
-    "measured-on-device",
-    "numbers and times in a phone's own browser, on a page it opens",
-    "python -m benchmarks latency --runtime browser --serve",
-)
-STEPS: Mapping[str, tuple[Step, ...]] = {
-    "litert": (
-        Step("host", "numbers of the real interpreter on this computer", "make parity"),
-        ARM,
-        Step(
-            "measured-on-device",
-            "numbers, times and placement on an Android phone attached by USB",
-            "make bench-android TOOL=path/to/benchmark_model",
-        ),
-    ),
-    "onnx": (
-        Step("host", "numbers of the real runtime on this computer", "make parity"),
-        Step("browser-host", "numbers of the web build in a browser (needs Chromium)", "make parity"),
-        ARM,
-        PAGE,
-    ),
-    "tfjs": (
-        Step("host", "numbers of TF.js in Node", "make parity"),
-        Step("browser-host", "numbers of TF.js in a browser (needs Chromium)", "make parity"),
-        PAGE,
-    ),
-    "coreml": (
-        Step("interpreted", "the file's weights, layout and arithmetic", "make parity"),
-        Step("host", "numbers and times of Core ML itself (on a Mac)", "make parity bench"),
-        Step(
-            "measured-on-device",
-            "numbers, times and placement on an iPhone attached to a Mac",
-            "make bench-ios",
-        ),
-    ),
-    "coreai": (
-        Step(
-            "interpreted", "numbers of Core AI's own interpreter (installed by scripts/setup.sh coreai)", "make parity"
-        ),
-    ),
-}
-NOTHING_MORE = {
-    "coreai": "a device with Core AI: no command of this project drives one yet",
-}
 
 
 def strongest_rows(evidence: Evidence) -> list[Row]:
@@ -93,7 +37,7 @@ def strongest_rows(evidence: Evidence) -> list[Row]:
                 "numbers": numbers,
                 "times": times,
                 "steps": steps_above(verdict.target, numbers["label"], times["label"]),
-                "beyond": NOTHING_MORE.get(verdict.target, ""),
+                "beyond": target_info(verdict.target).beyond,
             }
         )
     return rows
@@ -123,6 +67,6 @@ def steps_above(target: str, numbers: str, times: str) -> list[Row]:
     on_device = "measured-on-device" in (times,)
     return [
         {"label": step.label, "adds": step.adds, "command": step.command}
-        for step in STEPS.get(target, ())
+        for step in target_info(target).steps
         if NUMBERS.index(step.label) < have or (step.label == "measured-on-device" and not on_device)
     ]

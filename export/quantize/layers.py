@@ -20,6 +20,7 @@ from export.program import Program
 from export.quantize.gptq import as_matrix, from_matrix, half, symmetric, symmetric_grid, to_grid
 from hydramobile.errors import StageError
 from hydramobile.recipes import CALIBRATED_BITS, Recipe, assigned, recipe
+from hydramobile.targets import target_info
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 STAGE = "recipes"
-FLOATS = {"coreml": "float16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def find_layers(program: Program) -> dict[str, Layer]:
 
 def assign(layers: Mapping[str, Layer], chosen: Recipe, least: int, target: str) -> dict[str, Recipe]:
     """What each layer is stored as. Raises StageError("recipes") for a pattern that matches nothing."""
-    small = recipe(FLOATS.get(target, "float32"))
+    small = recipe(target_info(target).float_dtype)
     return assigned({name: int(layer.value.size) for name, layer in layers.items()}, chosen, least, small)
 
 

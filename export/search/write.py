@@ -14,6 +14,7 @@ from hydramobile.files import write_text
 from hydramobile.recipe_files import FILE
 from hydramobile.recipes import Recipe
 from hydramobile.spec import ModelSpec
+from hydramobile.targets import GREY, KNOWN, target_info
 
 if TYPE_CHECKING:
     from export.search.run import Tried
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 # Around a build of a target; a search replaces its own and leaves everything else.
 BEGIN, END = "# search: begin {}", "# search: end {}"
 INTRO = "# Recipes layer by layer (see README.md). What stands between begin and end: python -m export search"
-HUES = {"coreml": "#d55e00", "litert": "#009e73", "onnx": "#2e8bc0", "tfjs": "#cc79a7"}
-MARKERS = {"coreml": "o", "litert": "s", "onnx": "^", "tfjs": "D"}
-GREY = "#8a8f98"
 
 
 def write_recipes(
@@ -86,7 +84,7 @@ def write_chart(
         for build in builds:
             axes.axhline(100 * build.worst, color=GREY, linewidth=0.8, linestyle=":")
             for target, limit in build.sizes.items():
-                axes.axvline(limit / 1e6, color=HUES.get(target, GREY), linewidth=0.8, linestyle="--")
+                axes.axvline(limit / 1e6, color=target_info(target).colour, linewidth=0.8, linestyle="--")
         axes.set(yscale="log", xlabel="MB an app ships", ylabel=f"{output}: worst sample's loss, %")
         axes.margins(x=0.1)
     # Outside the panels: inside, it would hide what was tried.
@@ -114,7 +112,7 @@ def draw_target(
     speed: Any,
     ratios: Mapping[tuple[str, str], float],
 ) -> None:
-    hue, marker = HUES.get(target, GREY), MARKERS.get(target, "o")
+    hue, marker = target_info(target).colour, target_info(target).marker
     points = [(row.bytes / 1e6, 100 * max(row.losses[output].worst, 1e-5), row) for row in rows]
     tried = [(x, y) for x, y, row in points if not row.chosen]
     axes.scatter([x for x, _ in tried], [y for _, y in tried], s=14, marker=marker, color=hue, alpha=0.35)
@@ -127,5 +125,5 @@ def draw_target(
             axes.scatter([x], [y], s=64, marker=marker, color=[face], edgecolor=hue, linewidth=1.2, zorder=3)
             text = row.build if ratio is None else f"{row.build} {ratio:.2f}x"
             # Neighbours of other targets at the same loss are common: each target has a height of its own.
-            place = (4, 6 + 9 * (list(HUES).index(target) % 3 if target in HUES else 0))
+            place = (4, 6 + 9 * (sorted(KNOWN).index(target) % 3))
             axes.annotate(text, (x, y), xytext=place, textcoords="offset points", fontsize=8, color=hue)

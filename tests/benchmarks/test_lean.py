@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import lean
 from benchmarks.parity import Request, conclude, run_parity, standings
-from benchmarks.runtime import EMULATED, FORCED, Runtime, load_runtime
+from benchmarks.runtime import GROUPS, REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.budget import load_budget
 from hydramobile.errors import BudgetBroken
@@ -19,10 +19,12 @@ from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 
+FORCED = next(row.name for row in REGISTRY.values() if row.forced)
+
 
 @pytest.fixture
 def arm() -> list[Runtime]:
-    return [load_runtime(name) for name in EMULATED]
+    return [load_runtime(name) for name in GROUPS["arm"]]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +83,10 @@ def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
         return {**named, "verdict": verdict, "reason": reason, "stage": "", "measures": [{}]}
 
     lost = "alpha mean_abs 0.00115 against a limit of 0.001"
-    rows = [row("litert-arm-a76", "pass"), row(FORCED[0], "mismatch", lost)]
+    rows = [row("litert-arm-a76", "pass"), row(FORCED, "mismatch", lost)]
     (standing,) = standings(load_budget(spec), rows)
     assert standing.state == "ships"
-    assert standing.reason == f"but not where an app forces it: {FORCED[0]} portrait direct: {lost}"
+    assert standing.reason == f"but not where an app forces it: {FORCED} portrait direct: {lost}"
     (alone,) = standings(load_budget(spec), rows[1:])
     assert alone.state == "unjudged", "a refusal is no proof of what ships"
     rows.append(row("litert-arm-a53", "mismatch", lost))

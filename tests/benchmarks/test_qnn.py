@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.runtime import SIMULATED, load_runtime, resolve_runtimes, run
+from benchmarks.runtime import GROUPS, load_runtime, resolve_runtimes, run
 from benchmarks.runtimes import qnn
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
@@ -23,13 +23,13 @@ INSTALLED = pytest.mark.skipif(
 def test_absent_it_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, artifact: Artifacts) -> None:
     monkeypatch.setattr(qnn, "PYTHON", Path("/nowhere/python"))
     folder = artifact("classifier", "onnx", "float32")
-    for name in SIMULATED:
+    for name in GROUPS["qnn"]:
         runtime = load_runtime(name)
         assert runtime.unavailable() == "onnxruntime-qnn is not installed; run: scripts/setup.sh qnn"
         with pytest.raises(StageError, match=r"open: onnxruntime-qnn is not installed"):
             runtime.open(folder, read_artifact(folder).entries[0])
-    assert not set(SIMULATED) & set(resolve_runtimes([]))
-    assert resolve_runtimes(["qnn"]) == SIMULATED
+    assert not set(GROUPS["qnn"]) & set(resolve_runtimes([]))
+    assert resolve_runtimes(["qnn"]) == GROUPS["qnn"]
 
 
 @INSTALLED

@@ -17,7 +17,7 @@ from benchmarks.parity import Request, run_parity
 from benchmarks.pixels import plain_bilinear, without_profile
 from benchmarks.report import ReportRequest, summary, words, write_report
 from benchmarks.report.gather import asked, gather
-from benchmarks.runtime import FORCED
+from benchmarks.runtime import REGISTRY
 from benchmarks.size import run_size
 from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, UsageError
@@ -26,6 +26,8 @@ from hydramobile.spec import ModelSpec, load_spec
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 Built = Callable[[str, str, str], Path]
 ByName = Callable[[str], Path]
+
+FORCED = next(row.name for row in REGISTRY.values() if row.forced)
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +131,7 @@ def test_what_was_forced_is_refused_and_what_was_left_out_not_done(out: Path, sp
         for row in document["results"]
         if (row["recipe"], row["entry"], row["mode"]) == ("float32", "portrait", "direct")
     )
-    forced = {**whole, "runtime": FORCED[0], "verdict": "mismatch", "reason": "too far", "evidence": "emulated-arm"}
+    forced = {**whole, "runtime": FORCED, "verdict": "mismatch", "reason": "too far", "evidence": "emulated-arm"}
     forced["measures"] = [
         {**m, "value": 0.123, "passed": m["limit"] is None} if m["metric"] == "max_abs" else m
         for m in whole["measures"]
@@ -147,7 +149,7 @@ def test_what_was_forced_is_refused_and_what_was_left_out_not_done(out: Path, sp
     assert re.search(
         r"\| onnx float32 \| ships \| .* \| 0\.12 \| .* in litert-arm-a76-fp16 \| \*emulated-arm\* \|", refused
     )
-    assert FORCED[0] not in text.partition("## Verdicts")[2].partition("\n## ")[0], "another number decides"
+    assert FORCED not in text.partition("## Verdicts")[2].partition("\n## ")[0], "another number decides"
     assert "left out: judged elsewhere" in text
     assert "✗ unavailable" not in text and "✗ unavailable" not in page(out)
     assert "but not where an app forces it: litert-arm-a76-fp16 portrait direct: too far" in page(out)

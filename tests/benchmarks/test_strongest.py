@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import words
-from benchmarks.report.strongest import NOTHING_MORE, NUMBERS, STEPS, TIMES, best, steps_above
+from benchmarks.report.strongest import NUMBERS, TIMES, best, steps_above
 from benchmarks.runtime import EVIDENCE
-from hydramobile.targets import KNOWN
+from hydramobile.targets import TARGET_ROWS
 
 
 def test_the_nearest_to_a_phone_is_the_strongest() -> None:
@@ -41,9 +41,9 @@ def test_the_steps_above(target: str, numbers: str, times: str, labels: list[str
 
 def test_every_target_has_a_way_up_and_every_command_exists(root: Path) -> None:
     made = set(re.findall(r"^([a-z][a-z-]*):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    for target in KNOWN:
-        assert STEPS[target]
-        for step in STEPS[target]:
+    for row in TARGET_ROWS:
+        assert row.steps
+        for step in row.steps:
             words_of = step.command.split()
             if words_of[:3] == ["python", "-m", "benchmarks"]:
                 from benchmarks.__main__ import app
@@ -52,4 +52,4 @@ def test_every_target_has_a_way_up_and_every_command_exists(root: Path) -> None:
                 continue
             assert words_of[0] == "make"
             assert {word for word in words_of[1:] if "=" not in word} <= made, step.command
-        assert "measured-on-device" in {step.label for step in STEPS[target]} or target in NOTHING_MORE
+        assert "measured-on-device" in {step.label for step in row.steps} or row.beyond
