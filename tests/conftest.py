@@ -1,4 +1,4 @@
-"""Fixtures that every test may use. Helpers live here as fixtures: tests never import one another."""
+"""Fixtures that every test may use. Plain functions that tests share are in tests/support."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from numpy.typing import NDArray
 
@@ -27,6 +27,7 @@ from hydramobile.recipes import COMMON, GRAMMAR, recipe
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 from hydramobile.targets import TARGETS
+from support.fixtures import Artifacts, Command, Finished, Golden, ModelDir, OutWith, OwnModel
 
 # Targets that have static int8.
 STATIC = tuple(name for name in TARGETS if load_target(name).refuses(recipe("w8a8")) is None)
@@ -57,7 +58,6 @@ LONGEST = (
 )
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
-Tensor = NDArray[np.generic]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,7 +105,7 @@ def build_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Buil
 
 
 @pytest.fixture(scope="session")
-def model_dir(root: Path) -> Callable[[str], Path]:
+def model_dir(root: Path) -> ModelDir:
     """`model_dir(name)`: the folder of the portrait or of a net of the tests."""
 
     def find(name: str) -> Path:
@@ -115,7 +115,7 @@ def model_dir(root: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
-def artifact(build_once: BuildOnce, model_dir: Callable[[str], Path]) -> Callable[[str, str, str], Path]:
+def artifact(build_once: BuildOnce, model_dir: ModelDir) -> Artifacts:
     """`artifact(model, target, recipe)`: the sealed folder, exported once a run through the driver. Copy it to edit it.
 
     Converting is the cost, so the recipes of the portrait's budget are made together, and of other nets those that
@@ -151,7 +151,7 @@ def artifact(build_once: BuildOnce, model_dir: Callable[[str], Path]) -> Callabl
 
 
 @pytest.fixture(scope="session")
-def build(build_once: BuildOnce, model_dir: Callable[[str], Path], root: Path) -> Callable[[str], Path]:
+def build(build_once: BuildOnce, model_dir: ModelDir, root: Path) -> Callable[[str], Path]:
     """`build(model)`: an OUT folder that holds the goldens of every judging sample. Copy it to add artifacts."""
 
     def goldens_once(model: str) -> Path:
@@ -175,10 +175,10 @@ def build(build_once: BuildOnce, model_dir: Callable[[str], Path], root: Path) -
 
 
 @pytest.fixture(scope="session")
-def golden(build: Callable[[str], Path], model_dir: Callable[[str], Path]) -> Callable[[str], dict[str, Tensor]]:
+def golden(build: Callable[[str], Path], model_dir: ModelDir) -> Golden:
     """`golden(model)`: the reference's inputs, features and outputs by name, for the first judging sample."""
 
-    def load(model: str) -> dict[str, Tensor]:
+    def load(model: str) -> dict[str, NDArray[Any]]:
         spec = load_spec(model_dir(model))
         sample = load_samples(spec, "judge")[0]
         found = load_golden(golden_path(build_folder(build(model), spec), sample), spec, sample, spec.size)
@@ -187,27 +187,8 @@ def golden(build: Callable[[str], Path], model_dir: Callable[[str], Path]) -> Ca
     return load
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A command that ended: its exit code, what it printed, and the reason of its verdict line."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def verdict(self) -> str:
-        """The last line printed, checked against the exit code; without its "verdict: <code> "."""
-        lines = (self.out if "verdict: " in self.out else self.err).splitlines()
-        assert lines, "nothing was printed"
-        match = re.fullmatch(r"verdict: (\d) (.+)", lines[-1])
-        assert match, f"the last line is no verdict: {lines[-1]!r}\n{self.err[-2000:]}"
-        assert int(match[1]) == self.code
-        return match[2]
-
-
 @pytest.fixture(scope="session")
-def command(root: Path) -> Callable[..., Finished]:
+def command(root: Path) -> Command:
     """`command("export", "onnx", "--out", path)`: `python -m export onnx --out path`, from the repository's root."""
 
     def run(package: str, *arguments: object, env: Mapping[str, str] | None = None, cwd: Path = root) -> Finished:
@@ -220,7 +201,7 @@ def command(root: Path) -> Callable[..., Finished]:
 
 
 @pytest.fixture
-def out_with(tmp_path: Path, build: Callable[[str], Path]) -> Callable[..., Path]:
+def out_with(tmp_path: Path, build: Callable[[str], Path]) -> OutWith:
     """`out_with(model, folder, ...)`: an OUT folder of this test's own, with goldens and copies of artifact folders."""
 
     def fill(model: str, *folders: Path) -> Path:
@@ -250,7 +231,7 @@ def reseal() -> Callable[..., Artifact]:
 
 
 @pytest.fixture
-def own_model(tmp_path: Path, model_dir: Callable[[str], Path]) -> Callable[..., Path]:
+def own_model(tmp_path: Path, model_dir: ModelDir) -> OwnModel:
     """`own_model(name, edits)`: a copy of a model outside the repository, with pieces of its model.toml replaced.
 
     It has a name of its own on the import path, so that it never runs the original's code.

@@ -13,11 +13,12 @@ import pytest
 
 from benchmarks.device import Run, conclude_device, run_device
 from benchmarks.parity import Request
-from benchmarks.runtime import load_runtime, on_request, run
+from benchmarks.runtime import Session, load_runtime, on_request, run
 from benchmarks.runtimes.android import AndroidRuntime, phone
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import load_spec
+from support.fixtures import Golden
 
 Artifacts = Callable[[str, str, str], Path]
 Pretend = Any
@@ -70,7 +71,7 @@ def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Requ
 
 @pytest.mark.parametrize("entry_index", [0, -1])
 def test_inputs_and_outputs_keep_their_places(
-    runtime: AndroidRuntime, artifact: Artifacts, golden: Callable[[str], dict], entry_index: int
+    runtime: AndroidRuntime, artifact: Artifacts, golden: Golden, entry_index: int
 ) -> None:
     """Several tensors in and out: as this computer's interpreter has them, to the bit."""
     folder = artifact("mixed", "litert", "float32")
@@ -88,7 +89,7 @@ def test_inputs_and_outputs_keep_their_places(
         assert value.tobytes() == made[1][name].tobytes()
 
 
-def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, golden: Callable[[str], dict]) -> None:
+def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, golden: Golden) -> None:
     """Pushed, run as ARM code, pulled: what the emulated runtime computes by itself, to the bit; labelled so."""
     runtime = AndroidRuntime()
     assert runtime.evidence == "emulated-arm"
@@ -117,7 +118,7 @@ def test_a_whole_run_of_arm_code(arm_phone: Pretend, request_of: Request) -> Non
     assert arm_phone.left() == []
 
 
-def opened(runtime: AndroidRuntime, artifact: Artifacts, golden: Callable[[str], dict]) -> object:
+def opened(runtime: AndroidRuntime, artifact: Artifacts, golden: Golden) -> Session:
     folder = artifact("classifier", "litert", "float32")
     entry = read_artifact(folder).entries[0]
     session = runtime.open(folder, entry)
@@ -127,7 +128,7 @@ def opened(runtime: AndroidRuntime, artifact: Artifacts, golden: Callable[[str],
 
 
 def test_a_cable_pulled_for_a_moment(
-    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, golden: Callable[[str], dict]
+    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, golden: Golden
 ) -> None:
     session = opened(runtime, artifact, golden)
     pretend.breaks("vanish 1.5")
@@ -141,7 +142,7 @@ def test_a_cable_pulled_for_good(
     pretend: Pretend,
     runtime: AndroidRuntime,
     artifact: Artifacts,
-    golden: Callable[[str], dict],
+    golden: Golden,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A clear error; and what stayed on the phone is removed as soon as it is back."""
@@ -174,7 +175,7 @@ def test_a_hung_benchmark_is_ended(
     pretend: Pretend,
     runtime: AndroidRuntime,
     artifact: Artifacts,
-    golden: Callable[[str], dict],
+    golden: Golden,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Long enough for the stand-in to start on a busy machine: it is to hang, not to be late.
@@ -204,7 +205,7 @@ def test_faults_become_rows(pretend: Pretend, request_of: Request) -> None:
 
 
 def test_a_wrong_tool_is_told(
-    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Callable[[str], dict]
+    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Golden
 ) -> None:
     (tmp_path / "benchmark_model").write_text("#!/bin/sh\necho not for this processor; exit 126\n")
     session = opened(runtime, artifact, golden)
@@ -213,7 +214,7 @@ def test_a_wrong_tool_is_told(
 
 
 def test_a_tool_that_ignores_a_flag_is_no_evidence(
-    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Callable[[str], dict]
+    pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Golden
 ) -> None:
     """An older one warns and runs the first signature, or in another precision."""
     binary = tmp_path / "benchmark_model"
@@ -240,9 +241,7 @@ def test_unavailable_with_what_would_help(
     assert on_request("litert-android")
 
 
-def test_integers_of_arm_code_survive_a_pulled_cable(
-    arm_phone: Pretend, artifact: Artifacts, golden: Callable[[str], dict]
-) -> None:
+def test_integers_of_arm_code_survive_a_pulled_cable(arm_phone: Pretend, artifact: Artifacts, golden: Golden) -> None:
     """Static int8, run as ARM code on the phone after it went away and came back: bit for bit what x86 computes."""
     folder = artifact("classifier", "litert", "w8a8")
     entry = read_artifact(folder).entries[0]
@@ -261,7 +260,7 @@ def test_integers_of_arm_code_survive_a_pulled_cable(
 def test_arm_code_that_breaks_is_told_and_cleaned_up(
     arm_phone: Pretend,
     artifact: Artifacts,
-    golden: Callable[[str], dict],
+    golden: Golden,
     monkeypatch: pytest.MonkeyPatch,
     fault: str,
     said: str,

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from benchmarks.runtime import GROUPS, load_runtime, on_request, resolve_runtimes, runs
-from benchmarks.runtimes.arm import CPUS, emulator, self_test, sysroot
+from benchmarks.runtimes.arm import emulator, self_test, sysroot
+from benchmarks.runtimes.arm.cpus import CPUS
 from benchmarks.runtimes.arm.emulator import Emulator
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from benchmarks.bisect import FLOAT32, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
+from benchmarks.bisect import FLOAT32, Tracer, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import Artifact, Entry, Port, read_artifact
 from hydramobile.goldens import Golden, load_goldens
@@ -76,7 +77,7 @@ def test_a_layer_with_other_weights(
     weights = load_file(root / "tests/nets/classifier/weights.safetensors")
     replace_weight(folder, weights[f"classifier.{LAYER}.weight"])
     artifact = reseal(folder)
-    adapter = load_runtime(runtime)
+    adapter: Any = load_runtime(runtime)
     golden = golden_of("classifier")
 
     (entry,) = artifact.entries
@@ -149,8 +150,9 @@ def test_interleaved_bytes_before_any_layer(artifact: Artifacts, golden_of: Gold
     folder = artifact("classifier", RUNTIMES[runtime], "float32")
     (entry,) = read_artifact(folder).entries
     golden, adapter = golden_of("classifier"), load_runtime(runtime)
+    assert isinstance(adapter, Tracer)
     inputs = {port.name: golden.value(port.name) for port in entry.inputs}
     pixels = {name: np.moveaxis(value, 1, -1).reshape(value.shape) for name, value in inputs.items()}
-    traces = [adapter.trace(folder, entry, given) for given in (pixels, inputs)]
-    found = first_divergence(*traces, FLOAT32, "")
+    spoilt, sound = (adapter.trace(folder, entry, given) for given in (pixels, inputs))
+    found = first_divergence(spoilt, sound, FLOAT32, "")
     assert found.tensor is not None and found.compared == 1

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, 
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import load_spec
+from support.fixtures import Golden
 
 Artifacts = Callable[[str, str, str], Path]
 
@@ -71,14 +73,14 @@ def test_on_linux_it_is_unavailable_and_says_why(
 
 def test_the_connected_phone_is_found(attach: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     attach(phone("Ann's iPhone"), phone("a Mac", "mac"), phone("far away", state="disconnected"))
-    runtime = PhoneRuntime()
+    runtime: Any = PhoneRuntime()
     assert runtime.unavailable() is None
     found = runtime.device()
     assert (found["model"], found["os"], found["emulator"]) == ("iphone", "18.5 (22F76)", False)
     # Neither a person's name nor the device's number goes into a report.
     assert "Ann" not in json.dumps(found) and "udid" not in json.dumps(found)
     assert isinstance(runtime, OnDevice)
-    assert runtime.evidence == "measured-on-device" and MacRuntime().evidence == "host"
+    assert PhoneRuntime().evidence == "measured-on-device" and MacRuntime().evidence == "host"
     monkeypatch.setenv("HYDRA_IOS_DEVICE", "Bob's iPad")
     assert PhoneRuntime().unavailable() == "no device \"Bob's iPad\" is connected (connected: Ann's iPhone)"
 
@@ -172,9 +174,9 @@ def test_where_processors_disagree() -> None:
     assert agrees(None, None, values)
 
 
-def test_our_evaluator_against_another(artifact: Artifacts, golden: Callable[[str], dict]) -> None:
+def test_our_evaluator_against_another(artifact: Artifacts, golden: Golden) -> None:
     """The comparison that a Mac will make, here between float16 and float32 files in our own evaluator."""
-    runtime = load_runtime("coreml-mil")
+    runtime: Any = load_runtime("coreml-mil")
     traces = []
     for recipe in ("float32", "float16"):
         folder = artifact("mixed", "coreml", recipe)

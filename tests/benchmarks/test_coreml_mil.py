@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,16 +19,16 @@ from benchmarks.runtimes.coreml_mil import MILRuntime
 from benchmarks.runtimes.coreml_mil.program import Literal, load_function, read_model
 from hydramobile.artifact import Entry, read_artifact
 from hydramobile.errors import StageError
+from support.fixtures import Golden
 
 Artifact = Callable[[str, str, str], Path]
-Golden = Callable[[str], dict[str, NDArray[np.generic]]]
 BLOB = "Data/com.apple.CoreML/weights/weight.bin"
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 # Mean absolute error of the outputs, all of them in [0, 1].
 MEANS = {"float32": 1e-5, "float16": 1e-3, "w8": 6e-3}
 
 
-def open_and_run(folder: Path, entry: Entry, values: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+def open_and_run(folder: Path, entry: Entry, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     with MILRuntime().open(folder, entry) as session:
         return run(session, {port.name: values[port.name] for port in entry.inputs})
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cost import conclude_cost, run_cost
-from benchmarks.graph import Graph, Peak, Step, Value, peak_activations
+from benchmarks.graph import Graph, GraphReader, Peak, Step, Value, peak_activations
 from benchmarks.parity import Request
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import read_artifact
@@ -98,6 +98,7 @@ def test_litert_peak_against_its_own_buffers(artifact: Artifacts) -> None:
     folder = artifact("classifier", "litert", "float32")
     entry = read_artifact(folder).entries[0]
     reader = load_runtime("litert")
+    assert isinstance(reader, GraphReader)
     graph = reader.graph(folder, entry)
     interpreter = Interpreter(
         str(folder / entry.file),

@@ -23,7 +23,7 @@ from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
-Tensor = NDArray[np.generic]
+Tensor = NDArray[Any]
 
 
 @pytest.fixture

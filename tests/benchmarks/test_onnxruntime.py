@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.runtime import load_runtime, run
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
+from support.fixtures import Golden
 
 Artifacts = Callable[[str, str, str], Path]
-Golden = Callable[[str], dict[str, NDArray[np.generic]]]
 
 
 def test_computes_what_the_reference_computes(artifact: Artifacts, golden: Golden) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.runtime import GROUPS, load_runtime, resolve_runtimes, run
 from benchmarks.runtimes import qnn
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
+from support.fixtures import Golden
 
 Artifacts = Callable[[str, str, str], Path]
 INSTALLED = pytest.mark.skipif(
@@ -35,7 +37,7 @@ def test_absent_it_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch, art
 @INSTALLED
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ort-qnn-v75"])
-def test_half_precision_on_the_npu(artifact: Artifacts, golden: Callable[[str], dict], name: str) -> None:
+def test_half_precision_on_the_npu(artifact: Artifacts, golden: Golden, name: str) -> None:
     """Another arithmetic than this computer's, close to it; the placement is told, and no time."""
     folder = artifact("classifier", "onnx", "float16")
     entry = read_artifact(folder).entries[0]
@@ -56,7 +58,7 @@ def test_half_precision_on_the_npu(artifact: Artifacts, golden: Callable[[str], 
 def test_placement_and_a_broken_file(artifact: Artifacts, tmp_path: Path) -> None:
     folder = artifact("classifier", "onnx", "float16")
     entry = read_artifact(folder).entries[0]
-    runtime = load_runtime("ort-qnn-v75")
+    runtime: Any = load_runtime("ort-qnn-v75")
     runtime.open(folder, entry).close()
     (placed,) = runtime.environment()["placement"].values()
     assert placed["partitions"] >= 1 and placed["npu_operators"] > 5 * placed["cpu_operators"]

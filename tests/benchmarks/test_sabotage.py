@@ -83,8 +83,13 @@ def mismatches(results: list[Result]) -> list[Result]:
 
 def ports(artifact: Artifact, change: Callable[[Port], Port], side: str = "inputs") -> Artifact:
     """The artifact with `change` applied to every port of one side."""
-    entries = [replace(e, **{side: tuple(change(port) for port in getattr(e, side))}) for e in artifact.entries]
-    return replace(artifact, entries=tuple(entries))
+
+    def changed(entry: Entry) -> Entry:
+        if side == "inputs":
+            return replace(entry, inputs=tuple(change(port) for port in entry.inputs))
+        return replace(entry, outputs=tuple(change(port) for port in entry.outputs))
+
+    return replace(artifact, entries=tuple(changed(entry) for entry in artifact.entries))
 
 
 def heaviest(folder: Path) -> Path:

@@ -269,7 +269,8 @@ def test_one_page_at_a_time_and_answers_to_what_was_asked(desk: Desk, monkeypatc
     assert post(desk, "/next", {"session": session, "id": 1, "result": {}})[0] == 409, "another command"
     post(desk, "/next", {"session": session, "id": command["id"], "error": "it broke"})
     asking.join(10)
-    assert str(found[0]) == "run: held: it broke" and not link.dead
+    dead = link.dead
+    assert str(found[0]) == "run: held: it broke" and not dead
 
     monkeypatch.setattr("benchmarks.runtimes.web.link.CALL_LIMIT", 0.2)
     assert str(failure(lambda: link.call("held", {}))) == "run: held: no answer within 0.2 s"
@@ -316,20 +317,24 @@ def adb_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             while asked_for := self.read():
                 asked.append(asked_for)
                 if asked_for == "host:version":
-                    return self.request.sendall(b"OKAY00040029")
+                    self.request.sendall(b"OKAY00040029")
+                    return
                 if asked_for == "host:devices":
                     listed = b"R58\tdevice\nR59\tunauthorized\n"
-                    return self.request.sendall(b"OKAY%04x" % len(listed) + listed)
+                    self.request.sendall(b"OKAY%04x" % len(listed) + listed)
+                    return
                 if asked_for.endswith("features"):
-                    return self.request.sendall(b"OKAY0000")
+                    self.request.sendall(b"OKAY0000")
+                    return
                 self.request.sendall(b"OKAY")
                 if asked_for.startswith("host:tport"):
                     self.request.sendall((1).to_bytes(8, "little"))
                 elif asked_for.startswith("reverse:"):
-                    return self.request.sendall(b"OKAY0000" if "killforward" not in asked_for else b"OKAY")
+                    self.request.sendall(b"OKAY0000" if "killforward" not in asked_for else b"OKAY")
+                    return
                 elif asked_for.startswith(("shell", "exec")):
-                    return self.request.sendall(b"Pixel 8\n" if "getprop" in asked_for else b"")
-            return None
+                    self.request.sendall(b"Pixel 8\n" if "getprop" in asked_for else b"")
+                    return
 
     class Threaded(socketserver.ThreadingTCPServer):
         daemon_threads = True

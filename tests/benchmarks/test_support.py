@@ -18,7 +18,7 @@ from benchmarks.parity import Request
 from export.driver import export
 from hydramobile.errors import NothingJudged, UsageError
 from hydramobile.spec import ModelSpec, load_spec
-from hydramobile.support import caution, read_support
+from hydramobile.support import caution, read_support, support_path
 
 Command = Callable[..., Any]
 
@@ -60,7 +60,7 @@ def test_rows_of_real_artifacts(judged: tuple[ModelSpec, Path]) -> None:
 
 def test_what_was_done_is_not_done_again(judged: tuple[ModelSpec, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     spec, out = judged
-    before = support.support_path(spec).read_bytes()
+    before = support_path(spec).read_bytes()
 
     def never(*arguments: Any) -> Any:
         raise AssertionError("it was judged already")
@@ -69,18 +69,18 @@ def test_what_was_done_is_not_done_again(judged: tuple[ModelSpec, Path], monkeyp
     monkeypatch.setattr(support, "run_size", never)
     monkeypatch.setattr(support, "take_rounds", never)
     support.run_support(Request(spec, out), Rounds(1, 0.05))
-    assert support.support_path(spec).read_bytes() == before
+    assert support_path(spec).read_bytes() == before
 
 
 def test_a_row_is_replaced_and_the_others_stay(judged: tuple[ModelSpec, Path], tmp_path: Path) -> None:
     """One recipe made and judged in another folder: its row is renewed, those of the others are as they were."""
     spec, out = judged
     own = load_spec(Path(shutil.copytree(spec.folder, tmp_path / spec.folder.name)))
-    before = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    before = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
     shutil.copytree(out / "classifier/goldens", tmp_path / "out/classifier/goldens")
     shutil.copytree(out / "classifier/onnx/w8", tmp_path / "out/classifier/onnx/w8")
     support.run_support(Request(own, tmp_path / "out"), None)
-    after = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    after = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
     assert list(after) == list(before)
     assert before["w8"]["time"] and after["w8"]["time"] is None
     assert {name for name in after if after[name] != before[name]} == {"w8"}
@@ -90,10 +90,10 @@ def test_rows_that_were_not_asked_for_stay(judged: tuple[ModelSpec, Path], tmp_p
     """In a folder that holds them all: they kept losing the times that the folder does not know."""
     spec, out = judged
     own = load_spec(Path(shutil.copytree(spec.folder, tmp_path / spec.folder.name)))
-    before = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    before = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
     shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns(support.TIMES))
     support.run_support(Request(own, tmp_path / "out", only=(("onnx", "w8"),)), None)
-    after = {row["recipe"]: row for row in json.loads(support.support_path(own).read_text())["results"]}
+    after = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
     assert before["w8a8-mse-n2"]["time"] and after["w8"]["time"] is None
     assert {name for name in after if after[name] != before[name]} == {"w8"}
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, FilePayload, Page, ViewportSize
 
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from demo.server import bind
@@ -118,7 +118,7 @@ class Demo:
         act()
         self.page.wait_for_function("before => Number(document.body.dataset.scene ?? 0) > before", arg=before)
 
-    def upload(self, photo: Path | dict[str, Any]) -> None:
+    def upload(self, photo: Path | FilePayload) -> None:
         self.await_scene(lambda: self.page.set_input_files("#file", photo))
 
     def mode(self, name: str) -> None:
@@ -168,7 +168,7 @@ class Demo:
 @contextmanager
 def opened_page(browser: Browser, address: str) -> Iterator[Demo]:
     """A page on a phone's screen, its net loading. Its errors and foreign requests are raised at the end."""
-    screen = {"width": 390, "height": 844}
+    screen: ViewportSize = {"width": 390, "height": 844}
     context = browser.new_context(viewport=screen, reduced_motion="reduce", has_touch=True)
     context.set_default_timeout(120_000)
     made = Demo(context.new_page(), address)

@@ -45,6 +45,7 @@ def test_a_sample_matches_the_reference(
     """The whole way in the browser (decode, preview, resize, net) against the reference's own outputs."""
     spec = load_spec(model_dir("portrait"))
     sample = load_samples(spec, "judge")[0]
+    assert sample.path is not None
     demo.await_scene(lambda: demo.page.click(f"[data-name='{sample.path.name}']"))
     golden = load_golden(golden_path(build_folder(build("portrait"), spec), sample), spec, sample, spec.size)
     for name, limit in (("alpha", 0.02), ("depth", 0.02)):

@@ -24,7 +24,7 @@ def opened(demo: Any, photos: dict[str, Path]) -> Any:
 
 
 def white(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return np.all(pixels[..., :3] >= WHITE, axis=-1)
+    return np.asarray(np.all(pixels[..., :3] >= WHITE, axis=-1))
 
 
 def letters(demo: Any) -> NDArray[np.bool_]:

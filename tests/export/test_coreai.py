@@ -13,17 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.parity import Request, run_parity
-from benchmarks.runtime import load_runtime, run
+from benchmarks.runtime import Runtime, load_runtime
 from export.inspect import inspect_path
-from export.target import load_target
+from export.target import Target, load_target
 from hydramobile.artifact import Artifact, Entry, read_artifact, verify
 from hydramobile.budget import load_budget
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
 from hydramobile.targets import PLATFORMS, TARGETS, resolve
+from support.emit import run_sealed
 
 Artifacts = Callable[[str, str, str], Path]
 HERE = importlib.util.find_spec("coreai") is not None and importlib.util.find_spec("coreai_torch") is not None
@@ -40,7 +42,9 @@ def test_it_is_made_by_name_only(model_dir: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: load_target("coreai"), lambda: load_runtime("coreai")])
-def test_absent_packages_are_told_with_the_command(make: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_packages_are_told_with_the_command(
+    make: Callable[[], Target | Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "not installed; run: scripts/setup.sh coreai" in str(make().unavailable())
 
@@ -70,18 +74,16 @@ def test_sealed_and_judged_in_its_own_interpreter(
 
 
 @INSTALLED
-def test_it_runs_where_another_loop_runs(artifact: Artifacts, golden: Callable[[str], dict]) -> None:
+def test_it_runs_where_another_loop_runs(
+    artifact: Artifacts, golden: Callable[[str], dict[str, NDArray[np.float32]]]
+) -> None:
     """In a process whose thread runs a loop already, as playwright leaves one behind."""
     folder = artifact("mixed", "coreai", "float32")
     entry = read_artifact(folder).entries[0]
     values = golden("mixed")
 
-    async def inside() -> dict[str, np.ndarray]:
-        session = load_runtime("coreai").open(folder, entry)
-        try:
-            return run(session, {port.name: values[port.name] for port in entry.inputs})
-        finally:
-            session.close()
+    async def inside() -> dict[str, NDArray[np.float32]]:
+        return run_sealed(folder, entry.id, {port.name: values[port.name] for port in entry.inputs})
 
     # In a thread of its own: this one may have a loop left by another test's browser.
     with ThreadPoolExecutor(1) as pool:

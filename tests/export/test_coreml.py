@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from benchmarks.runtime import load_runtime, run
-from export.program import capture
-from export.target import Emitted, load_target
+from benchmarks.runtime import load_runtime
+from export.program import Program, capture
+from export.target import Emitted
 from export.targets.coreml import convert
 from export.targets.coreml.target import CoreMLTarget, check_names
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
-from hydramobile.files import sha256_file
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
+from support.emit import emit, emit_run_compare
+from support.programs import module_program
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -88,43 +86,10 @@ class Convolutions(nn.Module):
         return y, y.mean(dim=(2, 3))
 
 
-def write_model(folder: Path, name: str, net: nn.Module, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model folder outside the repository whose factory makes `net`."""
-    import sys
-
-    home = folder / name
-    home.mkdir(parents=True)
+def two_outputs(net: nn.Module) -> Program:
+    """A program around a net that makes `first` and `second` of three channels."""
     torch.manual_seed(0)
-    weights = {f"net.{key}": value for key, value in net.state_dict().items()} or {"net.unused": torch.zeros(1)}
-    if "net.unused" in weights:
-        net.register_buffer("unused", torch.zeros(1))
-    save_file(weights, home / "weights.safetensors")
-    monkeypatch.setitem(sys.modules, name, SimpleNamespace(build=lambda: {"net": net}, __spec__=True))
-    (home / "model.toml").write_text(f"""
-schema = 1
-name = "{name}"
-version = "1"
-factory = "{name}:build"
-weights = {{ path = "weights.safetensors", sha256 = "{sha256_file(home / "weights.safetensors")}" }}
-sizes = [[16, 24]]
-[tensors.image]
-shape = [1, 3, "H", "W"]
-range = [0, 1]
-kind = "rgb-photo"
-[modules.net]
-inputs = ["image"]
-outputs = ["first", "second"]
-""")
-    return home
-
-
-def export_one(model: Path, folder: Path, name: str = "float32") -> tuple[Any, Emitted]:
-    program = capture(load_spec(model))
-    target = load_target("coreml")
-    scratch = folder / "scratch"
-    scratch.mkdir(parents=True)
-    emitted = target.emit(program, target.convert(program, scratch), recipe(name), folder / "artifact")
-    return program, emitted
+    return module_program(net, torch.rand(1, 3, 16, 24), ("first", "second"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -184,9 +149,8 @@ def test_a_single_module_is_one_plain_package(artifact: Artifact) -> None:
 
 
 def test_the_same_input_gives_the_same_bytes(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
-    for run_ in ("first", "second"):
-        export_one(model_dir("mixed"), tmp_path / run_, "w8")
-    first, second = (tree(tmp_path / run_ / "artifact") for run_ in ("first", "second"))
+    program = capture(load_spec(model_dir("mixed")))
+    first, second = (tree(emit(program, "coreml", tmp_path / part, "w8").folder) for part in ("first", "second"))
     assert first.keys() == second.keys() and len(first) > 10
     assert [name for name in first if first[name] != second[name]] == []
 
@@ -197,17 +161,12 @@ def test_converter_fixes(graph_fixes: bool, tmp_path: Path, monkeypatch: pytest.
     if not graph_fixes:
         monkeypatch.setattr(convert, "GRAPH_FIXES", ())
         monkeypatch.setattr(convert, "PROGRAM_FIXES", ())
-    model = write_model(tmp_path, "tricky", Tricky(more=graph_fixes), monkeypatch)
-    program, emitted = export_one(model, tmp_path)
-    assert bool(emitted.notes) is not graph_fixes
+    built = emit(two_outputs(Tricky(more=graph_fixes)), "coreml", tmp_path)
+    notes = built.emitted.notes
+    assert bool(notes) is not graph_fixes
     if not graph_fixes:
-        assert "jit.trace" in emitted.notes[0] and "Unsupported fx node" in emitted.notes[0]
-    (entry,) = emitted.entries
-    made = run(
-        load_runtime("coreml-mil").open(tmp_path / "artifact", entry), {"image": program.tensors["image"].numpy()}
-    )
-    for name in ("first", "second"):
-        assert np.abs(made[name] - program.tensors[name].numpy()).max() < 1e-5
+        assert "jit.trace" in notes[0] and "Unsupported fx node" in notes[0]
+    assert all(error.max_abs < 1e-5 for error in built.errors().values())
 
 
 def test_without_the_converter_fixes_the_result_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,20 +176,16 @@ def test_without_the_converter_fixes_the_result_is_wrong(tmp_path: Path, monkeyp
     monkeypatch.setattr(convert, "CONVERTER_FIXES", ())
     for name in ("gelu", "reciprocal"):
         monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, name, getattr(ops, name))
-    model = write_model(tmp_path, "untamed", Tricky(), monkeypatch)
-    program, emitted = export_one(model, tmp_path)
-    runtime = load_runtime("coreml-mil")
-    made = run(runtime.open(tmp_path / "artifact", emitted.entries[0]), {"image": program.tensors["image"].numpy()})
-    assert np.abs(made["second"] - program.tensors["second"].numpy()).max() > 1e-4
-    assert np.abs(made["first"] - program.tensors["first"].numpy()).max() > 5e-5
+    errors = emit_run_compare(two_outputs(Tricky()), "coreml", tmp_path)
+    assert errors["second"].max_abs > 1e-4
+    assert errors["first"].max_abs > 5e-5
 
 
-def test_an_unknown_op_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = write_model(tmp_path, "unknown_op", Unknown(), monkeypatch)
+def test_an_unknown_op_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         StageError, match=r"entry 'net': op '.*bessel_j0.*' is not supported by coremltools \(supported:"
     ):
-        export_one(model, tmp_path)
+        emit(two_outputs(Unknown()), "coreml", tmp_path)
 
 
 def test_entries_that_would_be_one_function_are_refused() -> None:
@@ -249,31 +204,20 @@ def test_recipes_it_does_not_make_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("name", "stored", "ios"), COMPRESSED_ROWS)
-def test_compressed_weights_are_read_back_from_the_bytes(
-    name: str, stored: str, ios: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compressed_weights_are_read_back_from_the_bytes(name: str, stored: str, ios: str, tmp_path: Path) -> None:
     """Types, systems and values: decoded by our evaluator, within what so many bits can hold of the float weights."""
-    home = write_model(tmp_path, f"plain_{name}", Convolutions(), monkeypatch)
-    program, emitted = export_one(home, tmp_path / name, name)
-    assert emitted.requires == {"ios": ios}
-    folder = tmp_path / name / "artifact"
-    (entry,) = emitted.entries
-    runtime = load_runtime("coreml-mil")
-    types = runtime.read_dtypes(folder, entry)
+    program = two_outputs(Convolutions())
+    built = emit(program, "coreml", tmp_path, name)
+    assert built.emitted.requires == {"ios": ios}
+    types = load_runtime("coreml-mil").read_dtypes(built.folder, built.entry)
     assert stored in types
-    chosen = recipe(name)
+    chosen = built.recipe
     axis = 1 if chosen.scheme == "int" else 0  # blocks lie along a convolution's inputs, groups along its outputs
     whole = [
         p for p in program.modules["net"].parameters() if p.ndim >= 2 and p.shape[axis] % max(1, chosen.block) == 0
     ]
     assert types[stored] == sum(p.numel() for p in whole) * chosen.weight_bits / 8
-    session = runtime.open(folder, entry)
-    inputs = {"image": program.tensors["image"].numpy()}
-    made = run(session, inputs)["first"]
-    session.close()
-    wanted = program.tensors["first"].numpy()
-    snr = 10 * np.log10(np.square(wanted).sum() / np.square(wanted - made).sum())
-    assert SNR_DB[name] < snr, f"{name}: {snr:.1f} dB"
+    assert SNR_DB[name] < built.errors()["first"].snr_db
 
 
 def test_describe_refuses_what_is_not_a_package(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ evaluator; and that without the rewrites the same net is refused or wrong."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -14,19 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.runtime import load_runtime, run
 from export.program import Program
 from export.targets.coreml import convert
 from export.targets.coreml.patches import prune_weights
-from export.targets.coreml.target import CoreMLTarget
 from hydramobile.errors import StageError
-from hydramobile.recipes import recipe
 from hydramobile.spec import EntrySpec
+from support.emit import emit_run_compare
+from support.programs import WRITES, Cases, ops_program
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-Cases = dict[str, Callable[[Tensor], Tensor]]
-Errors = Callable[[Cases], dict[str, float]]
 SHAPE = (1, 6, 11, 14)
 
 
@@ -50,7 +46,7 @@ FIXED: dict[str, Cases] = {
         "isfinite": lambda x: torch.isfinite(x).float() + x,
         "float_power": lambda x: torch.float_power(x, 2).float(),
     },
-    "decompose_scatter": {"numbers": lambda x: (x * 2).nan_to_num()},
+    "decompose_scatter": {**WRITES, "numbers": lambda x: (x * 2).nan_to_num()},
     "promote_where_scalars": {
         "number_first": lambda x: torch.where(x > 0.3, 0, x),
         "number_last": lambda x: torch.where(x > 0.3, x, 0),
@@ -85,42 +81,23 @@ FIXED: dict[str, Cases] = {
 }
 
 
-@pytest.fixture
-def fixed(writes: Cases) -> dict[str, Cases]:
-    """FIXED with the writes that the tests of several targets share."""
-    return {**FIXED, "decompose_scatter": {**writes, **FIXED["decompose_scatter"]}}
-
-
-@pytest.fixture
-def errors(ops_program: Callable[..., Program], tmp_path: Path) -> Callable[[Cases], dict[str, float]]:
-    """`errors(cases)`: the largest error of each output, over the largest value."""
-    return lambda cases: measured(ops_program(cases, SHAPE), tmp_path)
-
-
-def measured(program: Program, folder: Path) -> dict[str, float]:
-    target = CoreMLTarget()
-    (folder / "scratch").mkdir()
-    emitted = target.emit(program, target.convert(program, folder / "scratch"), recipe("float32"), folder / "made")
-    made = run(
-        load_runtime("coreml-mil").open(folder / "made", emitted.entries[0]), {"x": program.tensors["x"].numpy()}
-    )
-    wanted = {name: program.tensors[name].numpy() for name in made}
-    return {name: float(np.abs(made[name] - value).max() / np.abs(value).max()) for name, value in wanted.items()}
+def errors(cases: Cases, folder: Path) -> dict[str, float]:
+    """The largest error of each output, over the largest value."""
+    measured = emit_run_compare(ops_program(cases, SHAPE), "coreml", folder)
+    return {name: error.relative for name, error in measured.items()}
 
 
 def not_traced(program: Program, entry: EntrySpec) -> None:
     raise RuntimeError("tracing is another way, with other faults")
 
 
-def test_every_rewrite_is_right(errors: Errors, fixed: dict[str, Cases]) -> None:
-    found = errors({name: case for cases in fixed.values() for name, case in cases.items()})
+def test_every_rewrite_is_right(tmp_path: Path) -> None:
+    found = errors({name: case for cases in FIXED.values() for name, case in cases.items()}, tmp_path)
     assert {name: error for name, error in found.items() if error > 1e-5} == {}
 
 
 @pytest.mark.parametrize("fix", FIXED)
-def test_without_the_rewrite(
-    fix: str, errors: Errors, fixed: dict[str, Cases], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, coremltools has retired a fix: delete the fix."""
     if fix == "decompose_resize":
         monkeypatch.setattr(convert, "spell_out_odd_resizes", lambda exported, example: exported)
@@ -128,9 +105,9 @@ def test_without_the_rewrite(
     monkeypatch.setattr(convert, "trace", not_traced)
     kept = tuple(rewrite for rewrite in convert.PROGRAM_FIXES if not rewrite.__module__.endswith(fix))
     monkeypatch.setattr(convert, "PROGRAM_FIXES", kept)
-    name, case = next(iter(fixed[fix].items()))
+    name, case = next(iter(FIXED[fix].items()))
     try:
-        error = errors({name: case})[name]
+        error = errors({name: case}, tmp_path)[name]
     except StageError:
         return
     assert error > 1e-4, f"coremltools takes {name} by itself"

@@ -11,19 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.runtime import load_runtime, run
 from export.driver import export
 from export.program import Program, calibrate, capture
 from export.quantize.observers import Ranges
 from export.targets.coreml import static
 from export.targets.coreml.package import body, read_model
-from export.targets.coreml.target import CoreMLTarget
 from hydramobile.artifact import artifact_folder, list_files, read_artifact
 from hydramobile.errors import StageError
 from hydramobile.measures import snr
-from hydramobile.recipes import recipe
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
+from support.emit import convert, emit, run_sealed
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -40,14 +38,6 @@ def operations(folder: Path, entry: str) -> list[Any]:
 
 def argument(op: Any, key: str) -> str:
     return str(op.inputs[key].arguments[0].name)
-
-
-def outputs(folder: Path, entry: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    session = load_runtime("coreml-mil").open(folder, read_artifact(folder).entry(entry))
-    try:
-        return run(session, inputs)
-    finally:
-        session.close()
 
 
 def test_the_portrait_within_the_ceilings(artifact: Artifacts, out_with: Callable[..., Path], command: Any) -> None:
@@ -101,7 +91,7 @@ def test_other_nets_keep_their_signal(artifact: Artifacts, golden: Golden, model
     folder = artifact(model, "coreml", "w8a8")
     tensors = golden(model)
     for entry in read_artifact(folder).entries:
-        for name, value in outputs(folder, entry.id, tensors).items():
+        for name, value in run_sealed(folder, entry.id, tensors).items():
             wanted = tensors[name].astype(np.float64)
             noise = float(np.square(value - wanted).sum())
             assert snr(float(np.square(wanted - wanted.mean()).sum()), noise) > 8, (entry.id, name)
@@ -114,9 +104,9 @@ def test_module_after_module_is_the_fused_entry(artifact: Artifacts, golden: Gol
     entries = [entry for entry in read_artifact(folder).entries if not entry.variant]
     (fused,) = [entry for entry in entries if len(entry.modules) > 1]
     known = dict(golden(model))
-    whole = outputs(folder, fused.id, known)
+    whole = run_sealed(folder, fused.id, known)
     for module in fused.modules:
-        known |= outputs(folder, module, known)
+        known |= run_sealed(folder, module, known)
     for name, value in whole.items():
         np.testing.assert_array_equal(value, known[name])
 
@@ -133,20 +123,17 @@ def classifier(model_dir: Callable[[str], Path]) -> Program:
 
 
 def test_nothing_to_calibrate_with(classifier: Program, tmp_path: Path) -> None:
-    target = CoreMLTarget()
-    converted = target.convert(classifier, tmp_path)
     with pytest.raises(StageError, match="w8a8 needs calibration samples"):
-        target.emit(classifier, converted, recipe("w8a8"), tmp_path)
+        emit(classifier, "coreml", tmp_path, "w8a8")
 
 
 def test_an_entry_that_torch_export_refuses_is_refused(classifier: Program, tmp_path: Path) -> None:
     """Tracing would drop the integers without a word."""
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate")[:1])
-    target = CoreMLTarget()
-    converted = target.convert(program, tmp_path)
-    converted.exported["classifier"] = StageError("convert", "torch.export: Unsupported: a branch on data")
+    converted = convert(program, "coreml", tmp_path)
+    converted.graphs.exported["classifier"] = StageError("convert", "torch.export: Unsupported: a branch on data")
     with pytest.raises(StageError, match=r"integers need torch\.export, and torch\.export: Unsupported"):
-        target.emit(program, converted, recipe("w8a8"), tmp_path)
+        converted.emit("w8a8", tmp_path / "artifact")
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,9 @@ def weights() -> dict[str, Tensor]:
     with torch.no_grad():
         # Channels of very different size, as a folded batch norm makes them; the last ones are clipped at 6.
         spread = 2.0 ** torch.linspace(-7, 4, 16)
-        net[0].weight.mul_(spread.reshape(-1, 1, 1, 1))
-        net[0].bias.copy_(spread * 0.3)
-        net[2].weight.abs_()
+        net.get_parameter("0.weight").mul_(spread.reshape(-1, 1, 1, 1))
+        net.get_parameter("0.bias").copy_(spread * 0.3)
+        net.get_parameter("2.weight").abs_()
     return dict(net.state_dict())
 
 
@@ -101,7 +101,7 @@ def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Pro
     before, after = parameters(program), parameters(made.program)
 
     def reach(values: dict[str, np.ndarray]) -> np.ndarray:
-        return np.abs(values["0.weight"]).max(axis=(1, 2, 3))
+        return np.asarray(np.abs(values["0.weight"]).max(axis=(1, 2, 3)))
 
     moved = reach(after) / reach(before)
     assert np.all(np.log2(moved) == np.round(np.log2(moved)))

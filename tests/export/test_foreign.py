@@ -23,10 +23,10 @@ from hydramobile.files import sha256_file
 from hydramobile.samples import load_samples, sample_inputs
 from hydramobile.spec import load_spec
 from hydramobile.targets import TARGETS
+from support.emit import RUNTIMES
 
 Command = Callable[..., Any]
 FOREIGN = ("queries", "windows", "style", "larger", "written", "rotary", "decoded")
-RUNTIMES = {"onnx": "onnxruntime", "coreml": "coreml-mil", "litert": "litert", "tfjs": "tfjs-tensorflow"}
 # In the fast tests: the whole way of one net. What the fixes of each target are for has tests of its own.
 FAST = {("tfjs", "written")}
 PAIRS = [

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,22 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.runtime import load_runtime, run
 from export.passes.reduce_rank import axes_of, of_fewer_axes
-from export.program import Program
 from export.targets.coreml import convert
-from export.targets.coreml.target import CoreMLTarget
-from export.targets.litert import LiteRTTarget
-from export.targets.tfjs.target import TFJSTarget
 from hydramobile.errors import StageError
-from hydramobile.recipes import recipe
-
-TARGETS: dict[str, tuple[Callable[[], Any], str]] = {
-    "coreml": (CoreMLTarget, "coreml-mil"),
-    "litert": (LiteRTTarget, "litert"),
-    "tfjs": (TFJSTarget, "tfjs-tensorflow"),
-}
-Net = Callable[[Tensor], Tensor]
+from support.emit import emit, emit_run_compare
+from support.programs import Function, ops_program
 
 
 def blocks(x: Tensor) -> Tensor:
@@ -67,14 +54,14 @@ def wavelets(x: Tensor) -> Tensor:
     return bands.view(1, 3, 4, 4, 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(1, 3, 8, 8)
 
 
-NETS: dict[str, tuple[Net, tuple[int, ...]]] = {
+NETS: dict[str, tuple[Function, tuple[int, ...]]] = {
     "convex": (convex, (1, 146, 3, 5)),
     "two convex": (convex, (2, 146, 3, 2)),
     "nested": (nested, (1, 8, 4, 4)),
     "sampled": (sampled, (1, 3, 8, 8)),
     "wavelets": (wavelets, (1, 3, 8, 8)),
 }
-OPS: dict[str, Net] = {
+OPS: dict[str, Function] = {
     "means": lambda x: blocks(x).mean((3, 5)),
     "extremes": lambda x: blocks(x).amax((3, 5)) - blocks(x).amin((1, 4)).sum(),
     "greater": lambda x: torch.max(blocks(x), blocks(x).flip(2)) - torch.minimum(blocks(x), blocks(x).mean(3, True)),
@@ -99,7 +86,7 @@ OPS: dict[str, Net] = {
 
 
 @pytest.mark.parametrize("name", [*OPS, *NETS])
-def test_the_same_by_at_most_five_axes(name: str, ops_program: Callable[..., Program]) -> None:
+def test_the_same_by_at_most_five_axes(name: str) -> None:
     net, shape = (OPS[name], (1, 3, 8, 8)) if name in OPS else NETS[name]
     # The program's own output may have more.
     program = ops_program({"y": lambda x: net(x).flatten(1)}, shape)
@@ -108,32 +95,23 @@ def test_the_same_by_at_most_five_axes(name: str, ops_program: Callable[..., Pro
     np.testing.assert_allclose(made.module()(program.tensors["x"])[0], program.tensors["y"], rtol=1e-5, atol=1e-6)
 
 
-def test_views_and_transposes_alone_stay(ops_program: Callable[..., Program]) -> None:
+def test_views_and_transposes_alone_stay() -> None:
     """Converters take them together, in fewer ops."""
     program = ops_program({"y": lambda x: blocks(x).permute(0, 1, 3, 5, 2, 4).reshape(1, 12, 4, 4)}, (1, 3, 8, 8))
     exported = program.exported(program.spec.entries["net"])
     assert of_fewer_axes(exported, 5) is exported
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_target_computes_them(target: str, ops_program: Callable[..., Program], tmp_path: Path) -> None:
-    maker, runtime = TARGETS[target]
+@pytest.mark.parametrize("target", ["coreml", "litert", "tfjs"])
+def test_every_target_computes_them(target: str, tmp_path: Path) -> None:
     for name, (net, shape) in NETS.items():
-        program = ops_program({"y": net}, shape)
-        folder = tmp_path / name
-        folder.mkdir()
-        made = maker().emit(program, maker().convert(program, folder), recipe("float32"), folder)
-        session = load_runtime(runtime).open(folder, made.entries[0])
-        found = run(session, {"x": program.tensors["x"].numpy()})["y"]
-        session.close()
-        np.testing.assert_allclose(found, program.tensors["y"].numpy(), atol=1e-5, err_msg=name)
+        errors = emit_run_compare(ops_program({"y": net}, shape), target, tmp_path / name)
+        assert errors["y"].scaled < 1e-5, name
 
 
 @pytest.mark.parametrize("name", ["convex", "nested", "sampled"])
-def test_core_ml_refuses_them_otherwise(
-    name: str, ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_core_ml_refuses_them_otherwise(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convert, "of_fewer_axes", lambda exported, axes: exported)
     net, shape = NETS[name]
     with pytest.raises(StageError, match="rank <= 5"):
-        CoreMLTarget().convert(ops_program({"y": net}, shape), tmp_path)
+        emit(ops_program({"y": net}, shape), "coreml", tmp_path)

@@ -2,67 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime
-from export.program import Program
 from export.targets.litert import LiteRTTarget, flatbuffer
 from export.targets.litert.fuse import add_fused
-from hydramobile.artifact import read_artifact
+from hydramobile.artifact import Artifact, read_artifact
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
+from support.emit import emit, emit_run_compare, errors_of, run_entry, run_sealed
+from support.programs import Part, calibrated, module_program, wired_program
 
 RECIPES = ("float32", "float16", "w8")
-Artifact = Callable[[str, str, str], Path]
-Golden = Callable[[str], dict[str, np.ndarray]]
+Artifacts = Callable[[str, str, str], Path]
+Golden = Callable[[str], dict[str, NDArray[np.float32]]]
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Callable[..., Program]:
-    """`program(module, *inputs)`: a single-module model around any torch module, its weights as they are."""
-
-    def make(module: nn.Module, *inputs: torch.Tensor) -> Program:
-        module.eval().requires_grad_(False)
-        names = [f"in{index}" for index in range(len(inputs))]
-        tensors = "\n".join(f"[tensors.{n}]\nshape = {list(x.shape)}" for n, x in zip(names, inputs, strict=True))
-        (tmp_path / "model.toml").write_text(
-            f'schema = 1\nname = "net"\nversion = "1"\nfactory = "net:build"\nsizes = [[8, 8]]\n'
-            f'weights = {{ path = "w", sha256 = "{"0" * 64}" }}\n{tensors}\n'
-            f'[modules.net]\ninputs = {json.dumps(names)}\noutputs = ["out"]\n',
-            encoding="utf-8",
-        )
-        with torch.no_grad():
-            out = module(*inputs)
-        return Program(
-            load_spec(tmp_path), (8, 8), {"net": module}, {**dict(zip(names, inputs, strict=True)), "out": out}
-        )
-
-    return make
-
-
-def converted_error(program: Program, folder: Path) -> float:
+def converted_error(module: nn.Module, x: torch.Tensor, folder: Path) -> float:
     """Largest error of the converted float32 file against torch, over the largest value."""
-    target = LiteRTTarget()
-    emitted = target.emit(program, target.convert(program, folder), recipe("float32"), folder)
-    session = LiteRTRuntime().open(folder, emitted.entries[0])
-    found = run(session, {name: value.numpy() for name, value in program.tensors.items()})["out"]
-    wanted = program.tensors["out"].numpy()
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+    return emit_run_compare(module_program(module, x), "litert", folder)["y"].relative
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_portrait_is_one_file_with_four_signatures(artifact: Artifact, name: str) -> None:
+def test_portrait_is_one_file_with_four_signatures(artifact: Artifacts, name: str) -> None:
     folder = artifact("portrait", "litert", name)
     sealed = read_artifact(folder)
     assert {entry.file for entry in sealed.entries} == {"portrait.tflite"}
@@ -72,7 +43,7 @@ def test_portrait_is_one_file_with_four_signatures(artifact: Artifact, name: str
     assert set(found) == {"encoder", "depth", "segmentation", "portrait"}
     assert [item["name"] for item in found["encoder"]["outputs"]] == ["f2", "f4", "f8", "f16", "f32"]
     assert found["portrait"]["inputs"] == [
-        {"name": "image", "shape": [1, 256, 192, 3], "dtype": "float32", "description": found_description(sealed)}
+        {"name": "image", "shape": [1, 256, 192, 3], "dtype": "float32", "description": described(sealed)}
     ]
     assert all(item["dtype"] == "float32" for entry in found.values() for item in entry["inputs"] + entry["outputs"])
     assert facts["ops"].get("TRANSPOSE", 0) == 0
@@ -81,17 +52,17 @@ def test_portrait_is_one_file_with_four_signatures(artifact: Artifact, name: str
     assert kinds[stored] > 0.85 * sum(kinds.values())
 
 
-def found_description(sealed: object) -> str:
-    # The fixture hands the artifact as an object.
-    return next(port.description for entry in sealed.entries for port in entry.inputs if port.name == "image")  # type: ignore[attr-defined]
+def described(sealed: Artifact) -> str:
+    """Return the description of the input `image`."""
+    return next(port.description for entry in sealed.entries for port in entry.inputs if port.name == "image")
 
 
 @pytest.mark.parametrize(("name", "megabytes"), [("float32", 12.5), ("float16", 6.4), ("w8", 3.8)])
-def test_portrait_size(artifact: Artifact, name: str, megabytes: float) -> None:
+def test_portrait_size(artifact: Artifacts, name: str, megabytes: float) -> None:
     assert (artifact("portrait", "litert", name) / "portrait.tflite").stat().st_size < megabytes * 1e6
 
 
-def test_metadata_is_read_back(artifact: Artifact) -> None:
+def test_metadata_is_read_back(artifact: Artifacts) -> None:
     folder = artifact("portrait", "litert", "w8")
     sealed = read_artifact(folder)
     metadata = LiteRTTarget().describe(folder / "portrait.tflite")["metadata"]
@@ -104,7 +75,7 @@ def test_metadata_is_read_back(artifact: Artifact) -> None:
     assert metadata["description"].startswith("portrait ")
 
 
-def test_constants_are_aligned(artifact: Artifact) -> None:
+def test_constants_are_aligned(artifact: Artifacts) -> None:
     data = (artifact("portrait", "litert", "w8") / "portrait.tflite").read_bytes()
     model = flatbuffer.parse(data)
     # Zeros are found anywhere.
@@ -114,7 +85,7 @@ def test_constants_are_aligned(artifact: Artifact) -> None:
     assert all(start % 16 == 0 for start in starts)
 
 
-def test_fused_signature_shares_weights_and_runs_what_two_heads_share_once(artifact: Artifact) -> None:
+def test_fused_signature_shares_weights_and_runs_what_two_heads_share_once(artifact: Artifacts) -> None:
     model = flatbuffer.load(artifact("portrait", "litert", "float32") / "portrait.tflite", "test")
     graphs = {flatbuffer.text(graph.name): graph for graph in model.subgraphs}
     ops = {name: flatbuffer.count_ops(model, graph) for name, graph in graphs.items()}
@@ -125,7 +96,7 @@ def test_fused_signature_shares_weights_and_runs_what_two_heads_share_once(artif
     assert used["portrait"] <= set().union(*(used[name] for name in parts))
 
 
-def test_fused_graph_keeps_only_what_its_outputs_need(artifact: Artifact, model_dir: Callable[[str], Path]) -> None:
+def test_fused_graph_keeps_only_what_its_outputs_need(artifact: Artifacts, model_dir: Callable[[str], Path]) -> None:
     spec = load_spec(model_dir("portrait"))
     model = flatbuffer.load(artifact("portrait", "litert", "float32") / "portrait.tflite", "test")
     entry = spec.entries["portrait"]
@@ -140,37 +111,29 @@ def test_a_fused_entry_that_costs_too_much_is_a_file_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     torch.manual_seed(0)
-    body, head = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 40, 3)
-    (tmp_path / "model.toml").write_text(
-        'schema = 1\nname = "pair"\nversion = "1"\nfactory = "net:build"\nsizes = [[8, 8]]\n'
-        f'weights = {{ path = "w", sha256 = "{"0" * 64}" }}\n[tensors.x]\nshape = [1, 3, 8, 8]\n'
-        '[modules.body]\ninputs = ["x"]\noutputs = ["f"]\n[modules.head]\ninputs = ["f"]\noutputs = ["y"]\n'
-        '[entries.pair]\nmodules = ["body", "head"]\noutputs = ["y"]\n',
-        encoding="utf-8",
-    )
-    tensors = {"x": torch.randn(1, 3, 8, 8)}
-    modules = {"body": body.eval().requires_grad_(False), "head": head.eval().requires_grad_(False)}
-    tensors["f"] = body(tensors["x"])
-    tensors["y"] = head(tensors["f"])
-    pair = Program(load_spec(tmp_path), (8, 8), modules, tensors)
-    monkeypatch.setattr("export.targets.litert.target.FUSED_LIMIT", -1.0)
-    target, folder = LiteRTTarget(), tmp_path / "out"
-    emitted = target.emit(pair, target.convert(pair, tmp_path), recipe(name), folder)
-    # The model has the entry's name: the two files must not be the same one.
-    assert {entry.id: entry.file for entry in emitted.entries} == {
-        "body": "pair.tflite",
-        "head": "pair.tflite",
-        "pair": "pair.fused.tflite",
+    parts = {
+        "body": Part(nn.Conv2d(3, 8, 3, padding=1), ("x",), ("f",)),
+        "head": Part(nn.Conv2d(8, 40, 3), ("f",), ("y",)),
     }
-    assert any("pair.fused.tflite is a file of its own" in note and "%" in note for note in emitted.notes)
-    facts = target.describe(folder / "pair.fused.tflite")
-    assert [entry["name"] for entry in facts["entries"]] == ["pair"]
-    for entry in emitted.entries:
-        for key, value in run(LiteRTRuntime().open(folder, entry), {k: v.numpy() for k, v in tensors.items()}).items():
-            assert np.abs(value - tensors[key].numpy()).max() < (1e-5 if name == "float32" else 0.05)
+    pair = wired_program(parts, {"x": torch.randn(1, 3, 8, 8)}, fused="ops")
+    monkeypatch.setattr("export.targets.litert.target.FUSED_LIMIT", -1.0)
+    built = emit(pair, "litert", tmp_path, name)
+    # The model has the entry's name: the two files must not be the same one.
+    assert {entry.id: entry.file for entry in built.emitted.entries} == {
+        "body": "ops.tflite",
+        "head": "ops.tflite",
+        "ops": "ops.fused.tflite",
+    }
+    assert any("ops.fused.tflite is a file of its own" in note and "%" in note for note in built.emitted.notes)
+    facts = LiteRTTarget().describe(built.folder / "ops.fused.tflite")
+    assert [entry["name"] for entry in facts["entries"]] == ["ops"]
+    inputs = {key: tensor.numpy() for key, tensor in pair.tensors.items()}
+    for entry in built.emitted.entries:
+        errors = errors_of(pair, run_entry("litert", built.folder, entry, inputs))
+        assert all(error.max_abs < (1e-5 if name == "float32" else 0.05) for error in errors.values())
 
 
-def test_single_module_model_has_one_signature(artifact: Artifact) -> None:
+def test_single_module_model_has_one_signature(artifact: Artifacts) -> None:
     folder = artifact("classifier", "litert", "float32")
     facts = LiteRTTarget().describe(folder / "classifier.tflite")
     assert len(facts["entries"]) == 1
@@ -185,7 +148,7 @@ def test_describe_refuses_a_broken_file_by_name(tmp_path: Path, content: bytes) 
         LiteRTTarget().describe(path)
 
 
-def test_describe_refuses_a_truncated_file(artifact: Artifact, tmp_path: Path) -> None:
+def test_describe_refuses_a_truncated_file(artifact: Artifacts, tmp_path: Path) -> None:
     data = (artifact("classifier", "litert", "float32") / "classifier.tflite").read_bytes()
     path = tmp_path / "short.tflite"
     path.write_bytes(data[: len(data) // 2])
@@ -202,50 +165,30 @@ def test_unknown_recipe_is_refused_with_a_reason() -> None:
 @pytest.mark.parametrize(
     ("name", "stored", "least"), [("w4", "int4", 12.0), ("d8", "int8", 28.0), ("w8a16", "int8", 30.0)]
 )
-def test_integer_recipes_in_the_bytes_and_in_numbers(
-    program: Callable[..., Program], tmp_path: Path, name: str, stored: str, least: float
-) -> None:
+def test_integer_recipes_in_the_bytes_and_in_numbers(tmp_path: Path, name: str, stored: str, least: float) -> None:
     """Stored types read back; the error of so many bits and no more, in decibels; ports stay float32."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(8, 32, 3, padding=1), nn.ReLU6(), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 8, 1)
     )
-    image = torch.randn(1, 8, 16, 16)
-    made = program(net, image)
-    made = replace(made, calibration=(made.tensors,), calibration_hashes=("0" * 64,))
-    target = LiteRTTarget()
-    emitted = target.emit(made, target.convert(made, tmp_path), recipe(name), tmp_path)
-    (entry,) = emitted.entries
+    program = calibrated(module_program(net, torch.randn(1, 8, 16, 16)))
+    built = emit(program, "litert", tmp_path, name)
+    (entry,) = built.emitted.entries
     assert {port.dtype for port in (*entry.inputs, *entry.outputs)} == {"float32"}
-    types = LiteRTRuntime().read_dtypes(tmp_path, entry)
+    types = LiteRTRuntime().read_dtypes(built.folder, entry)
     # The first layer's and the last one's may stay float: a tenth of the weights here.
     assert types[stored] >= 9216 * recipe(name).weight_bits / 8
-    session = LiteRTRuntime().open(tmp_path, entry)
-    found, wanted = run(session, {"in0": image.numpy()})["out"], made.tensors["out"].numpy()
-    session.close()
-    noise = 10 * np.log10(np.square(wanted).sum() / np.square(wanted - found).sum())
+    noise = built.errors()["y"].snr_db
     assert least < noise < least + 40, f"{noise:.1f} dB"
 
 
-def test_unsupported_op_is_named(program: Callable[..., Program], tmp_path: Path) -> None:
+def test_unsupported_op_is_named(tmp_path: Path) -> None:
     class Unsupported(nn.Module):
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
             return (torch.linalg.svdvals(x),)
 
     with pytest.raises(StageError, match=r"entry 'net'.*svd"):
-        LiteRTTarget().convert(program(Tupled(Unsupported()), torch.randn(1, 1, 4, 4)), tmp_path)
-
-
-class Tupled(nn.Module):
-    """A module that returns a one-tuple, as one that returns the tensor."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, *x: torch.Tensor) -> torch.Tensor:
-        made = self.inner(*x)
-        return made[0] if isinstance(made, tuple) else made
+        emit(module_program(Unsupported(), torch.randn(1, 1, 4, 4)), "litert", tmp_path)
 
 
 class Nearest(nn.Module):
@@ -254,13 +197,14 @@ class Nearest(nn.Module):
         self.size, self.scale = size, scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(x, size=self.size, scale_factor=self.scale, mode="nearest")
+        resized: torch.Tensor = F.interpolate(x, size=self.size, scale_factor=self.scale, mode="nearest")
+        return resized
 
 
 @pytest.mark.parametrize("layer", [Nearest((7, 7)), Nearest((7, 6)), Nearest(scale=2.5), Nearest((6, 6))])
-def test_nearest_resize_at_any_ratio(program: Callable[..., Program], tmp_path: Path, layer: nn.Module) -> None:
+def test_nearest_resize_at_any_ratio(tmp_path: Path, layer: nn.Module) -> None:
     torch.manual_seed(0)
-    assert converted_error(program(layer, torch.randn(1, 2, 3, 3)), tmp_path) == 0.0
+    assert converted_error(layer, torch.randn(1, 2, 3, 3), tmp_path) == 0.0
 
 
 class Bilinear(nn.Module):
@@ -270,16 +214,20 @@ class Bilinear(nn.Module):
         return F.interpolate(x * 2, scale_factor=1.7, mode="bilinear", align_corners=False)
 
 
-def test_bilinear_resize_by_a_factor(program: Callable[..., Program], tmp_path: Path) -> None:
+def test_bilinear_resize_by_a_factor(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    assert converted_error(program(Bilinear(), torch.randn(1, 2, 7, 6)), tmp_path) < 1e-5
+    assert converted_error(Bilinear(), torch.randn(1, 2, 7, 6), tmp_path) < 1e-5
 
 
-def test_channels_last_weights(program: Callable[..., Program], tmp_path: Path) -> None:
+def channels_last(net: nn.Module) -> nn.Module:
+    converted: nn.Module = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stubs
+    return converted
+
+
+def test_channels_last_weights(tmp_path: Path) -> None:
     torch.manual_seed(0)
     layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
-    net = nn.Sequential(*layers).to(memory_format=torch.channels_last)
-    assert converted_error(program(net, torch.randn(1, 8, 8, 8)), tmp_path) < 1e-5
+    assert converted_error(channels_last(nn.Sequential(*layers)), torch.randn(1, 8, 8, 8), tmp_path) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -297,11 +245,9 @@ def test_channels_last_weights(program: Callable[..., Program], tmp_path: Path) 
         nn.ConvTranspose2d(4, 3, 5, 3, 1, 2),
     ],
 )
-def test_transposed_convolution_of_any_padding(
-    program: Callable[..., Program], tmp_path: Path, layer: nn.Module
-) -> None:
+def test_transposed_convolution_of_any_padding(tmp_path: Path, layer: nn.Module) -> None:
     torch.manual_seed(0)
-    assert converted_error(program(layer, torch.randn(1, 4, 5, 6)), tmp_path) < 1e-5
+    assert converted_error(layer, torch.randn(1, 4, 5, 6), tmp_path) < 1e-5
 
 
 class Spread(nn.Module):
@@ -315,13 +261,14 @@ class Spread(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.second(self.first(x))
         tall, wide = y.mean((2, 3), keepdim=True).expand(-1, -1, y.shape[2], -1), y.mean((1, 2), keepdim=True)
-        return self.second(torch.minimum(tall, wide).float())
+        mixed: torch.Tensor = self.second(torch.minimum(tall, wide).float())
+        return mixed
 
 
 @pytest.mark.parametrize("height", [6, 4], ids=["refused", "as many rows as channels"])
-def test_an_expanded_operand(program: Callable[..., Program], tmp_path: Path, height: int) -> None:
+def test_an_expanded_operand(tmp_path: Path, height: int) -> None:
     torch.manual_seed(0)
-    assert converted_error(program(Spread(), torch.randn(1, 4, height, 8)), tmp_path) < 1e-5
+    assert converted_error(Spread(), torch.randn(1, 4, height, 8), tmp_path) < 1e-5
 
 
 class Missing(nn.Module):
@@ -333,9 +280,9 @@ class Missing(nn.Module):
         return F.adaptive_max_pool2d(y, (3, 4))
 
 
-def test_missing_ops(program: Callable[..., Program], tmp_path: Path) -> None:
+def test_missing_ops(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    assert converted_error(program(Missing(), torch.randn(1, 2, 7, 9)), tmp_path) < 1e-5
+    assert converted_error(Missing(), torch.randn(1, 2, 7, 9), tmp_path) < 1e-5
 
 
 class Doubles(nn.Module):
@@ -347,11 +294,11 @@ class Doubles(nn.Module):
         return x + torch.cat([turns.sin(), turns.cos()], 1).T.float()
 
 
-def test_constants_of_double_precision(program: Callable[..., Program], tmp_path: Path) -> None:
-    assert converted_error(program(Doubles(), torch.randn(1, 8, 12)), tmp_path) < 1e-6
+def test_constants_of_double_precision(tmp_path: Path) -> None:
+    assert converted_error(Doubles(), torch.randn(1, 8, 12), tmp_path) < 1e-6
 
 
-def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_converter_still_needs_the_fixes(monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, a new litert-torch has retired a fix: delete the fix."""
     import litert_torch
 
@@ -366,7 +313,7 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
     assert error(Nearest((7, 7)), torch.randn(1, 2, 3, 3)) > 0.1
     assert error(Bilinear(), torch.randn(1, 2, 7, 6)) > 0.01
     layers = [nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(6)]
-    assert error(nn.Sequential(*layers).to(memory_format=torch.channels_last), torch.randn(1, 8, 8, 8)) > 1e-3
+    assert error(channels_last(nn.Sequential(*layers)), torch.randn(1, 8, 8, 8)) > 1e-3
     with pytest.raises(ValueError, match=r"mhlo\.convolution"):
         error(nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), torch.randn(1, 4, 5, 6))
     with pytest.raises(Exception, match=r"Lowering not found|NonConcreteBooleanIndex"):
@@ -377,17 +324,16 @@ def test_the_converter_still_needs_the_fixes(program: Callable[..., Program], mo
         error(litert_torch.to_channel_last_io(Spread(), [0], [0]), torch.randn(1, 6, 8, 4))
 
 
-def test_usage_names_what_is_in_the_file(artifact: Artifact) -> None:
+def test_usage_names_what_is_in_the_file(artifact: Artifacts) -> None:
     text = (artifact("portrait", "litert", "float16") / "USAGE.md").read_text(encoding="utf-8")
     for word in ("portrait.tflite", '"segmentation"', '"f16"', "[1, 256, 192, 3]", "not compiled here", "2.10.0"):
         assert word in text
 
 
 @pytest.mark.slow
-def test_mixed_net_converts(artifact: Artifact, golden: Golden) -> None:
+def test_mixed_net_converts(artifact: Artifacts, golden: Golden) -> None:
     folder = artifact("mixed", "litert", "float32")
     tensors = golden("mixed")
     for entry in read_artifact(folder).entries:
-        found = run(LiteRTRuntime().open(folder, entry), tensors)
-        for name, value in found.items():
+        for name, value in run_sealed(folder, entry.id, tensors).items():
             assert np.abs(value - tensors[name]).max() <= 1e-4 * max(1.0, float(np.abs(tensors[name]).max())), name

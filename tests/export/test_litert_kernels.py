@@ -4,41 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import run
-from benchmarks.runtimes.litert import LiteRTRuntime
 from export.program import Program
-from export.targets.litert import LiteRTTarget, flatbuffer
+from export.targets.litert import flatbuffer
 from export.targets.litert.passes import widen_channel_constants as rows
-from export.verify.readback import compare
-from hydramobile.recipes import recipe
-
-Made = Callable[..., Program]
+from support.emit import emit, errors_of
+from support.programs import ops_program
 
 
-def emitted(program: Program, folder: Path, name: str = "float32") -> tuple[dict[str, int], np.ndarray]:
+def emitted(program: Program, folder: Path, name: str = "float32") -> tuple[dict[str, int], NDArray[Any]]:
     """(operators of the file, what it makes of the input), after the file's weights were read back."""
-    target, chosen = LiteRTTarget(), recipe(name)
-    converted = target.convert(program, folder)
-    made = target.emit(program, converted, chosen, folder)
-    wanted = target.originals(program, converted, chosen)
-    assert len(compare("litert", chosen, target.read_weights(folder, made), wanted)) == len(wanted)
-    model = flatbuffer.load(folder / made.entries[0].file, "test")
-    session = LiteRTRuntime().open(folder, made.entries[0])
-    found = run(session, {"x": program.tensors["x"].numpy()})["y"]
-    session.close()
-    return flatbuffer.count_ops(model, model.subgraphs[0]), found
+    built = emit(program, "litert", folder, name)
+    assert len(built.read_back()) == len(built.converted.originals(built.recipe))
+    model = flatbuffer.load(built.folder / built.entry.file, "test")
+    return flatbuffer.count_ops(model, model.subgraphs[0]), built.run()["y"]
 
 
-def error(program: Program, found: np.ndarray) -> float:
-    wanted = program.tensors["y"].numpy()
-    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+def error(program: Program, found: NDArray[Any]) -> float:
+    return errors_of(program, {"y": found})["y"].relative
 
 
 NARROW: dict[str, Callable[[], nn.Module]] = {
@@ -51,7 +42,7 @@ NARROW: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("kind", NARROW)
-def test_a_convolution_to_one_channel_is_spread(ops_program: Made, tmp_path: Path, kind: str) -> None:
+def test_a_convolution_to_one_channel_is_spread(tmp_path: Path, kind: str) -> None:
     layer = NARROW[kind]()
     channels = next(layer.parameters()).shape[1]
     program = ops_program({"y": layer}, (1, channels, 11, 14))
@@ -61,7 +52,7 @@ def test_a_convolution_to_one_channel_is_spread(ops_program: Made, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("name", "limit"), [("float16", 1e-3), ("w8", 1e-2)])
-def test_it_is_spread_behind_shorter_weights(ops_program: Made, tmp_path: Path, name: str, limit: float) -> None:
+def test_it_is_spread_behind_shorter_weights(tmp_path: Path, name: str, limit: float) -> None:
     program = ops_program({"y": nn.Conv2d(24, 1, 3, padding=1)}, (1, 24, 11, 14))
     ops, found = emitted(program, tmp_path, name)
     assert (ops["CONV_2D"], ops["DEPTHWISE_CONV_2D"], ops["DEQUANTIZE"]) == (2, 1, 1)
@@ -73,14 +64,14 @@ def test_it_is_spread_behind_shorter_weights(ops_program: Made, tmp_path: Path, 
     [nn.Conv2d(3, 1, 3), nn.Conv2d(24, 2, 3), nn.Conv2d(24, 1, 1), nn.Conv2d(24, 1, 2, stride=2)],
     ids=["few channels", "two made", "one tap", "each pixel read once"],
 )
-def test_what_gains_nothing_stays(ops_program: Made, tmp_path: Path, layer: nn.Conv2d) -> None:
+def test_what_gains_nothing_stays(tmp_path: Path, layer: nn.Conv2d) -> None:
     program = ops_program({"y": layer}, (1, layer.in_channels, 8, 8))
     ops, found = emitted(program, tmp_path)
     assert (ops["CONV_2D"], ops["DEPTHWISE_CONV_2D"]) == (1, 0)
     assert error(program, found) < 1e-6
 
 
-def test_a_weight_that_two_layers_read_stays(ops_program: Made, tmp_path: Path) -> None:
+def test_a_weight_that_two_layers_read_stays(tmp_path: Path) -> None:
     weight = torch.rand(1, 24, 3, 3)
 
     def twice(x: Tensor) -> Tensor:
@@ -92,25 +83,22 @@ def test_a_weight_that_two_layers_read_stays(ops_program: Made, tmp_path: Path) 
     assert error(program, found) < 1e-6
 
 
-def test_constants_of_few_channels_span_a_row(
-    ops_program: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_constants_of_few_channels_span_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits as without, from constants of a row of pixels."""
     mean, spread = torch.rand(1, 3, 1, 1), torch.rand(1, 3, 1, 1) + 0.5
     program = ops_program({"y": lambda x: (x - mean) * spread}, (1, 3, 6, 10))
     _, found = emitted(program, tmp_path)
-    model = flatbuffer.load(tmp_path / "ops.tflite", "test")
+    model = flatbuffer.load(tmp_path / "artifact/ops.tflite", "test")
     shapes = [list(map(int, tensor.shape)) for tensor in model.subgraphs[0].tensors if tensor.name.endswith(b"/row")]
     assert shapes.count([1, 1, 10, 3]) == 2
     monkeypatch.setattr(rows, "CHANNELS", 0)
-    (tmp_path / "plain").mkdir()
     assert np.array_equal(found, emitted(program, tmp_path / "plain")[1])
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 6, 10), (1, 3, 6, 900)], ids=["many channels", "a long row"])
-def test_constants_that_gain_nothing_stay(ops_program: Made, tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_constants_that_gain_nothing_stay(tmp_path: Path, shape: tuple[int, ...]) -> None:
     factor = torch.rand(1, shape[1], 1, 1)
     program = ops_program({"y": lambda x: x * factor}, shape)
     _, found = emitted(program, tmp_path)
-    assert (tmp_path / "ops.tflite").stat().st_size < 4096
+    assert (tmp_path / "artifact/ops.tflite").stat().st_size < 4096
     assert error(program, found) < 1e-6

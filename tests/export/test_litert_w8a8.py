@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import run
-from benchmarks.runtimes.litert import LiteRTRuntime
 from export.driver import export
 from export.program import Program, calibrate, capture
 from export.quantize.observers import Ranges
 from export.targets.litert import LiteRTTarget, flatbuffer, static
 from export.targets.litert.biases import integer_layers
-from export.verify.readback import compare
 from hydramobile.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_file
@@ -32,6 +28,8 @@ from hydramobile.ports import from_file, to_file
 from hydramobile.recipes import recipe
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
+from support.emit import emit, run_sealed
+from support.programs import calibrated, ops_program
 
 Artifacts = Callable[[str, str, str], Path]
 Golden = Callable[[str], dict[str, NDArray[Any]]]
@@ -60,14 +58,6 @@ def weights_of(model: Any, graph: Any) -> list[tuple[str, int, int]]:
             types = [graph.tensors[i].type for i in constants if len(graph.tensors[i].shape) > 1]
             found += [(name, kind, graph.tensors[operator.outputs[0]].type) for kind in types[:1]]
     return found
-
-
-def outputs(folder: Path, entry: str, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    session = LiteRTRuntime().open(folder, read_artifact(folder).entry(entry))
-    try:
-        return run(session, inputs)
-    finally:
-        session.close()
 
 
 def test_the_portrait_within_the_ceilings(artifact: Artifacts, out_with: OutWith, command: Command, root: Path) -> None:
@@ -103,7 +93,7 @@ def test_other_nets_keep_their_signal(artifact: Artifacts, golden: Golden, model
     folder = artifact(model, "litert", "w8a8")
     tensors = golden(model)
     for entry in read_artifact(folder).entries:
-        for name, value in outputs(folder, entry.id, tensors).items():
+        for name, value in run_sealed(folder, entry.id, tensors).items():
             wanted = tensors[name].astype(np.float64)
             noise = float(np.square(value - wanted).sum())
             assert snr(float(np.square(wanted - wanted.mean()).sum()), noise) > 8, (entry.id, name)
@@ -115,9 +105,9 @@ def test_module_after_module_is_the_fused_entry(artifact: Artifacts, golden: Gol
     folder = artifact(model, "litert", "w8a8")
     spec, known = load_spec_of(folder), dict(golden(model))
     (fused,) = [entry for entry in read_artifact(folder).entries if len(entry.modules) > 1]
-    whole = outputs(folder, fused.id, known)
+    whole = run_sealed(folder, fused.id, known)
     for module in spec:
-        known |= outputs(folder, module, known)
+        known |= run_sealed(folder, module, known)
     for name, value in whole.items():
         np.testing.assert_array_equal(value, known[name])
 
@@ -156,10 +146,8 @@ def classifier(model_dir: Callable[[str], Path]) -> Program:
 
 
 def test_nothing_to_calibrate_with(classifier: Program, tmp_path: Path) -> None:
-    target = LiteRTTarget()
-    converted = target.convert(classifier, tmp_path)
     with pytest.raises(StageError, match="w8a8 needs calibration samples"):
-        target.emit(classifier, converted, recipe("w8a8"), tmp_path)
+        emit(classifier, "litert", tmp_path, "w8a8")
 
 
 def test_ranges_come_from_the_calibration_samples(classifier: Program, tmp_path: Path) -> None:
@@ -183,9 +171,9 @@ def test_int8_ports_on_request(own_model: OwnModel, golden: Golden, tmp_path: Pa
     ports: list[Port] = [port for entry in entries for port in (*entry.inputs, *entry.outputs)]
     assert {port.dtype for port in ports} == {"int8"}
     assert all(len({(p.scale, p.zero_point) for p in ports if p.name == name}) == 1 for name in {p.name for p in ports})
-    whole, known = outputs(made, "whole", golden("mixed")), dict(golden("mixed"))
+    whole, known = run_sealed(made, "whole", golden("mixed")), dict(golden("mixed"))
     for module in ("stem", "context", "paint"):
-        known |= outputs(made, module, known)
+        known |= run_sealed(made, module, known)
     for name, value in whole.items():
         np.testing.assert_array_equal(value, known[name])
         assert np.abs(value - golden("mixed")[name]).mean() < 0.05
@@ -204,13 +192,14 @@ def biases(model: Any) -> list[NDArray[np.int64]]:
 def test_a_channel_of_tiny_weights_keeps_its_bias(classifier: Program, tmp_path: Path, value: float) -> None:
     """A positive bias used to come out as the most negative number there is."""
     channel = 3
-    conv = classifier.modules["classifier"].features[3].layers[0]
+    conv = classifier.modules["classifier"].get_submodule("features.3.layers.0")
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
     conv.weight.data[channel] *= 1e-12
     conv.bias.data[channel] = value
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate"))
-    emitted = LiteRTTarget().emit(program, LiteRTTarget().convert(program, tmp_path), recipe("w8a8"), tmp_path)
-    assert emitted.entries[0].file == "classifier.tflite"
-    model = flatbuffer.load(tmp_path / "classifier.tflite", "test")
+    built = emit(program, "litert", tmp_path, "w8a8")
+    assert built.entry.file == "classifier.tflite"
+    model = flatbuffer.load(built.folder / "classifier.tflite", "test")
     assert all((np.abs(found) <= 2**30).all() for found in biases(model))
     restored = [
         found[channel] * graph.tensors[bias].quantization.scale[channel]
@@ -293,13 +282,15 @@ def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, go
         for source, weight, _ in integer_layers(model, graph):
             assert {graph.tensors[number].type for number in (source, weight)} == {INT8}
     inputs = {"image": golden("mixed")["image"][:, :, :60, :44]}
-    wanted = outputs(plain, "encoder", inputs)
-    for name, value in outputs(made, "encoder", inputs).items():
+    wanted = run_sealed(plain, "encoder", inputs)
+    for name, value in run_sealed(made, "encoder", inputs).items():
         assert snr(float(np.square(wanted[name]).sum()), float(np.square(value - wanted[name]).sum())) > 25
 
 
 class Tokens(nn.Module):
     """A class token joined to a photo's, from convolutions of one bias: a constant that three layers read."""
+
+    bias: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -310,12 +301,15 @@ class Tokens(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = F.relu(F.conv2d(x, layer.weight, self.bias, 2))
-        return self.scores(torch.cat([self.token, x.flatten(2).transpose(1, 2)], 1))
+            x = F.relu(F.conv2d(x, layer.get_parameter("weight"), self.bias, 2))
+        scores: Tensor = self.scores(torch.cat([self.token, x.flatten(2).transpose(1, 2)], 1))
+        return scores
 
 
 class Unit(nn.Module):
     """Features of length one (EdgeNeXt's attention); a part of the photo has none."""
+
+    seen: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -325,25 +319,18 @@ class Unit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second, third, last = self.layers
         x = F.relu(second(F.relu(first(x * self.seen))))
-        return last(third(F.normalize(x, dim=1)).relu())
+        output: Tensor = last(third(F.normalize(x, dim=1)).relu())
+        return output
 
 
 @pytest.mark.parametrize("net", [Tokens, Unit])
-def test_what_ended_in_errors(net: type[nn.Module], ops_program: Callable[..., Program], tmp_path: Path) -> None:
+def test_what_ended_in_errors(net: type[nn.Module], tmp_path: Path) -> None:
     """Of the quantizer: constants that join results, as in vision transformers, and equal biases, as in mobile nets
     with folded norms. Of the file: a division by what rounds to nothing."""
     torch.manual_seed(3)
-    made = ops_program({"y": net()}, (1, 3, 44, 36))
-    made = replace(made, calibration=(made.tensors,), calibration_hashes=("0" * 64,))
-    target, chosen = LiteRTTarget(), recipe("w8a8")
-    converted = target.convert(made, tmp_path)
-    emitted = target.emit(made, converted, chosen, tmp_path)
-    assert compare("litert", chosen, target.read_weights(tmp_path, emitted), target.originals(made, converted, chosen))
-    session = LiteRTRuntime().open(tmp_path, emitted.entries[0])
-    found = run(session, {"x": made.tensors["x"].numpy()})["y"]
-    session.close()
-    wanted = made.tensors["y"].numpy()
-    assert snr(float(np.square(wanted).sum()), float(np.square(found - wanted).sum())) > 25
+    built = emit(calibrated(ops_program({"y": net()}, (1, 3, 44, 36))), "litert", tmp_path, "w8a8")
+    assert built.read_back()
+    assert built.errors()["y"].snr_db > 25
 
 
 def test_an_unknown_option_is_named(own_model: OwnModel, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.runtime import load_runtime, run
 from export.driver import export
 from export.driver import make_plan as make_export_plan
 from export.program import Program, calibrate, capture
@@ -24,6 +23,8 @@ from hydramobile.recipe_files import find_recipe, read_named, resolve_only
 from hydramobile.recipes import Recipe
 from hydramobile.samples import load_samples, sample_inputs
 from hydramobile.spec import load_spec
+from hydramobile.targets import TARGETS
+from support.emit import run_sealed
 
 ModelDir = Callable[[str], Path]
 RECIPES = """
@@ -38,7 +39,6 @@ layers = { "*.layers.0" = "p4g8", "*.7" = "p6", "classifier.head.0" = "w4", "*.r
 base = "w8"
 layers = { "*.layers.0" = "w16", "*.7" = "float16" }
 """
-RUNTIMES = {"onnx": "onnxruntime", "tfjs": "tfjs-tensorflow", "litert": "litert", "coreml": "coreml-mil"}
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def decoded_net(program: Program, target: str, chosen: Recipe) -> Any:
     return program.modules["classifier"]
 
 
-@pytest.mark.parametrize("target", RUNTIMES)
+@pytest.mark.parametrize("target", TARGETS)
 def test_the_file_computes_with_the_chosen_values(
     model_dir: ModelDir, recipes: Path, tmp_path: Path, target: str
 ) -> None:
@@ -76,18 +76,16 @@ def test_the_file_computes_with_the_chosen_values(
     assert artifact.layers["classifier.head.0"]["values"] == 64 * 96
     own = calibrate(capture(spec), load_samples(spec, "calibrate"))
     net = decoded_net(own, target, find_recipe(spec, target, f"{recipes}:mix"))
-    session = load_runtime(RUNTIMES[target]).open(folder, artifact.entries[0])
     float_net = capture(spec).modules["classifier"]
     for sample in load_samples(spec, "judge")[:2]:
         inputs = sample_inputs(spec, sample, spec.size)
         image = torch.from_numpy(np.asarray(inputs["image"]))
         wanted, before = net(image).numpy(), float_net(image).numpy()
-        found = run(session, inputs)["scores"]
+        found = run_sealed(folder, "classifier", inputs)["scores"]
         moved = float(np.abs(wanted - before).max())
         # Core ML computes in float16, which alone is worth 3e-3 of these scores; others differ by the order of sums.
         assert moved > 5e-3
         assert float(np.abs(found - wanted).max()) < (5e-3 if target == "coreml" else 1e-3 * moved)
-    session.close()
 
 
 def test_a_pattern_that_matches_nothing(program: Program) -> None:

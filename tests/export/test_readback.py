@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,74 +13,54 @@ import onnx
 import pytest
 
 from export import worker
-from export.program import Program, capture
-from export.target import Emitted, Target, load_target
+from export.program import capture
 from export.targets.coreml.package import body, read_model
 from export.targets.litert import flatbuffer
-from export.verify.readback import Found, Saved, Wanted, compare, floor_db, snr_db, summary, wanted
+from export.verify.readback import Saved, Wanted, compare, floor_db, snr_db, summary, wanted
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
+from support.emit import Converted, convert
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 NORMAL = np.random.default_rng(0).normal(size=(64, 32, 3, 3)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A net converted by one target, to be emitted and broken."""
-
-    program: Program
-    target: Target
-    converted: Any
-
-    def emit(self, name: str, folder: Path) -> Emitted:
-        return self.target.emit(self.program, self.converted, recipe(name), folder)
-
-    def check(self, name: str, folder: Path, emitted: Emitted) -> tuple[Found, ...]:
-        chosen = recipe(name)
-        originals = self.target.originals(self.program, self.converted, chosen)
-        return compare(self.target.name, chosen, self.target.read_weights(folder, emitted), originals)
-
-
 @pytest.fixture(scope="module")
-def made(model_dir: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+def made(model_dir: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Converted]:
     """`made(target)`: the classifier, converted once."""
-    known: dict[str, Made] = {}
+    known: dict[str, Converted] = {}
 
-    def convert(name: str) -> Made:
+    def convert_once(name: str) -> Converted:
         if name not in known:
-            program, target = capture(load_spec(model_dir("classifier"))), load_target(name)
-            known[name] = Made(program, target, target.convert(program, tmp_path_factory.mktemp(name)))
+            known[name] = convert(capture(load_spec(model_dir("classifier"))), name, tmp_path_factory.mktemp(name))
         return known[name]
 
-    return convert
+    return convert_once
 
 
-def test_a_weight_left_in_float_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
-    case = made("onnx")
-    emitted = case.emit("w8", tmp_path)
-    found = case.check("w8", tmp_path, emitted)
+def test_a_weight_left_in_float_is_named(made: Callable[[str], Converted], tmp_path: Path) -> None:
+    built = made("onnx").emit("w8", tmp_path)
+    found = built.read_back()
     assert {row.storage for row in found} == {"int8"} and found[0].snr_db > 35
 
     file = tmp_path / "classifier.onnx"
     model = onnx.load(file)
     node = next(node for node in model.graph.node if node.op_type == "DequantizeLinear")
     name = node.output[0]
-    truth = case.target.originals(case.program, case.converted, recipe("w8"))[f"classifier/{name}"].values
+    truth = built.converted.originals(built.recipe)[f"classifier/{name}"].values
     model.graph.node.remove(node)
     for tensor in [tensor for tensor in model.graph.initializer if tensor.name in node.input]:
         model.graph.initializer.remove(tensor)
     model.graph.initializer.append(onnx.numpy_helper.from_array(truth, name))
     onnx.save(model, file)
     with pytest.raises(StageError, match=f"'classifier/{name}' is stored as float32, not as int8 or uint8"):
-        case.check("w8", tmp_path, emitted)
+        built.read_back()
 
 
-def test_a_wrong_scale_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
-    case = made("tfjs")
-    emitted = case.emit("w8g1", tmp_path)
-    assert {row.storage for row in case.check("w8g1", tmp_path, emitted)} >= {"uint8"}
+def test_a_wrong_scale_is_named(made: Callable[[str], Converted], tmp_path: Path) -> None:
+    built = made("tfjs").emit("w8g1", tmp_path)
+    assert {row.storage for row in built.read_back()} >= {"uint8"}
     file = tmp_path / "classifier/model.json"
     content = json.loads(file.read_text())
     rows = [row for row in content["weightsManifest"][0]["weights"] if row["name"].endswith("/codes")]
@@ -90,14 +69,13 @@ def test_a_wrong_scale_is_named(made: Callable[[str], Made], tmp_path: Path) -> 
     with pytest.raises(
         StageError, match=rf"{rows[0]['name'].removesuffix('/codes')}' decodes to .* dB of the original"
     ):
-        case.check("w8g1", tmp_path, emitted)
+        built.read_back()
 
 
-def test_a_lost_channel_scale_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
-    case = made("litert")
-    emitted = case.emit("w8", tmp_path)
-    assert {row.storage for row in case.check("w8", tmp_path, emitted)} == {"int8"}
-    file = tmp_path / emitted.entries[0].file
+def test_a_lost_channel_scale_is_named(made: Callable[[str], Converted], tmp_path: Path) -> None:
+    built = made("litert").emit("w8", tmp_path)
+    assert {row.storage for row in built.read_back()} == {"int8"}
+    file = tmp_path / built.entry.file
     model = flatbuffer.load(file, "test")
     tensor = max(
         (t for t in model.subgraphs[0].tensors if t.type == 9 and t.quantization is not None),
@@ -106,13 +84,12 @@ def test_a_lost_channel_scale_is_named(made: Callable[[str], Made], tmp_path: Pa
     tensor.quantization.scale = np.roll(tensor.quantization.scale, 1)
     file.write_bytes(flatbuffer.serialize(model))
     with pytest.raises(StageError, match=f"{flatbuffer.text(tensor.name)!r} decodes to"):
-        case.check("w8", tmp_path, emitted)
+        built.read_back()
 
 
-def test_a_wrong_palette_is_named(made: Callable[[str], Made], tmp_path: Path) -> None:
-    case = made("coreml")
-    emitted = case.emit("p4", tmp_path)
-    assert {row.storage for row in case.check("p4", tmp_path, emitted)} == {"palette4"}
+def test_a_wrong_palette_is_named(made: Callable[[str], Converted], tmp_path: Path) -> None:
+    built = made("coreml").emit("p4", tmp_path)
+    assert {row.storage for row in built.read_back()} == {"palette4"}
     package = tmp_path / "classifier.mlpackage"
     (function,) = read_model(package).mlProgram.functions.values()
     op = next(op for op in body(function).operations if op.type == "constexpr_lut_to_dense")
@@ -122,23 +99,22 @@ def test_a_wrong_palette_is_named(made: Callable[[str], Made], tmp_path: Path) -
     data[start : start + 32] = data[start : start + 32][::-1]
     blob.write_bytes(data)
     with pytest.raises(StageError, match=r"(?s)p4: the saved file is not what its recipe says: .*decodes to"):
-        case.check("p4", tmp_path, emitted)
+        built.read_back()
     blob.write_bytes(data[: len(data) // 2])
     with pytest.raises(StageError, match=r"cannot be read back|decodes to"):
-        case.check("p4", tmp_path, emitted)
+        built.read_back()
 
 
 @pytest.mark.parametrize(("name", "storage"), [("s50p4", "palette4"), ("s50", "float16")])
-def test_zeros_are_counted(made: Callable[[str], Made], tmp_path: Path, name: str, storage: str) -> None:
-    case = made("coreml")
-    emitted = case.emit(name, tmp_path)
-    found = case.check(name, tmp_path, emitted)
+def test_zeros_are_counted(made: Callable[[str], Converted], tmp_path: Path, name: str, storage: str) -> None:
+    built = made("coreml").emit(name, tmp_path)
+    found = built.read_back()
     assert {row.storage for row in found} == {storage} and all(0.49 < row.zeros < 0.6 for row in found)
     # A file that is less sparse than another recipe asks for is not that recipe.
     asked = name.replace("50", "75")
-    originals = case.target.originals(case.program, case.converted, recipe(asked))
+    originals = built.converted.originals(recipe(asked))
     with pytest.raises(StageError, match=r"has 5\d\.\d% zeros, not 75 %"):
-        compare("coreml", recipe(asked), case.target.read_weights(tmp_path, emitted), originals)
+        compare("coreml", recipe(asked), built.converted.target.read_weights(tmp_path, built.emitted), originals)
 
 
 def test_an_export_that_stored_nothing_as_asked_fails(

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import load_runtime, run
 from export.passes.complex_to_real.rewrite import is_complex
 from export.program import Program
-from export.targets.coreml.target import CoreMLTarget
-from export.targets.litert import LiteRTTarget
 from export.targets.litert.patches.constant_cache import constants_kept
-from export.targets.onnx.target import OnnxTarget
-from export.targets.tfjs.target import TFJSTarget
-from hydramobile.recipes import recipe
+from hydramobile.targets import TARGETS
+from support.emit import Error, emit_run_compare, errors_of
+from support.programs import Cases, Function, ops_program
 
-TARGETS: dict[str, tuple[Callable[[], Any], str]] = {
-    "onnx": (OnnxTarget, "onnxruntime"),
-    "coreml": (CoreMLTarget, "coreml-mil"),
-    "litert": (LiteRTTarget, "litert"),
-    "tfjs": (TFJSTarget, "tfjs-tensorflow"),
-}
 SHAPE = (1, 3, 11, 14)
 LAST = (-2, -1)
 
@@ -102,7 +91,7 @@ def aligned(x: Tensor) -> Tensor:
     return made
 
 
-NETS: dict[str, Callable[[Tensor], Tensor]] = {
+NETS: Cases = {
     "fourier_unit": FourierUnit(),
     "global_filter": GlobalFilter(),
     "fourier_layer": FourierLayer(),
@@ -121,21 +110,20 @@ NETS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.fixture
-def program(ops_program: Callable[..., Program]) -> Program:
+def program() -> Program:
     return ops_program(NETS, SHAPE)
 
 
-def apart(program: Program, found: dict[str, Any]) -> dict[str, float]:
-    wanted = {name: program.tensors[name].numpy() for name in found}
-    off = {name: float(np.abs(found[name] - value).max() / np.abs(value).max()) for name, value in wanted.items()}
-    return {name: error for name, error in off.items() if error > 1e-5}
+def too_far(errors: dict[str, Error]) -> dict[str, Error]:
+    return {name: error for name, error in errors.items() if error.relative > 1e-5}
 
 
 def test_no_complex_number_is_left(program: Program) -> None:
     exported = program.exported(program.spec.entries["net"])
     assert not any(is_complex(node) for node in exported.graph_module.graph.nodes)
-    made = exported.module()(program.tensors["x"])
-    assert apart(program, {name: value.detach().numpy() for name, value in zip(NETS, made, strict=True)}) == {}
+    outputs = exported.module()(program.tensors["x"])
+    by_name = {name: value.detach().numpy() for name, value in zip(NETS, outputs, strict=True)}
+    assert too_far(errors_of(program, by_name)) == {}
     # Weights keep their names.
     assert any(name.endswith("weight") and "0.layer" in name for name in exported.state_dict)
 
@@ -151,7 +139,7 @@ class Weighted(nn.Module):
 
 
 @pytest.mark.parametrize("net", [Weighted(), lambda x: torch.fft.fft(x).pow(3).real], ids=["weight", "power"])
-def test_what_there_is_no_way_for_stays(net: Callable[[Tensor], Tensor], ops_program: Callable[..., Program]) -> None:
+def test_what_there_is_no_way_for_stays(net: Function) -> None:
     """For the targets to take or to refuse by its name."""
     program = ops_program({"y": net}, SHAPE)
     exported = program.exported(program.spec.entries["net"])
@@ -160,12 +148,7 @@ def test_what_there_is_no_way_for_stays(net: Callable[[Tensor], Tensor], ops_pro
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_computes_them(target: str, program: Program, tmp_path: Path) -> None:
-    maker, runtime = TARGETS[target]
-    made = maker().emit(program, maker().convert(program, tmp_path), recipe("float32"), tmp_path)
-    session = load_runtime(runtime).open(tmp_path, made.entries[0])
-    found = run(session, {"x": program.tensors["x"].numpy()})
-    session.close()
-    assert apart(program, found) == {}
+    assert too_far(emit_run_compare(program, target, tmp_path)) == {}
 
 
 def test_litert_keeps_what_it_has_written() -> None:

@@ -8,34 +8,32 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import load_runtime, run
-from export.program import Program
 from export.targets.tfjs.target import TFJSTarget
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
+from support.emit import Converted, convert, emit
+from support.programs import ops_program
 
 RUNTIMES = ("tfjs-tensorflow", "tfjs-node")
-OpsProgram = Callable[..., Program]
 CNN = (1, 8, 11, 14)
 
 
-def test_unsupported_op_names_entry_and_op(ops_program: OpsProgram, tmp_path: Path) -> None:
+def test_unsupported_op_names_entry_and_op(tmp_path: Path) -> None:
     program = ops_program({"y": lambda x: F.grid_sample(x, torch.zeros(1, 4, 4, 2), "bicubic", "zeros", False)}, CNN)
     with pytest.raises(StageError, match=r"convert: entry 'net': op 'GridSample' .* \(supported: Abs, .*Conv, "):
-        TFJSTarget().convert(program, tmp_path)
+        emit(program, "tfjs", tmp_path)
 
 
-def test_unsupported_form_says_why(ops_program: OpsProgram, tmp_path: Path) -> None:
+def test_unsupported_form_says_why(tmp_path: Path) -> None:
     program = ops_program({"y": nn.Conv3d(2, 3, 3)}, (1, 2, 5, 5, 5))
     with pytest.raises(StageError, match=r"op 'Conv' .* has 3 spatial axes; 1 and 2 are supported"):
-        TFJSTarget().convert(program, tmp_path)
+        emit(program, "tfjs", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "w8", "w16"])
@@ -52,17 +50,14 @@ def test_refuses_with_the_reason(name: str, reason: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def small(ops_program: OpsProgram, tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, object]:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     program = ops_program({"y": nn.Sequential(nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Conv2d(64, 300, 1))}, CNN)
-    return program, TFJSTarget().convert(program, tmp_path_factory.mktemp("scratch"))
+    return convert(program, "tfjs", tmp_path_factory.mktemp("scratch"))
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "w8", "w16"])
-def test_same_bytes_twice(name: str, small: tuple[Program, tuple[object, ...]], tmp_path: Path) -> None:
-    program, _ = small
-    target, folders = TFJSTarget(), [tmp_path / "a", tmp_path / "b"]
-    for folder in folders:
-        target.emit(program, target.convert(program, folder), recipe(name), folder)
+def test_same_bytes_twice(name: str, small: Converted, tmp_path: Path) -> None:
+    folders = [emit(small.program, "tfjs", tmp_path / part, name).folder for part in ("a", "b")]
     files = [{path.name: path.read_bytes() for path in (folder / "net").iterdir()} for folder in folders]
     assert files[0] == files[1]
     assert b"/work" not in files[0]["model.json"] and str(tmp_path).encode() not in files[0]["model.json"]
@@ -71,38 +66,29 @@ def test_same_bytes_twice(name: str, small: tuple[Program, tuple[object, ...]], 
 @pytest.mark.parametrize(
     ("name", "stored", "error"), [("float16", "float16", 2e-3), ("w8", "uint8", 0.02), ("w16", "uint16", 2e-4)]
 )
-def test_compressed_weights(
-    name: str, stored: str, error: float, small: tuple[Program, object], tmp_path: Path
-) -> None:
+def test_compressed_weights(name: str, stored: str, error: float, small: Converted, tmp_path: Path) -> None:
     """Kernels are compressed, biases and shapes are not, and zero stays zero."""
-    program, converted = small
-    target = TFJSTarget()
-    emitted = target.emit(program, converted, recipe(name), tmp_path)
+    built = small.emit(name, tmp_path)
     rows = json.loads((tmp_path / "net/model.json").read_text())["weightsManifest"][0]["weights"]
     kinds = {tuple(row["shape"]): row.get("quantization", {}).get("dtype") for row in rows if row["dtype"] == "float32"}
     # The small kernel keeps 16 bits under w8.
     first = "uint16" if name == "w8" else stored
     assert kinds == {(3, 3, 8, 64): first, (64,): None, (1, 1, 64, 300): stored, (300,): None}
-    sizes = target.describe(tmp_path / "net")["weight_bytes"]
+    sizes = TFJSTarget().describe(tmp_path / "net")["weight_bytes"]
     assert sizes["float32"] == 4 * 364 and sizes[stored] >= 64 * 300
     for row in rows:
         coded = row.get("quantization", {})
         if "scale" in coded:
             assert abs(coded["min"] / coded["scale"] - round(coded["min"] / coded["scale"])) < 1e-9
-    wanted = program.tensors["y"].numpy()
     for runtime in RUNTIMES:
-        session = load_runtime(runtime).open(tmp_path, emitted.entries[0])
-        made = run(session, {"x": program.tensors["x"].numpy()})["y"]
-        session.close()
-        assert 0 < np.abs(made - wanted).mean() <= error * np.abs(wanted).max()
+        measured = built.errors(runtime)["y"]
+        assert 0 < measured.mean_abs <= error * measured.peak
 
 
-def test_shards_are_at_most_four_megabytes(ops_program: OpsProgram, tmp_path: Path) -> None:
+def test_shards_are_at_most_four_megabytes(tmp_path: Path) -> None:
     program = ops_program({"y": nn.Linear(1500, 1500)}, (1, 1500))
-    target = TFJSTarget()
-    target.emit(program, target.convert(program, tmp_path), recipe("float32"), tmp_path)
-    shards = target.describe(tmp_path / "net")["shards"]
-    sizes = [(tmp_path / "net" / name).stat().st_size for name in shards]
+    net = emit(program, "tfjs", tmp_path).folder / "net"
+    sizes = [(net / name).stat().st_size for name in TFJSTarget().describe(net)["shards"]]
     assert len(sizes) == 3 and max(sizes) == 4 << 20 and sum(sizes) >= 1500 * 1500 * 4
 
 
@@ -125,11 +111,8 @@ def test_describe_reads_the_file(artifact: Callable[[str, str, str], Path]) -> N
         (lambda folder: (folder / "group1-shard1of1.bin").write_bytes(b"12"), "hold 2"),
     ],
 )
-def test_describe_refuses_damage(
-    damage: Callable[[Path], object], said: str, small: tuple[Program, object], tmp_path: Path
-) -> None:
-    program, converted = small
-    TFJSTarget().emit(program, converted, recipe("float32"), tmp_path)
+def test_describe_refuses_damage(damage: Callable[[Path], object], said: str, small: Converted, tmp_path: Path) -> None:
+    small.emit("float32", tmp_path)
     damage(tmp_path / "net")
     with pytest.raises(StageError, match=said):
         TFJSTarget().describe(tmp_path / "net")

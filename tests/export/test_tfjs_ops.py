@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,14 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.runtime import load_runtime, run
 from export.program import Program
-from export.targets.tfjs.target import TFJSTarget
-from hydramobile.recipes import recipe
+from support.emit import beyond, emit
+from support.programs import WRITES, Cases, Function, ops_program
 
 RUNTIMES = ("tfjs-tensorflow", "tfjs-node")
-Function = Callable[[Tensor], Tensor]
-Cases = dict[str, Function]
 CNN = (1, 8, 11, 14)
 Check = Callable[..., list[str]]
 
@@ -28,29 +26,15 @@ def seeded(*shape: int) -> Tensor:
 
 
 @pytest.fixture
-def check(ops_program: Callable[..., Program], tmp_path: Path) -> Check:
+def check(tmp_path: Path) -> Check:
     """`check(cases, shape)`: export, run in both runtimes, compare each output with PyTorch; the ops of the graph."""
     return lambda cases, shape=CNN: compared(ops_program(cases, shape), tmp_path)
 
 
 def compared(program: Program, folder: Path) -> list[str]:
-    target = TFJSTarget()
-    emitted = target.emit(program, target.convert(program, folder), recipe("float32"), folder)
-    wrong = {}
-    for name in RUNTIMES:
-        session = load_runtime(name).open(folder, emitted.entries[0])
-        try:
-            made = run(session, {"x": program.tensors["x"].numpy()})
-        finally:
-            session.close()
-        for output, value in made.items():
-            wanted = program.tensors[output].numpy()
-            assert value.shape == wanted.shape, (name, output)
-            error = float(np.abs(value.astype(np.float64) - wanted).max())
-            if not error <= 1e-4 * max(1.0, float(np.abs(wanted).max())):
-                wrong[f"{name} {output}"] = error
-    assert not wrong, wrong
-    ops: dict[str, int] = target.describe(folder / "net")["ops"]
+    built = emit(program, "tfjs", folder)
+    assert {name: wrong for name in RUNTIMES if (wrong := beyond(built.errors(name), 1e-4))} == {}
+    ops: dict[str, int] = built.converted.target.describe(built.folder / "net")["ops"]
     return list(ops)
 
 
@@ -216,27 +200,30 @@ NORMS: Cases = {
     "local_response_norm": nn.LocalResponseNorm(3, alpha=0.1),
     "local_response": lambda x: x / (1 + x.pow(2).mean(1, keepdim=True)).sqrt(),
 }
-RESIZES: Cases = {
-    f"{mode}_{name}": (lambda x, m=mode, o=options: F.interpolate(x, mode=m, **o))
-    for mode, name, options in [
-        ("nearest", "double", {"scale_factor": 2.0}),
-        ("nearest", "odd", {"size": (25, 33)}),
-        ("nearest", "smaller", {"size": (7, 5)}),
-        ("nearest", "ratio", {"scale_factor": 1.7}),
-        ("nearest-exact", "odd", {"size": (25, 33)}),
-        ("bilinear", "double", {"scale_factor": 2.0, "align_corners": False}),
-        ("bilinear", "corners", {"scale_factor": 2.0, "align_corners": True}),
-        ("bilinear", "odd", {"size": (25, 33), "align_corners": False}),
-        ("bilinear", "odd_corners", {"size": (25, 33), "align_corners": True}),
-        ("bilinear", "smaller", {"size": (7, 5), "align_corners": False}),
-        ("bilinear", "ratio", {"scale_factor": 1.7, "align_corners": False}),
-        ("bilinear", "to_one", {"size": (1, 1), "align_corners": False}),
-        ("bilinear", "antialias", {"size": (6, 7), "align_corners": False, "antialias": True}),
-        ("bicubic", "double", {"scale_factor": 2.0, "align_corners": False}),
-        ("bicubic", "corners", {"size": (17, 20), "align_corners": True}),
-    ]
-}
-RESIZES = {name.replace("-", "_"): case for name, case in RESIZES.items()}
+
+
+def resized(mode: str, options: Mapping[str, Any]) -> Function:
+    return lambda x: F.interpolate(x, mode=mode, **options)
+
+
+RESIZE_OPTIONS: list[tuple[str, str, dict[str, Any]]] = [
+    ("nearest", "double", {"scale_factor": 2.0}),
+    ("nearest", "odd", {"size": (25, 33)}),
+    ("nearest", "smaller", {"size": (7, 5)}),
+    ("nearest", "ratio", {"scale_factor": 1.7}),
+    ("nearest-exact", "odd", {"size": (25, 33)}),
+    ("bilinear", "double", {"scale_factor": 2.0, "align_corners": False}),
+    ("bilinear", "corners", {"scale_factor": 2.0, "align_corners": True}),
+    ("bilinear", "odd", {"size": (25, 33), "align_corners": False}),
+    ("bilinear", "odd_corners", {"size": (25, 33), "align_corners": True}),
+    ("bilinear", "smaller", {"size": (7, 5), "align_corners": False}),
+    ("bilinear", "ratio", {"scale_factor": 1.7, "align_corners": False}),
+    ("bilinear", "to_one", {"size": (1, 1), "align_corners": False}),
+    ("bilinear", "antialias", {"size": (6, 7), "align_corners": False, "antialias": True}),
+    ("bicubic", "double", {"scale_factor": 2.0, "align_corners": False}),
+    ("bicubic", "corners", {"size": (17, 20), "align_corners": True}),
+]
+RESIZES: Cases = {f"{mode}_{name}".replace("-", "_"): resized(mode, options) for mode, name, options in RESIZE_OPTIONS}
 SHAPES: Cases = {
     "zero_pad": nn.ZeroPad2d((1, 2, 3, 0)),
     "constant_pad": nn.ConstantPad2d((1, 2, 3, 0), -1.5),
@@ -279,6 +266,7 @@ SHAPES: Cases = {
     "tril": lambda x: x.tril(1),
     "meshgrid": lambda x: x + torch.stack(torch.meshgrid(torch.arange(11.0), torch.arange(14.0), indexing="ij")).sum(0),
     "identity": lambda x: x,
+    **WRITES,
 }
 LINEARS: Cases = {
     "gap_linear": nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5)),
@@ -333,8 +321,8 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ops_equal_pytorch(family: str, check: Check, writes: Cases) -> None:
-    ops = check(FAMILIES[family] | (writes if family == "shapes" else {}))
+def test_ops_equal_pytorch(family: str, check: Check) -> None:
+    ops = check(FAMILIES[family])
     if family in ("convolutions", "transposed"):
         assert "Transpose" not in ops
 
@@ -372,7 +360,8 @@ def test_layout_changes_cost_no_transpose(check: Check) -> None:
         def forward(self, x: Tensor) -> Tensor:
             y = self.norm(self.conv(x).permute(0, 2, 3, 1))
             y = self.narrow(F.gelu(self.wide(y))).permute(0, 3, 1, 2)
-            return x + self.group(y) * self.gate(y)
+            output: Tensor = x + self.group(y) * self.gate(y)
+            return output
 
     assert "Transpose" not in check({"block": Block()})
 
@@ -383,6 +372,7 @@ def test_two_names_for_one_value(check: Check) -> None:
 
     class Twice(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return relu(x)
+            output: Tensor = relu(x)
+            return output
 
     check({"one": Twice(), "two": Twice(), "three": lambda x: x})

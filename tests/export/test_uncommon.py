@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -16,16 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.runtime import load_runtime, run
 from export.onnx_export import convert as onnx_export
 from export.passes.decompose import uncommon_ops
-from export.program import Program
-from export.targets.coreml.target import CoreMLTarget
-from export.targets.litert import LiteRTTarget
-from export.targets.onnx import OnnxTarget
-from export.targets.tfjs.target import TFJSTarget
 from hydramobile.errors import StageError
-from hydramobile.recipes import recipe
+from hydramobile.targets import TARGETS
+from support.emit import beyond, emit_run_compare
+from support.programs import Cases, ops_program
 
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector; torch.export sees recurrent layers
 # assign their own weights.
@@ -33,13 +28,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning"),
 ]
-TARGETS: dict[str, tuple[Any, str]] = {
-    "onnx": (OnnxTarget, "onnxruntime"),
-    "coreml": (CoreMLTarget, "coreml-mil"),
-    "litert": (LiteRTTarget, "litert"),
-    "tfjs": (TFJSTarget, "tfjs-tensorflow"),
-}
-Cases = dict[str, Callable[[Tensor], Tensor]]
+# The largest error of an output, as a share of its peak where that is above 1.
+LIMIT = 1e-4
 MAPS, TOKENS, SQUARE = (1, 8, 11, 14), (1, 7, 16), (1, 8, 12, 12)
 
 
@@ -259,62 +249,34 @@ FAMILIES = {
 }
 
 
-def wrong(program: Program, target: str, folder: Path) -> dict[str, float]:
-    """The outputs that are off, by how much."""
-    made, runtime = TARGETS[target]
-    emitter = made()
-    with contextlib.redirect_stdout(io.StringIO()):
-        emitted = emitter.emit(program, emitter.convert(program, folder), recipe("float32"), folder)
-    session = load_runtime(runtime).open(folder, emitted.entries[0])
-    try:
-        found = run(session, {"x": program.tensors["x"].numpy()})
-    finally:
-        session.close()
-    off = {}
-    for name, value in found.items():
-        wanted = program.tensors[name].numpy()
-        assert value.shape == wanted.shape, name
-        error = float(np.abs(value.astype(np.float64) - wanted).max())
-        if not error <= 1e-4 * max(1.0, float(np.abs(wanted).max())):
-            off[name] = error
-    return off
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("target", TARGETS)
-def test_every_target_computes_them(
-    target: str, family: str, ops_program: Callable[..., Program], tmp_path: Path
-) -> None:
+def test_every_target_computes_them(target: str, family: str, tmp_path: Path) -> None:
     cases, shape = FAMILIES[family]
-    assert wrong(ops_program(cases, shape), target, tmp_path) == {}
+    assert beyond(emit_run_compare(ops_program(cases, shape), target, tmp_path), LIMIT) == {}
 
 
 @pytest.mark.parametrize(
     "function", [lambda x: 1 - x, lambda x: 1 / x, lambda x: seeded(8, 1, 1) - F.relu(x), torch.reciprocal]
 )
 def test_litert_keeps_the_order_of_operands(
-    function: Callable[[Tensor], Tensor],
-    ops_program: Callable[..., Program],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    function: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A constant minus a map, or divided by one, at the boundary: the converter swaps them, without a word."""
     program = ops_program({"y": function}, MAPS, 0.1, 2.0)
-    assert wrong(program, "litert", tmp_path) == {}
+    assert beyond(emit_run_compare(program, "litert", tmp_path / "patched"), LIMIT) == {}
     converter = import_module("export.targets.litert.convert")
     monkeypatch.setattr(converter, "kept_second", lambda inputs: contextlib.nullcontext())
-    assert wrong(program, "litert", tmp_path)["y"] > 0.1
+    assert emit_run_compare(program, "litert", tmp_path / "plain")["y"].max_abs > 0.1
 
 
 @pytest.mark.parametrize("name", ["kth", "fmax", "scattered", "distances"])
-def test_without_the_table(
-    name: str, ops_program: Callable[..., Program], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_table(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What shows that TF.js, and ONNX below it, need it."""
     monkeypatch.setattr(onnx_export, "uncommon_ops", lambda exported: {})
     case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
     with pytest.raises(StageError, match="net"):
-        wrong(ops_program({"y": case}, MAPS), "tfjs", tmp_path)
+        emit_run_compare(ops_program({"y": case}, MAPS), "tfjs", tmp_path)
 
 
 def test_a_scatter_of_many_rows_stays() -> None:
@@ -326,7 +288,7 @@ def test_a_scatter_of_many_rows_stays() -> None:
     torch.testing.assert_close(few, x.scatter(0, torch.tensor([[1, 2, 39]]), 1.0))
 
 
-def test_open_sizes_stay_open(ops_program: Callable[..., Program], tmp_path: Path) -> None:
+def test_open_sizes_stay_open() -> None:
     """What the table spells out for one size would be wrong at another."""
     program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
     model = onnx_export.onnx_program(program, program.spec.entries["net"], dynamic=True)

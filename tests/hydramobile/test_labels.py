@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def picture(values: NDArray[np.generic]) -> bytes:
     return stream.getvalue()
 
 
-def halves(left: float, right: float, kind: type[np.generic] = np.uint16) -> NDArray[np.generic]:
+def halves(left: float, right: float, kind: type[np.generic] = np.uint16) -> NDArray[Any]:
     """A field at the size that depth is judged at, so that nothing is interpolated."""
     field = np.full((HEIGHT, WIDTH), left)
     field[:, WIDTH // 2 :] = right
@@ -90,7 +91,7 @@ def test_whdr_of_a_label(model: Callable[[Files], ModelSpec]) -> None:
     # Of random pairs half lie in different halves, the only ones whose order is known.
     assert 0.48 < question.pairs.first.size / PAIRS < 0.52
 
-    def asked(field: NDArray[np.generic]) -> float:
+    def asked(field: NDArray[Any]) -> float:
         return question.whdr(field.astype(np.float32)[None, None])
 
     right = halves(0.1, 0.2, np.float32)
@@ -121,7 +122,7 @@ def test_only_the_surely_known_person_is_asked_about(model: Callable[[Files], Mo
 )
 def test_outputs_that_are_no_depth(made: NDArray[np.float32], told: str) -> None:
     with pytest.raises(StageError, match=told):
-        Question((4, 4), far_pairs(np.arange(16.0), 0.02)).whdr(made)
+        Question((4, 4), far_pairs(np.arange(16, dtype=np.float64), 0.02)).whdr(made)
 
 
 def test_a_model_without_labels(model: Callable[[Files], ModelSpec]) -> None:

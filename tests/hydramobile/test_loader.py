@@ -87,7 +87,7 @@ def test_loads_a_model_outside_the_repository(make_model: MakeModel) -> None:
     folder = make_model()
     modules = load_modules(load_spec(folder))
     assert list(modules) == ["body", "head"]
-    assert torch.equal(modules["body"].weight, weights(folder)["body.weight"])
+    assert torch.equal(modules["body"].get_parameter("weight"), weights(folder)["body.weight"])
     assert not any(module.training for top in modules.values() for module in top.modules())
 
 
@@ -116,7 +116,7 @@ def test_a_module_may_return_named_tensors(make_model: MakeModel) -> None:
     entry = program.spec.entries["head"]
     example = program.example(entry)
     with torch.no_grad():
-        wanted = torch.sigmoid(program.modules["head"].conv(*example))
+        wanted = torch.sigmoid(program.modules["head"].get_submodule("conv")(*example))
     assert torch.equal(program.tensors["alpha"], wanted)
     with pytest.raises(RuntimeError, match="dictionary"):
         torch.jit.trace(program.modules["head"], example)

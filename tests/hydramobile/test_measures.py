@@ -82,7 +82,7 @@ def test_order_errors_by_hand() -> None:
 
 def test_order_errors_ignore_near_pairs() -> None:
     """Range 100 (p2-p98: 96): neighbours 1 apart lie within 5 %, so swapping them changes nothing."""
-    truth = np.arange(101.0)
+    truth = np.arange(101, dtype=np.float64)
     swapped = truth.copy()
     swapped[[50, 51]] = swapped[[51, 50]]
     assert order_errors(swapped, truth, 0.05) == 0.0
@@ -90,7 +90,7 @@ def test_order_errors_ignore_near_pairs() -> None:
 
 
 def test_a_flat_truth_has_no_order() -> None:
-    assert order_errors(np.arange(9.0), np.ones(9), 0.05) == 0.0
+    assert order_errors(np.arange(9, dtype=np.float64), np.ones(9), 0.05) == 0.0
 
 
 def test_depth_is_judged_inside_the_person() -> None:

@@ -60,7 +60,7 @@ def mutate(data: st.DataObject, document: dict[str, Any]) -> dict[str, Any]:
         if not spots:
             break
         *way, last = data.draw(st.sampled_from(spots))
-        holder = changed
+        holder: Any = changed
         for key in way:
             holder = holder[key]
         action = data.draw(st.sampled_from(["replace", "replace", "drop", "add"]))

@@ -134,7 +134,8 @@ def test_a_model_without_samples_gets_seeded_inputs(write_model: WriteModel) -> 
     spec = load_spec(write_model())
     samples = load_samples(spec, "judge")
     first, again, other = (
-        sample_inputs(spec, sample, spec.size)["image"] for sample in (samples[0], samples[0], samples[1])
+        sample_inputs(spec, sample, spec.size)["image"].astype(np.float32)
+        for sample in (samples[0], samples[0], samples[1])
     )
     assert (first == again).all()
     assert np.abs(first - other).max() > 0.3, "inputs must differ, or nothing is proved"

@@ -110,6 +110,7 @@ def test_a_pruned_nets_norms_know_its_own_sums(sets: tuple[Path, Path], tmp_path
     modules = shaped_as(tensors)
     load_named(modules, tensors)
     norm = blocks(modules)[8].project.norm
+    assert norm.running_mean is not None
     norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     seen: list[Tensor] = []
     with torch.inference_mode():

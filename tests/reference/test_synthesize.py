@@ -158,7 +158,7 @@ def plane(camera: Camera, corner: list[float], right: list[float], up: list[floa
     rays = np.stack([(columns - 30) / focal, (40 - rows) / focal, -np.ones((80, 60))], -1)
     normal = np.cross(right, up)
     depth = ((np.array(corner) - camera.eye) @ normal) / (rays @ normal)
-    return 10 / depth
+    return np.asarray(10 / depth)
 
 
 def test_disparity_is_that_of_the_planes_drawn(root: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_shards_of_other_arrays_are_refused(make_set: MakeSet, tmp_path: Path) -
     np.savez_compressed(compressed, rgb=arrays["rgb"])
     with pytest.raises(StageError, match="compressed"):
         map_arrays(compressed)
-    without = {name: value for name, value in arrays.items() if name != "alpha"}
+    without: dict[str, Any] = {name: value for name, value in arrays.items() if name != "alpha"}
     np.savez(folder / "shards/0000.npz", **without)
     with pytest.raises(StageError, match="lacks 'alpha'"):
         ViewSet(folder).view(0)
