@@ -22,8 +22,7 @@ from torch import nn
 from hydramobile.files import sha256_file
 from hydramobile.samples import load_samples, sample_inputs
 from hydramobile.spec import load_spec
-from hydramobile.targets import TARGETS
-from support.emit import RUNTIMES
+from hydramobile.targets import TARGETS, target_info
 
 Command = Callable[..., Any]
 FOREIGN = ("queries", "windows", "style", "larger", "written", "rotary", "decoded")
@@ -98,7 +97,7 @@ def test_a_foreign_net(nets: ModuleType, command: Command, root: Path, tmp_path:
     made = command("export", target, *model, "--recipe", "float32", "--json")
     assert made.code == 0, made.out + made.err[-2000:]
     assert command("hydramobile", "goldens", *model).code == 0
-    judged = command("benchmarks", "parity", *model, "--runtime", RUNTIMES[target], "--json")
+    judged = command("benchmarks", "parity", *model, "--runtime", target_info(target).test_runtime, "--json")
     assert judged.code == 0, judged.verdict
     rows = [row for row in json.loads(judged.out)["results"] if row["measures"]]
     found = [m for row in rows for m in row["measures"] if m["metric"] == "err_sens"]

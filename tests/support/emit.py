@@ -17,15 +17,8 @@ from export.verify.readback import Found, compare
 from hydramobile.artifact import Entry, read_artifact
 from hydramobile.measures import tensor_measures
 from hydramobile.recipes import Recipe, recipe
+from hydramobile.targets import target_info
 
-# The runtime that judges a target's files in these tests, where a test names no other.
-RUNTIMES = {
-    "onnx": "onnxruntime",
-    "coreml": "coreml-mil",
-    "litert": "litert",
-    "tfjs": "tfjs-tensorflow",
-    "coreai": "coreai",
-}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -64,10 +57,12 @@ class Built:
         return self.emitted.entries[0]
 
     def run(self, runtime: str = "") -> Arrays:
-        """Return the outputs of the first entry for the program's example, from `runtime` or the target's own."""
+        """Return the outputs of the first entry for the program's example, from `runtime` or the target's."""
         program = self.converted.program
         inputs = {name: tensor.numpy() for name, tensor in program.tensors.items()}
-        return run_entry(runtime or RUNTIMES[self.converted.target.name], self.folder, self.entry, inputs)
+        return run_entry(
+            runtime or target_info(self.converted.target.name).test_runtime, self.folder, self.entry, inputs
+        )
 
     def errors(self, runtime: str = "") -> dict[str, Error]:
         """Return the error of each output of the first entry. Raises StageError for another shape and for NaN."""
@@ -143,4 +138,4 @@ def run_entry(runtime: str, folder: Path, entry: Entry, inputs: Mapping[str, NDA
 def run_sealed(folder: Path, entry: str, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
     """Run entry `entry` of a sealed artifact once in its target's runtime, and return its outputs."""
     sealed = read_artifact(folder)
-    return run_entry(RUNTIMES[sealed.target], folder, sealed.entry(entry), inputs)
+    return run_entry(target_info(sealed.target).test_runtime, folder, sealed.entry(entry), inputs)
