@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from export.target import Emitted, Target
 from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artifact
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
+from hydramobile.model_code import code_files
 from hydramobile.preprocess import CONTRACT
 from hydramobile.recipes import Recipe
 from hydramobile.samples import load_samples
@@ -36,20 +36,11 @@ def toolchain(target: Target) -> dict[str, str]:
 
 
 def source_hash(spec: ModelSpec) -> str:
-    """Hash of the code that shapes an artifact: this package, `hydramobile`, and the package of the model's factory."""
-    folders = [ROOT / "export", ROOT / "hydramobile"]
-    top = spec.factory.partition(":")[0].partition(".")[0]
-    found = importlib.util.find_spec(top)
-    if found is not None and found.submodule_search_locations:
-        folders += [Path(location) for location in found.submodule_search_locations]
-    elif (spec.folder.parent / top).is_dir():
-        folders.append(spec.folder.parent / top)
-    hashes = {
-        f"{folder.name}/{path.relative_to(folder).as_posix()}": sha256_file(path)
-        for folder in folders
-        for path in folder.rglob("*.py")
-    }
-    return sha256_bytes(canonical_json(hashes).encode())
+    """Return the hash of the code that shapes an artifact: `export`, `hydramobile`, and the code of the factory."""
+    files = code_files(spec)
+    for package in ("export", "hydramobile"):
+        files |= {path.relative_to(ROOT).as_posix(): path for path in (ROOT / package).rglob("*.py")}
+    return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in files.items()}).encode())
 
 
 def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Sequence[str] = ()) -> str:

@@ -6,16 +6,13 @@ everything else here works where torch is not installed.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from hydramobile.errors import StageError
 from hydramobile.files import inside, sha256_file
+from hydramobile.model_code import explain_import_error, import_factory
 from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -42,22 +39,16 @@ def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torc
 
 
 def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
-    """The modules as the factory makes them, before any weights are loaded."""
+    """Return the modules as the factory makes them, before any weights are loaded."""
     import torch
 
-    dotted, _, function = spec.factory.partition(":")
-    parent = str(spec.folder.resolve().parent)
-    if importlib.util.find_spec(dotted.partition(".")[0]) is None and parent not in sys.path:
-        # A model outside the repository brings its own code: its folder is importable as a package.
-        sys.path.append(parent)
     try:
-        module = importlib.import_module(dotted)
-        refuse_shadow(spec, module)
-        made: Any = getattr(module, function)()
+        made: Any = import_factory(spec)()
     except StageError:
         raise
     except (Exception, SystemExit) as error:  # foreign code: whatever it raises is its failure, not ours
-        raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}") from error
+        advice = explain_import_error(spec, error) if isinstance(error, ImportError) else ""
+        raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}{advice}") from error
     good = isinstance(made, dict) and all(isinstance(module, torch.nn.Module) for module in made.values())
     if not good or set(made) != set(spec.modules):
         found = sorted(map(str, made)) if isinstance(made, dict) else type(made).__name__
@@ -66,13 +57,6 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
     return dict(made)
-
-
-def refuse_shadow(spec: ModelSpec, module: ModuleType) -> None:
-    """A model folder called like an installed package would run that package's code instead of its own."""
-    folder, found = spec.folder.resolve(), getattr(module, "__file__", None)
-    if spec.factory.split(".")[0] == folder.name and found and not Path(found).resolve().is_relative_to(folder):
-        raise StageError("factory", f"{folder} is hidden by {found}, a package of the same name; rename the folder")
 
 
 def as_tuple(made: Any) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from export.search.solve import Option
 from export.target import LayerStorage, load_storage
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
+from hydramobile.model_code import import_root
 from hydramobile.recipes import recipe
 from hydramobile.samples import Sample
 
@@ -69,6 +70,8 @@ def depends_on(program: Program, samples: Sequence[Sample], photos: Sequence[Sam
     """All that decides what is measured, whatever the target: the net, the samples, and the code that runs and judges
     it. What a layer's rounding depends on beside is the target's own (`storage_hash`)."""
     spec = program.spec
+    root = import_root(spec)
+    folders = (ROOT,) if root is None else (ROOT, root)
     tensors = {name: [*tensor.at(program.size), tensor.judge, tensor.range] for name, tensor in spec.tensors.items()}
     modules = {name: [module.inputs, module.outputs] for name, module in spec.modules.items()}
     return {
@@ -76,7 +79,7 @@ def depends_on(program: Program, samples: Sequence[Sample], photos: Sequence[Sam
         "net": {"factory": spec.factory, "tensors": tensors, "modules": modules},
         "judged by": [sample.sha256 for sample in samples],
         "calibrated by": [sample.sha256 for sample in photos],
-        "code": reach((*MEASURED_BY, spec.factory.partition(":")[0]), (ROOT, spec.folder.resolve().parent)),
+        "code": reach((*MEASURED_BY, spec.factory.partition(":")[0]), folders),
     }
 
 
