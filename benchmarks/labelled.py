@@ -18,7 +18,7 @@ from benchmarks.runtime import REGISTRY, Array, Runtime, Session, run
 from hydramobile.artifact import Artifact, Entry
 from hydramobile.errors import StageError
 from hydramobile.goldens import build_folder, committed_folder
-from hydramobile.labels import METRIC, Label, Labels, Question, ask, load_labels, makers, read_reference
+from hydramobile.labels import METRIC, Label, Labels, OrderTest, load_labels, modules_for, order_test, read_reference
 from hydramobile.measures import Measure, collect
 from hydramobile.samples import sample_inputs
 from hydramobile.spec import ModelSpec
@@ -33,7 +33,7 @@ class Labelled:
     labels: Labels
     reference: Mapping[str, float]
     most: int = 0
-    ready: dict[str, tuple[dict[str, Array], Question]] = field(default_factory=dict)
+    ready: dict[str, tuple[dict[str, Array], OrderTest]] = field(default_factory=dict)
 
     def chosen(self, runtime: str, limited: bool) -> tuple[Label, ...]:
         """The labels that `runtime` is asked of an artifact that the budget limits, or not; none where another runtime
@@ -41,10 +41,10 @@ class Labelled:
         when = REGISTRY[runtime].labels
         return self.labels.spread(self.most) if when == "always" or (limited and when == "limited") else ()
 
-    def prepared(self, label: Label) -> tuple[dict[str, Array], Question]:
+    def prepared(self, label: Label) -> tuple[dict[str, Array], OrderTest]:
         if label.photo.name not in self.ready:
             inputs: dict[str, Array] = dict(sample_inputs(self.spec, label.photo, self.spec.size))
-            self.ready[label.photo.name] = (inputs, ask(label))
+            self.ready[label.photo.name] = (inputs, order_test(label))
         return self.ready[label.photo.name]
 
 
@@ -71,10 +71,10 @@ def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     if whole:
         return [min(whole, key=lambda entry: len(entry.modules))]
     modules = {entry.modules[0]: entry for entry in entries if len(entry.modules) == 1}
-    missing = [name for name in makers(spec, tensor) if name not in modules]
+    missing = [name for name in modules_for(spec, tensor) if name not in modules]
     if missing:
         raise StageError("judge", f"no entry of the artifact makes {tensor!r} from the model's inputs")
-    return [modules[name] for name in makers(spec, tensor)]
+    return [modules[name] for name in modules_for(spec, tensor)]
 
 
 def ask_artifact(

@@ -18,7 +18,7 @@ from export.passes.replace_rrelu import settle_slopes
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 from hydramobile.loader import as_tuple, load_modules
-from hydramobile.recipes import FLOAT_SHARE, least_of
+from hydramobile.recipes import FLOAT_SHARE, smallest_quantized
 from hydramobile.samples import Sample, load_samples, sample_inputs
 from hydramobile.spec import EntrySpec, ModelSpec
 
@@ -89,7 +89,7 @@ class Program:
         Counts parameters of two or more dimensions. Read from the largest module alone, so that adding a smaller
         one (a new head) does not change the files of the others.
         """
-        return least_of(self.largest_module(), share)
+        return smallest_quantized(self.largest_module(), share)
 
     def largest_module(self) -> Counter[int]:
         """How many weights (parameters of two or more dimensions) of each size the module with the most of them has."""

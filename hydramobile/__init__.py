@@ -1,1 +1,1 @@
-"""What a model is, for everyone: spec, weights, recipes, artifacts, preprocessing, measures, goldens."""
+"""What all other packages share: spec, weights, recipes, artifacts, preprocessing, measures, goldens."""

@@ -1,4 +1,4 @@
-"""python -m models goldens: compute the reference's inputs, features and outputs for the judging samples."""
+"""`python -m hydramobile goldens`: compute the reference's inputs, features and outputs for the judging samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Work on mode
 
 @app.callback()
 def main() -> None:
-    """Keeps `goldens` a named command while it is the only one."""
+    """Work on model folders."""  # a callback keeps `goldens` a named command while it is the only one
 
 
 @app.command()

@@ -1,7 +1,7 @@
-"""artifact.json: what an exported folder is, sealed by the hashes of its files; manifest.json indexes them.
+"""Read and write artifact.json, which describes an exported folder and seals its files by hash, and manifest.json.
 
-`export` writes these, `benchmarks` and apps read them; the two packages meet nowhere else. All paths are
-relative and use "/". No dates, no absolute paths: equal inputs give equal bytes.
+`export` writes these files, `benchmarks` and apps read them; the two packages meet nowhere else. All paths are
+relative and use "/". There are no dates and no absolute paths: equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FILE = "artifact.json"
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One tensor of an entry, on both sides.
+    """One input or output of an entry, as the reference has it and as the file has it.
 
-    `name` is the reference's name; `file_name` what the file calls it. `shape`, `layout` and `dtype` are the
-    file's. A value in the file is `value_in_reference * scale + zero_point`, rounded and clipped to an integer dtype
-    (scale 255 for an image input that takes bytes; the inverse of a TFLite scale for an int8 one);
-    `reference_layout` NCHW with `layout` NHWC means the axes are moved.
+    `name` is the reference's name, `file_name` the file's. `shape`, `layout` and `dtype` are the file's. A value in
+    the file is `value_in_reference * scale + zero_point`, rounded and clipped where `dtype` is an integer: `scale` is
+    255 for an image input that takes bytes, and the inverse of a TFLite scale for an int8 tensor. Where
+    `reference_layout` is NCHW and `layout` is NHWC, the axes are moved.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing an app can call in an artifact.
+    """One function of an artifact that an app can call.
 
-    `id` is unique in the artifact: the entry's name, or "<name>@<variant>" for a further copy of it
-    (separate packages beside a multifunction one, dynamic shapes, ...). `file` is the file or .mlpackage
-    folder; `function` is the signature or function inside it where the format has them.
+    `id` is unique in the artifact. It is the entry's name, or "<name>@<variant>" for a further copy of it, such as a
+    separate package beside a multifunction one, or a file with dynamic shapes. `file` is the file or .mlpackage
+    folder. `function` is the signature or function inside it, for formats that have them.
     """
 
     id: str
@@ -81,7 +81,7 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A tensor that an app hands from one module to others."""
+    """A tensor that an app passes from the module `source` to the modules `targets`."""
 
     tensor: str
     source: str
@@ -90,7 +90,12 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A sealed artifact folder. `sha256` is over everything else in here, `files` included: the key of evidence."""
+    """A sealed artifact folder.
+
+    `sha256` covers all other fields, `files` included. Evidence (parity, latency, ...) refers to an artifact by it.
+    `layers` belongs to a named recipe: layer -> {"recipe": a recipe of the grammar, "values": number of elements}; the
+    file must hold the layers as these say.
+    """
 
     model: str
     version: str
@@ -112,15 +117,15 @@ class Artifact:
     notes: tuple[str, ...]
     files: tuple[FileRecord, ...]
     sha256: str = field(default="")
-    # Of a named recipe: layer -> {"recipe": of the grammar, "values": how many}; what the file must hold.
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def entry(self, ident: str) -> Entry:
+        """Return the entry whose `id` is `ident`."""
         return next(entry for entry in self.entries if entry.id == ident)
 
 
 def plain(artifact: Artifact) -> dict[str, Any]:
-    """The artifact as JSON data; without `layers` where it has none."""
+    """Return the artifact as JSON data, without an empty `layers`."""
     content = asdict(artifact)
     if not content["layers"]:
         del content["layers"]
@@ -128,13 +133,17 @@ def plain(artifact: Artifact) -> dict[str, Any]:
 
 
 def digest(artifact: Artifact) -> str:
+    """Return the hash of all fields but `sha256`."""
     content = plain(artifact)
     del content["sha256"]
     return sha256_bytes(canonical_json(content).encode())
 
 
 def list_files(folder: Path) -> tuple[FileRecord, ...]:
-    """Every regular file below `folder` except artifact.json, sorted by path. Symbolic links are refused."""
+    """List the regular files below `folder`, without artifact.json, sorted by path.
+
+    Raises StageError("seal") for a symbolic link.
+    """
     records = []
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
@@ -150,10 +159,10 @@ def write_artifact(folder: Path, artifact: Artifact) -> None:
 
 
 def read_artifact(folder: Path) -> Artifact:
-    """Read and check artifact.json. Its files are not hashed here: see `verify`.
+    """Read and check artifact.json. `verify` hashes the files that it lists.
 
-    Raises StageError("artifact") when it is missing, malformed, edited by hand (its own sha256 does not match)
-    or names a file outside the folder.
+    Raises StageError("artifact") when it is missing or malformed, when it was edited by hand (its own sha256 does not
+    match), or when it names a file outside the folder.
     """
     table = Table(read_json(folder / FILE, STAGE), f"{folder}/{FILE}", STAGE)
     if table.whole("schema") != SCHEMA:
@@ -242,7 +251,7 @@ def read_file(table: Table) -> FileRecord:
 
 
 def verify(folder: Path, artifact: Artifact) -> None:
-    """Check every file against the seal. Raises StageError("seal") naming the first file that differs."""
+    """Hash every file of `folder`. Raises StageError("seal") that names the first missing, changed or unlisted file."""
     listed = {record.path: record for record in artifact.files}
     present = {record.path: record for record in list_files(folder)}
     for path, record in listed.items():
@@ -256,11 +265,12 @@ def verify(folder: Path, artifact: Artifact) -> None:
 
 
 def artifact_folder(out: Path, model: str, target: str, recipe: str) -> Path:
+    """Return where an artifact lies in the build folder `out`."""
     return out / model / target / recipe
 
 
 def files_of(artifact: Artifact, entry: Entry) -> tuple[FileRecord, ...]:
-    """The files that loading `entry` reads: its file, its package folder, or the folder its file lies in."""
+    """Return the files that are read when `entry` is loaded: its file, its package, or the folder its file lies in."""
     package = tuple(record for record in artifact.files if record.path.startswith(entry.file + "/"))
     if package:
         return package
@@ -271,27 +281,30 @@ def files_of(artifact: Artifact, entry: Entry) -> tuple[FileRecord, ...]:
 
 
 def primary(artifact: Artifact) -> tuple[Entry, ...]:
-    """The entries of the default variant: separate packages or dynamic shapes are further copies of them."""
+    """Return the entries of the default variant. Separate packages and dynamic shapes are further copies of them."""
     return tuple(entry for entry in artifact.entries if not entry.variant)
 
 
 def ships(artifact: Artifact) -> tuple[FileRecord, ...]:
-    """The files an app needs to call every module: one multifunction package or multi-signature file where the
-    target has them; the module files, without the fused copy, where it has not."""
+    """Return the files that an app needs to call every module.
+
+    That is one multifunction package or multi-signature file for targets that have these, and one file per module,
+    without the fused copy, for the others.
+    """
     needed = {record for entry in primary(artifact) if len(entry.modules) == 1 for record in files_of(artifact, entry)}
     return tuple(record for record in artifact.files if record in needed)
 
 
 def find_artifacts(root: Path) -> list[Path]:
-    """Folders of `build/<model>` that hold an artifact.json: <target>/<recipe>, sorted."""
+    """Return the folders <target>/<recipe> of `build/<model>` that hold an artifact.json, sorted."""
     return sorted(path.parent for path in root.glob(f"*/*/{FILE}"))
 
 
 def write_manifest(root: Path) -> Path:
-    """Rebuild `root`/manifest.json from the artifact folders below it, under a lock. `root` is build/<model>.
+    """Rebuild `root`/manifest.json from the artifact folders below it, under a lock, and return its path.
 
-    The index repeats each artifact.json with paths relative to the manifest. An unreadable artifact is listed
-    with its error: it must not hide the others.
+    `root` is build/<model>. The manifest repeats every artifact.json with paths relative to itself. An unreadable
+    artifact is listed with its error, so that it does not hide the others.
     """
     rows: list[dict[str, Any]] = []
     with locked(root / ".manifest.lock"):

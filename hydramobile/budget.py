@@ -1,16 +1,17 @@
-"""budget.toml: which recipes must ship, and the limits every artifact is held to. Reviewed data, not code.
+"""Read budget.toml: the recipes that must ship, and the limits of every artifact. Reviewed data, not code.
 
     [ship]            onnx = ["float32", "float16"] ...        recipes that must pass
     [candidates]      tfjs = ["w8"] ...                        exported and judged; refused when over a limit
-    [[limit]]         recipe, output (or "features"), metric ("iou": on the worst sample, "mean iou": on the mean;
+    [[limit]]         recipe, output (or "features"), metric ("iou": of the worst sample; "mean iou": of the mean;
                       "whdr_loss": on the model's labels), limit, reason [, targets = [...]]
     [[size]]          recipe, target, megabytes (gzip = true: after gzip), reason    what one app ships
-    [against]         model = "portrait", coreml = ["compact"] ...    recipes that stand in for those of that name of
-                      the model in the folder beside this one: held, too, to its limits, its outputs and its labels
+    [against]         model = "portrait", coreml = ["compact"] ...    recipes that replace the recipes of the same name
+                      of another model, in the folder beside this one: they must also keep that model's limits, against
+                      its outputs and its labels
 
-A model without the file ships float32 everywhere (an optional target: as a candidate) under the default limits below.
-For models with judges the ceilings of `CEILINGS` bind as well: a file may be tighter, never looser. A recipe that no
-row speaks of is held to the ceilings of the one it is like (`ceiling_of`), so that none stands by what it looks like.
+A model without the file ships float32 on every target, as a candidate on optional ones, under the default limits below.
+For outputs with a judge, `CEILINGS` apply as well: a budget may be tighter, never looser. A recipe without a limit of
+its own has the ceilings of the most similar recipe (`ceiling_of`), so that no recipe goes unjudged.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`output` is a tensor's name, "features" (tensors between modules) or "*" (every final output)."""
+    """A limit of one metric.
+
+    `output` is the name of a tensor, "features" for all tensors between modules, or "*" for all final outputs.
+    """
 
     recipe: str
     output: str
@@ -48,7 +52,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """What one app may ship of a recipe for a target, in bytes; after gzip where `gzip`."""
+    """The most bytes that one app may ship of a recipe for a target, after gzip where `gzip` is set."""
 
     recipe: str
     target: str
@@ -59,6 +63,11 @@ class SizeLimit:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
+    """A model's budget. `ship`, `candidates` and `held` map targets to recipes, `judges` maps outputs to judges.
+
+    `against` names the model whose limits the recipes in `held` must also keep.
+    """
+
     ship: Mapping[str, tuple[str, ...]]
     candidates: Mapping[str, tuple[str, ...]]
     limits: tuple[Limit, ...]
@@ -68,28 +77,33 @@ class Budget:
     judges: Mapping[str, str] = field(default_factory=dict)
 
     def stands_in(self, target: str, recipe_name: str) -> bool:
-        """Whether an artifact is held to what the model `against` is held to as well."""
+        """Return whether a recipe must also keep the limits of the model `against`."""
         return recipe_name in self.held.get(target, ())
 
     def recipes(self, target: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
 
     def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
-        """metric -> limit for one tensor; the tightest where several rows apply. How the ranges of static integers were
-        found (the words of a recipe's name) loosens nothing: the limits are those of the name without them."""
+        """Return metric -> limit of one tensor, the tightest where several rows apply.
+
+        The calibration method in a recipe's name ("w8a8-mse") does not change its limits: those of "w8a8" apply.
+        """
         rows = [row for row in self.limits if not of_labels(row.metric)]
         wanted = {output, FEATURES if feature else ANY}
         found = tightest(rows, target, recipe_name, wanted)
         return found or FALLBACK | ceiling_of(recipe_name, self.judges.get(output, ""))
 
     def label_limits(self, target: str, recipe_name: str, output: str) -> dict[str, float]:
-        """metric -> limit of what one output may lose against labels, as `limits_for`; empty where no row says so, and
-        LABEL_FALLBACK holds."""
+        """Return metric -> limit of an output's loss against labels, as `limits_for` does.
+
+        Empty where no row limits it; then LABEL_FALLBACK applies.
+        """
         rows = [row for row in self.limits if of_labels(row.metric)]
         return tightest(rows, target, recipe_name, {output, ANY})
 
 
 def tightest(rows: Sequence[Limit], target: str, recipe_name: str, outputs: set[str]) -> dict[str, float]:
+    """Return metric -> the tightest limit of the rows that apply to a recipe on a target."""
     found: dict[str, float] = {}
     for row in rows:
         if row.recipe == plain_name(recipe_name) and target in row.targets and row.output in outputs:
@@ -99,22 +113,23 @@ def tightest(rows: Sequence[Limit], target: str, recipe_name: str, outputs: set[
 
 
 def of_labels(metric: str) -> bool:
+    """Return whether a metric is measured on the model's labels, not against the reference."""
     return any(metric.removeprefix(MEAN) in metrics for metrics in LABEL_METRICS.values())
 
 
-# Held by every model at float32: an error above a thousandth of how far the output moves between inputs is a
-# wrong graph, whatever its cosine says (sound conversions of other people's nets stayed under 5e-5).
+# For every model. An error above a thousandth of the output's variation between inputs is a wrong graph, whatever its
+# cosine similarity (sound conversions of other people's nets stayed under 5e-5).
 DEFAULTS = (
     Limit("float32", ANY, "err_sens", 1e-3, "sound conversions stay under 5e-5, a wrong one was at .29"),
     Limit("float32", FEATURES, "err_sens", 1e-3, "as for outputs"),
     Limit("float16", ANY, "snr_db", 30.0, "half precision carries 11 bits; below 30 dB something else is wrong"),
     Limit("float16", FEATURES, "snr_db", 30.0, "as for outputs"),
 )
-# For every recipe and tensor that no row speaks of: below 10 dB a tensor is mostly noise.
+# For every recipe and tensor without a limit: below 10 dB a tensor is mostly noise.
 FALLBACK = {"snr_db": 10.0}
-# The same against labels: one more pair in twenty in the wrong order is another network.
+# The same against labels: with one more pair in twenty in the wrong order it is another network.
 LABEL_FALLBACK = {f"{MEAN}whdr_loss": 0.05}
-# Ceilings by the kind of judge: what an output of that kind may lose at most, on its worst sample.
+# judge -> recipe -> metric -> the loosest limit that a budget may set, on the worst sample.
 CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "relative-depth": {
         "float32": {"max_abs": 1e-4},
@@ -136,8 +151,9 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     },
     "class-scores": {"float32": {"top1": 1.0}},
 }
-# The same for weights of fewer than eight bits, pruned ones and recipes with names of their own, where no row speaks
-# of them: what the portrait's smallest build (`compact`) may lose; one answer in ten changed is another classifier.
+# judge -> metric -> limit of recipes without a limit of their own whose weights have fewer than eight bits or are
+# pruned, and of named recipes: what the portrait's smallest build (`compact`) may lose. A classifier with one changed
+# answer in ten is another classifier.
 FEW: Mapping[str, Mapping[str, float]] = {
     "relative-depth": {"order_flips": 0.03},
     "alpha-matte": {"iou": 0.97},
@@ -146,8 +162,11 @@ FEW: Mapping[str, Mapping[str, float]] = {
 
 
 def ceiling_of(recipe_name: str, judge: str) -> dict[str, float]:
-    """metric -> limit of an output of that judge, by what the recipe stores: static integers as w8a8 or w8a16, eight
-    bits a weight or more as w8, all else as `FEW`. Nothing for an output without a judge."""
+    """Return metric -> limit for an output with that judge, from the most similar recipe.
+
+    Integer activations have the limits of w8a8 or w8a16, weights of eight bits and more those of w8, and all others
+    those of `FEW`. Empty for an output without a judge.
+    """
     try:
         chosen = recipe(plain_name(recipe_name))
     except UsageError:  # a name of recipes.toml
@@ -159,7 +178,10 @@ def ceiling_of(recipe_name: str, judge: str) -> dict[str, float]:
 
 
 def load_budget(spec: ModelSpec) -> Budget:
-    """The model's budget, defaults and ceilings included. Raises StageError("budget") for a malformed or looser one."""
+    """Read a model's budget and add the default limits and the ceilings.
+
+    Raises StageError("budget") for a malformed file and for a limit that is looser than its ceiling.
+    """
     ceilings = [
         Limit(name, tensor.name, metric, limit, f"ceiling of the judge {tensor.judge}")
         for tensor in spec.judged()
@@ -191,12 +213,13 @@ def load_budget(spec: ModelSpec) -> Budget:
         for name in names:
             if name not in found.recipes(target):
                 raise StageError(
-                    STAGE, f"{path}: [against] speaks of {target} {name}, which neither ships nor stands by"
+                    STAGE, f"{path}: [against] names {target} {name}, which is neither in [ship] nor in [candidates]"
                 )
     return found
 
 
 def read_against(spec: ModelSpec, top: Table) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Return the model of [against] and its recipes per target."""
     table = top.table("against", {})
     if not table.data:
         return "", {}
@@ -213,7 +236,7 @@ def read_against(spec: ModelSpec, top: Table) -> tuple[str, dict[str, tuple[str,
 
 
 def neighbour(spec: ModelSpec, name: str) -> ModelSpec | None:
-    """The model `name` in the folder beside a model's; None where there is none."""
+    """Return the model `name` in the folder beside this model's, or None."""
     folder = spec.folder.resolve().parent / name
     return load_spec(folder) if name and (folder / "model.toml").is_file() else None
 
@@ -261,7 +284,7 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
     if not limit.reason.strip():
         raise row.error("'reason' is empty; a limit without its reason cannot be reviewed")
     if of_labels(limit.metric) and not has_labels(spec):
-        raise row.error(f"{spec.name} has no labels, so {limit.metric} would never be looked at")
+        raise row.error(f"{spec.name} has no labels, so {limit.metric} would never be checked")
     if limit.limit < 0:
         raise row.error(f"{limit.metric} cannot be limited by {limit.limit:g}")
     row.done()
@@ -269,8 +292,10 @@ def read_limit(spec: ModelSpec, row: Table) -> Limit:
 
 
 def metrics_of(spec: ModelSpec, output: str) -> tuple[str, ...]:
-    """What is measured of an output: a limit on anything else would never be looked at. "mean iou" limits the mean
-    over samples, "iou" the worst of them."""
+    """Return the metrics that are measured of an output. A limit of any other would never be checked.
+
+    "iou" limits the worst sample, "mean iou" the mean of all.
+    """
     judges = {tensor.judge for tensor in spec.judged() if output in (tensor.name, ANY)}
     tables = (JUDGE_METRICS, LABEL_METRICS)
     judged = (metric for judge in sorted(filter(None, judges)) for table in tables for metric in table.get(judge, ()))

@@ -1,4 +1,4 @@
-"""How every command ends: a verdict line, and one of five exit codes."""
+"""Run a command so that it ends with a verdict line and one of five exit codes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def run(app: typer.Typer) -> NoReturn:
     """Run a typer application and exit with a code of `ExitCode`.
 
-    The last line printed is `verdict: <code> <reason>`; with `--json` it goes to stderr, so that stdout is JSON
-    alone. A command may return a string (the reason of its pass) or None. Unexpected exceptions exit 3, with
-    their traceback unless they are the system's (OSError).
+    The last line printed is `verdict: <code> <reason>`. With `--json` it goes to stderr, so that stdout holds nothing
+    but JSON. A command returns a string, the reason of its pass, or None. An unexpected exception exits with 3 and
+    prints its traceback, unless it is an OSError.
     """
     code, reason = ExitCode.PASSED, "passed"
     try:
@@ -33,7 +33,7 @@ def run(app: typer.Typer) -> NoReturn:
     except KeyboardInterrupt:
         code, reason = ExitCode.STAGE, "interrupted"
     except OSError as error:
-        # A folder that cannot be written, a full disk: the system's own words and the path say it all.
+        # A folder that cannot be written, a full disk: the system's message and the path say enough.
         code, reason = ExitCode.STAGE, f"{type(error).__name__}: {error.strerror or error}: {error.filename or ''}"
     except Exception as error:  # noqa: BLE001  the outermost frame: everything unexpected becomes exit code 3, never 1
         shown = getattr(error, "format_message", None)
@@ -49,6 +49,6 @@ def run(app: typer.Typer) -> NoReturn:
         sys.stdout.flush()
         print(f"verdict: {int(code)} {' '.join(reason.split())}", file=stream, flush=True)
     except BrokenPipeError:
-        # The reader (head, less) has gone: nobody is left to tell. Keep the interpreter from trying again at exit.
+        # The reader of the pipe (head, less) has gone. Keep the interpreter from flushing to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(int(code))

@@ -1,7 +1,7 @@
-"""Exit codes and errors shared by every command.
+"""Exit codes and errors of every command.
 
-The exit codes are a contract with scripts: 0 passed, 1 a budget is broken, 2 bad usage, 3 a stage failed,
-4 nothing could be judged. Unexpected exceptions are reported as 3, never as 1.
+The exit codes are a contract with scripts: 0 passed, 1 a budget is broken, 2 bad usage, 3 a stage failed, 4 nothing
+could be judged. An unexpected exception is reported as 3, never as 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
 
 
 class HydraError(Exception):
-    """An error with a message meant for the user: what was asked, what is available, what to do."""
+    """An error with a message for the user: what was asked for, what is available, what to do."""
 
     exit_code: ExitCode = ExitCode.STAGE
 
@@ -46,7 +46,7 @@ class NothingJudged(HydraError):
 class StageError(HydraError):
     """A stage failed on content: a corrupt file, a wrong hash, an unknown op, a crash in a vendor's converter.
 
-    `stage` is a short name from the pipeline ("spec", "weights", "capture", "convert", "seal", "golden", ...).
+    `stage` is a short name of a step: "spec", "weights", "capture", "convert", "seal", "golden", ...
     """
 
     exit_code = ExitCode.STAGE
@@ -58,7 +58,7 @@ class StageError(HydraError):
 
 
 def unknown(kind: str, asked: str, available: Iterable[str]) -> UsageError:
-    """The error for a mistyped name: names the nearest candidate and everything available."""
+    """Return the error for a mistyped name. It lists the nearest candidate and all that are available."""
     names = sorted(available)
     near = difflib.get_close_matches(asked.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -1,7 +1,7 @@
-"""Files that are never half there: hashes, atomic writes, whole-folder moves, a lock.
+"""Hashes, atomic writes of files and folders, and a file lock.
 
-Everything that writes an output goes through here, so that a killed process or a full disk leaves the
-previous file or folder untouched.
+Everything that writes an output goes through here, so that a killed process or a full disk leaves the previous file or
+folder untouched.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ def sha256_file(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys, no spaces and no NaN: equal values give equal text, so it can be hashed."""
+    """Return JSON with sorted keys, without spaces and NaN: equal values give equal text, so it can be hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def dump_json(value: Any) -> str:
-    """JSON for people and scripts: indented, key order as given, ends with a newline."""
+    """Return JSON for people and scripts: indented, keys in the given order, with a newline at the end."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
@@ -48,7 +48,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data` in one step; the old file stays until the new one is whole and synced."""
+    """Replace `path` by `data` in one step. The old file stays until the new one is complete and synced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -67,7 +67,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def read_json(path: Path, stage: str) -> Any:
-    """Parse a JSON file; a missing or malformed one is a StageError of `stage` that names the file."""
+    """Parse a JSON file. Raises StageError(`stage`) that names the file when it is missing or malformed."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -78,10 +78,10 @@ def read_json(path: Path, stage: str) -> Any:
 
 @contextmanager
 def staging_folder(destination: Path) -> Iterator[Path]:
-    """A temporary folder beside `destination` that replaces it when the block ends without an error.
+    """Provide a temporary folder beside `destination` that replaces it when the block ends without an error.
 
-    The old folder is moved aside before and removed after the swap, so a reader sees the old one, for an
-    instant none, then the new one, never a mixture. On an error the old folder stays.
+    The old folder is moved aside before the swap and removed after it. A reader sees the old folder, for an instant
+    none, then the new one, and never a mixture. On an error the old folder stays.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.new-"))
@@ -95,7 +95,7 @@ def staging_folder(destination: Path) -> Iterator[Path]:
 
 
 def replace_folder(staging: Path, destination: Path) -> None:
-    """Move `staging` to `destination`, keeping the old folder until the new one stands."""
+    """Move `staging` to `destination`. The old folder is restored when that fails."""
     retired = staging.with_name(staging.name + ".old")
     if destination.exists():
         os.rename(destination, retired)
@@ -110,7 +110,7 @@ def replace_folder(staging: Path, destination: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive advisory lock on `path` (created if absent) for the length of the block."""
+    """Hold an exclusive advisory lock on `path`, which is created if absent, while the block runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -121,7 +121,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def inside(root: Path, relative: str, stage: str) -> Path:
-    """`root / relative`, refused when it is absolute, has `..`, or leaves `root` through a symlink."""
+    """Return `root / relative`.
+
+    Raises StageError(`stage`) when `relative` is absolute, holds `..`, or leaves `root` through a symbolic link.
+    """
     pure = PurePosixPath(relative)
     if not relative or pure.is_absolute() or ".." in pure.parts or "\\" in relative or "\0" in relative:
         raise StageError(stage, f"path {relative!r} must be relative and stay inside {root}")

@@ -1,9 +1,9 @@
 """Goldens: inputs, features and outputs of the reference, computed once and compared with ever after.
 
-One .npz a sample, keyed by spec, weights, sample, size and preprocessing. `build/<model>/goldens` holds all
-judging samples with float32 features; `<model>/goldens` commits a few with float16 features, so that
-judging works where torch is not installed. Committed goldens also hold what each module makes of the
-*rounded* features: a head is judged against the reference head on the very same numbers.
+There is one .npz per sample, keyed by spec, weights, sample, size and preprocessing. `build/<model>/goldens` holds all
+judging samples, with float32 features. `<model>/goldens` holds a few that are committed, with float16 features, so
+that artifacts can be judged where torch is not installed. Committed goldens also hold the outputs of every module for
+the *rounded* features, so that a head is compared with the reference head on the same inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,19 @@ from hydramobile.preprocess import CONTRACT
 from hydramobile.samples import Sample, sample_inputs
 from hydramobile.spec import ModelSpec
 
+if TYPE_CHECKING:
+    import torch
+
 STAGE = "golden"
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Reference tensors of one sample, by name, in reference layout.
+    """The reference's tensors of one sample, by name, in reference layout.
 
-    `boundary[module][output]` is what the reference module makes of `tensors` as stored; it differs from
-    `tensors[output]` only when features were rounded to `feature_dtype` float16.
+    `boundary[module][output]` is the reference module's output for the stored `tensors`. It differs from
+    `tensors[output]` only where features were rounded to the `feature_dtype` float16.
     """
 
     sample: str
@@ -66,16 +69,21 @@ def committed_folder(spec: ModelSpec) -> Path:
     return spec.folder / "goldens"
 
 
-def make_golden(spec: ModelSpec, modules: Mapping[str, object], sample: Sample, size: tuple[int, int]) -> Golden:
-    """Run the reference modules on one sample (float32, CPU). Raises StageError("golden") for non-finite values."""
+def make_golden(
+    spec: ModelSpec, modules: Mapping[str, torch.nn.Module], sample: Sample, size: tuple[int, int]
+) -> Golden:
+    """Run the reference modules on one sample, in float32 on the CPU.
+
+    Raises StageError("golden") for NaN and infinite values.
+    """
     import torch
 
     inputs = sample_inputs(spec, sample, size)
     known = {name: torch.from_numpy(value) for name, value in inputs.items()}
     with torch.no_grad():
         for module in spec.modules.values():
-            made = modules[module.name](*(known[name] for name in module.inputs))  # type: ignore[operator]  # nn.Module
-            known.update(zip(module.outputs, as_tuple(made), strict=True))
+            outputs = modules[module.name](*(known[name] for name in module.inputs))
+            known.update(zip(module.outputs, as_tuple(outputs), strict=True))
     tensors: dict[str, Array] = {name: value.numpy().copy() for name, value in known.items() if name not in inputs}
     for name, value in tensors.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -84,21 +92,19 @@ def make_golden(spec: ModelSpec, modules: Mapping[str, object], sample: Sample, 
     return Golden(sample.name, inputs, tensors, boundary, "float32")
 
 
-def halve(spec: ModelSpec, modules: Mapping[str, object], golden: Golden) -> Golden:
-    """The golden with features rounded to float16 and module boundaries recomputed from the rounded features."""
+def halve(spec: ModelSpec, modules: Mapping[str, torch.nn.Module], golden: Golden) -> Golden:
+    """Round the features of a golden to float16 and recompute every module's outputs from the rounded features."""
     import torch
 
     edges = set(spec.edges())
     tensors = {n: v.astype(np.float16) if n in edges else v for n, v in golden.tensors.items()}
     boundary: dict[str, dict[str, Array]] = {}
     for module in spec.modules.values():
-        given = [tensors.get(name, golden.inputs.get(name)) for name in module.inputs]
+        inputs = [tensors.get(name, golden.inputs.get(name)) for name in module.inputs]
         with torch.no_grad():
-            made = modules[module.name](  # type: ignore[operator]  # nn.Module
-                *(torch.from_numpy(np.asarray(value).astype(np.float32)) for value in given)
-            )
-        outputs = as_tuple(made)
-        # Only a module that reads features makes something else of the rounded ones.
+            arguments = (torch.from_numpy(np.asarray(value).astype(np.float32)) for value in inputs)
+            outputs = as_tuple(modules[module.name](*arguments))
+        # Only the outputs of a module that reads features change.
         moved = not edges.isdisjoint(module.inputs)
         boundary[module.name] = {
             name: rounded(value.numpy(), name in edges) if moved else tensors[name]
@@ -112,7 +118,7 @@ def rounded(value: Array, feature: bool) -> Array:
 
 
 def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) -> None:
-    """Write a golden as an .npz whose bytes depend on its content alone (numpy's own writer stores the time)."""
+    """Write a golden as an .npz whose bytes depend on its content alone. numpy's own writer stores the time."""
     arrays: dict[str, Array] = {}
     if with_inputs:
         arrays |= {f"input/{name}": value for name, value in golden.inputs.items()}
@@ -134,7 +140,7 @@ def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) 
 
 
 def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> Golden:
-    """Read a golden. Raises StageError("golden") when it is missing, unreadable, or made from other inputs."""
+    """Read a golden. Raises StageError("golden") when it is missing, unreadable, or of another key."""
     remedy = f"refresh it with: make goldens MODEL={spec.folder}"
     if not path.is_file():
         raise StageError(STAGE, f"no golden for sample {sample.name!r} at {path}; {remedy}")
@@ -156,7 +162,7 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
         raise StageError(STAGE, f"{path} is not readable: it holds no {lost[0]!r}; {remedy}")
     inputs = {name.removeprefix("input/"): v for name, v in arrays.items() if name.startswith("input/")}
     if not inputs:
-        # Goldens of the user's own photos do not hold them.
+        # The goldens of a user's own photos are stored without the photo.
         inputs = sample_inputs(spec, sample, size)
     boundary = {
         module.name: {n: arrays.get(f"boundary/{module.name}/{n}", tensors[n]) for n in module.outputs}
@@ -166,10 +172,10 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
 
 
 def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], out: Path) -> list[Golden]:
-    """The goldens of all `samples` from the build folder.
+    """Read the goldens of `samples` from the build folder.
 
-    Where none were built and torch cannot be imported, the committed ones serve instead (fewer samples; the
-    caller reports how many). Raises StageError("golden") with the command that refreshes them otherwise.
+    Where that folder does not exist and torch is not installed, the committed goldens are read instead. They are of
+    fewer samples; the caller reports how many. Raises StageError("golden") with the command that makes missing ones.
     """
     chosen = list(samples)
     root = build_folder(out, spec)
@@ -182,8 +188,10 @@ def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, in
 
 
 def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], root: Path, half: bool = False) -> int:
-    """Compute the goldens of `samples` that are missing or stale in `root`; returns how many were computed."""
+    """Compute the goldens of `samples` that are missing or stale in `root`, and return how many these were.
 
+    `half` stores features as float16 (see `halve`).
+    """
     modules = None
     computed = 0
     for sample in samples:

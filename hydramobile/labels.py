@@ -1,17 +1,19 @@
-"""Labels: photos with the true order in depth, to tell what a file loses in right answers, not in agreement alone.
+"""Labels: photos whose true order in depth is known, to measure the right answers that an artifact loses.
 
-`<model>/labels/labels.toml` lists them. They are neither calibrated with nor judged by otherwise, checked by hash:
+Goldens only measure its agreement with the reference. `<model>/labels/labels.toml` lists the labels. Their photos are
+not among the model's samples, which is checked by hash:
 
     tensor = "depth"                    the output they belong to, judged as relative-depth
-    source, license                     of them all
+    source, license                     of all labels
     [[label]]  photo = { file = "a.jpg", sha256 = "..." }
                truth = { ... }          16-bit grey PNG: disparity in any unit, larger is nearer, 0 where not known
                matte = { ... }          8-bit grey PNG: opacity of the person
 
-WHDR is defined once, here and in hydramobile/measures.py (the reference's own evaluation uses the same functions):
-depth and truth stretched to 512x384 over the whole photo; pixels of a true matte above .9; the seeded pairs whose
-truths differ by more than 2 % of the person's p2-p98; a tie is wrong. *WHDR loss*: a file's WHDR less that of the
-float32 reference on the same pairs; below 0 where rounding happened to help.
+WHDR, the share of pairs of pixels in the wrong order, is defined here and in hydramobile/measures.py; the evaluation of
+the reference uses the same functions. Depth and truth are stretched to 512x384 over the whole photo. Pixels count whose
+true matte is above 0.9, and of the seeded pairs those whose truths differ by more than 2 % of the person's range p2 to
+p98. A tie is wrong. *WHDR loss* is the WHDR of an artifact less that of the float32 reference on the same pairs. It is
+negative where rounding happened to help.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ STAGE = "labels"
 FOLDER = "labels"
 METRIC = "whdr_loss"
 LONG, SHORT = 512, 384
-"""Sides of the field that depth is judged at against truth; portrait or landscape as the photo is."""
-# A person of fewer pixels of the field than this is not judged for depth.
+"""Sides of the field at which depth is compared with the truth, in the orientation of the photo."""
+# The fewest pixels of the field that a person must have.
 LEAST_PERSON = 200
-# How far a truth's aspect may be from its photo's: phones round their depth maps to whole pixels.
+# The largest relative difference between the aspect ratios of a truth and its photo: phones round their depth maps to
+# whole pixels.
 ASPECT = 0.02
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -50,7 +53,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A photo, and the pictures of its truth and of its matte."""
+    """A photo with the pictures of its true disparity and of its true matte."""
 
     photo: Sample
     truth: Path
@@ -59,48 +62,51 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """`sha256` covers every file's hash, in order."""
+    """The labels of one output. `sha256` covers the hashes of all files, in their order."""
 
     tensor: str
     all: tuple[Label, ...]
     sha256: str
 
     def spread(self, most: int) -> tuple[Label, ...]:
-        """All, or `most` of them evenly spread where that is not 0."""
+        """Return `most` labels, evenly spread, or all of them where `most` is 0."""
         if not 0 < most < len(self.all):
             return self.all
         return tuple(self.all[index * len(self.all) // most] for index in range(most))
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked of an output: the order of these pairs of the flat field at `size`, (width, height)."""
+class OrderTest:
+    """Pairs of pixels of one photo whose order in depth is known, as indices into the flat field.
+
+    `size` is the (width, height) of that field.
+    """
 
     size: tuple[int, int]
     pairs: Pairs
 
-    def whdr(self, made: Array) -> float:
-        """WHDR of an output [1, 1, H, W]. Raises StageError("judge") for another shape or values not finite."""
-        if made.ndim != 4 or made.shape[:2] != (1, 1):
-            raise StageError("judge", f"depth must be [1, 1, H, W], found {list(made.shape)}")
-        if not np.isfinite(made).all():
-            raise StageError("judge", f"{int((~np.isfinite(made)).sum())} of {made.size} values are not finite")
-        field = stretched(np.asarray(made[0, 0], np.float32), self.size).astype(np.float64)
+    def whdr(self, output: Array) -> float:
+        """Return the WHDR of an output [1, 1, H, W]. Raises StageError("judge") for another shape, NaN or infinity."""
+        if output.ndim != 4 or output.shape[:2] != (1, 1):
+            raise StageError("judge", f"depth must be [1, 1, H, W], found {list(output.shape)}")
+        if not np.isfinite(output).all():
+            raise StageError("judge", f"{int((~np.isfinite(output)).sum())} of {output.size} values are not finite")
+        field = stretched(np.asarray(output[0, 0], np.float32), self.size).astype(np.float64)
         return wrong_share(field.ravel(), self.pairs)
 
 
 def field_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of the judging field of a photo."""
+    """Return the (width, height) of the field at which a photo is judged."""
     return (SHORT, LONG) if height >= width else (LONG, SHORT)
 
 
 def stretched(values: Floats, size: tuple[int, int]) -> Floats:
-    """A field [h, w] of any range, bilinearly at `size` = (width, height), antialiased when shrinking."""
+    """Resize a field [h, w] of any range to `size` = (width, height): bilinear, antialiased when shrinking."""
     return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
 def judged_pixels(truth: Floats, matte: Floats) -> NDArray[np.bool_]:
-    """Where depth is judged, of truth and matte on the field: surely the person, at a known distance."""
+    """Return the pixels of the field at which depth is judged: those of the person whose distance is known."""
     return (matte > PERSON) & (truth > 0)
 
 
@@ -113,10 +119,10 @@ def has_labels(spec: ModelSpec) -> bool:
 
 
 def load_labels(spec: ModelSpec) -> Labels | None:
-    """The labels of a model, None where it has none. The pictures are hashed here, and opened by `ask`.
+    """Read the labels of a model, or return None where it has none. Pictures are hashed here; `order_test` opens them.
 
-    Raises StageError("labels") for a malformed list, a tensor that no judge has labels for, a file that is missing or
-    not the one that was listed, and a photo that is a sample too or stands twice.
+    Raises StageError("labels") for a malformed list, a tensor whose judge has no metric for labels, a file that is
+    missing or has another hash, and a photo that is also a sample or is listed twice.
     """
     listing = listing_of(spec)
     if not has_labels(spec):
@@ -142,7 +148,7 @@ def load_labels(spec: ModelSpec) -> Labels | None:
 
 
 def read_file(folder: Path, row: Table, name: str) -> tuple[Path, str]:
-    """A file of a row and its hash."""
+    """Return a file of a row and its hash."""
     table = row.table(name)
     found = listed_file(table, folder, STAGE)
     table.done()
@@ -150,6 +156,7 @@ def read_file(folder: Path, row: Table, name: str) -> tuple[Path, str]:
 
 
 def refuse_shared(spec: ModelSpec, top: Table, labels: list[Label]) -> None:
+    """Raise StageError("labels") where a photo is also a sample of the model, or two photos are the same."""
     taken = {sample.sha256: f"a {sample.split} sample too ({sample.name})" for sample in committed_samples(spec)}
     names: set[str] = set()
     for label in labels:
@@ -161,11 +168,11 @@ def refuse_shared(spec: ModelSpec, top: Table, labels: list[Label]) -> None:
         taken[label.photo.sha256] = f"the same photo as {label.photo.name}"
 
 
-def ask(label: Label) -> Question:
-    """The pairs that a label's truth knows the order of.
+def order_test(label: Label) -> OrderTest:
+    """Return the pairs of pixels whose order the truth of a label tells.
 
-    Raises StageError("labels") for a picture that cannot be read, is not of its kind or not of the photo's aspect, and
-    for a truth that shows no person or a flat one.
+    Raises StageError("labels") for a picture that cannot be read, has another mode or another aspect ratio than its
+    photo, and for a truth without a person or without differences in depth.
     """
     truth, matte = grey(label.truth, "I;16"), grey(label.matte, "L") / np.float32(255)
     width, height = load_photo(label.photo.path or label.truth).size
@@ -182,11 +189,11 @@ def ask(label: Label) -> Question:
     pairs = far_pairs(field.astype(np.float64)[person], WHDR_GAP)
     if not pairs.first.size:
         raise StageError(STAGE, f"{label.truth} is flat: it has no order")
-    return Question(size, Pairs(where[pairs.first], where[pairs.second], pairs.difference))
+    return OrderTest(size, Pairs(where[pairs.first], where[pairs.second], pairs.difference))
 
 
 def grey(path: Path, mode: str) -> Floats:
-    """The levels of a grey picture, [h, w]; `mode` as Pillow calls its bits. Raises StageError("labels")."""
+    """Read the levels [h, w] of a grey picture of Pillow's `mode`. Raises StageError("labels") for any other file."""
     try:
         with Image.open(path) as image:
             found, levels = image.mode, np.asarray(image)
@@ -198,48 +205,53 @@ def grey(path: Path, mode: str) -> Floats:
     return levels.astype(np.float32)
 
 
-def makers(spec: ModelSpec, tensor: str) -> list[str]:
-    """The modules that `tensor` depends on, in the order they run."""
-    wanted, found = {tensor}, list[str]()
+def modules_for(spec: ModelSpec, tensor: str) -> list[str]:
+    """Return the modules that `tensor` depends on, in the order they run."""
+    needed, modules = {tensor}, list[str]()
     for module in reversed(list(spec.modules.values())):
-        if not wanted.isdisjoint(module.outputs):
-            found.append(module.name)
-            wanted.update(module.inputs)
-    return found[::-1]
+        if not needed.isdisjoint(module.outputs):
+            modules.append(module.name)
+            needed.update(module.inputs)
+    return modules[::-1]
 
 
 def whdr(spec: ModelSpec, modules: Mapping[str, Any], labels: Labels, size: tuple[int, int]) -> dict[str, float]:
-    """By name, the WHDR of each label of what PyTorch `modules` make of its photo at (H, W)."""
-    found: dict[str, float] = {}
+    """Return the WHDR of PyTorch `modules` on each label's photo at (H, W), by the photo's name."""
+    result: dict[str, float] = {}
     for label in labels.all:
-        made = make_golden(spec, modules, label.photo, size).tensors[labels.tensor]
-        found[label.photo.name] = ask(label).whdr(made)
-    return found
+        output = make_golden(spec, modules, label.photo, size).tensors[labels.tensor]
+        result[label.photo.name] = order_test(label).whdr(output)
+    return result
 
 
-def key(spec: ModelSpec, labels: Labels, size: tuple[int, int]) -> str:
+def reference_key(spec: ModelSpec, labels: Labels, size: tuple[int, int]) -> str:
     parts = [spec.sha256, spec.weights_sha256, labels.sha256, list(size), CONTRACT]
     return sha256_bytes(canonical_json(parts).encode())
 
 
 def reference_path(root: Path) -> Path:
-    """Beside a model's goldens."""
+    """Return the file of the reference's WHDR beside a model's goldens."""
     return root / "labels.json"
 
 
 def refresh_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> bool:
-    """Write what the float32 reference's WHDR is, where it is missing or stale in `root`; whether it was. What is
-    committed is taken where it is of the same inputs."""
+    """Write the WHDR of the float32 reference where it is missing or stale in `root`, and return whether it was.
+
+    It is copied from the committed goldens where these are of the same inputs.
+    """
     if known_reference(spec, labels, size, root) is not None:
         return False
-    made = known_reference(spec, labels, size, committed_folder(spec))
-    if made is None:
-        made = whdr(spec, load_modules(spec), labels, size)
-    write_text(reference_path(root), dump_json({"schema": 1, "key": key(spec, labels, size), "whdr": made}))
+    reference = known_reference(spec, labels, size, committed_folder(spec))
+    if reference is None:
+        reference = whdr(spec, load_modules(spec), labels, size)
+    write_text(
+        reference_path(root), dump_json({"schema": 1, "key": reference_key(spec, labels, size), "whdr": reference})
+    )
     return True
 
 
 def known_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> dict[str, float] | None:
+    """Return what `read_reference` returns, or None where it raises."""
     try:
         return read_reference(spec, labels, size, root)
     except StageError:
@@ -247,25 +259,25 @@ def known_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root
 
 
 def refresh_labels(spec: ModelSpec, roots: Sequence[Path]) -> int:
-    """`refresh_reference` in each of `roots`; how many were written. 0 for a model without labels."""
+    """Run `refresh_reference` on each of `roots` and return how many were written: 0 for a model without labels."""
     labels = load_labels(spec)
     return sum(refresh_reference(spec, labels, spec.size, root) for root in roots) if labels else 0
 
 
 def read_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], *roots: Path) -> dict[str, float]:
-    """By label, the WHDR of the float32 reference, from the first of `roots` that has it.
+    """Read the WHDR of the float32 reference per label, from the first of `roots` that has it.
 
-    Raises StageError("labels") where none has it or it was made from other inputs.
+    Raises StageError("labels") where no root has it, or it was made from other inputs.
     """
     remedy = f"refresh it with: make goldens MODEL={spec.folder}"
     path = next((path for root in roots if (path := reference_path(root)).is_file()), None)
     if path is None:
         raise StageError(STAGE, f"no WHDR of the reference in {roots[0]}; {remedy}")
     document = read_json(path, STAGE)
-    if not isinstance(document, Mapping) or document.get("key") != key(spec, labels, size):
+    if not isinstance(document, Mapping) or document.get("key") != reference_key(spec, labels, size):
         raise StageError(STAGE, f"{path} is stale: the spec, weights, labels or size changed since; {remedy}")
-    found = document.get("whdr")
+    shares = document.get("whdr")
     names = [label.photo.name for label in labels.all]
-    if not isinstance(found, Mapping) or set(found) != set(names):
+    if not isinstance(shares, Mapping) or set(shares) != set(names):
         raise StageError(STAGE, f"{path} is not of these {len(names)} labels; {remedy}")
-    return {name: float(found[name]) for name in names}
+    return {name: float(shares[name]) for name in names}

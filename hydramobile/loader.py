@@ -1,7 +1,6 @@
-"""From a spec to its PyTorch modules: the one function that runs a model's own code.
+"""Load a model's PyTorch modules: call its factory and fill the modules with its weights.
 
-The only file of this package that needs torch and safetensors; both are imported when it is called, so that
-everything else here works where torch is not installed.
+torch and safetensors are imported when a function is called, so that the rest of this package works without them.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ STAGE = "weights"
 
 
 def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torch.nn.Module]:
-    """The model's modules in evaluation mode, with its weights (or those of another file), in the order they run.
+    """Return the model's modules in evaluation mode, in the order they run, with its weights or those of another file.
 
-    Runs the factory that model.toml names: a model folder is code, and is to be trusted like code.
-    Raises StageError("factory") when the factory fails or does not return the modules of the spec and
-    StageError("weights") when the file is missing, does not match its sha256, or does not fit the modules.
+    This runs the factory that model.toml names: a model folder is code, and must be trusted like code. Raises
+    StageError("factory") when the factory fails or does not return the modules of the spec, and StageError("weights")
+    when the file is missing, does not match its sha256, or does not fit the modules.
     """
     modules = build(spec)
     if weights is None:
@@ -43,32 +42,37 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
     import torch
 
     try:
-        made: Any = import_factory(spec)()
+        modules: Any = import_factory(spec)()
     except StageError:
         raise
     except (Exception, SystemExit) as error:  # foreign code: whatever it raises is its failure, not ours
         advice = explain_import_error(spec, error) if isinstance(error, ImportError) else ""
         raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}{advice}") from error
-    good = isinstance(made, dict) and all(isinstance(module, torch.nn.Module) for module in made.values())
-    if not good or set(made) != set(spec.modules):
-        found = sorted(map(str, made)) if isinstance(made, dict) else type(made).__name__
+    good = isinstance(modules, dict) and all(isinstance(module, torch.nn.Module) for module in modules.values())
+    if not good or set(modules) != set(spec.modules):
+        found = sorted(map(str, modules)) if isinstance(modules, dict) else type(modules).__name__
         raise StageError(
             "factory",
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
-    return dict(made)
+    return dict(modules)
 
 
-def as_tuple(made: Any) -> tuple[Any, ...]:
-    """What a module returned, tensor by tensor in its order: one tensor, several, or a mapping of names to them such as
-    a dict or Hugging Face's ModelOutput (which tracing refuses where a module returns it bare)."""
-    if isinstance(made, Mapping):
-        return tuple(made.values())
-    return tuple(made) if isinstance(made, tuple | list) else (made,)
+def as_tuple(outputs: Any) -> tuple[Any, ...]:
+    """Return a module's outputs as a tuple: of one tensor, of several, or of the values of a mapping, in its order.
+
+    Mappings are dicts and Hugging Face's ModelOutput, which torch.jit.trace refuses as the output of a module.
+    """
+    if isinstance(outputs, Mapping):
+        return tuple(outputs.values())
+    return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
 
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:
-    """Fill `modules` strictly from the spec's safetensors file (keys "<module>.<state_dict key>")."""
+    """Fill `modules` strictly from the spec's safetensors file, whose keys are "<module>.<state_dict key>".
+
+    Raises StageError("weights") when the file is missing, does not match its sha256, or does not fit the modules.
+    """
     path = inside(spec.folder, spec.weights_path, STAGE)
     if not path.is_file():
         raise StageError(STAGE, f"{path} does not exist (model.toml of {spec.name!r} asks for it)")
@@ -79,21 +83,21 @@ def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> Non
 
 
 def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
-    """Fill `modules` strictly from a safetensors file. Raises StageError("weights") where it does not fit them."""
+    """Fill `modules` strictly from a safetensors file. Raises StageError("weights") when it does not fit them."""
     tensors = read_weights(path)
     unclaimed = [key for key in tensors if key.partition(".")[0] not in modules]
     if unclaimed:
         raise StageError(STAGE, f"{path}: {unclaimed[0]!r} belongs to no module (modules: {', '.join(modules)})")
     for name, module in modules.items():
-        own = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.partition(".")[0] == name}
+        state = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.partition(".")[0] == name}
         try:
-            module.load_state_dict(own, strict=True)
+            module.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise StageError(STAGE, f"{path} does not fit module {name!r}: {error}") from error
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file. Raises StageError("weights") for one that is unreadable or not finite."""
+    """Read a safetensors file. Raises StageError("weights") when it is unreadable or holds NaN or infinity."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file

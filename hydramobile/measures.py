@@ -1,9 +1,9 @@
-"""Measures and judges: every number that a report shows is computed here, once.
+"""Compute every number that a report shows.
 
-Tensor measures compare two arrays element by element. Judges say what an output is worth in the task's own
-units: `relative-depth`, `alpha-matte`, `class-scores`. Both compare a candidate with the reference network's own
-output. Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and
-labels (hydramobile/labels.py) tell what a candidate loses against it.
+Tensor measures compare two arrays element by element. Judges measure an output in units of its task: `relative-depth`,
+`alpha-matte`, `class-scores`. Both compare a candidate with the output of the reference network. Measures of truth
+(`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and labels (hydramobile/labels.py)
+measure what a candidate loses against it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,16 @@ PAIR_SEED = 20260101
 PERSON = 0.9
 # WHDR counts pairs whose truth differs by more than this share of the person's p2-p98.
 WHDR_GAP = 0.02
-# Signal-to-noise of equal arrays is infinite, which JSON cannot hold; 200 dB is beyond double precision.
+# The signal-to-noise ratio of equal arrays is infinite, which JSON cannot hold; 200 dB is beyond double precision.
 SNR_CEILING = 200.0
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One reported number. `limit` is None where nothing is asked of it; `worst` names the sample it comes from.
+    """One reported metric of an output.
 
-    `value` is the worst over the samples (the least for metrics of `HIGHER`), `mean` the mean over them.
+    `value` is the worst over the samples (the smallest for metrics in `HIGHER`), `worst` the name of that sample, and
+    `mean` the mean over all samples. `limit` is None for a metric without a limit.
     """
 
     output: str
@@ -51,45 +52,47 @@ class Measure:
         return self.limit is None or within(self.metric, self.value, self.limit)
 
 
-# What `tensor_measures` measures, and what each judge adds.
+# The metrics of `tensor_measures`, and those that each judge adds.
 TENSOR_METRICS = ("max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sens")
 JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
     "alpha-matte": ("iou", "mae"),
     "class-scores": ("top1",),
 }
-# What labels add (hydramobile/labels.py), by the judge of the output they belong to.
+# The metrics that labels add (hydramobile/labels.py), by the judge of the output that they belong to.
 LABEL_METRICS: Mapping[str, tuple[str, ...]] = {"relative-depth": ("whdr_loss",)}
-# Metrics where larger is better; all others are losses.
+# Metrics of which larger is better. All others are losses.
 HIGHER = frozenset(
     {"snr_db", "cosine", "iou", "top1", "spearman", "r2", "boundary_f", "relief"}
     | {"delta_1.05", "delta_1.25", "delta_1.25^2", "delta_1.25^3"}
 )
 
 
-# Before a metric's name: its mean over the samples instead of the worst of them.
+# Prefix of a metric's name that means its mean over the samples, instead of the worst of them.
 MEAN = "mean "
 
 
 def higher(metric: str) -> bool:
+    """Return whether larger values of a metric are better."""
     return metric.removeprefix(MEAN) in HIGHER
 
 
 def within(metric: str, value: float, limit: float) -> bool:
+    """Return whether `value` keeps `limit`."""
     return value >= limit if higher(metric) else value <= limit
 
 
 def worse(metric: str, a: float, b: float) -> bool:
-    """Whether `a` is worse than `b`."""
+    """Return whether `a` is worse than `b`."""
     return a < b if higher(metric) else a > b
 
 
 def tensor_measures(candidate: Array, reference: Array, sensitivity: float | None = None) -> Numbers:
-    """max_abs, mean_abs, p99_abs, snr_db, cosine, and err_sens when `sensitivity` is given.
+    """Return max_abs, mean_abs, p99_abs, snr_db and cosine of two arrays, and err_sens where `sensitivity` is given.
 
-    `sensitivity` is how far the reference output moves between real inputs, max|y(x1) - y(x2)|: an error of
-    1e-3 of it is invisible, one of .3 is another network whatever its cosine says. Raises StageError("judge")
-    for different shapes, an empty comparison, or a candidate that is not finite.
+    `sensitivity` is the variation of the reference output between real inputs, max |y(x1) - y(x2)|. An error of 1e-3 of
+    it is invisible; an error of 0.3 of it is another network, whatever its cosine similarity. Raises
+    StageError("judge") for different shapes, empty arrays, and a candidate with NaN or infinity.
     """
     a, b = candidate.astype(np.float64), reference.astype(np.float64)
     if a.shape != b.shape:
@@ -109,38 +112,40 @@ def tensor_measures(candidate: Array, reference: Array, sensitivity: float | Non
         "cosine": float((a * b).sum()) / norm if norm else float(noise == 0.0),
     }
     if sensitivity is not None:
-        # A constant output has no sensitivity; any error on it is then judged as it stands.
+        # The sensitivity of a constant output is 0; then the error itself is judged.
         numbers["err_sens"] = float(error.max()) / (sensitivity or 1.0)
     return numbers
 
 
 def snr(signal: float, noise: float) -> float:
+    """Return the signal-to-noise ratio of two energies, in dB, at most SNR_CEILING."""
     if noise == 0.0:
         return SNR_CEILING
     return min(SNR_CEILING, 10 * math.log10(max(signal, 1e-300) / noise))
 
 
 def sensitivity(outputs: list[Array]) -> float:
-    """max |y(x1) - y(x2)| over neighbouring samples; 0 for a single one."""
+    """Return max |y(x1) - y(x2)| over neighbouring samples, 0 for a single sample."""
     pairs = itertools.pairwise(outputs)
     return max((float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) for a, b in pairs), default=0.0)
 
 
 def align(candidate: Floats, target: Floats) -> Floats:
-    """Least-squares scale and shift of `candidate` onto `target` (both 1-D)."""
+    """Fit `candidate` to `target`, both 1-D, by the scale and shift of least squares."""
     design = np.stack([candidate, np.ones_like(candidate)], axis=1)
     solution = np.linalg.lstsq(design, target, rcond=None)[0]
     return np.asarray(design @ solution)
 
 
 def seeded_pairs(count: int, pairs: int = PAIRS, seed: int = PAIR_SEED) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices of random pairs of `count` elements, the same for the same seed."""
     first, second = np.random.default_rng(seed).integers(0, count, (2, pairs))
     return first, second
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Pairs of pixels whose order is known: indices into a flat field, and the truth's difference, never 0."""
+    """Pairs of pixels whose order is known: indices into a flat field, and the difference of the truths, never 0."""
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
@@ -148,7 +153,10 @@ class Pairs:
 
 
 def far_pairs(truth: Floats, gap: float) -> Pairs:
-    """Of the seeded pairs of a 1-D truth, those that differ by more than `gap` of its p2-p98; none of a flat one."""
+    """Return the seeded pairs of a 1-D truth that differ by more than `gap` of its range from p2 to p98.
+
+    A constant truth has none.
+    """
     first, second = seeded_pairs(truth.size)
     difference = truth[first] - truth[second]
     spread = float(np.quantile(truth, 0.98) - np.quantile(truth, 0.02))
@@ -157,24 +165,28 @@ def far_pairs(truth: Floats, gap: float) -> Pairs:
 
 
 def wrong_share(candidate: Floats, pairs: Pairs) -> float:
-    """Share of `pairs` that a 1-D candidate orders otherwise; a tie is wrong. 0 of no pairs."""
+    """Return the share of `pairs` that a 1-D candidate orders otherwise than the truth. A tie is wrong.
+
+    0 where there are no pairs.
+    """
     wrong = (candidate[pairs.first] - candidate[pairs.second]) * pairs.difference <= 0
     return float(wrong.mean()) if wrong.size else 0.0
 
 
 def order_errors(candidate: Floats, truth: Floats, gap: float) -> float:
-    """Share of seeded pairs whose truth differs by more than `gap` of its p2-p98 range and whose order differs.
+    """Return the share of `far_pairs` that the candidate orders otherwise than the truth.
 
-    A tie in the candidate counts as wrong. 0 when no pair is far enough apart (a flat truth has no order).
+    A tie in the candidate is wrong. 0 where no pair is far enough apart, as in a constant truth.
     """
     return wrong_share(candidate, far_pairs(truth, gap))
 
 
 def judge_depth(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
-    """Relative depth inside the person, candidate against the reference's own output.
+    """Compare relative depth inside the person with the output of the reference.
 
-    order_flips (5 % gap, ties count), and after scale-and-shift alignment abs_rel and delta_1.25, delta_1.05
-    (Eigen et al. 2014). `person` is the mask alpha > .9 of the reference; all pixels where there is none.
+    Returns order_flips (`order_errors` at a gap of 5 %) and, after alignment by scale and shift, abs_rel, delta_1.25
+    and delta_1.05 (Eigen et al. 2014). `person` is the reference's mask alpha > 0.9. Where it is empty or None, all
+    pixels count.
     """
     chosen = person if person is not None and person.any() else np.ones(reference.shape, dtype=bool)
     a, b = candidate.astype(np.float64)[chosen], reference.astype(np.float64)[chosen]
@@ -191,7 +203,7 @@ def judge_depth(candidate: Array, reference: Array, person: NDArray[np.bool_] | 
 
 
 def judge_matte(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
-    """Alpha matte: IoU of the masks alpha > .5 (1 when both are empty) and the mean absolute error."""
+    """Return the IoU of the masks alpha > 0.5, which is 1 when both are empty, and the mean absolute error."""
     a, b = candidate > 0.5, reference > 0.5
     union = int((a | b).sum())
     return {
@@ -201,7 +213,7 @@ def judge_matte(candidate: Array, reference: Array, person: NDArray[np.bool_] | 
 
 
 def judge_scores(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
-    """Class scores over the last axis: top1 is the share of rows with the same best class."""
+    """Return top1, the share of rows whose best class is the same. Classes are on the last axis."""
     same = candidate.argmax(axis=-1) == reference.argmax(axis=-1)
     return {"top1": float(np.mean(same))}
 
@@ -214,12 +226,13 @@ JUDGES: Mapping[str, Callable[[Array, Array, NDArray[np.bool_] | None], Numbers]
 
 
 def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Numbers:
-    """Disparity of a network against the truth, both [H, W], inside `person`; larger is nearer.
+    """Compare the disparity of a network with the truth, both [H, W], inside `person`. Larger is nearer.
 
-    whdr_2, whdr_5, whdr_10: `order_errors` at gaps of 2, 5 and 10 % of the person's p2-p98. After least-squares scale
-    and shift in disparity, the truth's median brought to 1: abs_rel, rmse, rmse_log, si_log (Eigen et al. 2014: the
-    variance of the log error), delta_1.05 and delta_1.25 to the powers 1, 2, 3, and r2. Logs and ratios take values
-    under 1e-3 as 1e-3. Raises StageError("judge") for an empty person or a truth whose median is not positive.
+    Returns whdr_2, whdr_5 and whdr_10, which are `order_errors` at gaps of 2, 5 and 10 % of the person's range p2 to
+    p98. After the truth's median is scaled to 1 and the disparity is aligned by scale and shift (least squares), it
+    returns abs_rel, rmse, rmse_log, si_log (Eigen et al. 2014: the variance of the log error), delta_1.05, delta_1.25
+    to the powers 1, 2 and 3, and r2. Logarithms and ratios take values below 1e-3 as 1e-3. Raises StageError("judge")
+    for an empty person or a truth whose median is not positive.
     """
     if not person.any():
         raise StageError("judge", "no person in the truth: a comparison of nothing")
@@ -229,8 +242,8 @@ def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Nu
         raise StageError("judge", f"the person's median disparity is {median}, which is no distance")
     b = b / median
     aligned, floor = align(a, b), 1e-3
-    made, true = np.maximum(aligned, floor), np.maximum(b, floor)
-    log, ratio = np.log(made / true), np.maximum(made / true, true / made)
+    predicted, true = np.maximum(aligned, floor), np.maximum(b, floor)
+    log, ratio = np.log(predicted / true), np.maximum(predicted / true, true / predicted)
     squares = float(((b - b.mean()) ** 2).sum())
     return {
         **{f"whdr_{round(100 * gap)}": order_errors(a, b, gap) for gap in (WHDR_GAP, 0.05, 0.10)},
@@ -242,13 +255,13 @@ def depth_truth(candidate: Array, truth: Array, person: NDArray[np.bool_]) -> Nu
         **{
             f"delta_1.25{'' if power == 1 else f'^{power}'}": float((ratio < 1.25**power).mean()) for power in (1, 2, 3)
         },
-        # Of a flat truth every part is explained by its mean.
+        # A constant truth has no variance to explain.
         "r2": 1 - float(((aligned - b) ** 2).sum()) / squares if squares > 0 else 1.0,
     }
 
 
 def ramp(truth: Array, person: NDArray[np.bool_]) -> Floats:
-    """The best a picture-blind guess can do: the vertical ramp fitted to the truth inside `person`, [H, W]."""
+    """Return the vertical ramp [H, W] that fits the truth inside `person` best, a guess that ignores the picture."""
     rows = np.repeat(np.arange(truth.shape[0], dtype=np.float64)[:, None], truth.shape[1], axis=1)
     inside = rows[person]
     slope, level = np.linalg.lstsq(
@@ -258,10 +271,10 @@ def ramp(truth: Array, person: NDArray[np.bool_]) -> Floats:
 
 
 def background_errors(candidate: Array, truth: Array, alpha: Array) -> float:
-    """Share of seeded pairs, a pixel of the person and one of the background, in the wrong order; a tie is wrong.
+    """Return the share of seeded pairs of a pixel of the person and one of the background that are in the wrong order.
 
-    All [H, W]; person is alpha > .9, background alpha < .1. Pairs count whose truth differs by more than 2 % of the
-    photo's p2-p98. 0 where there are none: then nothing can be out of order.
+    All arrays are [H, W]. The person is alpha > 0.9, the background alpha < 0.1. A pair counts where its truths differ
+    by more than 2 % of the photo's range p2 to p98. A tie is wrong. 0 where there are no such pairs.
     """
     person, background = np.flatnonzero(alpha > PERSON), np.flatnonzero(alpha < 1 - PERSON)
     if not person.size or not background.size:
@@ -276,7 +289,10 @@ def background_errors(candidate: Array, truth: Array, alpha: Array) -> float:
 
 
 def point_order(candidate: Floats, truth: Floats, gap: float = 0.1) -> tuple[int, int]:
-    """(right, all) pairs of a face's points, 1-D, of truths further apart than `gap` of its range; a tie is wrong."""
+    """Return (right, all) counts of pairs of a face's points, 1-D, whose truths differ by more than `gap` of its range.
+
+    A tie is wrong.
+    """
     first, second = np.triu_indices(truth.size, 1)
     difference = truth[first] - truth[second]
     far = np.abs(difference) > gap * float(np.ptp(truth)) if truth.size else np.zeros(0, dtype=bool)
@@ -285,46 +301,47 @@ def point_order(candidate: Floats, truth: Floats, gap: float = 0.1) -> tuple[int
 
 
 def matte_truth(candidate: Array, truth: Array) -> Numbers:
-    """Alpha [H, W] against the truth: iou and mae as `judge_matte`, and boundary_f at 2 pixels."""
+    """Compare alpha [H, W] with the truth: iou and mae as in `judge_matte`, and boundary_f at 2 pixels."""
     return {**judge_matte(candidate, truth, None), "boundary_f": boundary_f(candidate > 0.5, truth > 0.5, 2)}
 
 
 def boundary_f(candidate: NDArray[np.bool_], truth: NDArray[np.bool_], reach: int) -> float:
-    """F measure of two masks' outlines [H, W]: a pixel counts as found within `reach` pixels (Euclidean).
+    """Return the F measure of the outlines of two masks [H, W]. Pixels match within `reach` pixels (Euclidean).
 
-    An outline is the mask's pixels with a 4-neighbour outside it; the border of the photo is no outline. 1 when
-    neither mask has an outline, 0 when one alone has.
+    The outline is the pixels of the mask that have a 4-neighbour outside it. The border of the photo is not an outline.
+    1 when neither mask has an outline, 0 when only one has.
     """
     edges = outline(candidate), outline(truth)
     if not edges[0].any() or not edges[1].any():
         return float(edges[0].any() == edges[1].any())
-    precision = float(grown(edges[1], reach)[edges[0]].mean())
-    recall = float(grown(edges[0], reach)[edges[1]].mean())
+    precision = float(dilate(edges[1], reach)[edges[0]].mean())
+    recall = float(dilate(edges[0], reach)[edges[1]].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def outline(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of `mask` that touch a pixel outside it, to the left, right, above or below."""
+    """Return the pixels of `mask` whose left, right, upper or lower neighbour is outside it."""
     padded = np.pad(mask, 1, mode="edge")
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return np.asarray(mask & ~inner)
 
 
-def grown(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
-    """Pixels within `reach` (Euclidean) of `mask`."""
+def dilate(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
+    """Return the pixels within `reach` pixels (Euclidean) of `mask`."""
     height, width = mask.shape
     padded = np.pad(mask, reach)
-    found = np.zeros_like(mask)
+    result = np.zeros_like(mask)
     for dy, dx in itertools.product(range(-reach, reach + 1), repeat=2):
         if dy * dy + dx * dx <= reach * reach:
-            found |= padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
-    return found
+            result |= padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+    return result
 
 
 def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str, float]) -> list[Measure]:
-    """Fold per-sample numbers into Measures: the worst value with the sample's name, and the mean.
+    """Reduce the numbers of all samples to Measures: the worst value with its sample's name, and the mean.
 
-    Raises StageError("judge") when there are no samples, or a limit names a metric that was not measured.
+    A limit on a mean adds a Measure of its own. Raises StageError("judge") when there are no samples, and for a limit
+    of a metric that was not measured.
     """
     if not per_sample:
         raise StageError("judge", f"no samples were compared for {output!r}")

@@ -1,4 +1,4 @@
-"""Between the reference's tensors and a file's: axes, scale and dtype, in one place for export and benchmarks."""
+"""Convert tensors between the reference and a file: axes, scale, zero point and dtype. For export and benchmarks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 
 Array = NDArray[Any]
-# Dtypes that hold quantized values; wider integers are indices and are cast as they are.
+# Dtypes of quantized tensors. Wider integers are indices, which are cast without rounding and clipping.
 SMALL = ("uint8", "int8", "uint16", "int16")
 
 
 def to_file(port: Port, value: Array) -> Array:
-    """A reference tensor as the file wants it: axes moved, scaled, rounded to its integers, cast. C-contiguous."""
+    """Convert a tensor of the reference to the layout, scale and dtype of `port` in the file.
+
+    Quantized dtypes are rounded to the nearest integer and clipped. The result is C-contiguous. Raises
+    StageError("run") for another shape than the file's.
+    """
     if port.reference_layout == "NCHW" and port.layout == "NHWC":
         value = np.transpose(value, (0, 2, 3, 1))
     if port.scale != 1.0:
@@ -32,7 +36,10 @@ def to_file(port: Port, value: Array) -> Array:
 
 
 def from_file(port: Port, value: Any) -> Array:
-    """A file's tensor as the reference has it: a copy, axes moved back, unscaled, floats as float32."""
+    """Convert a tensor of the file to the reference's layout, scale and dtype, as a copy. Floats become float32.
+
+    Raises StageError("run") for another shape than the file's.
+    """
     array = np.array(value)
     if tuple(array.shape) != port.shape:
         raise StageError("run", f"{port.name!r} came out with shape {list(array.shape)}, not {list(port.shape)}")

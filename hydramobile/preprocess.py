@@ -1,8 +1,8 @@
-"""From a photo file to the input tensor: the one implementation, and so the contract for every app.
+"""Turn a photo file into the input tensor. This is the only implementation, and the contract for every app.
 
-Training, goldens, calibration, `infer` and the demo all go through here, and `CONTRACT` says in words, in every
-artifact.json, what an app has to repeat. An app that resizes without antialiasing or skips the colour
-profile gets slightly other results; the report states how much that costs.
+Training, goldens, calibration, `infer` and the demo use it. `CONTRACT` describes it in every artifact.json, for an app
+to repeat. An app that resizes without antialiasing, or ignores the colour profile, gets slightly different results; the
+report states by how much.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ CONTRACT: dict[str, object] = {
 
 # ISO base media brands of HEIF files coded with HEVC; AVIF, the other HEIF, is Pillow's own.
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-# How Pillow names greys of more than 8 bits; all are scaled from 16 bits.
+# Pillow's modes of grey pictures with more than 8 bits; all are scaled from 16 bits.
 _DEEP_GREY = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 # The image mode each colour space of an ICC profile applies to.
 _PROFILE_MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The photo at `path`: upright, sRGB, 8-bit RGB, over white where it was transparent. JPEG, PNG, WebP, HEIC, ...
+    """Read a photo (JPEG, PNG, WebP, HEIC, ...) as 8-bit sRGB, upright, over white where it is transparent.
 
-    Raises StageError("photo") naming the file when it is missing, is no image, is truncated or otherwise
-    undecodable, or has more than `max_pixels` pixels; the last is read from the header, before decoding.
+    Raises StageError("photo") that names the file when it is missing, is no image, is truncated or otherwise
+    undecodable, or has more than `max_pixels` pixels. The number of pixels is read from the header, before decoding.
     """
     try:
         data = path.read_bytes()
@@ -70,7 +70,7 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def to_tensor(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
-    """A photo of `load_photo` as the model's input: [1, 3, H, W] float32 in [0, 1], `size` = (H, W)."""
+    """Return a photo of `load_photo` as the model's input: [1, 3, H, W] float32 in [0, 1], where `size` is (H, W)."""
     if image.mode != "RGB":
         raise ValueError(f"the image's mode is {image.mode}, not RGB: open photos with load_photo")
     height, width = size
@@ -80,7 +80,10 @@ def to_tensor(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def nearest_size(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The (H, W) of `sizes` that distorts the photo least: the nearest aspect ratio, as a ratio; the first if equal."""
+    """Return the (H, W) of `sizes` that distorts the photo least.
+
+    That is the size whose aspect ratio has the smallest quotient with the photo's; of equal ones the first.
+    """
     if not sizes:
         raise ValueError("no sizes to choose from")
     aspect = image.height / image.width
@@ -88,7 +91,7 @@ def nearest_size(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> tuple[
 
 
 def _open(path: Path, data: bytes) -> Image.Image:
-    """The image with its header read and nothing decoded."""
+    """Read the header of an image and decode nothing yet."""
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS:
         # Imported only for the photos that need it.
         from pillow_heif import register_heif_opener
@@ -109,7 +112,7 @@ def _open(path: Path, data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """Any mode to 8-bit sRGB: bits first, then palette, colour, alpha."""
+    """Convert an image of any mode to 8-bit sRGB: first the bits, then palette, colour profile and alpha."""
     profile = image.info.get("icc_profile")
     if image.mode in _DEEP_GREY:
         levels = np.clip(np.asarray(image).astype(np.float64), 0, 65535)
@@ -125,13 +128,16 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
     rgb = _to_srgb(image, profile, path) if profile else image.convert("RGB")
     if alpha is not None:
         rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
-    # Nothing that was true of the file (orientation, profile, gamma) may be applied a second time.
+    # The orientation, profile and gamma of the file must not be applied a second time.
     rgb.info = {}
     return rgb
 
 
 def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
-    """RGB, L or CMYK through its profile; one that is damaged or of another colour space is ignored, as browsers do."""
+    """Convert RGB, L or CMYK pixels to sRGB by their ICC profile.
+
+    A profile that is damaged or of another colour space is ignored with a warning, as browsers ignore it.
+    """
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         space = source.profile.xcolor_space.strip()
@@ -153,6 +159,6 @@ def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
 
 
 def _is_grey(image: Image.Image) -> bool:
-    """Whether the three channels are equal: a grey picture that was expanded to carry alpha or a palette."""
+    """Return whether the three channels are equal, as in a grey picture that was expanded for alpha or a palette."""
     red, green, blue = image.split()
     return red.tobytes() == green.tobytes() == blue.tobytes()

@@ -1,7 +1,7 @@
-"""Worker processes: a vendor's crash, hang or leak costs its own stage, never the command.
+"""Run work in child processes, so that a vendor's crash, hang or leak costs one stage and never the command.
 
-A worker is `python -m <module> <fd>`: it reads one JSON job from stdin, writes JSON lines to the pipe `fd`, and
-its stdout and stderr are a log file.
+A worker is `python -m <module> <fd>`. It reads one JSON job from stdin and writes JSON lines to the pipe `fd`. Its
+stdout and stderr go to a log file.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from typing import Any, TextIO
 from hydramobile.errors import HydraError, StageError
 
 ROOT = Path(__file__).resolve().parent.parent
-# How often within its limit a silent worker is looked at.
+# How often a silent worker is checked within its limit.
 LOOKS = 20
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class WorkerDied(HydraError):
-    """The worker ended without finishing its job; the message says how (exit code, signal, hang)."""
+    """The worker ended without finishing its job. The message says how: exit code, signal or hang."""
 
 
 def environment() -> dict[str, str]:
-    """One thread (the order of a sum must not depend on the machine), a fixed hash seed (the order of a set must
-    not reach the bytes), no chatter, and the repository importable from any folder."""
+    """Return the environment of a worker.
+
+    It has one thread, because the order of a sum must not depend on the machine, and a fixed hash seed, because the
+    order of a set must not change the bytes. TensorFlow's log is off, and the repository can be imported from any
+    folder.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
@@ -45,12 +49,12 @@ def environment() -> dict[str, str]:
 
 
 def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iterator[dict[str, Any]]:
-    """Run a worker and yield what it sends. Appends its output to `log`.
+    """Run a worker and yield the events that it sends. Its output is appended to `log`.
 
     Raises WorkerDied when it exits with a code other than 0, is killed by a signal, or sends nothing for `limit`
-    seconds (it and its children are then killed; see Patience for a machine that is busy with other things). The
-    worker is killed too when the caller stops iterating.
-    Its temporary files live in a folder that goes with it: converters leave packages behind, killed ones all.
+    seconds (see `Patience`); then it and its children are killed. They are also killed when the caller stops
+    iterating. Temporary files of the worker lie in a folder that is removed after it, because converters leave packages
+    behind, and killed ones leave everything.
     """
     reader, writer = os.pipe()
     with contextlib.ExitStack() as stack:
@@ -70,7 +74,7 @@ def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iter
         yield from lines(stream.fileno(), Patience(process.pid, limit))
         code = process.wait()
         if code != 0:
-            raise WorkerDied(f"the worker {death(code)}; its log: {log}")
+            raise WorkerDied(f"the worker {describe_exit(code)}; its log: {log}")
 
 
 def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen[bytes]:
@@ -88,6 +92,7 @@ def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen
 
 
 def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
+    """Yield the JSON lines of a pipe until it is closed. Raises WorkerDied when `patience` is over."""
     pending = b""
     while True:
         ready, _, _ = select.select([stream], [], [], patience.limit / LOOKS)
@@ -104,10 +109,10 @@ def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
 
 
 class Patience:
-    """Tells a worker that hangs from one that a crowded machine keeps waiting.
+    """Tells a worker that hangs from one that waits for a busy machine.
 
-    It is over when the worker has sent nothing for `limit` seconds in which it did not compute either, has computed
-    for `limit` seconds without a word, or has been silent for ten times as long, whatever it does.
+    It is over when the worker has sent nothing and used no processor time for `limit` seconds, when it has used `limit`
+    seconds of processor time without sending anything, or when it has sent nothing for ten times `limit` seconds.
     """
 
     def __init__(self, pid: int, limit: float) -> None:
@@ -115,7 +120,7 @@ class Patience:
         self.renew()
 
     def renew(self) -> None:
-        """It has sent something."""
+        """Start again, because the worker has sent something."""
         self.heard = self.stirred = time.monotonic()
         self.before = self.seen = self.computed()
 
@@ -127,7 +132,7 @@ class Patience:
         return now - self.stirred >= self.limit or spent - self.before >= self.limit or silent >= 10 * self.limit
 
     def computed(self) -> float:
-        """Processor seconds of the worker and of what it started."""
+        """Return the processor seconds of the worker and its children."""
         import psutil
 
         try:
@@ -137,23 +142,24 @@ class Patience:
             return 0.0
 
 
-def death(code: int) -> str:
+def describe_exit(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and whatever it started (it leads its own process group)."""
+    """End the worker and its children, which are its process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def receive(arguments: list[str]) -> tuple[dict[str, Any], TextIO]:
-    """The worker's side: its job, and the stream for `send`."""
+    """Return the job of this worker, and the stream for `send`. Called in the worker."""
     if len(arguments) != 1 or not arguments[0].isdigit():
         raise SystemExit("a worker is started by its command, not by hand")
     return json.load(sys.stdin), os.fdopen(int(arguments[0]), "w")
 
 
 def send(stream: TextIO, **content: Any) -> None:
+    """Send an event to the process that started this worker."""
     print(json.dumps(content), file=stream, flush=True)

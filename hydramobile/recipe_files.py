@@ -1,16 +1,16 @@
-"""Recipes with names of their own, layer by layer: models/<name>/recipes.toml, or any file, given as FILE.toml:NAME.
+"""Read named recipes, which store layers differently: models/<name>/recipes.toml, or any file as FILE.toml:NAME.
 
     [recipes.compact]
     description = "..."
     base = "w8"                                   # a recipe of the grammar (hydramobile/recipes.py)
-    layers = { "encoder.blocks.9.*" = "w4" }      # by name pattern (* ? [...]); the last one that matches decides
+    layers = { "encoder.blocks.9.*" = "w4" }      # by name pattern (* ? [...]); the last pattern that matches decides
     weights = "fine-tuned.safetensors"            # beside this file, instead of the model's: python -m reference qat
-    [recipes.compact.coreml]                      # a target that lacks a scheme, or has a better one, has its own
+    [recipes.compact.coreml]                      # for a target that lacks a scheme, or has a better one
     base = "p6"
     layers = { "encoder.blocks.9.*" = "p4g16" }
 
 A layer's name is its path in the PyTorch net (`python -m export layers`). A layer that no pattern matches is stored as
-the base says; small ones stay in float then, as in the base itself (`FLOAT_SHARE`).
+in the base recipe; small layers then stay float, as they do in the base recipe itself (`FLOAT_SHARE`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FILE = "recipes.toml"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A named recipe as each target stores it; targets that the file says nothing of are not in `recipes`."""
+    """A named recipe. `recipes` holds it for each target that the file defines it for."""
 
     name: str
     description: str
@@ -41,9 +41,9 @@ class Named:
 
 
 def find_recipe(spec: ModelSpec, target: str, text: str) -> Recipe:
-    """The recipe that `text` names for one target: of the grammar, of the model's recipes.toml, or FILE.toml:NAME.
+    """Return a recipe for a target. `text` is a name of the grammar or of the model's recipes.toml, or FILE.toml:NAME.
 
-    Raises UsageError naming what is available, StageError("recipes") when the file is wrong.
+    Raises UsageError that lists the available names, and StageError("recipes") for a malformed file.
     """
     if GRAMMAR.fullmatch(text):
         return recipe(text)
@@ -60,6 +60,7 @@ def find_recipe(spec: ModelSpec, target: str, text: str) -> Recipe:
 
 
 def find_named(spec: ModelSpec, text: str) -> Named:
+    """Return a named recipe for all its targets. Raises as `find_recipe` does."""
     path, name = recipes_file(spec, text)
     elsewhere = name != text
     if elsewhere and not path.is_file():
@@ -71,25 +72,25 @@ def find_named(spec: ModelSpec, text: str) -> Named:
 
 
 def recipes_file(spec: ModelSpec, text: str) -> tuple[Path, str]:
-    """(file, name) of a named recipe that is asked for as `text`."""
+    """Return (file, name) of a named recipe that is asked for as `text`."""
     file, _, name = text.rpartition(":")
     return (Path(file), name) if file.endswith(".toml") else (spec.folder / FILE, text)
 
 
 def check_name(spec: ModelSpec, text: str) -> str:
-    """`text` if it names a recipe for any target; raises as `find_recipe` does."""
+    """Return `text` if it names a recipe of any target. Raises as `find_recipe` does."""
     if not GRAMMAR.fullmatch(text):
         find_named(spec, text)
     return text
 
 
 def has_recipe(spec: ModelSpec, target: str, text: str) -> bool:
-    """Whether a target has the recipe that `text` names, which is known to exist."""
+    """Return whether an existing recipe `text` is defined for a target."""
     return bool(GRAMMAR.fullmatch(text)) or target in find_named(spec, text).recipes
 
 
 def resolve_only(spec: ModelSpec, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """`resolve_pairs` for a model: its own recipes are known too, and those of any file, as TARGET/FILE.toml:NAME."""
+    """Run `resolve_pairs` with the model's named recipes, and with TARGET/FILE.toml:NAME for those of another file."""
     path = spec.folder / FILE
     known, asked = set(read_named(path) if path.is_file() else ()), list[str]()
     for text in names:
@@ -103,30 +104,30 @@ def resolve_only(spec: ModelSpec, names: Iterable[str]) -> tuple[tuple[str, str]
 
 
 def read_named(path: Path) -> dict[str, Named]:
-    """All recipes of a file, in its order. Raises StageError("recipes")."""
+    """Read the recipes of a file, in its order. Raises StageError("recipes") for a malformed file."""
     top = read_toml(path, STAGE)
-    found: dict[str, Named] = {}
+    result: dict[str, Named] = {}
     for name, table in top.tables("recipes"):
         if GRAMMAR.fullmatch(name):
             raise table.error(f"{name!r} is a recipe of the grammar already; choose another name")
         if not re.fullmatch(NAME, name):
             raise table.error(f"{name!r} does not match {NAME.pattern}")
-        found[name] = read_one(name, table)
+        result[name] = read_one(name, table)
     top.done()
-    if not found:
+    if not result:
         raise top.error("holds no [recipes.NAME]")
-    return found
+    return result
 
 
 def read_one(name: str, table: Table) -> Named:
     description = table.string("description", "")
-    shared = read_parts(name, table) if "base" in table.data else None
+    shared = read_layers(name, table) if "base" in table.data else None
     recipes: dict[str, Recipe] = dict.fromkeys(KNOWN, shared) if shared else {}
     for target in KNOWN:
         if target in table.data:
-            own = table.table(target)
-            recipes[target] = read_parts(name, own)
-            own.done()
+            inner = table.table(target)
+            recipes[target] = read_layers(name, inner)
+            inner.done()
     if "layers" in table.data and shared is None:
         raise table.error("has 'layers' but no 'base'")
     table.done()
@@ -135,20 +136,23 @@ def read_one(name: str, table: Table) -> Named:
     return Named(name, description, recipes)
 
 
-def read_parts(name: str, table: Table) -> Recipe:
-    base = part(table, "base", table.string("base"))
+def read_layers(name: str, table: Table) -> Recipe:
+    """Read `base`, `layers` and `weights` of one table."""
+    base = read_weight_recipe(table, "base")
     inner = table.table("layers", {})
-    layers = tuple((pattern, part(inner, pattern, inner.string(pattern)).name) for pattern in inner.data)
+    layers = tuple((pattern, read_weight_recipe(inner, pattern).name) for pattern in inner.data)
     bits = min(recipe(text).weight_bits for text in (base.name, *(text for _, text in layers)))
     weights = table.string("weights", "")
     return Recipe(name, "mixed", bits, base=base.name, layers=layers, weights=weights)
 
 
-def part(table: Table, key: str, text: str) -> Recipe:
+def read_weight_recipe(table: Table, key: str) -> Recipe:
+    """Read the name of a recipe that says how weights are stored, and no more."""
+    text = table.string(key)
     try:
-        made = recipe(text)
+        result = recipe(text)
     except UsageError as error:
         raise table.error(f"{key!r}: {error}") from error
-    if made.activation_bits or made.dynamic:
-        raise table.error(f"{key!r}: {text!r} computes in integers; layers differ in how weights are stored alone")
-    return made
+    if result.activation_bits or result.dynamic:
+        raise table.error(f"{key!r}: {text!r} computes in integers; a layer says only how its weights are stored")
+    return result

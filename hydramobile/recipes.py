@@ -1,19 +1,21 @@
-"""Recipes: how an artifact stores its weights and computes its activations, with one naming grammar.
+"""Recipes: how an artifact stores weights and computes activations, with one grammar of names.
 
-    float32 | float16          weights and activations in that type
-    w<bits>[g<block>]          integer weights, float activations; per channel, or a scale for every <block> of them:
-                               input channels in Core ML, output channels in TF.js (which else has one a tensor)
-    w<bits>a<bits>[s]          integer weights and integer activations (static, calibrated); "s" asks for signed
+    float32 | float16          weights and activations of that dtype
+    w<bits>[g<block>]          integer weights, float activations. One scale per channel, or one per <block> channels:
+                               of input channels in Core ML, of output channels in TF.js (whose default is one per
+                               tensor)
+    w<bits>a<bits>[s]          integer weights and static, calibrated integer activations. "s" asks for signed
                                activations where a target's default is unsigned
-    w<bits>a<bits>[s]-<word>…  how its ranges are found: percentile (the default), minmax, mse or entropy; n<count>: by
-                               so many of the calibration samples; eq: channels equalized and biases corrected first
-    d<bits>                    integer weights; activations are rounded to integers as they come (dynamic), by their
-                               own range at every run: nothing is calibrated, outputs are float
-    p<bits>[g<group>]          palettized weights: a table of 2**bits values, per tensor or per group of channels
-    s<percent>[p<bits>|w<bits>]  that share of each tensor's weights, the smallest ones, are zero and not stored; the
-                               others are float16, palettized or integers per channel
+    w<bits>a<bits>[s]-<word>…  how activation ranges are observed: percentile (the default), minmax, mse or entropy.
+                               n<count>: on that many of the calibration samples. eq: after cross-layer equalization
+                               and bias correction
+    d<bits>                    integer weights, dynamic integer activations: the runtime quantizes every activation by
+                               its range in that run. Nothing is calibrated, outputs are float
+    p<bits>[g<group>]          palettized weights: a lookup table of 2**bits values per tensor or per group of channels
+    s<percent>[p<bits>|w<bits>]  pruned weights: that percentage of each tensor, the smallest magnitudes, is zero and
+                               not stored. The others are float16, palettized, or integers per channel
 
-What a target does with a recipe, or why it cannot, is the target's own knowledge (`Target.refuses`).
+`Target.refuses` says which recipes a target has, and why it lacks the others.
 """
 
 from __future__ import annotations
@@ -40,33 +42,38 @@ WORDS = (
 METHODS = ("percentile", "minmax", "mse", "entropy")
 EQUALIZED = "eq"
 COUNT = re.compile(r"n([1-9][0-9]{0,3})")
-# Share of the weights of a net's largest module: tensors smaller than those that hold it stay in float in integer
-# recipes. On the portrait these small tensors carry most of the error of 8-bit weights (worst matte IoU .989 with
-# them quantized, .995 without) and cost .1 MB: stems, depthwise filters and projections at full resolution have few
-# weights and see every pixel. Of the largest module, so that a new head does not move what the old files keep.
+# In integer recipes the smallest weight tensors stay float, as many as hold this share of the elements of the largest
+# module. On the portrait these tensors cause most of the error of 8-bit weights (worst matte IoU 0.989 with them
+# quantized, 0.995 without) and cost 0.1 MB: stems, depthwise filters and projections at full resolution have few
+# elements and read every pixel. The share is of the largest module, so that a new head does not change the other files.
 FLOAT_SHARE = 0.012
 COMMON = ("float32", "float16", "w8")
-# Layers of named recipes at so many bits and fewer are rounded with calibration samples (export/quantize/gptq.py).
+# Layers of named recipes with at most this many bits are rounded with calibration samples (export/quantize/gptq.py).
 CALIBRATED_BITS = 6
-# What `make grid` tries on every target that takes it.
+# The recipes of `make grid`, on every target that has them.
 GRID = (
     *COMMON,
     *("w16", "w8g1", "w4", "w4g16", "d8", "p8", "p6", "p4", "p4g16", "p3", "p2", "s50", "s75", "s50p4", "s50w8"),
     *("w8a8", "w8a8s", "w8a16"),
 )
-# What `make calibration` compares.
+# The recipes that `make calibration` compares.
 CALIBRATIONS = ("w8a8", "w8a8-minmax", "w8a8-mse", "w8a8-entropy", "w8a8-n1", "w8a8-n4", "w8a8-eq")
 SETS = {"grid": GRID, "calibration": CALIBRATIONS}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`scheme` is "float", "int", "palette" or "sparse" (float16 where not zero); `activation_bits` 0 means float;
-    `block` 0 means per channel/tensor.
+    """A parsed recipe.
 
-    `dynamic`: the runtime finds the range of every activation anew at every run. `sparsity`: percent of each tensor's
-    weights that are zero and not stored, in any scheme. `method`: how the ranges of integer activations are found, by
-    `samples` of the calibration samples (0: all of them); `equalized`: channels are equalized and biases corrected.
+    `scheme` is "float", "int", "palette", "sparse" (float16 where not zero) or, for a named recipe, "mixed".
+    `activation_bits` is 0 for float activations, `block` is 0 for one scale per channel or tensor. `dynamic`: the
+    runtime measures the range of every activation in every run. `sparsity`: the percentage of each tensor that is zero
+    and not stored, in any scheme. `method`: how the ranges of integer activations are observed, on `samples` of the
+    calibration samples (0: all). `equalized`: with cross-layer equalization and bias correction.
+
+    A named recipe (hydramobile/recipe_files.py) has `base`, how a layer is stored that no pattern matches, and
+    `layers`, pairs of a pattern of layer names and a recipe, of which the last that matches decides. One that was
+    fine-tuned has a `weights` file of its own, with its hash.
     """
 
     name: str
@@ -80,38 +87,38 @@ class Recipe:
     method: str = METHODS[0]
     samples: int = 0
     equalized: bool = False
-    # Of a recipe with a name of its own (hydramobile/recipe_files.py; scheme "mixed"): what layers are stored as
-    # that no pattern matches, and (pattern of layer names, recipe) pairs: the last one that matches a layer decides.
     base: str = ""
     layers: tuple[tuple[str, str], ...] = ()
-    # Of one with weights of its own, fine-tuned for it: the file, and its hash.
     weights: str = ""
     weights_sha256: str = ""
 
     @property
     def calibrated(self) -> bool:
-        """Whether it needs calibration samples: integer activations have ranges that only data tells, and weights of
-        few bits are rounded so that the layer's outputs on data change least."""
+        """Return whether the recipe needs calibration samples.
+
+        Integer activations need the ranges of activations. Weights of few bits are rounded so that the layer's outputs
+        on the samples change least.
+        """
         return self.activation_bits > 0 or any(recipe(name).weight_bits <= CALIBRATED_BITS for name in self.parts)
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The grammar's names that a named recipe is made of; none for a recipe of the grammar."""
+        """Return the names of the recipes that a named recipe uses, none for a recipe of the grammar."""
         return tuple(dict.fromkeys((self.base, *(name for _, name in self.layers)))) if self.base else ()
 
     @property
     def plain(self) -> str:
-        """The name without words: targets and limits know a recipe by it, however its ranges were found."""
+        """Return the name without words: targets and limits do not depend on how ranges were observed."""
         return plain_name(self.name)
 
 
 def plain_name(name: str) -> str:
-    """A recipe's name without the words on how its ranges are found; one that is not of the grammar as it is."""
+    """Return a recipe's name without the words on how ranges are observed. Other names are returned unchanged."""
     return name.partition("-")[0] if GRAMMAR.fullmatch(name) else name
 
 
 def recipe(name: str) -> Recipe:
-    """Parse a recipe's name. Raises UsageError with the nearest common name when it is not in the grammar."""
+    """Parse a name of the grammar. Raises UsageError with the nearest common name for any other."""
     match = GRAMMAR.fullmatch(name)
     if match is None:
         hint = str(unknown("recipe", name, COMMON))
@@ -129,15 +136,15 @@ def recipe(name: str) -> Recipe:
         if match["sparse_bits"]:
             return Recipe(name, "int", int(match["sparse_bits"]), sparsity=percent)
         return Recipe(name, "sparse", 16, sparsity=percent)
-    made = Recipe(
+    plain = Recipe(
         name, "int", int(match["bits"]), int(match["act"] or 0), int(match["block"] or 0), bool(match["signed"])
     )
-    return replace(made, **told(name, match["words"])) if match["words"] else made
+    return replace(plain, **parse_words(name, match["words"])) if match["words"] else plain
 
 
-def told(name: str, words: str) -> dict[str, Any]:
-    """The fields that the words of a calibrated recipe set. Raises UsageError for an unknown or repeated one."""
-    found: dict[str, Any] = {}
+def parse_words(name: str, words: str) -> dict[str, Any]:
+    """Return the fields that the words of a calibrated recipe set. Raises UsageError for unknown and repeated words."""
+    fields: dict[str, Any] = {}
     value: Any
     for word in words.split("-")[1:]:
         count = COUNT.fullmatch(word)
@@ -149,15 +156,18 @@ def told(name: str, words: str) -> dict[str, Any]:
             key, value = "samples", int(count[1])
         else:
             raise unknown(f"word of the recipe {name!r},", word, (*METHODS, EQUALIZED, "n<count>"))
-        if key in found:
-            raise UsageError(f"the recipe {name!r} says twice what its {key} is")
-        found[key] = value
-    return found
+        if key in fields:
+            raise UsageError(f"the recipe {name!r} sets its {key} twice")
+        fields[key] = value
+    return fields
 
 
-def least_of(sizes: Mapping[int, int], share: float = FLOAT_SHARE) -> int:
-    """Elements below which a weight stays in float: smaller ones hold at most `share` of all. `sizes`: how many weights
-    of each size the largest module has."""
+def smallest_quantized(sizes: Mapping[int, int], share: float = FLOAT_SHARE) -> int:
+    """Return the number of elements below which a weight stays float.
+
+    `sizes` counts the weights of the largest module by their number of elements. The smaller weights hold at most
+    `share` of all elements.
+    """
     allowed, held = share * sum(size * count for size, count in sizes.items()), 0
     for size, count in sorted(sizes.items()):
         held += size * count
@@ -166,14 +176,14 @@ def least_of(sizes: Mapping[int, int], share: float = FLOAT_SHARE) -> int:
     return 0
 
 
-def assigned(sizes: Mapping[str, int], chosen: Recipe, least: int, small: Recipe) -> dict[str, Recipe]:
-    """What a named recipe stores each layer as: `sizes` are elements by layer; where the base is none of float, layers
-    of fewer than `least` that no pattern matches are stored as `small`.
+def assign_recipes(sizes: Mapping[str, int], chosen: Recipe, least: int, small: Recipe) -> dict[str, Recipe]:
+    """Return the recipe of every layer under a named recipe. `sizes` maps layers to their number of elements.
 
-    Raises StageError("recipes") for a pattern that matches nothing.
+    A layer that no pattern matches has the base recipe, or `small` where it has fewer than `least` elements and the
+    base is not a float recipe. Raises StageError("recipes") for a pattern that matches no layer.
     """
     base = recipe(chosen.base)
-    found = {name: base if size >= least or base.scheme == "float" else small for name, size in sizes.items()}
+    result = {name: base if size >= least or base.scheme == "float" else small for name, size in sizes.items()}
     for pattern, text in chosen.layers:
         matched = fnmatch.filter(sizes, pattern)
         if not matched:
@@ -185,8 +195,8 @@ def assigned(sizes: Mapping[str, int], chosen: Recipe, least: int, small: Recipe
                 f"{chosen.name!r}: the pattern {pattern!r} matches no layer{hint} ({len(sizes)} layers: {some}, ...; "
                 "all: python -m export layers)",
             )
-        found |= dict.fromkeys(matched, recipe(text))
-    return found
+        result |= dict.fromkeys(matched, recipe(text))
+    return result
 
 
 FLOAT32 = recipe("float32")

@@ -1,7 +1,7 @@
-"""Sample sets: the photos a model is judged on and calibrated with, listed in samples/samples.toml.
+"""Sample sets: the photos with which a model is judged and calibrated, listed in samples/samples.toml.
 
-The two splits never share a file (checked by hash). Photos the user adds by folder stay outside the
-repository, the goldens that travel, and the report.
+The two splits never share a file, which is checked by hash. Photos that a user adds by folder are copied neither into
+the repository, nor into committed goldens, nor into the report.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ STAGE = "samples"
 CALIBRATED = "calibration.json"
 SPLITS = ("calibrate", "judge")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
-# Enough to see a worst case and a spread on a model that ships no samples of its own.
+# The number of synthetic samples of a model without photos: enough to see a worst case and a spread.
 SEEDED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One input. `path` is None for a seeded synthetic one; `private` photos never leave the machine."""
+    """One input. `path` is None for a synthetic one. A `private` photo is never copied anywhere."""
 
     name: str
     split: str
@@ -41,10 +41,10 @@ class Sample:
 
 
 def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tuple[Sample, ...]:
-    """The samples of `split`, committed ones first, then the photos of `folder` (private).
+    """Return the samples of `split`: the committed ones, then the photos of `folder`, which are private.
 
-    A model whose only input is not a photo, or that ships no samples and is given no folder, gets seeded
-    synthetic inputs. Raises UsageError for a missing or empty folder, StageError("samples") for a bad list.
+    Where there are neither, synthetic inputs are returned, seeded by the name of the split. Raises UsageError for a
+    missing or empty folder, and StageError("samples") for a malformed list.
     """
     committed = [sample for sample in committed_samples(spec) if sample.split == split]
     added = folder_samples(folder, split) if folder is not None else []
@@ -61,7 +61,10 @@ def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tup
 
 
 def listed_file(row: Table, folder: Path, stage: str) -> tuple[Path, str]:
-    """The file in `folder` that a row names, and its hash. Raises StageError for one that is missing or another."""
+    """Return the file in `folder` that a row names, and its hash.
+
+    Raises StageError where it is missing or has another hash.
+    """
     path, expected = inside(folder, row.string("file"), stage), row.string("sha256")
     if not path.is_file():
         raise row.error(f"{path} does not exist")
@@ -71,6 +74,7 @@ def listed_file(row: Table, folder: Path, stage: str) -> tuple[Path, str]:
 
 
 def committed_samples(spec: ModelSpec) -> list[Sample]:
+    """Return all samples of samples.toml. Raises StageError("samples") for a malformed list."""
     listing = spec.samples_folder / "samples.toml"
     if not listing.is_file():
         if spec.samples_of:
@@ -79,24 +83,25 @@ def committed_samples(spec: ModelSpec) -> list[Sample]:
             )
         return []
     top = read_toml(listing, STAGE)
-    found: list[Sample] = []
+    samples: list[Sample] = []
     for row in top.rows("sample"):
         split = row.one_of("split", SPLITS)
         path, digest = listed_file(row, listing.parent, STAGE)
-        found.append(Sample(path.stem, split, digest, path, row.string("source"), row.string("license")))
+        samples.append(Sample(path.stem, split, digest, path, row.string("source"), row.string("license")))
         row.string("description", "")
         row.done()
     top.done()
-    if not found:
+    if not samples:
         raise top.error("lists no [[sample]]")
-    calibrate = {sample.sha256 for sample in found if sample.split == "calibrate"}
-    for sample in found:
+    calibrate = {sample.sha256 for sample in samples if sample.split == "calibrate"}
+    for sample in samples:
         if sample.split == "judge" and sample.sha256 in calibrate:
             raise top.error(f"{sample.name} is in both splits; judging on calibration photos proves nothing")
-    return found
+    return samples
 
 
 def folder_samples(folder: Path, split: str) -> list[Sample]:
+    """Return the photos of a user's folder as private samples. Raises UsageError where there are none."""
     if not folder.is_dir():
         raise UsageError(f"no folder of samples at {folder}")
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
@@ -106,7 +111,7 @@ def folder_samples(folder: Path, split: str) -> list[Sample]:
 
 
 def record_calibration(root: Path, artifact: str, samples: Sequence[Sample]) -> None:
-    """Note in `root`/calibration.json which samples calibrated `artifact` ("<target>/<recipe>"), by hash."""
+    """Record in `root`/calibration.json the hashes of the samples that calibrated `artifact` ("<target>/<recipe>")."""
     path = root / CALIBRATED
     with locked(root / ".calibration.lock"):
         known = read_json(path, STAGE) if path.is_file() else {}
@@ -115,8 +120,10 @@ def record_calibration(root: Path, artifact: str, samples: Sequence[Sample]) -> 
 
 
 def refuse_calibrated(root: Path, artifacts: Iterable[str], judging: Sequence[Sample]) -> None:
-    """Raises StageError("samples") where a judging sample calibrated one of `artifacts`: the user's own folders are
-    known to the two commands one by one."""
+    """Raise StageError("samples") where a judging sample calibrated one of `artifacts`.
+
+    The two commands are given a user's folders independently, so neither can compare them by itself.
+    """
     path = root / CALIBRATED
     known = read_json(path, STAGE) if path.is_file() else {}
     for artifact in artifacts:
@@ -131,6 +138,7 @@ def refuse_calibrated(root: Path, artifacts: Iterable[str], judging: Sequence[Sa
 
 
 def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> None:
+    """Raise StageError("samples") where a sample is in the other split of the model's list."""
     others = {sample.sha256 for sample in committed_samples(spec) if sample.split != split}
     for sample in chosen:
         if sample.sha256 in others:
@@ -140,9 +148,9 @@ def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> Non
 
 
 def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
-    """The model's input tensors for one sample, in reference layout.
+    """Return the model's input tensors for one sample, in reference layout.
 
-    The photo feeds every input of kind rgb-photo; other inputs are seeded from the sample's hash.
+    Inputs of kind rgb-photo are the photo. Other inputs are random, seeded by the sample's hash.
     """
     inputs: dict[str, NDArray[np.generic]] = {}
     for name in spec.inputs():
@@ -155,10 +163,10 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
 
 
 def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArray[np.generic]:
-    """A reproducible synthetic input over the tensor's range.
+    """Return a reproducible random input over the tensor's range.
 
-    Spatial inputs are smooth blobs with fine noise: white noise alone drives a CNN's features to their means
-    and would hide layout errors.
+    Tensors of rank 4 are smooth blobs with fine noise. White noise alone drives a CNN's features to their means and
+    would hide layout errors.
     """
     rng = np.random.default_rng(int(sha256_bytes(seed.encode())[:16], 16))
     shape = tensor.at(size)
@@ -174,5 +182,5 @@ def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArra
         columns = np.linspace(0, 4, shape[3]).round().astype(int)
         noise = 0.85 * coarse[:, :, rows][:, :, :, columns] + 0.15 * noise
     values = (low + (high - low) * noise).astype(np.float32)
-    # Photos are 8-bit: a byte-valued input must reach an ImageType model unchanged.
+    # Photos have 8 bits: an input that Core ML takes as an image must arrive unchanged.
     return np.round(values * 255).astype(np.float32) / np.float32(255) if tensor.kind == "rgb-photo" else values

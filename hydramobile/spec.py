@@ -1,7 +1,7 @@
-"""model.toml: the description of a model that every other package works from.
+"""Read model.toml, the description of a model from which every other package works.
 
-A model is one or more modules that pass named tensors to each other. An *entry* is something an app can
-call: every module is one, and `[entries.*]` fuses several modules into one. Shapes are fixed at export.
+A model is one or more modules that pass named tensors to each other. An *entry* is a function that an app can call:
+every module is one, and `[entries.*]` fuses several modules into one. Shapes are fixed at export.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hydramobile.toml_table import Table, read_toml
 
 STAGE = "spec"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-# Tensor names become identifiers in Core ML, TFLite and GraphDef files: the intersection of their rules.
+# Tensor names become identifiers in Core ML, TFLite and GraphDef files. This is the intersection of their rules.
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 LAYOUTS = ("NCHW", "any")
@@ -30,9 +30,10 @@ JUDGES = ("relative-depth", "alpha-matte", "class-scores")
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """A named tensor. `shape` may hold "H" and "W"; `layout` NCHW allows a target to store NHWC instead.
+    """A named tensor.
 
-    `kind` "rgb-photo" means: 1x3xHxW, made from a photo by hydramobile/preprocess.py.
+    `shape` may hold "H" and "W". With `layout` NCHW a target may store the tensor as NHWC; "any" keeps the axes. `kind`
+    "rgb-photo" is a tensor [1, 3, H, W] that hydramobile/preprocess.py makes from a photo.
     """
 
     name: str
@@ -45,13 +46,15 @@ class TensorSpec:
     description: str
 
     def at(self, size: tuple[int, int]) -> tuple[int, ...]:
-        """The shape with H and W filled in from `size` = (H, W)."""
-        filled = {"H": size[0], "W": size[1]}
-        return tuple(filled[dim] if isinstance(dim, str) else dim for dim in self.shape)
+        """Return the shape for `size` = (H, W)."""
+        sides = {"H": size[0], "W": size[1]}
+        return tuple(sides[dim] if isinstance(dim, str) else dim for dim in self.shape)
 
 
 @dataclass(frozen=True, slots=True)
 class ModuleSpec:
+    """One PyTorch module, with the names of the tensors that it reads and returns."""
+
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -60,7 +63,7 @@ class ModuleSpec:
 
 @dataclass(frozen=True, slots=True)
 class EntrySpec:
-    """Something an app can call. `modules` in the order they run; `inputs` are the tensors it must be given."""
+    """A function that an app can call: `modules` in the order they run, with the tensors that it takes and returns."""
 
     name: str
     modules: tuple[str, ...]
@@ -75,10 +78,10 @@ class EntrySpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A parsed model.toml. `folder` is where it lies; `sha256` covers its parsed content, not its comments.
+    """A parsed model.toml in `folder`. `sha256` covers its parsed content, not its comments.
 
-    `options` holds [options.<target>] tables as they stand; each target checks its own.
-    `samples_of` names the model in the folder beside this one whose samples serve; "": its own do.
+    `options` holds the tables [options.<target>], which each target checks itself. `samples_of` names a model in the
+    folder beside this one whose samples are used, or is "" where the model has its own.
     """
 
     folder: Path
@@ -100,7 +103,7 @@ class ModelSpec:
 
     @property
     def samples_folder(self) -> Path:
-        """Where the samples lie that this model is judged on and calibrated with; it need not exist."""
+        """The folder of the samples with which this model is judged and calibrated. It need not exist."""
         return (self.folder.resolve().parent / self.samples_of if self.samples_of else self.folder) / "samples"
 
     @property
@@ -109,27 +112,28 @@ class ModelSpec:
         return self.sizes[0]
 
     def inputs(self) -> tuple[str, ...]:
-        """Tensors no module makes: what the whole model must be given."""
-        made = {name for module in self.modules.values() for name in module.outputs}
-        asked = [name for module in self.modules.values() for name in module.inputs if name not in made]
-        return tuple(dict.fromkeys(asked))
+        """Return the inputs of the whole model: the tensors that no module returns."""
+        returned = {name for module in self.modules.values() for name in module.outputs}
+        inputs = [name for module in self.modules.values() for name in module.inputs if name not in returned]
+        return tuple(dict.fromkeys(inputs))
 
     def edges(self) -> dict[str, tuple[str, tuple[str, ...]]]:
-        """Tensors passed between modules: name -> (producer, consumers)."""
-        found: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """Return the tensors between modules as name -> (producer, consumers)."""
+        result: dict[str, tuple[str, tuple[str, ...]]] = {}
         for module in self.modules.values():
             for name in module.outputs:
                 readers = tuple(other.name for other in self.modules.values() if name in other.inputs)
                 if readers:
-                    found[name] = (module.name, readers)
-        return found
+                    result[name] = (module.name, readers)
+        return result
 
     def judged(self) -> tuple[TensorSpec, ...]:
+        """Return the tensors that have a judge."""
         return tuple(tensor for tensor in self.tensors.values() if tensor.judge)
 
 
 def load_spec(folder: Path) -> ModelSpec:
-    """Read and check `folder`/model.toml. Raises UsageError when there is none, StageError("spec") when it is wrong."""
+    """Read and check `folder`/model.toml. Raises UsageError where there is none, and StageError("spec") for errors."""
     if not (folder / "model.toml").is_file():
         raise UsageError(f"no model in {folder}: it has no model.toml")
     top = read_toml(folder / "model.toml", STAGE)
@@ -163,6 +167,7 @@ def load_spec(folder: Path) -> ModelSpec:
 
 
 def content_hash(top: Table) -> str:
+    """Return the hash of the parsed content. Raises StageError("spec") for NaN and infinity."""
     try:
         return sha256_bytes(canonical_json(plain(top.data)).encode())
     except ValueError as error:
@@ -170,7 +175,7 @@ def content_hash(top: Table) -> str:
 
 
 def plain(value: Any) -> Any:
-    """TOML data as JSON data (dates become strings; everything else already is)."""
+    """Return TOML data as JSON data. Dates become strings; all else is JSON already."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -179,18 +184,19 @@ def plain(value: Any) -> Any:
 
 
 def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
+    """Return `text` if it matches `pattern`. Raises StageError("spec") otherwise."""
     if not pattern.fullmatch(text):
         raise table.error(f"{text!r} does not match {pattern.pattern}")
     return text
 
 
 def read_options(top: Table) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = {}
     for name, table in top.tables("options", {}):
         if name not in KNOWN:
             raise table.error(f"no target {name!r} (available: {', '.join(KNOWN)})")
-        found[name] = dict(table.data)
-    return found
+        options[name] = dict(table.data)
+    return options
 
 
 def read_sizes(top: Table) -> tuple[tuple[int, int], ...]:
@@ -246,7 +252,10 @@ def read_module(name: str, table: Table) -> ModuleSpec:
 
 
 def order_modules(top: Table, modules: Sequence[ModuleSpec]) -> dict[str, ModuleSpec]:
-    """The modules in an order in which each runs after those it reads from; refuses clashes and cycles."""
+    """Return the modules so that each runs after those whose outputs it reads.
+
+    Raises StageError("spec") for a cycle, and for a tensor that two modules return.
+    """
     if not modules:
         raise top.error("[modules] is empty")
     maker: dict[str, str] = {}
@@ -270,19 +279,19 @@ def order_modules(top: Table, modules: Sequence[ModuleSpec]) -> dict[str, Module
 def complete_tensors(
     top: Table, tensors: dict[str, TensorSpec], modules: Mapping[str, ModuleSpec]
 ) -> dict[str, TensorSpec]:
-    """Check that the module graph and [tensors.*] name the same things.
+    """Check that the modules and [tensors.*] name the same tensors.
 
-    Inputs of the model must be declared (their shape cannot be inferred); tensors between modules may be,
-    and stay out of the mapping when they are not: their shapes are taken from the network itself.
+    Inputs of the model must be declared, because their shape cannot be inferred. Other tensors may be declared. Where
+    they are not, they are missing in the result, and their shapes are taken from the network itself.
     """
-    made = {tensor for module in modules.values() for tensor in module.outputs}
-    used = made | {tensor for module in modules.values() for tensor in module.inputs}
+    returned = {tensor for module in modules.values() for tensor in module.outputs}
+    used = returned | {tensor for module in modules.values() for tensor in module.inputs}
     for name in tensors:
         if name not in used:
             raise top.error(f"[tensors.{name}] belongs to no module (known: {', '.join(sorted(used))})")
     for module in modules.values():
         for name in module.inputs:
-            if name not in made and name not in tensors:
+            if name not in returned and name not in tensors:
                 raise top.error(
                     f"module {module.name!r} reads {name!r}, which no module makes and [tensors.*] does not declare"
                 )
@@ -290,7 +299,7 @@ def complete_tensors(
 
 
 def read_entries(top: Table, modules: Mapping[str, ModuleSpec]) -> dict[str, EntrySpec]:
-    """One entry a module, then the fused ones of [entries.*]."""
+    """Return one entry per module, then the fused entries of [entries.*]."""
     entries = {m.name: EntrySpec(m.name, (m.name,), m.inputs, m.outputs, m.description) for m in modules.values()}
     for name, table in top.tables("entries", {}):
         if named(table, name, NAME) in entries:
@@ -302,12 +311,12 @@ def read_entries(top: Table, modules: Mapping[str, ModuleSpec]) -> dict[str, Ent
         if len(asked) < 2 or len(set(asked)) != len(asked):
             raise table.error(f"'modules' must list two or more different modules, found {list(asked)}")
         chosen = [module for module in modules.values() if module.name in asked]
-        made = {tensor for module in chosen for tensor in module.outputs}
-        needed = tuple(dict.fromkeys(t for module in chosen for t in module.inputs if t not in made))
+        returned = {tensor for module in chosen for tensor in module.outputs}
+        needed = tuple(dict.fromkeys(t for module in chosen for t in module.inputs if t not in returned))
         outputs = table.strings("outputs")
         for tensor in outputs:
-            if tensor not in made:
-                raise table.error(f"output {tensor!r} is made by none of its modules (available: {sorted(made)})")
+            if tensor not in returned:
+                raise table.error(f"output {tensor!r} is made by none of its modules (available: {sorted(returned)})")
         if not outputs:
             raise table.error("'outputs' is empty")
         entries[name] = EntrySpec(

@@ -1,4 +1,4 @@
-"""support.json beside a model: which recipes were judged on which target, and how they stand (`make grid`)."""
+"""Read support.json beside a model: the recipes that were judged on each target, and their verdicts (`make grid`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hydramobile.spec import ModelSpec
 
 FILE = "support.json"
 GOOD = ("ships", "passes")
-# A target does not make the recipe, or a package that it needs is missing here; the reason says which.
+# The target has no such recipe, or a package that it needs is not installed; the reason says which.
 UNMADE = "not made"
 
 
@@ -19,14 +19,17 @@ def support_path(spec: ModelSpec) -> Path:
 
 
 def read_support(spec: ModelSpec) -> dict[str, Any] | None:
-    """The model's support.json, or None where it has none. Raises StageError("support") for a damaged one."""
+    """Read the model's support.json; None where it has none. Raises StageError("support") for a damaged one."""
     path = support_path(spec)
     return dict(read_json(path, "support")) if path.is_file() else None
 
 
 def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:
-    """(state, reason) of a recipe by the model's support.json: GOOD, "refused", "broken", "failed", UNMADE, or "not
-    judged" where the file, a row of it or one of the present weights is missing."""
+    """Return (state, reason) of a recipe from the model's support.json.
+
+    The state is one of GOOD, "refused", "broken", "failed" or UNMADE. It is "not judged" where the file or its row is
+    missing, and where the file is of other weights.
+    """
     document = read_support(spec)
     if document is None:
         return "not judged", f"{spec.name} has no {FILE}; make it with: make grid"
@@ -39,7 +42,7 @@ def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:
 
 
 def caution(spec: ModelSpec, target: str, recipe: str) -> str:
-    """What whoever asks for a recipe should know: "" where it stands, or where the model has no such file."""
+    """Return a warning for whoever asks for a recipe, or "" where it passed or the model has no support.json."""
     document = read_support(spec)
     if document is None:
         return ""

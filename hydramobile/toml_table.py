@@ -1,6 +1,6 @@
-"""A strict reader for TOML and JSON tables: every value is asked for by name and type, leftovers are errors.
+"""Read TOML and JSON tables strictly: every value is asked for by name and type, and unknown keys are errors.
 
-Hand-edited files are the project's input; a typo in one must say what was found, where, and what is known.
+These files are edited by hand. The error for a typo says what was found, where, and what is known.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Table:
         return float(found)
 
     def limits(self, key: str, default: Any = MISSING) -> tuple[float, float] | None:
-        """[low, high] with low < high; None where the value is None."""
+        """Return (low, high) of a list [low, high] with low < high, or None where the value is None."""
         found = self.value(key, default)
         if found is None:
             return None
@@ -99,18 +99,18 @@ class Table:
         return Table(self.value(key, default), f"{self.where} [{key}]", self.stage)
 
     def tables(self, key: str, default: Any = MISSING) -> Iterator[tuple[str, Table]]:
-        """The named sub-tables of `key`, in file order."""
+        """Yield the named tables below `key`, in the order of the file."""
         outer = self.table(key, default)
         for name, data in outer.data.items():
             yield str(name), Table(data, f"{self.where} [{key}.{name}]", self.stage)
 
     def rows(self, key: str, default: Any = MISSING) -> Iterator[Table]:
-        """The elements of an array of tables."""
+        """Yield the tables of an array of tables."""
         for index, data in enumerate(self.items(key, default)):
             yield Table(data, f"{self.where} [[{key}]] #{index + 1}", self.stage)
 
     def done(self) -> None:
-        """Raise when the table holds a key that nobody asked for."""
+        """Raise StageError where the table holds a key that was never asked for."""
         left = [str(key) for key in self.data if key not in self.asked]
         if left:
             near = difflib.get_close_matches(left[0], sorted(self.asked), n=1)
@@ -119,7 +119,7 @@ class Table:
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` is a number that a finite float can hold; booleans are none."""
+    """Return whether `value` is a number that a finite float can hold. Booleans are not numbers."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:  # a whole number beyond 1.8e308
@@ -133,7 +133,7 @@ def kind_of(value: Any) -> str:
 
 
 def read_toml(path: Path, stage: str) -> Table:
-    """Parse a TOML file into a Table; a missing or malformed file is a StageError of `stage`."""
+    """Parse a TOML file into a Table. Raises StageError(`stage`) for a missing or malformed file."""
     try:
         return Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, stage)
     except FileNotFoundError as error:

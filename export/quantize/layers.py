@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.quantize.gptq import as_matrix, from_matrix, half, symmetric, symmetric_grid, to_grid
 from hydramobile.errors import StageError
-from hydramobile.recipes import CALIBRATED_BITS, Recipe, assigned, recipe
+from hydramobile.recipes import CALIBRATED_BITS, Recipe, assign_recipes, recipe
 from hydramobile.targets import target_info
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def find_layers(program: Program) -> dict[str, Layer]:
 def assign(layers: Mapping[str, Layer], chosen: Recipe, least: int, target: str) -> dict[str, Recipe]:
     """What each layer is stored as. Raises StageError("recipes") for a pattern that matches nothing."""
     small = recipe(target_info(target).float_dtype)
-    return assigned({name: int(layer.value.size) for name, layer in layers.items()}, chosen, least, small)
+    return assign_recipes({name: int(layer.value.size) for name, layer in layers.items()}, chosen, least, small)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from hydramobile.errors import StageError, UsageError
 from hydramobile.files import dump_json, sha256_file, write_text
 from hydramobile.loader import read_weights
 from hydramobile.measures import JUDGES, PERSON
-from hydramobile.recipes import Recipe, assigned, least_of, recipe
+from hydramobile.recipes import Recipe, assign_recipes, recipe, smallest_quantized
 from reference.portrait import shaped_as
 from reference.training.batches import Batches, Source, sample
 from reference.training.checkpoint import load_named, named, save_weights
@@ -101,10 +101,10 @@ def grids(modules: Mapping[str, nn.Module], chosen: Recipe) -> dict[str, int]:
     layers = {key.removesuffix(".weight"): value for key, value in named(modules).items() if value.ndim > 1}
     sizes = {name: value.numel() for name, value in layers.items()}
     by_module = [Counter(size for name, size in sizes.items() if name.startswith(f"{module}.")) for module in modules]
-    least = least_of(max(by_module, key=lambda found: sum(size * count for size, count in found.items())))
+    least = smallest_quantized(max(by_module, key=lambda found: sum(size * count for size, count in found.items())))
     mixed = chosen if chosen.base else replace(chosen, scheme="mixed", base=chosen.name)
     found: dict[str, int] = {}
-    for name, own in assigned(sizes, mixed, least, recipe("float32")).items():
+    for name, own in assign_recipes(sizes, mixed, least, recipe("float32")).items():
         if own.scheme == "float":
             continue
         if own.scheme != "int" or own.block or own.sparsity or own.activation_bits or own.dynamic:

@@ -106,7 +106,7 @@ def test_rows_may_be_for_some_targets(write_model: WriteModel) -> None:
         ('[against]\nmodel = "nobody"', "there is no model 'nobody' in the folder beside this one"),
         ('[against]\nmodel = "../small"', "there is no model '../small' in the folder beside"),
         ('[against]\nonnx = ["w8"]', "'model'"),
-        ('[ship]\nonnx = ["float32"]\n[against]\nmodel = "small"\nonnx = ["w8"]', "speaks of onnx w8, which neither"),
+        ('[ship]\nonnx = ["float32"]\n[against]\nmodel = "small"\nonnx = ["w8"]', "names onnx w8, which is neither"),
         ("[ship", "is not readable TOML"),
     ],
 )

@@ -17,12 +17,12 @@ from hydramobile.errors import StageError
 from hydramobile.files import dump_json, sha256_bytes
 from hydramobile.goldens import committed_folder
 from hydramobile.labels import (
-    Question,
-    ask,
-    key,
+    OrderTest,
     load_labels,
-    makers,
+    modules_for,
+    order_test,
     read_reference,
+    reference_key,
     reference_path,
     refresh_reference,
 )
@@ -77,16 +77,16 @@ def test_whdr_by_hand() -> None:
     pairs = Pairs(np.array([0, 1, 2, 3]), np.array([1, 2, 3, 0]), np.array([-1.0, -1.0, -1.0, 3.0]))
     made = np.array([1, 2, 0, 2], np.float32).reshape(1, 1, 2, 2)
     # 1 < 2 as the truth says; 2 > 0, which it denies; 0 < 2; 2 > 1.
-    assert Question((2, 2), pairs).whdr(made) == 0.25
+    assert OrderTest((2, 2), pairs).whdr(made) == 0.25
     made[0, 0, 1, 1] = 0
     # 0 = 0 is a tie, and 0 < 1 is denied too.
-    assert Question((2, 2), pairs).whdr(made) == 0.75
+    assert OrderTest((2, 2), pairs).whdr(made) == 0.75
 
 
 def test_whdr_of_a_label(model: Callable[[Files], ModelSpec]) -> None:
     labels = load_labels(model(label_files()))
     assert labels is not None and [label.photo.name for label in labels.all] == ["photo"]
-    question = ask(labels.all[0])
+    question = order_test(labels.all[0])
     assert question.size == (WIDTH, HEIGHT)
     # Of random pairs half lie in different halves, the only ones whose order is known.
     assert 0.48 < question.pairs.first.size / PAIRS < 0.52
@@ -107,7 +107,7 @@ def test_only_the_surely_known_person_is_asked_about(model: Callable[[Files], Mo
     truth[100:120] = 0  # not known
     labels = load_labels(model(label_files({"truth": picture(truth), "matte": picture(matte)})))
     assert labels is not None
-    question = ask(labels.all[0])
+    question = order_test(labels.all[0])
     for index in (question.pairs.first, question.pairs.second):
         rows, columns = np.divmod(index, WIDTH)
         assert rows.min() >= 120 and rows.max() < 300 and columns.min() >= 200 and columns.max() < 400
@@ -122,14 +122,14 @@ def test_only_the_surely_known_person_is_asked_about(model: Callable[[Files], Mo
 )
 def test_outputs_that_are_no_depth(made: NDArray[np.float32], told: str) -> None:
     with pytest.raises(StageError, match=told):
-        Question((4, 4), far_pairs(np.arange(16, dtype=np.float64), 0.02)).whdr(made)
+        OrderTest((4, 4), far_pairs(np.arange(16, dtype=np.float64), 0.02)).whdr(made)
 
 
 def test_a_model_without_labels(model: Callable[[Files], ModelSpec]) -> None:
     spec = model({})
     assert load_labels(spec) is None
     spec = model({"budget.toml": LIMIT.format("depth", "mean whdr_loss", 0.01)})
-    with pytest.raises(StageError, match="small has no labels, so mean whdr_loss would never be looked at"):
+    with pytest.raises(StageError, match="small has no labels, so mean whdr_loss would never be checked"):
         load_budget(spec)
 
 
@@ -195,7 +195,7 @@ def test_bad_pictures(model: Callable[[Files], ModelSpec], changed: dict[str, by
     labels = load_labels(model(label_files(changed)))
     assert labels is not None
     with pytest.raises(StageError, match=told):
-        ask(labels.all[0])
+        order_test(labels.all[0])
 
 
 def test_the_references_own_figures_are_of_these_inputs(model: Callable[[Files], ModelSpec], tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_references_own_figures_are_of_these_inputs(model: Callable[[Files],
     assert labels is not None
     with pytest.raises(StageError, match=r"no WHDR of the reference in .*; refresh it with: make goldens MODEL="):
         read_reference(spec, labels, spec.size, tmp_path)
-    document = {"key": key(spec, labels, spec.size), "whdr": {"photo": 0.125}}
+    document = {"key": reference_key(spec, labels, spec.size), "whdr": {"photo": 0.125}}
     reference_path(tmp_path).write_text(dump_json(document))
     assert read_reference(spec, labels, spec.size, tmp_path / "none", tmp_path) == {"photo": 0.125}
     with pytest.raises(StageError, match="is stale: the spec, weights, labels or size changed"):
@@ -221,7 +221,7 @@ def test_what_is_committed_is_not_computed_again(model: Callable[[Files], ModelS
     with pytest.raises(StageError, match="factory"):
         refresh_reference(spec, labels, spec.size, tmp_path / "new")
     committed_folder(spec).mkdir()
-    document = {"key": key(spec, labels, spec.size), "whdr": {"photo": 0.125}}
+    document = {"key": reference_key(spec, labels, spec.size), "whdr": {"photo": 0.125}}
     reference_path(committed_folder(spec)).write_text(dump_json(document))
     assert refresh_reference(spec, labels, spec.size, tmp_path / "new")
     assert read_reference(spec, labels, spec.size, tmp_path / "new") == {"photo": 0.125}
@@ -229,7 +229,7 @@ def test_what_is_committed_is_not_computed_again(model: Callable[[Files], ModelS
 
 
 def test_who_makes_an_output(root: Path) -> None:
-    assert makers(load_spec(root / "models/portrait"), "depth") == ["encoder", "depth"]
+    assert modules_for(load_spec(root / "models/portrait"), "depth") == ["encoder", "depth"]
 
 
 def test_the_portraits_labels(root: Path) -> None:
@@ -238,6 +238,6 @@ def test_the_portraits_labels(root: Path) -> None:
     labels = load_labels(spec)
     assert labels is not None and len(labels.all) == 64
     assert sum(path.stat().st_size for path in (spec.folder / "labels").iterdir()) < 4e6
-    assert min(ask(label).pairs.first.size for label in labels.all) > PAIRS / 2
+    assert min(order_test(label).pairs.first.size for label in labels.all) > PAIRS / 2
     reference = read_reference(spec, labels, spec.size, committed_folder(spec))
     assert 0 < np.mean(list(reference.values())) < 0.3 and max(reference.values()) < 0.7

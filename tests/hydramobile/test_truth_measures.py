@@ -12,7 +12,7 @@ from hydramobile.measures import (
     background_errors,
     boundary_f,
     depth_truth,
-    grown,
+    dilate,
     matte_truth,
     outline,
     point_order,
@@ -107,7 +107,7 @@ def test_outline_and_growing() -> None:
     assert outline(np.ones((4, 4), bool)).sum() == 0, "the border of the photo is no outline"
     point = np.zeros((7, 7), bool)
     point[3, 3] = True
-    assert grown(point, 2).sum() == 13, "a disk of radius 2"
+    assert dilate(point, 2).sum() == 13, "a disk of radius 2"
 
 
 def test_boundary_f() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hydramobile.errors import StageError, UsageError
-from hydramobile.labels import Label, ask
+from hydramobile.labels import Label, order_test
 from hydramobile.samples import Sample
 from reference.synthesize.labels import pictures, write_labels
 from reference.training.views import ARRAYS, MIRRORED, POINT_NAMES, ViewSet, map_arrays, open_sets
@@ -100,7 +100,7 @@ def test_views_as_labels(make_set: MakeSet, tmp_path: Path) -> None:
     for name in ("photo", "truth", "matte"):
         (tmp_path / name).write_bytes(getattr(made, name))
     photo = Sample("ball", "label", "", tmp_path / "photo", "drawn", "CC0-1.0")
-    question = ask(Label(photo, tmp_path / "truth", tmp_path / "matte"))
+    question = order_test(Label(photo, tmp_path / "truth", tmp_path / "matte"))
     disparity = np.asarray(view.disparity, np.float32)[None, None]
     assert question.whdr(disparity) < 0.005 and question.whdr(-disparity) > 0.995
 
