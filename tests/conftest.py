@@ -43,7 +43,7 @@ LONGEST = (
     "export/test_cli.py",
     "export/test_coreml.py",
     "export/test_driver.py",
-    "export/test_uncommon.py",
+    "export/test_decompositions.py",
     "export/test_litert.py",
     "benchmarks/test_arm.py",
     "export/test_litert_w8a8.py",
