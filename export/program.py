@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.passes.complex_to_real.rewrite import of_real_parts
-from export.passes.fold_batch_norm import fold_norms
-from export.passes.remove_state import check_repeats, forget_state
-from export.passes.replace_rrelu import settle_slopes
+from export.passes.base import PassResult, run_passes
+from export.passes.eager import EagerModel
+from export.passes.pipelines import CAPTURE_PASSES, EAGER_PASSES
+from export.passes.remove_state import check_repeats
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 from hydramobile.loader import as_tuple, load_modules
@@ -74,14 +74,13 @@ class Program:
         edges = self.spec.edges()
         return tuple(name for module in self.spec.modules.values() for name in module.outputs if name not in edges)
 
-    def exported(self, entry: EntrySpec) -> ExportedProgram:
-        """The entry as a fresh torch.export program (vendors mutate what they are given)."""
+    def exported(self, entry: EntrySpec) -> PassResult[ExportedProgram]:
+        """Export the entry and run CAPTURE_PASSES: a fresh ATen graph per call, because vendors mutate their input."""
         import torch
 
         with torch.no_grad():
-            made = torch.export.export(self.callable(entry), self.example(entry), strict=False)
-        forget_state(made)
-        return of_real_parts(made, self.example(entry))
+            program = torch.export.export(self.callable(entry), self.example(entry), strict=False)
+        return run_passes(program, CAPTURE_PASSES)
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
         """Elements below which a weight stays in float: in the largest module, smaller tensors hold at most `share`.
@@ -151,14 +150,13 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
     """
     size = size or spec.size
     modules = load_modules(spec, weights)
-    settle_slopes(modules)
     inputs = sample_inputs(spec, load_samples(spec, "judge")[0], size)
     # The reference's own tensors: what is done to the modules after this is part of the export.
     tensors = run_modules(spec, modules, inputs)
     for name, value in tensors.items():
         check_tensor(spec, name, value, size)
     check_repeats(spec, tensors, run_modules(spec, modules, inputs))
-    fold_norms(modules, lambda: run_modules(spec, modules, inputs))
+    run_passes(EagerModel(modules, lambda: run_modules(spec, modules, inputs)), EAGER_PASSES)
     return Program(spec, size, modules, tensors)
 
 

@@ -6,28 +6,18 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from export.onnx_export.patches import distinct_initializers
-from export.passes.decompose import uncommon_ops
-from export.passes.decompose.attention import float_bounds, odd_attention
-from export.passes.decompose.spell_out import (
-    Table,
-    adaptive_max_pools,
-    divided_pools,
-    plain_arithmetic,
-    rewritten,
-    writes,
-)
-from export.passes.reduce_rank import of_fewer_axes
+from export.onnx_export.patches.unique_initializers import distinct_initializers
+from export.onnx_export.pipeline import STATIC_PASSES
+from export.passes.base import Pass, run_passes
 from export.program import Program
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:
     import onnx
-    from torch import fx
     from torch.export import ExportedProgram
 
 STAGE = "convert"
@@ -37,14 +27,14 @@ IR_VERSION = 9
 
 
 def onnx_program(
-    program: Program, entry: EntrySpec, dynamic: bool = False, more: Table | None = None, axes: int | None = None
+    program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]] = STATIC_PASSES, dynamic: bool = False
 ) -> onnx.ModelProto:
     """The entry as an ONNX model at float32, weights embedded, constants and batch norms folded.
 
     Inputs and outputs carry the reference's names, layouts and dtypes; `value_info` holds the shape of every
-    tensor. `dynamic` leaves height and width of NCHW inputs open (named dimensions); ops of `more` are spelled out as
-    it says, and tensors have `axes` axes at most. The same program gives the same bytes: the exporter's stack traces,
-    source paths and timings are removed.
+    tensor. `passes` run on the ATen graph first. `dynamic` leaves height and width of NCHW inputs open (named
+    dimensions) and goes with DYNAMIC_PASSES. The same program gives the same bytes: the exporter's stack traces, source
+    paths and timings are removed.
     Raises StageError("convert") naming the entry when PyTorch cannot express it.
     """
     import onnx
@@ -52,9 +42,9 @@ def onnx_program(
 
     try:
         with quiet(), distinct_initializers(), torch.no_grad():
-            plain = spelled(open_program(program, entry) if dynamic else program.exported(entry), more or {}, dynamic)
+            source = open_program(program, entry) if dynamic else program.exported(entry).program
             exported = torch.onnx.export(
-                of_fewer_axes(plain, axes) if axes else plain,
+                run_passes(source, passes).program,
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(entry.inputs),
@@ -63,6 +53,8 @@ def onnx_program(
                 optimize=True,
                 verbose=False,
             )
+    except StageError as error:
+        raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error
     except Exception as error:  # the net is foreign code and the exporter wraps whatever it raises
         reason = str(error.__cause__ or error).strip().splitlines()
         raise StageError(
@@ -76,31 +68,6 @@ def onnx_program(
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     del inferred.metadata_props[:]
     return inferred
-
-
-def spelled(exported: ExportedProgram, more: Table, dynamic: bool = False) -> ExportedProgram:
-    """The program without ops that PyTorch's ONNX exporter refuses or writes as what runtimes have not.
-
-    Refused: hypot, adaptive max pools, clamps between a whole number and a fraction, and others that are uncommon.
-    Silently dropped: an average pool's divisor_override. Assignments to parts of a tensor would be scatters, masked
-    ones of a size that is known at run time alone.
-    """
-    table = plain_arithmetic() | writes() | divided_pools() | adaptive_max_pools(exported)
-    # These are spelled out for sizes that are known; of others the exporter takes what it can.
-    table |= {} if dynamic else uncommon_ops(exported)
-    table |= odd_attention(exported) | more
-    # The exporter takes bounds that are all whole numbers, in fewer nodes.
-    if any(mixed_bounds(node) for node in exported.graph_module.graph.nodes):
-        table |= float_bounds(exported)
-    return rewritten(exported, table)
-
-
-def mixed_bounds(node: fx.Node) -> bool:
-    """Whether one bound of a clamp is a whole number and another a fraction."""
-    import torch
-
-    kinds = {type(bound) for bound in node.args[1:] if bound is not None}
-    return node.target is torch.ops.aten.clamp.default and len(kinds) > 1
 
 
 def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from export.passes.base import PassResult
+from export.passes.eager import EagerModel
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +35,18 @@ class Seen:
     kept: list[object] = field(default_factory=list)
 
 
-def fold_norms(modules: Mapping[str, torch.nn.Module], run: Callable[[], Mapping[str, torch.Tensor]]) -> None:
-    """Fold every batch norm that alone reads a layer's output, in place; the norm becomes an Identity.
+def fold_batch_norm(model: EagerModel) -> PassResult[EagerModel]:
+    """Fold each batch norm that is the only reader of a layer's output into the layer; the norm becomes an Identity.
 
-    `run` runs all `modules` once on real inputs and returns every tensor that passes between or leaves them: who
-    reads what is seen, not guessed. A layer or norm that is called twice, has hooks, shares weights, or whose output
-    something else reads stays as it is.
+    Which module reads which tensor is observed in one run of the model. A layer or norm that is called twice, has
+    hooks, shares weights, or whose output has another reader stays as it is.
     """
     from torch import nn
 
-    seen = watch(modules, run)
-    owners = Counter(id(parameter) for layer in leaves(modules) for parameter in layer.parameters(recurse=False))
+    seen = watch(model)
+    owners = Counter(id(parameter) for layer in model.submodules() for parameter in layer.parameters(recurse=False))
     identities: dict[int, nn.Module] = {}
-    for norm in leaves(modules):
+    for norm in model.submodules():
         layer = carrier(norm, seen)
         own = [*norm.parameters(recurse=False), *(layer.parameters(recurse=False) if layer else ())]
         if layer is None or any(owners[id(parameter)] > 1 for parameter in own):
@@ -52,16 +54,11 @@ def fold_norms(modules: Mapping[str, torch.nn.Module], run: Callable[[], Mapping
         made = folded(layer, norm)
         layer.weight, layer.bias = made.weight, made.bias
         identities[id(norm)] = nn.Identity().train(norm.training)
-    for module in modules.values():
-        for parent in list(module.modules()):
-            for name, child in list(parent.named_children()):
-                if id(child) in identities:
-                    setattr(parent, name, identities[id(child)])
-
-
-def leaves(modules: Mapping[str, torch.nn.Module]) -> list[torch.nn.Module]:
-    """Every module inside `modules`, each once, in order."""
-    return list({id(child): child for module in modules.values() for child in module.modules()}.values())
+    for parent in model.submodules():
+        for name, child in list(parent.named_children()):
+            if id(child) in identities:
+                setattr(parent, name, identities[id(child)])
+    return PassResult(model, bool(identities))
 
 
 def carrier(norm: nn.Module, seen: Seen) -> nn.Module | None:
@@ -96,18 +93,18 @@ def folded(layer: nn.Module, norm: nn.Module) -> Any:
     return made.to(dtype).requires_grad_(False)
 
 
-def watch(modules: Mapping[str, torch.nn.Module], run: Callable[[], Mapping[str, torch.Tensor]]) -> Seen:
-    """Run once and see."""
+def watch(model: EagerModel) -> Seen:
+    """Run the model once and record its calls."""
     seen = Seen()
-    with hooks(modules, seen), reading(seen):
-        ends = run()
+    with hooks(model, seen), reading(seen):
+        ends = model.run()
     seen.kept += ends.values()
     seen.reads.update([id(value) for value in ends.values()])
     return seen
 
 
 @contextmanager
-def hooks(modules: Mapping[str, torch.nn.Module], seen: Seen) -> Iterator[None]:
+def hooks(model: EagerModel, seen: Seen) -> Iterator[None]:
     import torch
 
     def before(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -121,8 +118,8 @@ def hooks(modules: Mapping[str, torch.nn.Module], seen: Seen) -> Iterator[None]:
             seen.maker[id(made)] = module
             seen.kept.append(made)
 
-    placed = [leaf.register_forward_pre_hook(before) for leaf in leaves(modules)]
-    placed += [leaf.register_forward_hook(after) for leaf in leaves(modules)]
+    placed = [leaf.register_forward_pre_hook(before) for leaf in model.submodules()]
+    placed += [leaf.register_forward_hook(after) for leaf in model.submodules()]
     try:
         yield
     finally:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from export.passes.aten import is_mutable
+from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
-from export.passes.decompose.spell_out import writes_in_place
 from hydramobile.errors import StageError
 from hydramobile.spec import ModelSpec
 
@@ -36,19 +37,24 @@ def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Ma
                 )
 
 
-def forget_state(exported: ExportedProgram) -> None:
-    """Drop, in place, what the program writes into its buffers and no output depends on, such as a counter of runs."""
-    graph = exported.graph_module.graph
+def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Remove in-place writes into buffers that no output depends on, such as a counter of runs.
+
+    Before: `aten.add_(counter, 1)` of a registered buffer `counter` that the outputs do not read. After: nothing.
+    """
+    graph, modified = program.graph_module.graph, False
     (output,) = (node for node in graph.nodes if node.op == "output")
-    for buffer in [node for node in graph.nodes if node.name in exported.graph_signature.inputs_to_buffers]:
+    for buffer in [node for node in graph.nodes if node.name in program.graph_signature.inputs_to_buffers]:
         read = computed_from([buffer], graph)
-        writes = [node for node in graph.nodes if node in read and writes_in_place(node.target)]
+        writes = [node for node in graph.nodes if node in read and is_mutable(node.target)]
         # What is written into another tensor goes on from there, without being read from the buffer.
         if output in read or any(base(node) is not buffer for node in writes):
             continue
         for node in reversed(writes):
             if not node.users:
                 graph.erase_node(node)
+                modified = True
+    return PassResult(program, modified)
 
 
 def base(node: fx.Node) -> fx.Node:

@@ -8,19 +8,21 @@ Retired by: a PyTorch that decomposes rrelu in evaluation mode (tests/export/tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
+from export.passes.base import PassResult
+from export.passes.eager import EagerModel
 
 
-def settle_slopes(modules: Mapping[str, torch.nn.Module]) -> None:
-    """Replace every RReLU inside `modules` by the leaky ReLU that it is when nothing is trained, in place."""
+def replace_rrelu(model: EagerModel) -> PassResult[EagerModel]:
+    """Replace each `nn.RReLU` by the `nn.LeakyReLU` that it computes in evaluation mode.
+
+    Before: `nn.RReLU(lower, upper)`. After: `nn.LeakyReLU((lower + upper) / 2)`.
+    """
     from torch import nn
 
-    for module in modules.values():
-        for parent in list(module.modules()):
-            for name, child in list(parent.named_children()):
-                if isinstance(child, nn.RReLU):
-                    setattr(parent, name, nn.LeakyReLU((child.lower + child.upper) / 2))
+    modified = False
+    for parent in model.submodules():
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.RReLU):
+                setattr(parent, name, nn.LeakyReLU((child.lower + child.upper) / 2))
+                modified = True
+    return PassResult(model, modified)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.passes.decompose.spell_out import operator_name
+from export.passes.aten import schema_name
 from export.program import Program
 from export.quantize.observers import leading_allowed, raw_inputs
 from hydramobile.errors import StageError
@@ -135,7 +135,7 @@ def equalized(program: Program, bits: int) -> Equalized:
 
 def exported_graph(program: Program, entry: EntrySpec) -> ExportedProgram | None:
     try:
-        return program.exported(entry)
+        return program.exported(entry).program
     except Exception:  # noqa: BLE001 - torch.export raises many types, and targets will say why where they need it
         return None
 
@@ -150,7 +150,7 @@ class Layers:
 
     def convolutions(self) -> Iterator[Node]:
         for node in self.exported.graph.nodes:
-            if operator_name(node) in CONVOLUTIONS and self.parameter(node, 1) is not None:
+            if schema_name(node) in CONVOLUTIONS and self.parameter(node, 1) is not None:
                 yield node
 
     def parameter(self, node: Node, place: int) -> torch.nn.Parameter | None:
@@ -176,7 +176,7 @@ def groups_of(node: Node) -> int:
 
 def limit_of(node: Node) -> float | None:
     """Where a rectifier clips: infinity for a ReLU, None where the node is none."""
-    name = operator_name(node)
+    name = schema_name(node)
     if name in RELUS:
         return float("inf")
     if name in ("aten::relu6", "aten::relu6_"):
@@ -207,7 +207,7 @@ def observe(program: Program, entry: EntrySpec, exported: ExportedProgram) -> Ma
 
     wanted: set[str] = set()
     for node in exported.graph.nodes:
-        if operator_name(node) in CONVOLUTIONS:
+        if schema_name(node) in CONVOLUTIONS:
             wanted.add(node.args[0].name)
         if limit_of(node) is not None:
             wanted.add(node.name)
@@ -297,7 +297,7 @@ def float_layers(program: Program, entry: EntrySpec, layers: Layers) -> set[Node
         seen: set[Node] = set()
         while waiting:
             current = waiting.pop()
-            if operator_name(current) in CONVOLUTIONS:
+            if schema_name(current) in CONVOLUTIONS:
                 held.add(current)
             elif current not in seen:
                 seen.add(current)

@@ -119,7 +119,7 @@ def too_far(errors: dict[str, Error]) -> dict[str, Error]:
 
 
 def test_no_complex_number_is_left(program: Program) -> None:
-    exported = program.exported(program.spec.entries["net"])
+    exported = program.exported(program.spec.entries["net"]).program
     assert not any(is_complex(node) for node in exported.graph_module.graph.nodes)
     outputs = exported.module()(program.tensors["x"])
     by_name = {name: value.detach().numpy() for name, value in zip(NETS, outputs, strict=True)}
@@ -142,7 +142,7 @@ class Weighted(nn.Module):
 def test_what_there_is_no_way_for_stays(net: Function) -> None:
     """For the targets to take or to refuse by its name."""
     program = ops_program({"y": net}, SHAPE)
-    exported = program.exported(program.spec.entries["net"])
+    exported = program.exported(program.spec.entries["net"]).program
     assert any(is_complex(node) for node in exported.graph_module.graph.nodes)
 
 

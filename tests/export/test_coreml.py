@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from benchmarks.runtime import load_runtime
 from export.program import Program, capture
 from export.target import Emitted
-from export.targets.coreml import convert
+from export.targets.coreml import patches, pipeline
 from export.targets.coreml.target import CoreMLTarget, check_names
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
@@ -159,8 +159,7 @@ def test_the_same_input_gives_the_same_bytes(model_dir: Callable[[str], Path], t
 def test_converter_fixes(graph_fixes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the graph fixes the export path takes the net; without them tracing does, and says so. Both are right."""
     if not graph_fixes:
-        monkeypatch.setattr(convert, "GRAPH_FIXES", ())
-        monkeypatch.setattr(convert, "PROGRAM_FIXES", ())
+        monkeypatch.setattr(pipeline, "ATEN_PASSES", (pipeline.decompose_to_core_aten,))
     built = emit(two_outputs(Tricky(more=graph_fixes)), "coreml", tmp_path)
     notes = built.emitted.notes
     assert bool(notes) is not graph_fixes
@@ -170,12 +169,7 @@ def test_converter_fixes(graph_fixes: bool, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_without_the_converter_fixes_the_result_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from coremltools.converters.mil.frontend.torch import ops
-    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
-
-    monkeypatch.setattr(convert, "CONVERTER_FIXES", ())
-    for name in ("gelu", "reciprocal"):
-        monkeypatch.setitem(_TORCH_OPS_REGISTRY.name_to_func_mapping, name, getattr(ops, name))
+    monkeypatch.setattr(patches, "CONVERTER_PATCHES", ())
     errors = emit_run_compare(two_outputs(Tricky()), "coreml", tmp_path)
     assert errors["second"].max_abs > 1e-4
     assert errors["first"].max_abs > 5e-5

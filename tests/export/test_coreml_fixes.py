@@ -3,7 +3,6 @@ evaluator; and that without the rewrites the same net is refused or wrong."""
 
 from __future__ import annotations
 
-import inspect
 from importlib import import_module
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from export.program import Program
-from export.targets.coreml import convert
+from export.targets.coreml import convert, pipeline
 from export.targets.coreml.patches import prune_weights
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
@@ -99,12 +98,11 @@ def test_every_rewrite_is_right(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fix", FIXED)
 def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When this fails, coremltools has retired a fix: delete the fix."""
-    if fix == "decompose_resize":
-        monkeypatch.setattr(convert, "spell_out_odd_resizes", lambda exported, example: exported)
     # Tracing, the other way, takes some of these, with other faults.
     monkeypatch.setattr(convert, "trace", not_traced)
-    kept = tuple(rewrite for rewrite in convert.PROGRAM_FIXES if not rewrite.__module__.endswith(fix))
-    monkeypatch.setattr(convert, "PROGRAM_FIXES", kept)
+    kept = tuple(each for each in pipeline.ATEN_PASSES if each.__name__ != fix)
+    assert len(kept) < len(pipeline.ATEN_PASSES)
+    monkeypatch.setattr(pipeline, "ATEN_PASSES", kept)
     name, case = next(iter(FIXED[fix].items()))
     try:
         error = errors({name: case}, tmp_path)[name]
@@ -113,17 +111,15 @@ def test_without_the_rewrite(fix: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert error > 1e-4, f"coremltools takes {name} by itself"
 
 
-def test_the_smallest_weights_of_a_large_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smallest_weights_of_a_large_tensor() -> None:
     """float16 ends at 65,504: coremltools finds no place beyond it, and prunes nothing."""
     pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
     weights = np.random.default_rng(1).normal(size=(256, 257)).astype(np.float16)
     assert weights.size > float(np.finfo(np.float16).max)
-    vendors = inspect.unwrap(pruning.compress_by_magnitude)
-    monkeypatch.setattr(pruning, "compress_by_magnitude", staticmethod(vendors))
     with np.errstate(all="ignore"):
         assert len(pruning.compress_by_magnitude(weights, 0.5).nonzero_data) == np.count_nonzero(weights)
-    prune_weights.register_sparsity.__wrapped__()
-    made = pruning.compress_by_magnitude(weights, 0.5)
+    with prune_weights.magnitudes_in_float32():
+        made = pruning.compress_by_magnitude(weights, 0.5)
     assert made.nonzero_data.dtype == np.float16 and made.shape == weights.shape
     kept = np.sort(np.abs(weights), axis=None)[-len(made.nonzero_data) :]
     assert abs(len(kept) / weights.size - 0.5) < 1e-3

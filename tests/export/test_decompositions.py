@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.onnx_export import convert as onnx_export
-from export.passes.decompose import uncommon_ops
+from export.onnx_export.pipeline import DYNAMIC_PASSES, REFUSED_OPS
+from export.passes.decompose.scatter import decompositions
+from export.passes.decompose.table import DecomposeOps
 from hydramobile.errors import StageError
 from hydramobile.targets import TARGETS
 from support.emit import beyond, emit_run_compare
@@ -273,7 +275,8 @@ def test_litert_keeps_the_order_of_operands(
 @pytest.mark.parametrize("name", ["kth", "fmax", "scattered", "distances"])
 def test_without_the_table(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What shows that TF.js, and ONNX below it, need it."""
-    monkeypatch.setattr(onnx_export, "uncommon_ops", lambda exported: {})
+    without = DecomposeOps("decompose_for_tfjs", *REFUSED_OPS)
+    monkeypatch.setattr("export.targets.tfjs.target.ATEN_PASSES", (without,))
     case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
     with pytest.raises(StageError, match="net"):
         emit_run_compare(ops_program({"y": case}, MAPS), "tfjs", tmp_path)
@@ -281,8 +284,9 @@ def test_without_the_table(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_scatter_of_many_rows_stays() -> None:
     """Spelled out, it would take a selection a row."""
-    scatter = uncommon_ops()[torch.ops.aten.scatter.src]
     x = torch.zeros(40, 3)
+    program = torch.export.export(nn.Identity(), (x,))
+    scatter = decompositions(program)[torch.ops.aten.scatter.src]
     assert scatter(x, 0, torch.zeros(17, 3, dtype=torch.int64), x) is NotImplemented
     few = scatter(x, 0, torch.tensor([[1, 2, 39]]), torch.ones(1, 3))
     torch.testing.assert_close(few, x.scatter(0, torch.tensor([[1, 2, 39]]), 1.0))
@@ -291,7 +295,7 @@ def test_a_scatter_of_many_rows_stays() -> None:
 def test_open_sizes_stay_open() -> None:
     """What the table spells out for one size would be wrong at another."""
     program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
-    model = onnx_export.onnx_program(program, program.spec.entries["net"], dynamic=True)
+    model = onnx_export.onnx_program(program, program.spec.entries["net"], DYNAMIC_PASSES, dynamic=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = seeded(1, 8, 17, 9)
     (found,) = session.run(None, {"x": x.numpy()})

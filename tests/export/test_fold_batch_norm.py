@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from export.passes.fold_batch_norm import fold_norms
+from export.passes.eager import EagerModel
+from export.passes.fold_batch_norm import fold_batch_norm
 from export.program import capture, run_modules
 from hydramobile.loader import load_modules
 from hydramobile.samples import load_samples, sample_inputs
@@ -33,7 +34,7 @@ def norms(net: nn.Module) -> int:
 def folded(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """What the net makes before and after."""
     wanted = net(x)
-    fold_norms({"net": net}, lambda: {"x": x, "y": net(x)})
+    fold_batch_norm(EagerModel({"net": net}, lambda: {"x": x, "y": net(x)}))
     return wanted, net(x)
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from export.passes.reduce_rank import axes_of, of_fewer_axes
-from export.targets.coreml import convert
+from export.passes.base import PassResult
+from export.passes.reduce_rank import ReduceRank, axes_of
+from export.targets.coreml import pipeline
 from hydramobile.errors import StageError
 from support.emit import emit, emit_run_compare
 from support.programs import Function, ops_program
@@ -90,7 +91,8 @@ def test_the_same_by_at_most_five_axes(name: str) -> None:
     net, shape = (OPS[name], (1, 3, 8, 8)) if name in OPS else NETS[name]
     # The program's own output may have more.
     program = ops_program({"y": lambda x: net(x).flatten(1)}, shape)
-    made = of_fewer_axes(program.exported(program.spec.entries["net"]), 5).run_decompositions({})
+    exported = program.exported(program.spec.entries["net"]).program
+    made = ReduceRank(5)(exported).program.run_decompositions({})
     assert max(axes_of(node) for node in made.graph_module.graph.nodes) <= 5
     np.testing.assert_allclose(made.module()(program.tensors["x"])[0], program.tensors["y"], rtol=1e-5, atol=1e-6)
 
@@ -98,8 +100,8 @@ def test_the_same_by_at_most_five_axes(name: str) -> None:
 def test_views_and_transposes_alone_stay() -> None:
     """Converters take them together, in fewer ops."""
     program = ops_program({"y": lambda x: blocks(x).permute(0, 1, 3, 5, 2, 4).reshape(1, 12, 4, 4)}, (1, 3, 8, 8))
-    exported = program.exported(program.spec.entries["net"])
-    assert of_fewer_axes(exported, 5) is exported
+    exported = program.exported(program.spec.entries["net"]).program
+    assert ReduceRank(5)(exported) == PassResult(exported, False)
 
 
 @pytest.mark.parametrize("target", ["coreml", "litert", "tfjs"])
@@ -111,7 +113,8 @@ def test_every_target_computes_them(target: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["convex", "nested", "sampled"])
 def test_core_ml_refuses_them_otherwise(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "of_fewer_axes", lambda exported, axes: exported)
+    kept = tuple(each for each in pipeline.ATEN_PASSES if not isinstance(each, ReduceRank))
+    monkeypatch.setattr(pipeline, "ATEN_PASSES", kept)
     net, shape = NETS[name]
     with pytest.raises(StageError, match="rank <= 5"):
         emit(ops_program({"y": net}, shape), "coreml", tmp_path)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.passes.decompose.spell_out import writes_in_place
+from export.passes.aten import is_mutable
 from export.program import capture
-from export.targets.coreml import convert
-from export.targets.coreml.passes.copy_passthrough_outputs import copy_passed
+from export.targets.coreml import pipeline
+from export.targets.coreml.passes.copy_passthrough_outputs import copy_passthrough_outputs
 from hydramobile.errors import StageError
 from hydramobile.spec import load_spec
 from support.emit import beyond, emit_run_compare
@@ -66,8 +66,8 @@ class Counting(nn.Module):
 def test_a_counter_of_runs_is_left_out(tmp_path: Path) -> None:
     """Core ML would make it a state, which takes iOS 18 and is of no use."""
     program = ops_program({"y": Counting()}, (1, 3, 8, 8))
-    exported = program.exported(program.spec.entries["net"])
-    assert not any(writes_in_place(node.target) for node in exported.graph_module.graph.nodes)
+    exported = program.exported(program.spec.entries["net"]).program
+    assert not any(is_mutable(node.target) for node in exported.graph_module.graph.nodes)
     assert beyond(emit_run_compare(program, "coreml", tmp_path), 1e-5) == {}
 
 
@@ -113,7 +113,7 @@ def test_inputs_and_constants_as_outputs(target: str, name: str, tmp_path: Path)
 
 
 def test_core_ml_refuses_inputs_as_outputs_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = tuple(fix for fix in convert.GRAPH_FIXES if fix is not copy_passed)
-    monkeypatch.setattr(convert, "GRAPH_FIXES", kept)
+    kept = tuple(each for each in pipeline.ATEN_PASSES if each is not copy_passthrough_outputs)
+    monkeypatch.setattr(pipeline, "ATEN_PASSES", kept)
     with pytest.raises(StageError, match="input name"):
         emit_run_compare(ops_program(PASSED, (1, 3, 8, 8)), "coreml", tmp_path)

@@ -120,7 +120,7 @@ def test_a_module_may_return_named_tensors(make_model: MakeModel) -> None:
     assert torch.equal(program.tensors["alpha"], wanted)
     with pytest.raises(RuntimeError, match="dictionary"):
         torch.jit.trace(program.modules["head"], example)
-    for made in (torch.jit.trace(program.callable(entry), example), program.exported(entry).module()):
+    for made in (torch.jit.trace(program.callable(entry), example), program.exported(entry).program.module()):
         assert torch.equal(made(*example)[0], wanted)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from export.passes.aten import op_name
+from export.passes.base import PassResult
 from export.passes.complex_to_real.arithmetic import Pair, handlers
 from export.passes.complex_to_real.fourier import Transform, fft, irfft, rfft
-from export.passes.decompose.spell_out import op_name
 
 if TYPE_CHECKING:
     import torch
@@ -25,17 +26,19 @@ BOTH = {
     "split", "split_with_sizes", "chunk", "unbind", "constant_pad_nd", "pad", "sum", "mean", "neg", "detach", "alias",
     "copy_", "movedim", "resolve_conj", "resolve_neg", "lift_fresh_copy", "expand_as", "swapaxes", "zeros_like",
 }  # fmt: skip
-MARK = "real_parts"
 
 
-def of_real_parts(exported: ExportedProgram, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    """The program without complex tensors; the program itself where it has none, or an op that there is no way for:
-    ONNX takes some of those, and other targets name what they refuse."""
+def complex_to_real(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Replace complex tensors by pairs of real tensors, by running the program once more and exporting that run.
+
+    The program stays as it is where it has no complex tensor, and where it has an op on complex tensors without a
+    real counterpart here: ONNX takes some of these ops, and the other targets name the op that they refuse.
+    """
     import torch
 
-    if not any(is_complex(node) for node in exported.graph_module.graph.nodes):
-        return exported
-    graph = exported.module(check_guards=False)
+    if not any(is_complex(node) for node in program.graph_module.graph.nodes):
+        return PassResult(program, False)
+    graph = program.module(check_guards=False)
 
     class Real(torch.nn.Module):
         def __init__(self) -> None:
@@ -48,13 +51,12 @@ def of_real_parts(exported: ExportedProgram, example: tuple[torch.Tensor, ...]) 
 
     try:
         with torch.no_grad():
-            made = torch.export.export(Real().eval(), example, strict=False)
-    except (NotImplementedError, TypeError):  # an op, or an argument of one, that there is no way for
-        return exported
-    if any(is_complex(node) for node in made.graph_module.graph.nodes):  # a complex weight
-        return exported
-    made.graph_module.meta[MARK] = True
-    return made
+            real = torch.export.export(Real().eval(), program.example_inputs[0], strict=False)
+    except (NotImplementedError, TypeError):  # an op, or an argument of an op, without a real counterpart
+        return PassResult(program, False)
+    if any(is_complex(node) for node in real.graph_module.graph.nodes):  # a complex weight
+        return PassResult(program, False)
+    return PassResult(real, True)
 
 
 def is_complex(node: fx.Node) -> bool:

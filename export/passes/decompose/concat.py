@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from export.passes.decompose.spell_out import Table
+from typing import TYPE_CHECKING
+
+from export.passes.decompose.table import DecompositionTable
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Concatenations and a comparison of places."""
     import torch
 

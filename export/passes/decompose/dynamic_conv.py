@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from export.passes.aten import pair
 from export.passes.dataflow import computed_from
-from export.passes.decompose.spell_out import Table, pair, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ CONV: tuple[Any, ...] = (None, 1, 0, 1, 1)
 CONV_TRANSPOSE: tuple[Any, ...] = (None, 1, 0, 0, 1, 1)
 
 
-def computed_kernels(exported: ExportedProgram) -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Such a transposed convolution as one a group, without padding and bias, and a crop; such a dilated kernel as a
     larger one with zeros between. Nothing where no kernel is computed; they are told from constants by their shapes.
     """
@@ -28,23 +29,23 @@ def computed_kernels(exported: ExportedProgram) -> Table:
 
     aten = torch.ops.aten
     plain, scattered = aten.conv2d.default, aten.conv_transpose2d.input
-    shapes = {target: kernel_shapes(exported, target) for target in (plain, scattered)}
+    shapes = {target: kernel_shapes(program, target) for target in (plain, scattered)}
 
     def conv2d(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> Any:
         rest: list[Any] = [*more, *CONV[len(more) :]]
         bias, stride, padding, dilation, groups = rest
         if tuple(weight.shape) not in shapes[plain] or pair(dilation) == [1, 1]:
-            return unchanged()
+            return KEEP_OP
         return F.conv2d(x, apart(weight, pair(dilation)), bias, stride, padding, 1, groups)
 
     def conv_transpose2d(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> Any:
         rest: list[Any] = [*more, *CONV_TRANSPOSE[len(more) :]]
         bias, stride, padding, extra, groups, dilation = rest
         if tuple(weight.shape) not in shapes[scattered]:
-            return unchanged()
+            return KEEP_OP
         cut, extra = pair(padding), pair(extra)
         if bias is None and groups == 1 and not any(cut + extra) and pair(dilation) == [1, 1]:
-            return unchanged()
+            return KEEP_OP
         # One chunk of one would be an operator, and one that converters know less well.
         pairs = [(x, weight)] if groups == 1 else zip(x.chunk(groups, 1), weight.chunk(groups), strict=True)
         made = [F.conv_transpose2d(part, apart(own, pair(dilation)), None, stride) for part, own in pairs]
@@ -56,14 +57,14 @@ def computed_kernels(exported: ExportedProgram) -> Table:
     return {
         target: spelled
         for target, spelled in ((plain, conv2d), (scattered, conv_transpose2d))
-        if shapes[target] and (target is scattered or dilated(exported, plain))
+        if shapes[target] and (target is scattered or dilated(program, plain))
     }
 
 
-def kernel_shapes(exported: ExportedProgram, target: Any) -> set[tuple[int, ...]]:
+def kernel_shapes(program: ExportedProgram, target: Any) -> set[tuple[int, ...]]:
     """The shapes of the kernels of this op that depend on the program's inputs."""
-    graph = exported.graph_module.graph
-    names = set(exported.graph_signature.user_inputs)
+    graph = program.graph_module.graph
+    names = set(program.graph_signature.user_inputs)
     computed = computed_from((node for node in graph.nodes if node.op == "placeholder" and node.name in names), graph)
     return {
         tuple(kernel(node).meta["val"].shape)
@@ -76,8 +77,8 @@ def kernel(node: fx.Node) -> Any:
     return node.args[1]
 
 
-def dilated(exported: ExportedProgram, target: Any) -> bool:
-    nodes = [node for node in exported.graph_module.graph.nodes if node.target is target]
+def dilated(program: ExportedProgram, target: Any) -> bool:
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
     return any(len(node.args) > 5 and pair(node.args[5]) != [1, 1] for node in nodes)
 
 

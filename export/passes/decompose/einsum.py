@@ -7,13 +7,14 @@ import string
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Distances between rows, bilinear forms and sums of products."""
     import torch
 
@@ -43,7 +44,7 @@ def table() -> Table:
     def einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
         plain = plain_terms(equation, [operand.ndim for operand in operands])
         if plain is None:
-            return unchanged()
+            return KEEP_OP
         terms, made = plain
         sides = [diagonals(term, operand) for term, operand in zip(terms, operands, strict=True)]
         term, side = sides[0]

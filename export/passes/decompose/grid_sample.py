@@ -7,22 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 BILINEAR, NEAREST = 0, 1
 ZEROS, BORDER, REFLECTION = 0, 1, 2
 
 
-def grid_samples() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Bilinear and nearest sampling of NCHW maps, whatever lies outside; cubic sampling and volumes stay."""
     import torch
 
     def grid_sampler(x: torch.Tensor, grid: torch.Tensor, mode: int, outside: int, corners: bool) -> Any:
         if x.ndim != 4 or mode not in (BILINEAR, NEAREST):
-            return unchanged()
+            return KEEP_OP
         height, width = x.shape[2:]
         across = placed(grid[..., 0], width, outside, corners)
         down = placed(grid[..., 1], height, outside, corners)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Comparisons of places, products and one gather."""
     import torch
 
     def index_add(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, *, alpha: float = 1) -> Any:
         if not x.is_floating_point():
-            return unchanged()
+            return KEEP_OP
         return x + moved(x, dim, chosen(x, dim, index), source) * alpha
 
     def index_fill(x: torch.Tensor, dim: int, index: torch.Tensor, value: Any) -> torch.Tensor:
@@ -25,7 +26,7 @@ def table() -> Table:
 
     def index_copy(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> Any:
         if not x.is_floating_point():
-            return unchanged()
+            return KEEP_OP
         table = chosen(x, dim, index)
         return torch.where(along(x, dim, table.any(1)), moved(x, dim, table, source), x)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     return running() | moments()
 
 
-def running() -> Table:
+def running() -> DecompositionTable:
     """Running products: every step joins what lies 1, 2, 4, ... places before (Hillis and Steele 1986)."""
     import torch
 
@@ -33,7 +34,7 @@ def running() -> Table:
     return {torch.ops.aten.cumprod.default: cumprod}
 
 
-def moments() -> Table:
+def moments() -> DecompositionTable:
     """Pairs of moments, and what is asked of a whole tensor."""
     import torch
 
@@ -73,7 +74,7 @@ def whole(extreme: Any) -> Any:
 
     def found(x: torch.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         if dim is not None:
-            return unchanged()
+            return KEEP_OP
         place = extreme(x.reshape(-1), 0)
         return place.reshape([1] * x.ndim) if keepdim else place
 

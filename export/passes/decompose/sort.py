@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     return sorting() | picks()
 
 
-def sorting() -> Table:
+def sorting() -> DecompositionTable:
     """Sorted rows are all of their largest values; the smallest are the largest of what is turned round."""
     import torch
 
     def topk(x: torch.Tensor, k: int, dim: int = -1, largest: bool = True, ordered: bool = True) -> Any:
         if largest or not x.is_floating_point():
-            return unchanged()
+            return KEEP_OP
         values, places = torch.topk(-x, k, dim)
         return -values, places
 
@@ -37,7 +38,7 @@ def sorting() -> Table:
         x: torch.Tensor, q: float, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
     ) -> Any:
         if interpolation != "linear":
-            return unchanged()
+            return KEEP_OP
         flat, axis = (x.reshape(-1), 0) if dim is None else (x, dim)
         place = q * (flat.shape[axis] - 1)
         low, high = math.floor(place), math.ceil(place)
@@ -58,7 +59,7 @@ def sorting() -> Table:
     }
 
 
-def picks() -> Table:
+def picks() -> DecompositionTable:
     """Medians and k-th values, and places in a sorted row."""
     import torch
 
@@ -79,7 +80,7 @@ def picks() -> Table:
         sorter: torch.Tensor | None = None,
     ) -> Any:
         if row.ndim != 1 or sorter is not None:
-            return unchanged()
+            return KEEP_OP
         passed = row <= x.unsqueeze(-1) if right or side == "right" else row < x.unsqueeze(-1)
         return passed.sum(-1).to(torch.int32 if out_int32 else torch.int64)
 

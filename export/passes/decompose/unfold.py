@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from export.passes.decompose.dynamic_conv import apart
-from export.passes.decompose.spell_out import Table, unchanged
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
+    from torch.export import ExportedProgram
 
 
-def table() -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Windows that overlap: read by one gather, put together by a transposed convolution of ones."""
     import torch
     from torch.nn import functional as F
@@ -25,7 +26,7 @@ def table() -> Table:
 
     def as_strided(x: torch.Tensor, size: list[int], stride: list[int], offset: int | None = None) -> Any:
         if not x.is_contiguous():
-            return unchanged()
+            return KEEP_OP
         index = torch.full([], offset or 0, dtype=torch.int64)
         for count, step in zip(size, stride, strict=True):
             index = index.unsqueeze(-1) + torch.arange(count) * step

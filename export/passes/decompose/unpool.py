@@ -5,7 +5,8 @@ from __future__ import annotations
 from operator import getitem
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, pair, unchanged
+from export.passes.aten import pair
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-def indexed_pools(exported: ExportedProgram) -> Table:
+def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Places as numbers computed from a channel a tap; what is unpooled, enlarged and kept where its place is.
 
     For square windows that do not overlap, each unpooled to the size it came from; nothing where a net has others.
@@ -23,7 +24,7 @@ def indexed_pools(exported: ExportedProgram) -> Table:
 
     aten = torch.ops.aten
     pool, unpool = aten.max_pool2d_with_indices.default, aten.max_unpool2d.default
-    nodes = exported.graph_module.graph.nodes
+    nodes = program.graph_module.graph.nodes
     pools = [node for node in nodes if node.target is pool and reads_places(node)]
     unpools = [node for node in nodes if node.target is unpool]
     if (
@@ -35,7 +36,7 @@ def indexed_pools(exported: ExportedProgram) -> Table:
 
     def max_pool(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
         if not tiles(kernel, *more):
-            return unchanged()  # an ordinary pool beside them, which decomposing makes one of these
+            return KEEP_OP  # an ordinary pool beside them, which decomposing makes one of these
         side, width = pair(kernel)[0], x.shape[3]
         rows, columns = x.shape[2] // side, width // side
         taps = F.pixel_unshuffle(x[:, :, : rows * side, : columns * side], side)

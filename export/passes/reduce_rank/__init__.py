@@ -11,7 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, op_name, unchanged
+from export.passes.aten import op_name
+from export.passes.base import PassResult
+from export.passes.decompose.table import KEEP_OP, DecompositionTable
 from export.passes.reduce_rank.axes import along, expanded, of_all, pointwise, reduced, repeated, turned
 from export.passes.reduce_rank.ops import (
     any_pad,
@@ -50,19 +52,26 @@ REDUCE = {"sum", "mean", "amax", "amin", "any", "all", "prod", "max", "min"}
 ROUNDS = 3
 
 
-def of_fewer_axes(exported: ExportedProgram, most: int) -> ExportedProgram:
-    """The program with what has more than `most` axes computed with at most so many.
+class ReduceRank:
+    """Compute ops on tensors of more than `most` axes by ops on tensors of at most `most` axes.
 
-    The program itself where only views and transposes have more: converters take those together.
+    Views and transposes keep their rank where nothing else exceeds it: converters take them in sequence.
     """
-    for _ in range(ROUNDS):
-        high = [node for node in exported.graph_module.graph.nodes if axes_of(node) > most]
-        if all(op_name(node.target) in VIEWS | MOVES for node in high):
-            break
-        # What a composite op is made of joins the program's ops for the next round.
-        exported = exported.run_decompositions(table(exported, most))
-        join_views(exported, most)
-    return exported
+
+    def __init__(self, most: int) -> None:
+        self.__name__ = f"reduce_rank_to_{most}"
+        self.most = most
+
+    def __call__(self, program: ExportedProgram) -> PassResult[ExportedProgram]:
+        modified = False
+        for _ in range(ROUNDS):
+            high = [node for node in program.graph_module.graph.nodes if axes_of(node) > self.most]
+            if all(op_name(node.target) in VIEWS | MOVES for node in high):
+                break
+            # The ops that a composite op decomposes into are handled in the next round.
+            program, modified = program.run_decompositions(table(program, self.most)), True
+            join_views(program, self.most)
+        return PassResult(program, modified)
 
 
 def axes_of(node: fx.Node) -> int:
@@ -75,7 +84,7 @@ def axes_of(node: fx.Node) -> int:
     return max((getattr(value, "ndim", 0) for value in _pytree.tree_leaves(values)), default=0)
 
 
-def table(exported: ExportedProgram, most: int) -> Table:
+def table(exported: ExportedProgram, most: int) -> DecompositionTable:
     """How to compute each op of the program with at most `most` axes, for those that there is a way for."""
     import torch
 
@@ -88,7 +97,7 @@ def table(exported: ExportedProgram, most: int) -> Table:
         "layer_norm": layer_norm, "gather": gathered, "index": indexed, "var": var, "std": std,
         "linalg_vector_norm": vector_norm, "permute": partial(turned, most), "transpose": partial(turned, most),
     }  # fmt: skip
-    made: Table = {}
+    made: DecompositionTable = {}
     for op, name in ops.items():
         # A view of what is transposed is a copy, which must not ask for a view again.
         if not isinstance(op, torch._ops.OpOverload) or name in SAME:
@@ -120,7 +129,7 @@ def if_high(how: Callable[..., Any], most: int, *args: Any, **kwargs: Any) -> An
     if how in (expanded, repeated):
         axes = max(axes, len(args[1]))
     if axes <= most:
-        return unchanged()
+        return KEEP_OP
     return how(*args, **kwargs)
 
 

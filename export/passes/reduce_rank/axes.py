@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import unchanged
+from export.passes.decompose.table import KEEP_OP
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ def along(op: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
     given = {argument.name: argument.default_value for argument in rest if argument.name == "dim"}
     given |= dict(zip((argument.name for argument in rest), args, strict=False)) | kwargs
     if given["dim"] is None:
-        return unchanged()
+        return KEEP_OP
     axis = given["dim"] % x.ndim
     before, after = list(x.shape[:axis]), list(x.shape[axis + 1 :])
     done = op(x.reshape(math.prod(before), x.shape[axis], math.prod(after)), **given | {"dim": 1})
@@ -103,7 +103,7 @@ def reduced(op: Any, x: Any, dim: Any = None, keepdim: bool = False, **kwargs: A
         x = op(flat, 1 if isinstance(dim, int) else [1], **kwargs)
         if not isinstance(x, torch.Tensor):
             if len(axes) > 1:
-                return unchanged()
+                return KEEP_OP
             made = [size if axis not in axes else 1 for axis, size in enumerate(shape) if keepdim or axis not in axes]
             return tuple(part.reshape(made) for part in x)
     return x.reshape([1 if axis in axes else size for axis, size in enumerate(shape) if keepdim or axis not in axes])

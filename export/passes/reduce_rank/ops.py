@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import unchanged
+from export.passes.decompose.table import KEEP_OP
 from export.passes.reduce_rank.axes import Shape, stretched
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def rolled(x: torch.Tensor, shifts: Shape, dims: Shape = ()) -> Any:
     import torch
 
     if not dims:
-        return unchanged()
+        return KEEP_OP
     shape = x.shape
     for shift, axis in zip(shifts, (dim % len(shape) for dim in dims), strict=True):
         x = torch.roll(x.reshape(math.prod(shape[:axis]), shape[axis], -1), shift, 1)
@@ -61,7 +61,7 @@ def padded(x: torch.Tensor, pad: Shape, value: float = 0) -> torch.Tensor:
 
 
 def any_pad(x: torch.Tensor, pad: Shape, mode: str = "constant", value: float | None = None) -> Any:
-    return padded(x, pad, value or 0) if mode == "constant" else unchanged()
+    return padded(x, pad, value or 0) if mode == "constant" else KEEP_OP
 
 
 def indexed(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> Any:
@@ -71,7 +71,7 @@ def indexed(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> Any:
     given = [axis for axis, index in enumerate(indices) if index is not None]
     places = indices[given[0]]
     if len(given) != 1 or places is None or places.dtype == torch.bool:
-        return unchanged()
+        return KEEP_OP
     before, after = x.shape[: given[0]], x.shape[given[0] + 1 :]
     flat = x.reshape(math.prod(before), x.shape[given[0]], math.prod(after))
     # An index counts from the end where it is negative, a selection does not.
@@ -84,7 +84,7 @@ def gathered(x: torch.Tensor, dim: int, index: torch.Tensor, *, sparse_grad: boo
 
     axis, shape = dim % x.ndim, list(index.shape)
     if [*x.shape[:axis], *x.shape[axis + 1 :]] != [*shape[:axis], *shape[axis + 1 :]]:
-        return unchanged()
+        return KEEP_OP
     before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     flat = [each.reshape(before, each.shape[axis], after) for each in (x, index)]
     return torch.gather(flat[0], 1, flat[1]).reshape(shape)
@@ -111,7 +111,7 @@ def std(*args: Any, **kwargs: Any) -> torch.Tensor:
 def vector_norm(x: torch.Tensor, power: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     axes = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     if dtype is not None or power not in (1, 2, math.inf):
-        return unchanged()
+        return KEEP_OP
     if power == 2:
         return (x * x).sum(axes, keepdim=keepdim).sqrt()
     return x.abs().sum(axes, keepdim=keepdim) if power == 1 else x.abs().amax(axes, keepdim=keepdim)
@@ -127,7 +127,7 @@ def matmul(x: torch.Tensor, y: torch.Tensor) -> Any:
     import torch
 
     if min(x.ndim, y.ndim) < 2:
-        return unchanged()
+        return KEEP_OP
     if y.ndim == 2:
         return (x.reshape(-1, x.shape[-1]) @ y).reshape([*x.shape[:-1], y.shape[-1]])
     batch = list(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from export.targets.coreml.convert import Converted, Plain
-from export.targets.coreml.patches.prune_weights import register_sparsity
+from export.targets.coreml.patches.prune_weights import magnitudes_in_float32
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from hydramobile.recipes import Recipe
 from hydramobile.recipes import recipe as parse
@@ -75,9 +75,9 @@ def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) ->
     threshold = max(least - 1, 0)
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)
     if recipe.sparsity:
-        register_sparsity()
         pruned = compression.OpMagnitudePrunerConfig(target_sparsity=recipe.sparsity / 100, weight_threshold=threshold)
-        model = compression.prune_weights(model, compression.OptimizationConfig(global_config=pruned))
+        with magnitudes_in_float32():
+            model = compression.prune_weights(model, compression.OptimizationConfig(global_config=pruned))
     if recipe.scheme != "sparse":
         config = compression.OptimizationConfig(global_config=settings(compression, recipe, threshold))
         squeeze = compression.palettize_weights if recipe.scheme == "palette" else compression.linear_quantize_weights

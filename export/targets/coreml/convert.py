@@ -12,27 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.passes.decompose import uncommon_ops
-from export.passes.decompose.dynamic_conv import computed_kernels
-from export.passes.decompose.spell_out import rewritten
-from export.passes.reduce_rank import of_fewer_axes
+from export.passes.base import run_passes
 from export.program import Program
-from export.targets.coreml.passes.copy_passthrough_outputs import copy_passed
-from export.targets.coreml.passes.decompose_affine_grid import spell_out_affine_grids
-from export.targets.coreml.passes.decompose_arguments import spell_out_arguments
-from export.targets.coreml.passes.decompose_pad import spell_out_odd_pads
-from export.targets.coreml.passes.decompose_pool import spell_out_odd_pools
-from export.targets.coreml.passes.decompose_resize import spell_out_odd_resizes
-from export.targets.coreml.passes.decompose_rms_norm import spell_out_rms_norms
-from export.targets.coreml.passes.decompose_scatter import spell_out_writes
-from export.targets.coreml.passes.decompose_unsupported import spell_out_unknown
-from export.targets.coreml.passes.decompose_vector_matmul import spell_out_vector_products
-from export.targets.coreml.passes.promote_where_scalars import spell_out_numbers
-from export.targets.coreml.passes.remove_alias import erase_aliases
-from export.targets.coreml.passes.replace_bitwise_bool import name_logical_ops
-from export.targets.coreml.patches.gelu import register_gelu
-from export.targets.coreml.patches.reciprocal import register_reciprocal
-from export.targets.coreml.patches.reduce_transposes import keep_transposes
+from export.targets.coreml import pipeline
+from export.targets.coreml.patches import patched_converter
 from export.targets.coreml.vendor import load_coremltools
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
@@ -43,22 +26,6 @@ if TYPE_CHECKING:
 STAGE = "convert"
 # The oldest system first: a net that needs a newer op set is converted for the next one and says so.
 IOS = (16, 18)
-# The most axes of a tensor in a MIL program.
-AXES = 5
-# What coremltools refuses on the export path, and what it gets wrong on every path; each explained in its file.
-PROGRAM_FIXES = (
-    spell_out_arguments,
-    spell_out_writes,
-    spell_out_odd_pads,
-    spell_out_rms_norms,
-    spell_out_odd_pools,
-    spell_out_affine_grids,
-    spell_out_numbers,
-    spell_out_vector_products,
-    spell_out_unknown,
-)
-GRAPH_FIXES = (erase_aliases, copy_passed, name_logical_ops)
-CONVERTER_FIXES = (register_gelu, register_reciprocal, keep_transposes)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
 UNSUPPORTED = (
     re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.:]+)"),
@@ -94,8 +61,6 @@ class Converted:
 def convert_all(program: Program, scratch: Path) -> Converted:
     """Export every entry once and convert it at float32. Raises StageError("convert") naming the entry and the op."""
     load_coremltools()
-    for fix in CONVERTER_FIXES:
-        fix()
     converted = Converted(scratch, {entry.name: decompose(program, entry) for entry in program.entries})
     for entry in program.entries:
         plain_package(program, converted, entry, "float32")
@@ -103,23 +68,13 @@ def convert_all(program: Program, scratch: Path) -> Converted:
 
 
 def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
-    """The entry's core ATen graph; where torch.export cannot make it, the reason (tracing is still to be tried)."""
+    """Return the entry's ATen graph after the pipeline, or the reason why there is none (tracing is tried then)."""
     try:
-        exported = spell_out_odd_resizes(program.exported(entry), program.example(entry))
-        exported = rewritten(exported, uncommon_ops(exported) | computed_kernels(exported))
-        exported = of_fewer_axes(exported, AXES).run_decompositions({})
-        for fix in PROGRAM_FIXES:
-            exported = fix(repaired(exported))
-    except Exception as error:  # noqa: BLE001 - torch.export raises many types; told if tracing fails too
-        return StageError(STAGE, f"torch.export: {first_line(error)}")
-    return repaired(exported)
-
-
-def repaired(exported: ExportedProgram) -> ExportedProgram:
-    """The program with the graph fixes applied, in place; each run of decompositions may undo them."""
-    for fix in GRAPH_FIXES:
-        fix(exported)
-    return exported
+        return run_passes(program.exported(entry).program, pipeline.ATEN_PASSES).program
+    except StageError as error:
+        return StageError(STAGE, f"torch.export: {error.message}")
+    except Exception as error:  # noqa: BLE001 - torch.export raises many types; reported if tracing fails too
+        return StageError(STAGE, f"torch.export: {describe(error)}")
 
 
 def plain_package(program: Program, converted: Converted, entry: EntrySpec, precision: str) -> Plain:
@@ -164,19 +119,20 @@ def save(source: Any, program: Program, entry: EntrySpec, precision: str, where:
     """Convert `source` (an ExportedProgram or a traced module) and save it. `where` is (iOS version, package)."""
     ct = load_coremltools()
     ios, package = where
-    pipeline = ct.PassPipeline.DEFAULT
+    mil_passes = ct.PassPipeline.DEFAULT
     # Merges equal strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
-    pipeline.set_options("common::const_deduplication", {"const_threshold": 1})
-    model = ct.convert(
-        source,
-        inputs=[input_type(program, name, precision) for name in entry.inputs],
-        outputs=[ct.TensorType(name=name, dtype=file_dtype(program, name, precision)) for name in entry.outputs],
-        convert_to="mlprogram",
-        compute_precision=getattr(ct.precision, PRECISIONS[precision]),
-        minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
-        pass_pipeline=pipeline,
-        skip_model_load=True,
-    )
+    mil_passes.set_options("common::const_deduplication", {"const_threshold": 1})
+    with patched_converter():
+        model = ct.convert(
+            source,
+            inputs=[input_type(program, name, precision) for name in entry.inputs],
+            outputs=[ct.TensorType(name=name, dtype=file_dtype(program, name, precision)) for name in entry.outputs],
+            convert_to="mlprogram",
+            compute_precision=getattr(ct.precision, PRECISIONS[precision]),
+            minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+            pass_pipeline=mil_passes,
+            skip_model_load=True,
+        )
     model.save(str(package))
 
 
@@ -211,13 +167,13 @@ def merge(functions: dict[str, Path], default: str, package: Path) -> None:
 def explain(entry: EntrySpec, source: str, ios: int, failures: list[tuple[str, Exception]]) -> str:
     if not failures:
         return ""
-    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
+    reasons = "; ".join(f"{path}: {describe(error)}" for path, error in failures)
     return f"entry {entry.name!r} was converted through {source} for iOS {ios}, because of {reasons}"
 
 
 def refusal(entry: EntrySpec, failures: list[tuple[str, Exception]]) -> StageError:
     """The error after every way failed: the unsupported op where one is the reason, and what each way said."""
-    reasons = "; ".join(f"{path}: {first_line(error)}" for path, error in failures)
+    reasons = "; ".join(f"{path}: {describe(error)}" for path, error in failures)
     for _, error in failures:
         for pattern in UNSUPPORTED:
             if match := pattern.search(str(error)):
@@ -239,7 +195,7 @@ def supported(op: str) -> str:
     return f"supported: {len(names)} ops" + (f"; nearest: {', '.join(near)}" if near else "")
 
 
-def first_line(error: Exception) -> str:
+def describe(error: Exception) -> str:
     text = str(error).strip()
     line = text.splitlines()[0] if text else ""
     return f"{type(error).__name__}: {line[:300]}"

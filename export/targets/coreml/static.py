@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.passes.aten import schema_name
 from export.passes.dataflow import computed_from
-from export.passes.decompose.spell_out import operator_name
 from export.program import Program
 from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
 from export.targets.coreml.convert import Converted, Plain, decompose
@@ -155,7 +155,7 @@ def input_node(program: Program, modules: Mapping[str, GraphModule], module: str
 def pair_after(node: Node) -> Node | None:
     """The dequantized value of a tensor that has a pair."""
     for user in node.users:
-        if operator_name(user) == "quantized_decomposed::quantize_per_tensor":
+        if schema_name(user) == "quantized_decomposed::quantize_per_tensor":
             return next(iter(user.users))
     return None
 
@@ -223,7 +223,7 @@ def moving_nodes(graph: GraphModule) -> set[Node]:
 
 def integer_inputs(node: Node, moving: Collection[Node]) -> list[Node]:
     """The tensors that `node` would read as integers; none when it is no operator for that."""
-    name = operator_name(node)
+    name = schema_name(node)
     if name in WEIGHTED and node.args[1] in moving:
         return []
     count = 1 if name in UNARY else 2 if name in BINARY else 0
@@ -241,7 +241,7 @@ def lead(program: Program, entry: EntrySpec, graph: GraphModule, left: int) -> t
         sources = moving.intersection(node.all_input_nodes)
         if node.op != "call_function" or not sources or not known.issuperset(sources):
             continue
-        if operator_name(node) in WEIGHTED and node.args[1] not in moving:
+        if schema_name(node) in WEIGHTED and node.args[1] not in moving:
             cost = weight_size(graph, node.args[1])
             if cost > left:
                 return names, 0
@@ -272,7 +272,7 @@ def tail(program: Program, entry: EntrySpec, graph: GraphModule) -> list[str]:
                 continue
             seen.add(current.name)
             names.append(current.name)
-            if operator_name(current) not in WEIGHTED:
+            if schema_name(current) not in WEIGHTED:
                 waiting += current.all_input_nodes
     return list(dict.fromkeys(names))
 

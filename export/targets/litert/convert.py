@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from export.program import Program
 from export.targets.litert import flatbuffer
 from export.targets.litert.metadata import RUNTIME, minimum_runtime, order
-from export.targets.litert.passes import fixed
 from export.targets.litert.patches.constant_cache import constants_kept
 from export.targets.litert.patches.constant_operand_order import kept_second
+from export.targets.litert.pipeline import lower
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
@@ -46,12 +46,14 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
     inputs, outputs = file_ports(program, entry.inputs), file_ports(program, entry.outputs)
     sample = tuple(to_layout(program.tensors[port.name], port) for port in inputs)
     try:
-        module = fixed(program, entry)
+        module = lower(program, entry)
         wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
         # Its content is in evaluation mode; an exported graph refuses to be told so.
         wrapped.training = False
         with torch.no_grad(), kept_second(len(inputs)), constants_kept():
             model = flatbuffer.parse(litert_torch.convert(wrapped, sample).model_content())
+    except StageError as error:
+        raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error
     except Exception as error:  # a compiler of many layers: whatever it raises means this entry does not convert
         raise StageError(STAGE, f"entry {entry.name!r}: {reason(error)}") from error
     finish(model, entry, inputs, outputs)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.passes.base import run_passes
 from export.program import Program
 from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
@@ -19,7 +20,7 @@ from export.targets.litert.convert import convert_modules, file_ports
 from export.targets.litert.describe import DTYPES, describe_file
 from export.targets.litert.fuse import add_fused
 from export.targets.litert.metadata import annotate, minimum_runtime
-from export.targets.litert.passes.flatbuffer import quicker
+from export.targets.litert.pipeline import FLATBUFFER_PASSES
 from export.targets.litert.recipes import SUPPORTED, apply_recipe
 from export.targets.litert.static import quantize_static
 from export.targets.litert.usage import usage_kotlin
@@ -62,7 +63,7 @@ class LiteRTTarget:
         spec = program.spec
         plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
         data = layerwise.store_layers(converted, plan) if plan else quantized(program, converted, recipe)
-        model = flatbuffer.compact(quicker(flatbuffer.parse(data)))
+        model = flatbuffer.compact(run_passes(flatbuffer.parse(data), FLATBUFFER_PASSES).program)
         runtime = minimum_runtime(model)
         bare = flatbuffer.serialize(model)
         file = f"{spec.name}.tflite"

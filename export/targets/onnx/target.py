@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.onnx_export.convert import onnx_program
+from export.onnx_export.pipeline import DYNAMIC_PASSES
 from export.program import Program
 from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
@@ -61,7 +62,7 @@ class OnnxTarget:
         for entry in program.entries:
             models[entry.name] = onnx_program(program, entry)
             if options.get("dynamic"):
-                models[f"{entry.name}@dynamic"] = onnx_program(program, entry, dynamic=True)
+                models[f"{entry.name}@dynamic"] = onnx_program(program, entry, DYNAMIC_PASSES, dynamic=True)
         return models
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from export.passes.base import run_passes
 from export.targets.tfjs.call import Call
 from export.targets.tfjs.graph import (
     Array,
@@ -17,15 +18,15 @@ from export.targets.tfjs.graph import (
     Graph,
     Node,
     Ref,
-    Shape,
     Unsupported,
     Value,
     a_type,
     live,
     safe_name,
 )
+from export.targets.tfjs.onnx_facts import Facts, read_facts
 from export.targets.tfjs.ops import HANDLERS
-from export.targets.tfjs.passes.fuse_group_norm import join_group_norms
+from export.targets.tfjs.pipeline import ONNX_PASSES
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 
@@ -55,15 +56,6 @@ class Lowered:
     weights: tuple[Weight, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the ONNX graph says about its values: shape, dtype, number of readers (an output counts as one more)."""
-
-    shapes: dict[str, Shape]
-    dtypes: dict[str, str]
-    uses: Counter[str]
-
-
 def lower(model: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port], entry: str) -> Lowered:
     """The TF.js graph of `model`, whose inputs and outputs lie in memory as the ports say. `model` is used up.
 
@@ -71,8 +63,8 @@ def lower(model: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port
     """
     from onnx import numpy_helper
 
+    model = run_passes(model, ONNX_PASSES).program
     known = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    join_group_norms(model, read_facts(model).shapes, known)
     graph, facts = Graph(), read_facts(model)
     values: dict[str, Value] = {name: Fixed(value, safe_name(name)) for name, value in known.items()}
     for port in inputs:
@@ -86,21 +78,6 @@ def lower(model: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port
             if isinstance(value, Ref) and value.wire[0].hint.startswith(f"{graph.scope}/"):
                 value.wire[0].hint = safe_name(name)
     return finish(graph, [(port, values[port.name]) for port in outputs])
-
-
-def read_facts(model: onnx.ModelProto) -> Facts:
-    from onnx import helper
-
-    shapes: dict[str, Shape] = {}
-    dtypes: dict[str, str] = {}
-    for info in (*model.graph.input, *model.graph.value_info, *model.graph.output):
-        tensor = info.type.tensor_type
-        dtypes[info.name] = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else ""
-        if all(dim.HasField("dim_value") for dim in tensor.shape.dim):
-            shapes[info.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    uses.update(output.name for output in model.graph.output)
-    return Facts(shapes, dtypes, uses)
 
 
 def translate(

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from export.onnx_export.convert import onnx_program
-from export.passes.decompose.attention import unrolled
-from export.passes.decompose.grid_sample import grid_samples
 from export.program import Program
 from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
@@ -18,6 +16,7 @@ from export.targets.tfjs import layerwise, readback
 from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import EIGHT_BIT_VALUES, TFJS, Ports, Style, metadata, write_model
 from export.targets.tfjs.lower import Lowered, lower
+from export.targets.tfjs.pipeline import ATEN_PASSES
 from export.targets.tfjs.usage import usage_text
 from export.verify.readback import Saved, Wanted
 from hydramobile.artifact import Entry, Port
@@ -26,8 +25,6 @@ from hydramobile.spec import EntrySpec
 
 WEIGHT_BITS = (8, 16)
 BY_CHANNEL = "w8g1"
-# The most axes of a tensor that kernels of WebGL and WebGPU read.
-AXES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ def convert_entry(program: Program, entry: EntrySpec) -> Converted:
         tuple(file_port(program, name) for name in entry.inputs),
         tuple(file_port(program, name) for name in entry.outputs),
     )
-    model = onnx_program(program, entry, more=grid_samples() | unrolled(), axes=AXES)
+    model = onnx_program(program, entry, ATEN_PASSES)
     return Converted(entry, ports, lower(model, ports.inputs, ports.outputs, entry.name))
 
 

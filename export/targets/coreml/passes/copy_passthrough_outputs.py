@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-def copy_passed(exported: ExportedProgram) -> None:
+def copy_passthrough_outputs(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """Return a sum with nothing where the program returns an input, in place."""
     import torch
 
-    graph = exported.graph_module.graph
+    graph, modified = program.graph_module.graph, False
     output = next(node for node in graph.nodes if node.op == "output")
-    specs, values = exported.graph_signature.output_specs, list(output.args[0])
+    specs, values = program.graph_signature.output_specs, list(output.args[0])
     for place, (spec, value) in enumerate(zip(specs, values, strict=True)):
         origin = value
         while origin.op == "call_function" and origin.target is torch.ops.aten.clone.default:
@@ -33,6 +35,8 @@ def copy_passed(exported: ExportedProgram) -> None:
         # The signature names outputs by node.
         spec.arg.name = copy.name
         values[place] = copy
+        modified = True
     output.args = (tuple(values),)
     graph.eliminate_dead_code()
-    exported.graph_module.recompile()
+    program.graph_module.recompile()
+    return PassResult(program, modified)

@@ -11,15 +11,19 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from export.passes.decompose.spell_out import rewritten
+from export.passes.decompose.table import DecomposeOps, DecompositionTable
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-def spell_out_affine_grids(exported: ExportedProgram) -> ExportedProgram:
-    """The program with affine grids made of products and sums."""
+def affine_grid(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.affine_grid_generator` into products and sums, as PyTorch does it."""
     import torch
 
     target = torch.ops.aten.affine_grid_generator.default
-    return rewritten(exported, import_module("torch._decomp").get_decompositions([target]))
+    table: DecompositionTable = import_module("torch._decomp").get_decompositions([target])
+    return table
+
+
+decompose_affine_grid = DecomposeOps("decompose_affine_grid", affine_grid)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.attention import float_bounds, odd_attention, scaled_sums
-from export.passes.decompose.spell_out import Table, rewritten, unchanged
+from export.passes.decompose.attention import attention
+from export.passes.decompose.elementwise import add_alpha, float_clamp_bounds
+from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
@@ -23,13 +24,7 @@ if TYPE_CHECKING:
 SOFTPLUS_THRESHOLD = 20.0
 
 
-def spell_out_arguments(exported: ExportedProgram) -> ExportedProgram:
-    """The program with what these arguments say in ops of their own."""
-    table = bounds() | likes() | softplus() | odd_attention(exported)
-    return rewritten(exported, table | scaled_sums(exported) | float_bounds(exported))
-
-
-def bounds() -> Table:
+def bounds(program: ExportedProgram) -> DecompositionTable:
     """Tensors as bounds: maxima and minima."""
     import torch
 
@@ -42,7 +37,7 @@ def bounds() -> Table:
     return {aten.clamp.Tensor: clamp_tensors}
 
 
-def likes() -> Table:
+def likes(program: ExportedProgram) -> DecompositionTable:
     """zeros_like and its kin with a type of their own."""
     import torch
 
@@ -50,14 +45,14 @@ def likes() -> Table:
 
     def filled(number: float) -> Any:
         def like(x: torch.Tensor, *, dtype: torch.dtype | None = None, **more: Any) -> Any:
-            return unchanged() if dtype in (None, x.dtype) else torch.full(x.shape, number, dtype=dtype)
+            return KEEP_OP if dtype in (None, x.dtype) else torch.full(x.shape, number, dtype=dtype)
 
         return like
 
     return {aten.zeros_like.default: filled(0), aten.ones_like.default: filled(1)}
 
 
-def softplus() -> Table:
+def softplus(program: ExportedProgram) -> DecompositionTable:
     import torch
 
     aten = torch.ops.aten
@@ -65,7 +60,12 @@ def softplus() -> Table:
     def softplus(x: torch.Tensor, beta: float = 1.0, threshold: float = SOFTPLUS_THRESHOLD) -> Any:
         # Above the usual one the curve and its asymptote are the same float.
         if threshold >= SOFTPLUS_THRESHOLD:
-            return unchanged()
+            return KEEP_OP
         return torch.where(x * beta > threshold, x, aten.softplus.default(x, beta))
 
     return {aten.softplus.default: softplus}
+
+
+decompose_arguments = DecomposeOps(
+    "decompose_arguments", bounds, likes, softplus, attention, add_alpha, float_clamp_bounds
+)

@@ -7,14 +7,7 @@ Retired by: a coremltools that converts it (tests/export/test_coreml_fixes.py ke
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from export.passes.decompose import pad
+from export.passes.decompose.table import DecomposeOps
 
-from export.passes.decompose.spell_out import odd_pads, rewritten
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-
-def spell_out_odd_pads(exported: ExportedProgram) -> ExportedProgram:
-    """The program with such pads as concatenations and slices."""
-    return rewritten(exported, odd_pads())
+decompose_pad = DecomposeOps("decompose_pad", pad.circular_and_negative_pad)

@@ -7,14 +7,7 @@ Retired by: an op set with them (tests/export/test_coreml_fixes.py keeps the net
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from export.passes.decompose import pooling
+from export.passes.decompose.table import DecomposeOps
 
-from export.passes.decompose.spell_out import dilated_pools, divided_pools, rewritten
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-
-def spell_out_odd_pools(exported: ExportedProgram) -> ExportedProgram:
-    """The program with dilated max pools as maxima over shifted copies, and divisors as factors."""
-    return rewritten(exported, dilated_pools() | divided_pools())
+decompose_pool = DecomposeOps("decompose_pool", pooling.dilated_max_pool, pooling.avg_pool_divisor)

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.passes.decompose.spell_out import resizes, scales_of, spell_out_resizes
+from export.passes.base import PassResult
+from export.passes.decompose.resize import decompose_resizes, resizes, scales_of
 
 if TYPE_CHECKING:
-    import torch
     from torch import fx
     from torch.export import ExportedProgram
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 CORNERS = ("upsample_linear1d", "upsample_bilinear2d")
 
 
-def spell_out_odd_resizes(exported: ExportedProgram, example: tuple[torch.Tensor, ...]) -> ExportedProgram:
-    """The program with such resizes as gathers or matrix products; the program itself where it has none."""
+def decompose_resize(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Replace resizes that MIL cannot express by gathers of rows and columns or by matrix products."""
     import torch
 
     known = resizes()
-    if not any(node.target in known and odd(node) for node in exported.graph_module.graph.nodes):
-        return exported
-    graph = exported.module(check_guards=False)
-    spell_out_resizes(graph, odd)
+    if not any(node.target in known and odd(node) for node in program.graph_module.graph.nodes):
+        return PassResult(program, False)
+    graph = program.module(check_guards=False)
+    decompose_resizes(graph, odd)
     graph.recompile()
-    return torch.export.export(graph, example, strict=False)
+    return PassResult(torch.export.export(graph, program.example_inputs[0], strict=False), True)
 
 
 def odd(node: fx.Node) -> bool:

@@ -7,14 +7,7 @@ Retired by: a coremltools that knows the default (tests/export/test_coreml_fixes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from export.passes.decompose import norm
+from export.passes.decompose.table import DecomposeOps
 
-from export.passes.decompose.spell_out import rewritten, rms_norms
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-
-def spell_out_rms_norms(exported: ExportedProgram) -> ExportedProgram:
-    """The program with root-mean-square norms in means and products."""
-    return rewritten(exported, rms_norms())
+decompose_rms_norm = DecomposeOps("decompose_rms_norm", norm.rms_norm)

@@ -8,14 +8,7 @@ Retired by: a coremltools that writes selections and concatenations (tests/expor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from export.passes.decompose import elementwise, scatter
+from export.passes.decompose.table import DecomposeOps
 
-from export.passes.decompose.spell_out import replaced_numbers, rewritten, writes
-
-if TYPE_CHECKING:
-    from torch.export import ExportedProgram
-
-
-def spell_out_writes(exported: ExportedProgram) -> ExportedProgram:
-    """The program with assignments as selections and concatenations."""
-    return rewritten(exported, writes() | replaced_numbers())
+decompose_scatter = DecomposeOps("decompose_scatter", scatter.slice_writes, elementwise.nan_to_num)

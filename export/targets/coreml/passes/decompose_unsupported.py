@@ -8,12 +8,13 @@ Retired by: a coremltools that decomposes what it has no conversion for (tests/e
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, plain_arithmetic
-from export.targets.coreml.passes.promote_where_scalars import numbers
+from export.passes.base import PassResult
+from export.passes.decompose.elementwise import arithmetic
+from export.passes.decompose.table import DecompositionTable
+from export.targets.coreml.passes.promote_where_scalars import where_scalars
 
 if TYPE_CHECKING:
     import torch
@@ -23,25 +24,27 @@ if TYPE_CHECKING:
 ROUNDS = 4
 
 
-def spell_out_unknown(exported: ExportedProgram) -> ExportedProgram:
+def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """The program with every op that coremltools has no conversion for decomposed, where there is a way to.
 
     What is left unknown is for coremltools to refuse by its name.
     """
+    modified = False
     for _ in range(ROUNDS):
-        table = decompositions(unknown(exported))
+        table = decompositions(program, unknown(program))
         if not table:
             break
-        exported = exported.run_decompositions(table | numbers())
-    return exported
+        # Decompositions select between tensors and numbers, too.
+        program, modified = program.run_decompositions(table | where_scalars(program)), True
+    return PassResult(program, modified)
 
 
-def unknown(exported: ExportedProgram) -> list[Any]:
+def unknown(program: ExportedProgram) -> list[Any]:
     """The ops of the program that coremltools has no conversion for, or one that does not work."""
     import torch
 
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")._TORCH_OPS_REGISTRY
-    targets = {node.target: None for node in exported.graph_module.graph.nodes if node.op == "call_function"}
+    targets = {node.target: None for node in program.graph_module.graph.nodes if node.op == "call_function"}
     return [
         target
         for target in targets
@@ -49,7 +52,7 @@ def unknown(exported: ExportedProgram) -> list[Any]:
     ]
 
 
-def own() -> Table:
+def own() -> DecompositionTable:
     """Ops that PyTorch spells out in what coremltools does not know either (prod), or that it takes for known, and
     then fails with "type object 'Builder' has no attribute 'asinh'" (asinh, acosh)."""
     import torch
@@ -75,12 +78,12 @@ def own() -> Table:
     }
 
 
-def decompositions(targets: list[Any]) -> dict[Any, Callable[..., Any]]:
+def decompositions(program: ExportedProgram, targets: list[Any]) -> DecompositionTable:
     """How to spell the ops out: our way, PyTorch's, or that of its composite ops; nothing for those with no way."""
     import torch
 
     composite = torch.export.default_decompositions().materialize()
-    table: dict[Any, Callable[..., Any]] = import_module("torch._decomp").get_decompositions(targets)
+    table: DecompositionTable = import_module("torch._decomp").get_decompositions(targets)
     table |= {target: composite[target] for target in targets if target not in table and target in composite}
-    ours = plain_arithmetic() | own()
+    ours = arithmetic(program) | own()
     return table | {target: ours[target] for target in targets if target in ours}

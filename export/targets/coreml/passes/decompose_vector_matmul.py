@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import Table, rewritten, unchanged
+from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
 
-def spell_out_vector_products(exported: ExportedProgram) -> ExportedProgram:
-    """The program with vectors as matrices of one column or row, and outer products as products of these."""
+def vector_products(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.matmul` with a vector into a product with a matrix of one row or column, and `aten.outer`.
+
+    Empty where no operand of such an op has one axis.
+    """
     import torch
 
     def matmul(a: torch.Tensor, b: torch.Tensor) -> Any:
@@ -27,11 +30,16 @@ def spell_out_vector_products(exported: ExportedProgram) -> ExportedProgram:
             return (a @ b.unsqueeze(1)).squeeze(-1)
         if a.ndim == 1 and b.ndim > 1:
             return (a.unsqueeze(0) @ b).squeeze(-2)
-        return unchanged()
+        return KEEP_OP
 
     aten = torch.ops.aten
-    table: Table = {aten.matmul.default: matmul, aten.outer.default: lambda a, b: a.unsqueeze(1) * b.unsqueeze(0)}
-    products = [node for node in exported.graph_module.graph.nodes if node.target in table]
-    if not any(side.meta["val"].ndim == 1 for node in products for side in node.all_input_nodes):
-        return exported
-    return rewritten(exported, table)
+    table: DecompositionTable = {
+        aten.matmul.default: matmul,
+        aten.outer.default: lambda a, b: a.unsqueeze(1) * b.unsqueeze(0),
+    }
+    products = [node for node in program.graph_module.graph.nodes if node.target in table]
+    vector = any(operand.meta["val"].ndim == 1 for node in products for operand in node.all_input_nodes)
+    return table if vector else {}
+
+
+decompose_vector_matmul = DecomposeOps("decompose_vector_matmul", vector_products)

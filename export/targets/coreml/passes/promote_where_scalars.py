@@ -10,19 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.passes.decompose.spell_out import Table, rewritten
+from export.passes.decompose.table import DecomposeOps, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
 
-def spell_out_numbers(exported: ExportedProgram) -> ExportedProgram:
-    """The program with such numbers as tensors of the result's type."""
-    return rewritten(exported, numbers())
-
-
-def numbers() -> Table:
+def where_scalars(program: ExportedProgram) -> DecompositionTable:
     """How: decompositions of other ops select between tensors and numbers too."""
     import torch
 
@@ -39,3 +34,6 @@ def numbers() -> Table:
         return made
 
     return dict.fromkeys((aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar), where)
+
+
+promote_where_scalars = DecomposeOps("promote_where_scalars", where_scalars)

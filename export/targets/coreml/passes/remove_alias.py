@@ -10,19 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-def erase_aliases(exported: ExportedProgram) -> None:
+def remove_alias(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """Replace every `aten.alias(x)` by `x`, in place. An alias that is an output itself keeps its node's name."""
     import torch
 
-    graph = exported.graph_module.graph
+    graph, modified = program.graph_module.graph, False
     output = next(node for node in graph.nodes if node.op == "output")
     for node in list(graph.nodes):
         if node.op != "call_function" or node.target is not torch.ops.aten.alias.default:
             continue
+        modified = True
         if output in node.users:
             # The signature names outputs by node: a clone keeps the name, and is the identity in Core ML too.
             node.target = torch.ops.aten.clone.default
@@ -30,4 +33,5 @@ def erase_aliases(exported: ExportedProgram) -> None:
         source = node.all_input_nodes[0]
         node.replace_all_uses_with(source)
         graph.erase_node(node)
-    exported.graph_module.recompile()
+    program.graph_module.recompile()
+    return PassResult(program, modified)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 LOGICAL = {"and": "logical_and", "or": "logical_or", "xor": "logical_xor"}
 
 
-def name_logical_ops(exported: ExportedProgram) -> None:
+def replace_bitwise_bool(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """Turn bitwise ops whose result is boolean into logical ones, in place. Whole numbers keep theirs."""
     import torch
 
@@ -25,7 +27,10 @@ def name_logical_ops(exported: ExportedProgram) -> None:
         for short, logical in LOGICAL.items()
         for name in (f"__{short}__", f"bitwise_{short}")
     }
-    for node in exported.graph_module.graph.nodes:
+    modified = False
+    for node in program.graph_module.graph.nodes:
         value = node.meta.get("val")
         if node.target in swaps and isinstance(value, torch.Tensor) and value.dtype == torch.bool:
             node.target = swaps[node.target]
+            modified = True
+    return PassResult(program, modified)

@@ -7,22 +7,28 @@ Retired by: a coremltools whose export path reads `approximate` (tests/export/te
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+from export.targets.coreml.patches.registry import conversion
 
 MODES = {"none": "EXACT", "tanh": "TANH_APPROXIMATION"}
 
 
-def register_gelu() -> None:
-    """Replace coremltools' conversion of `gelu` by one that reads the mode in either place."""
-    torch_frontend = import_module("coremltools.converters.mil.frontend.torch")
+@contextmanager
+def gelu_mode() -> Iterator[None]:
+    """Convert `aten.gelu` by its `approximate` argument, positional or by keyword, while the context lasts."""
     mb = import_module("coremltools.converters.mil").Builder
     inputs_of = import_module("coremltools.converters.mil.frontend.torch.ops")._get_inputs
 
     def gelu(context: Any, node: Any) -> None:
         inputs = inputs_of(context, node)
+        # A traced graph's node has no keyword inputs.
         named = (getattr(node, "kwinputs", None) or {}).get("approximate", ["none"])
         mode = inputs[1].val if len(inputs) > 1 else named[0] if isinstance(named, list | tuple) else named
         context.add(mb.gelu(x=inputs[0], mode=MODES[str(mode)], name=node.name))
 
-    torch_frontend.register_torch_op(gelu, override=True)
+    with conversion("gelu", gelu):
+        yield

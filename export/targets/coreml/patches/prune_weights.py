@@ -8,22 +8,28 @@ Retired by: a coremltools or numpy that counts in more bits (tests/export/test_c
 
 from __future__ import annotations
 
-from functools import cache, wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 
-@cache
-def register_sparsity() -> None:
-    """Have coremltools find the smallest values of a tensor in float32; those it keeps stay as they were."""
+@contextmanager
+def magnitudes_in_float32() -> Iterator[None]:
+    """Have coremltools rank magnitudes in float32 while the context lasts; the kept elements keep their dtype."""
     pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
-    vendors = pruning.compress_by_magnitude
+    original = pruning.compress_by_magnitude
 
-    @wraps(vendors)
+    @wraps(original)
     def in_float32(val: Any, *arguments: Any, **named: Any) -> Any:
-        made = vendors(val.astype(np.float32), *arguments, **named)
-        return made and made._replace(nonzero_data=made.nonzero_data.astype(val.dtype))
+        params = original(val.astype(np.float32), *arguments, **named)
+        return params and params._replace(nonzero_data=params.nonzero_data.astype(val.dtype))
 
     pruning.compress_by_magnitude = staticmethod(in_float32)
+    try:
+        yield
+    finally:
+        pruning.compress_by_magnitude = staticmethod(original)

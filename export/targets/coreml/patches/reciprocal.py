@@ -7,13 +7,17 @@ Retired by: a coremltools that passes a smaller epsilon or divides (tests/export
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from export.targets.coreml.patches.registry import conversion
 
-def register_reciprocal() -> None:
-    """Replace coremltools' conversion of `reciprocal` by a division."""
-    torch_frontend = import_module("coremltools.converters.mil.frontend.torch")
+
+@contextmanager
+def exact_reciprocal() -> Iterator[None]:
+    """Convert `aten.reciprocal` to a division while the context lasts."""
     mb = import_module("coremltools.converters.mil").Builder
     inputs_of = import_module("coremltools.converters.mil.frontend.torch.ops")._get_inputs
 
@@ -21,4 +25,5 @@ def register_reciprocal() -> None:
         (x,) = inputs_of(context, node, expected=1)
         context.add(mb.real_div(x=1.0, y=x, name=node.name))
 
-    torch_frontend.register_torch_op(reciprocal, override=True)
+    with conversion("reciprocal", reciprocal):
+        yield

@@ -9,12 +9,22 @@ Retired by: a coremltools with that pull request (tests/export/test_uncommon.py 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 BINARY = {"pow", "softplus_parametric"}
 
 
-def keep_transposes() -> None:
-    """Have the pass leave transposes around these ops."""
-    defs = import_module("coremltools.converters.mil.mil.passes.defs.optimize_repeat_ops")
-    defs._TransposeOptimization._UNARY_LIKE_OP_TYPES -= BINARY
+@contextmanager
+def transposes_around_binary_ops() -> Iterator[None]:
+    """Have the pass `reduce_transposes` keep transposes around BINARY ops while the context lasts."""
+    optimization = import_module(
+        "coremltools.converters.mil.mil.passes.defs.optimize_repeat_ops"
+    )._TransposeOptimization
+    original = optimization._UNARY_LIKE_OP_TYPES
+    optimization._UNARY_LIKE_OP_TYPES = original - BINARY
+    try:
+        yield
+    finally:
+        optimization._UNARY_LIKE_OP_TYPES = original

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
 
 if TYPE_CHECKING:
     from torch import fx
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def decompose_computed_kernels(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Put a view before such kernels, in place; whether there was one."""
     import torch
 
@@ -31,4 +32,4 @@ def apply(graph: fx.GraphModule) -> bool:
             whole = graph.graph.call_function(aten.reshape.default, (flat, shape))
         whole.meta = {**kernel.meta}
         node.update_arg(1, whole)
-    return bool(found)
+    return PassResult(graph, bool(found))

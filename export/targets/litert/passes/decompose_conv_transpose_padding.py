@@ -12,8 +12,9 @@ import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from export.passes.aten import constant, pair
+from export.passes.base import PassResult
 from export.passes.decompose.dynamic_conv import apart
-from export.passes.decompose.spell_out import constant, pair
 
 if TYPE_CHECKING:
     from torch import fx
@@ -49,7 +50,7 @@ class Layer:
         return self.groups == 1 and self.dilation == [1, 1] and (same or whole)
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def decompose_conv_transpose_padding(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Rewrite such layers as unpadded convolutions, a group each, and a crop, in place; whether there was one.
 
     A layer whose weight is computed at run time has been rewritten before (export/passes/decompose/dynamic_conv.py).
@@ -69,7 +70,7 @@ def apply(graph: fx.GraphModule) -> bool:
         node.replace_all_uses_with(value)
         graph.graph.erase_node(node)
         changed = True
-    return changed
+    return PassResult(graph, changed)
 
 
 def parts(graph: fx.GraphModule, layer: Layer) -> Any:

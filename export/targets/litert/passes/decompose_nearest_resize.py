@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     import torch
     from torch import fx
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def decompose_nearest_resize(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Rewrite such resizes as gathers of rows and columns, in place; whether there was one."""
     import torch
 
@@ -38,7 +40,7 @@ def apply(graph: fx.GraphModule) -> bool:
         node.replace_all_uses_with(value)
         graph.graph.erase_node(node)
         changed = True
-    return changed
+    return PassResult(graph, changed)
 
 
 def rows(node: fx.Node, axis: int, before: int, after: int) -> torch.Tensor:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     from torch import fx
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def decompose_outer_product(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Write such products as broadcast ones, in place; whether there was one."""
     import torch
 
@@ -28,4 +30,4 @@ def apply(graph: fx.GraphModule) -> bool:
     ]
     for node in found:
         node.target = aten.mul.Tensor
-    return bool(found)
+    return PassResult(graph, bool(found))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 BATCHES = "abcdefgh"
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def decompose_transposed_matmul(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Write such products as einsums, in place; whether there was one."""
     import torch
 
@@ -41,7 +42,7 @@ def apply(graph: fx.GraphModule) -> bool:
         made.meta = {**node.meta}
         node.replace_all_uses_with(made)
         graph.graph.erase_node(node)
-    return bool(found)
+    return PassResult(graph, bool(found))
 
 
 def alone(node: fx.Node) -> bool:

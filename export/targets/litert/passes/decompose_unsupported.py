@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose import uncommon_ops
-from export.passes.decompose.attention import scaled_sums
-from export.passes.decompose.dynamic_conv import computed_kernels
-from export.passes.decompose.spell_out import Table, adaptive_max_pools, plain_arithmetic, rewritten, unchanged, writes
+from export.passes.base import PassResult
+from export.passes.decompose import dynamic_conv, einsum, elementwise, pooling, scatter
+from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable, only
+from export.passes.pipelines import RARE_OPS
 
 if TYPE_CHECKING:
     import torch
@@ -24,58 +24,84 @@ if TYPE_CHECKING:
 POW_AXES = 4
 
 
-def spelled(exported: ExportedProgram) -> ExportedProgram:
-    """The program with these ops in terms of others; the program itself where it has none of them."""
+def exp2_and_floor_division(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.exp2` and `aten.div` with rounding_mode="floor"."""
     import torch
 
     aten = torch.ops.aten
-    table = {aten.hypot.default: plain_arithmetic()[aten.hypot.default]}
-    table[aten.exp2.default] = lambda x: torch.exp(x * math.log(2.0))
-    table |= adaptive_max_pools(exported)
-    table[aten.index_put.default] = writes()[aten.index_put.default]
-    table |= uncommon_ops(exported) | {aten.div.Tensor_mode: rounded_div} | scaled_sums(exported)
-    table |= {aten.einsum.default: sorted_einsum} | high_powers(exported) | computed_kernels(exported)
-    named = {*table, aten.index_put_.default}
-    if not any(node.target in named for node in exported.graph_module.graph.nodes):
-        return exported
-    return rewritten(exported, table)
+    return {aten.exp2.default: lambda x: torch.exp(x * math.log(2.0)), aten.div.Tensor_mode: floor_div}
 
 
-def high_powers(exported: ExportedProgram) -> Table:
+def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.einsum` so that both operands have their common axes in one order.
+
+    "bchw,wc->bh" comes out wrong without an error: the converter pairs the axes that are summed as they lie.
+    """
+    import torch
+
+    target = torch.ops.aten.einsum.default
+    rare = einsum.decompositions(program)[target]
+
+    def sorted_einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
+        decomposed = rare(equation, operands, path=path)
+        terms, _, output = equation.replace(" ", "").partition("->")
+        first, _, second = terms.partition(",")
+        shared = [letter for letter in second if letter in first]
+        if decomposed is not KEEP_OP or shared == sorted(shared, key=first.index):
+            return decomposed
+        order = sorted(range(len(second)), key=lambda axis: first.find(second[axis]))
+        turned = "".join(second[axis] for axis in order)
+        return torch.einsum(f"{first},{turned}->{output}", [operands[0], operands[1].permute(order)])
+
+    return {target: sorted_einsum}
+
+
+def high_rank_squares(program: ExportedProgram) -> DecompositionTable:
     """Squares of tensors of more than four axes, which "failed to legalize operation 'tfl.pow'"; nothing without."""
     import torch
 
     target = torch.ops.aten.pow.Tensor_Scalar
 
     def power(x: torch.Tensor, exponent: float) -> Any:
-        return x * x if exponent == 2 and x.ndim > POW_AXES else unchanged()
+        return x * x if exponent == 2 and x.ndim > POW_AXES else KEEP_OP
 
-    nodes = [node for node in exported.graph_module.graph.nodes if node.target is target]
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
     return {target: power} if any(node.args[0].meta["val"].ndim > POW_AXES for node in nodes) else {}
 
 
-def sorted_einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
-    """The axes that two operands share in one order.
-
-    "bchw,wc->bh" comes out wrong, without a word: the converter pairs the axes that are summed as they lie.
-    """
-    import torch
-
-    spelled = uncommon_ops()[torch.ops.aten.einsum.default](equation, operands, path=path)
-    terms, _, made = equation.replace(" ", "").partition("->")
-    first, _, second = terms.partition(",")
-    shared = [letter for letter in second if letter in first]
-    if spelled is not NotImplemented or shared == sorted(shared, key=first.index):
-        return spelled
-    order = sorted(range(len(second)), key=lambda axis: first.find(second[axis]))
-    turned = "".join(second[axis] for axis in order)
-    return torch.einsum(f"{first},{turned}->{made}", [operands[0], operands[1].permute(order)])
-
-
-def rounded_div(x: torch.Tensor, y: torch.Tensor, *, rounding_mode: str | None = None) -> Any:
+def floor_div(x: torch.Tensor, y: torch.Tensor, *, rounding_mode: str | None = None) -> Any:
     """Quotients rounded down; others stay."""
     import torch
 
     if rounding_mode != "floor" or not (x.is_floating_point() or y.is_floating_point()):
-        return unchanged()
+        return KEEP_OP
     return torch.floor(x / y)
+
+
+DECOMPOSE = DecomposeOps(
+    "decompose_unsupported",
+    only(elementwise.arithmetic, "hypot.default"),
+    pooling.adaptive_max_pool,
+    only(scatter.slice_writes, "index_put.default"),
+    *RARE_OPS,
+    exp2_and_floor_division,
+    elementwise.add_alpha,
+    einsum_in_shared_order,
+    high_rank_squares,
+    dynamic_conv.decompositions,
+)
+
+
+def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Decompose ops that litert-torch has no lowering of, or lowers wrongly.
+
+    Only where the program has one of them: a program without them is converted from the PyTorch module, whose names are
+    better. In-place ops alone are no reason, but masked writes (`aten.index_put_`) are.
+    """
+    import torch
+
+    table = DECOMPOSE.table(program)
+    ops = {*table, torch.ops.aten.index_put_.default}
+    if not any(node.target in ops for node in program.graph_module.graph.nodes):
+        return PassResult(program, False)
+    return DECOMPOSE(program)

@@ -9,24 +9,25 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.spell_out import constant, writes_in_place
+from export.passes.aten import constant, is_mutable
+from export.passes.base import PassResult
 
 if TYPE_CHECKING:
     from torch import fx
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def fold_constant_float64(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Compute what float64 makes of constants now, in place; whether there was any."""
     import torch.fx
 
     nodes = graph.graph.nodes
     if not any(is_double(node.meta.get("val")) for node in nodes):
-        return False
+        return PassResult(graph, False)
     known: dict[fx.Node, Any] = {}
     for node in nodes:
-        if writes_in_place(node.target) and node.args[0] in known:
+        if is_mutable(node.target) and node.args[0] in known:
             # What was computed before is not what it is after: left to the converter.
-            return False
+            return PassResult(graph, False)
         if node.op == "get_attr":
             known[node] = functools.reduce(getattr, str(node.target).split("."), graph)
         elif node.op == "call_function" and not random(node) and all(each in known for each in node.all_input_nodes):
@@ -42,7 +43,7 @@ def apply(graph: fx.GraphModule) -> bool:
         # What is no tensor is a check of one, which held.
         if not node.users:
             graph.graph.erase_node(node)
-    return bool(made)
+    return PassResult(graph, bool(made))
 
 
 def random(node: fx.Node) -> bool:

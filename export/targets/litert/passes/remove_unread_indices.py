@@ -10,11 +10,13 @@ from __future__ import annotations
 from operator import getitem
 from typing import TYPE_CHECKING
 
+from export.passes.base import PassResult
+
 if TYPE_CHECKING:
     from torch import fx
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def remove_unread_indices(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Read the places of every top-k, in place; whether there was one that was not read."""
     import torch
 
@@ -38,4 +40,4 @@ def apply(graph: fx.GraphModule) -> bool:
         values.replace_all_uses_with(made, delete_user_cb=lambda user, made=made: user is not made)
         made.args = (values, zero)
         changed = True
-    return changed
+    return PassResult(graph, changed)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.passes.decompose.spell_out import constant
+from export.passes.aten import constant
+from export.passes.base import PassResult
 
 if TYPE_CHECKING:
     from torch import fx
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FEW = 16
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def replace_expanded_operands(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Move expansions behind the elementwise operators that read them, in place; whether there was one.
 
     Such operators broadcast by themselves, so they read what was expanded, and what they make is expanded where it is
@@ -45,7 +46,7 @@ def apply(graph: fx.GraphModule) -> bool:
     for node in list(graph.graph.nodes):
         if node.target in {*expansions, aten.repeat.default, aten.tile.default} and node.users:
             changed |= repeated(graph, node)
-    return changed
+    return PassResult(graph, changed)
 
 
 def repeated(graph: fx.GraphModule, node: fx.Node) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from export.passes.decompose.spell_out import scales_of, spell_out_resizes
+from export.passes.base import PassResult
+from export.passes.decompose.resize import decompose_resizes, scales_of
 
 if TYPE_CHECKING:
     from torch import fx
@@ -19,9 +20,9 @@ SMOOTH = ("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
 LINEAR = ("upsample_linear1d", "upsample_bilinear2d")
 
 
-def apply(graph: fx.GraphModule) -> bool:
+def replace_resize_factor(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
     """Rewrite such resizes as matrix products, in place; whether there was one."""
-    return spell_out_resizes(graph, broken)
+    return PassResult(graph, decompose_resizes(graph, broken))
 
 
 def broken(node: fx.Node) -> bool:

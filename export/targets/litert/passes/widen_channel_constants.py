@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from export.passes.base import PassResult
 from export.targets.litert import flatbuffer
 from export.targets.litert.edit import FLOAT32, add_constant, has_data, shape_of
 
@@ -23,8 +24,12 @@ CHANNELS = 16
 LONGEST = 2048
 
 
-def widen(model: Any) -> None:
-    """Repeat such constants along the width, in place."""
+def widen_channel_constants(model: Any) -> PassResult[Any]:
+    """Repeat constants of a few channels along the width, where they are an operand of an elementwise operator.
+
+    Before: ADD(x, [1, 1, 1, c]). After: ADD(x, [1, 1, w, c]).
+    """
+    modified = False
     for graph in model.subgraphs:
         for each in graph.operators:
             if flatbuffer.opcode(model, each) not in BINARY:
@@ -36,6 +41,8 @@ def widen(model: Any) -> None:
                     inputs = np.array([first, second], np.int32)
                     inputs[place] = repeated(model, graph, constant, shape[2])
                     each.inputs = inputs
+                    modified = True
+    return PassResult(model, modified)
 
 
 def fits(model: Any, graph: Any, constant: int, shape: list[int]) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from export.passes.base import PassResult
 from export.targets.litert import flatbuffer
 from export.targets.litert.edit import FLOAT32, add_constant, add_tensor, has_data, operator, shape_of
 
@@ -27,13 +28,21 @@ TAPS, MOVED = "/taps", "/moved"
 DILATES = 2
 
 
-def spread(model: Any) -> None:
-    """Spread the model's narrow convolutions where that takes fewer products, in place."""
+def widen_last_conv(model: Any) -> PassResult[Any]:
+    """Replace a float CONV_2D to one channel by three convolutions with one channel per tap, where that is cheaper.
+
+    Before: CONV_2D [1, h, w, c].
+    After: CONV_2D [h * w, 1, 1, c], DEPTHWISE_CONV_2D of one-hot kernels, CONV_2D of ones.
+    """
+    modified = False
     for graph in model.subgraphs:
-        operators = []
+        operators: list[Any] = []
         for each in graph.operators:
-            operators += three(model, graph, each) if is_narrow(model, graph, each) else [each]
+            narrow = is_narrow(model, graph, each)
+            operators += three(model, graph, each) if narrow else [each]
+            modified |= narrow
         graph.operators = operators
+    return PassResult(model, modified)
 
 
 def is_narrow(model: Any, graph: Any, each: Any) -> bool:

@@ -13,19 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.targets.tfjs.graph import Array, Shape
+from export.passes.base import PassResult
+from export.targets.tfjs.graph import Array
+from export.targets.tfjs.onnx_facts import read_facts
 
 if TYPE_CHECKING:
     import onnx
 
 
-def join_group_norms(model: onnx.ModelProto, shapes: dict[str, Shape], known: dict[str, Array]) -> None:
-    """Replace each such triple in `model` by one GroupNormalization without scale and shift.
+def fuse_group_norm(model: onnx.ModelProto) -> PassResult[onnx.ModelProto]:
+    """Replace Reshape, InstanceNormalization, Reshape by one GroupNormalization without scale and shift.
 
-    `shapes` are those of all values; `known` are the constants.
+    Before: Reshape(x, (N, groups, -1)), InstanceNormalization(scale=1, bias=0), Reshape(shape of x).
+    After: GroupNormalization(x, num_groups=groups).
     """
-    from onnx import helper
+    from onnx import helper, numpy_helper
 
+    shapes, modified = read_facts(model).shapes, False
+    known = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
     makers = {name: node for node in model.graph.node for name in node.output}
     uses = Counter(name for node in model.graph.node for name in node.input)
     uses.update(output.name for output in model.graph.output)
@@ -46,6 +51,8 @@ def join_group_norms(model: onnx.ModelProto, shapes: dict[str, Shape], known: di
         back.CopyFrom(joined)
         for node in (norm, there):
             model.graph.node.remove(node)
+        modified = True
+    return PassResult(model, modified)
 
 
 def made_by(makers: dict[str, onnx.NodeProto], node: onnx.NodeProto, op: str, maker: str) -> onnx.NodeProto | None:

@@ -1,0 +1,43 @@
+"""The stages that all targets share, in order: the first screen to read about what an export does to a net.
+
+EAGER_PASSES      on the PyTorch modules, once per model
+CAPTURE_PASSES    on each entry's ATen graph, right after torch.export
+then the pipeline of the target: export/targets/<target>/pipeline.py, which decomposes RARE_OPS and its own ops
+"""
+
+from __future__ import annotations
+
+from export.passes.complex_to_real.rewrite import complex_to_real
+from export.passes.decompose import concat, einsum, elementwise, index, reduce, scatter, sort, unfold, unpool
+from export.passes.fold_batch_norm import fold_batch_norm
+from export.passes.remove_state import remove_buffer_writes
+from export.passes.replace_rrelu import replace_rrelu
+
+EAGER_PASSES = (
+    # nn.RReLU in evaluation mode: no converter takes the training op that torch.export writes.
+    replace_rrelu,
+    # Every converter folds batch norms in its own arithmetic. Folded here, all files hold the same weights.
+    fold_batch_norm,
+)
+
+CAPTURE_PASSES = (
+    # Writes into buffers that no output depends on, such as a counter of runs.
+    remove_buffer_writes,
+    # No format but ONNX has complex numbers.
+    complex_to_real,
+)
+
+# Table factories of ops that at least one converter refuses or gets wrong. Every target decomposes them, so that they
+# mean the same in every format and need no handler in any. Of equal elements any may be picked, and NaN is not looked
+# for where elements are ranked.
+RARE_OPS = (
+    sort.decompositions,
+    reduce.decompositions,
+    elementwise.decompositions,
+    index.decompositions,
+    scatter.decompositions,
+    concat.decompositions,
+    unfold.decompositions,
+    einsum.decompositions,
+    unpool.decompositions,
+)

@@ -1,0 +1,24 @@
+"""The passes of the TF.js target, in order: on the ATen graph, then on the ONNX graph that it is lowered from."""
+
+from __future__ import annotations
+
+from export.onnx_export.pipeline import REFUSED_OPS
+from export.passes.decompose import grid_sample, recurrent
+from export.passes.decompose.table import DecomposeOps
+from export.passes.pipelines import RARE_OPS
+from export.passes.reduce_rank import ReduceRank
+from export.targets.tfjs.passes.fuse_group_norm import fuse_group_norm
+
+# The highest rank of a tensor in TF.js.
+MOST_AXES = 6
+
+ATEN_PASSES = (
+    # What PyTorch's ONNX exporter refuses, and ops that TF.js has no kernel for: grid sampling, recurrent layers.
+    DecomposeOps("decompose_for_tfjs", *REFUSED_OPS, *RARE_OPS, grid_sample.decompositions, recurrent.unroll),
+    ReduceRank(MOST_AXES),
+)
+
+ONNX_PASSES = (
+    # Without it, a Transpose before and after each group norm of a channels-last graph.
+    fuse_group_norm,
+)
