@@ -1,4 +1,4 @@
-"""Which nodes of a graph depend on what; for those who leave constants alone."""
+"""Follow data through a graph: which nodes depend on which."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from torch import fx
 
 
-def computed_from(entering: Iterable[fx.Node], graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that are computed from one of the nodes `entering`, and these."""
-    computed = set(entering)
+def computed_from(sources: Iterable[fx.Node], graph: fx.Graph) -> set[fx.Node]:
+    """Return `sources` and every node that is computed from one of them."""
+    computed = set(sources)
     for node in graph.nodes:
-        if any(source in computed for source in node.all_input_nodes):
+        if any(operand in computed for operand in node.all_input_nodes):
             computed.add(node)
     return computed

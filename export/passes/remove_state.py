@@ -1,4 +1,7 @@
-"""What a net remembers between two runs: files are of feed-forward nets, which remember nothing."""
+"""Remove state that a net keeps between two runs, and refuse nets whose outputs depend on it.
+
+Exported files are feed-forward: equal inputs give equal outputs.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,26 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "capture"
-# How far two runs on one input may lie apart, as a share of the largest value: sums in another order.
-REPEATS = 1e-4
+# The largest difference between two runs on one input, relative to the largest magnitude: threads add in any order.
+REPEAT_TOLERANCE = 1e-4
 
 
 def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> None:
-    """Refuse a net whose two runs on one input differ: nothing could be said of its files.
+    """Compare the tensors of two runs on one input.
 
-    Raises StageError("capture") naming the module and its first tensor that differs.
+    Raises StageError("capture") that names the module and its first output that differs: no file could be judged
+    against such a net.
     """
     for module in spec.modules.values():
         for name in module.outputs:
             before, after = first[name].double(), second[name].double()
-            if before.numel() and float((before - after).abs().max()) > REPEATS * max(1.0, float(before.abs().max())):
+            if before.numel() and float((before - after).abs().max()) > REPEAT_TOLERANCE * max(
+                1.0, float(before.abs().max())
+            ):
                 raise StageError(
                     STAGE,
-                    f"module {module.name!r} makes another {name!r} of the same input the second time: it draws random "
-                    "numbers or changes its own buffers, and files are of feed-forward nets",
+                    f"module {module.name!r} returns another {name!r} for the same input the second time: it draws "
+                    "random numbers or changes its own buffers, and exported files are feed-forward",
                 )
 
 
@@ -45,10 +51,10 @@ def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram
     graph, modified = program.graph_module.graph, False
     (output,) = (node for node in graph.nodes if node.op == "output")
     for buffer in [node for node in graph.nodes if node.name in program.graph_signature.inputs_to_buffers]:
-        read = computed_from([buffer], graph)
-        writes = [node for node in graph.nodes if node in read and is_mutable(node.target)]
-        # What is written into another tensor goes on from there, without being read from the buffer.
-        if output in read or any(base(node) is not buffer for node in writes):
+        readers = computed_from([buffer], graph)
+        writes = [node for node in graph.nodes if node in readers and is_mutable(node.target)]
+        # A write into another tensor reaches that tensor's readers, which are not computed from the buffer.
+        if output in readers or any(mutated_tensor(node) is not buffer for node in writes):
             continue
         for node in reversed(writes):
             if not node.users:
@@ -57,13 +63,14 @@ def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram
     return PassResult(program, modified)
 
 
-def base(node: fx.Node) -> fx.Node:
-    """The tensor that an op in place writes into, by way of views."""
-    while node.op == "call_function" and shares_memory(node.target):
-        node = node.args[0]  # type: ignore[assignment]  # the tensor of a view, or of what is written in place
+def mutated_tensor(node: fx.Node) -> fx.Node:
+    """Return the tensor whose memory an in-place op writes, followed through views."""
+    while node.op == "call_function" and aliases_first_argument(node.target):
+        node = node.args[0]  # type: ignore[assignment]  # the tensor that a view or an in-place op takes
     return node
 
 
-def shares_memory(target: Any) -> bool:
+def aliases_first_argument(target: Any) -> bool:
+    """Return whether the op's output shares memory with its first argument: a view or an in-place op."""
     schema = getattr(target, "_schema", None)
     return bool(schema is not None and schema.arguments and schema.arguments[0].alias_info is not None)

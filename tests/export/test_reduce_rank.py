@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from export.passes.base import PassResult
-from export.passes.reduce_rank import ReduceRank, axes_of
+from export.passes.reduce_rank import ReduceRank, max_rank
 from export.targets.coreml import pipeline
 from hydramobile.errors import StageError
 from support.emit import emit, emit_run_compare
@@ -93,7 +93,7 @@ def test_the_same_by_at_most_five_axes(name: str) -> None:
     program = ops_program({"y": lambda x: net(x).flatten(1)}, shape)
     exported = program.exported(program.spec.entries["net"]).program
     made = ReduceRank(5)(exported).program.run_decompositions({})
-    assert max(axes_of(node) for node in made.graph_module.graph.nodes) <= 5
+    assert max(max_rank(node) for node in made.graph_module.graph.nodes) <= 5
     np.testing.assert_allclose(made.module()(program.tensors["x"])[0], program.tensors["y"], rtol=1e-5, atol=1e-6)
 
 

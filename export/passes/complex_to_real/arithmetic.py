@@ -1,4 +1,7 @@
-"""Arithmetic of complex tensors as pairs of real ones."""
+"""Compute with complex tensors as pairs of real tensors.
+
+A real operand has no imaginary part: it is not turned into a pair where the product is simpler without.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A complex tensor: its real and its imaginary part, of one shape."""
+    """Hold the real and imaginary parts of a complex tensor, of equal shape."""
 
     real: torch.Tensor
     imag: torch.Tensor
 
 
 def as_pair(x: Any) -> Pair:
+    """Return a complex tensor, a real tensor or a Python number as a pair."""
     import torch
 
     if isinstance(x, Pair):
@@ -49,7 +53,8 @@ def add(x: Any, y: Any, *, alpha: float = 1) -> Pair:
     return Pair(x.real + alpha * y.real, x.imag + alpha * y.imag)
 
 
-def product(op: Callable[..., torch.Tensor], x: Any, y: Any) -> Pair:
+def bilinear(op: Callable[..., torch.Tensor], x: Any, y: Any) -> Pair:
+    """Apply an op that is linear in both operands, such as `aten.matmul`, to pairs."""
     if not isinstance(x, Pair):
         return Pair(op(x, y.real), op(x, y.imag))
     if not isinstance(y, Pair):
@@ -61,8 +66,8 @@ def einsum(equation: str, operands: list[Any], **more: Any) -> Pair:
     import torch
 
     if len(operands) != 2:
-        raise NotImplementedError(f"complex numbers in an einsum of {len(operands)} operands (there is a way for 2)")
-    return product(lambda x, y: torch.einsum(equation, x, y), *operands)
+        raise NotImplementedError(f"aten.einsum of {len(operands)} operands on complex tensors (supported: 2 operands)")
+    return bilinear(lambda x, y: torch.einsum(equation, x, y), *operands)
 
 
 def conj(x: Pair) -> Pair:
@@ -82,7 +87,7 @@ def polar(size: torch.Tensor, angle: torch.Tensor) -> Pair:
 
 
 def handlers() -> dict[str, Callable[..., Any]]:
-    """How each op is computed on pairs. A real operand is a pair without an imaginary part."""
+    """Return the implementation on pairs of each ATen op, by its name without overload."""
     import torch
 
     return {
@@ -90,9 +95,9 @@ def handlers() -> dict[str, Callable[..., Any]]:
         "div": div,
         "add": add,
         "sub": lambda x, y, *, alpha=1: add(x, y, alpha=-alpha),
-        "matmul": partial(product, torch.matmul),
-        "bmm": partial(product, torch.bmm),
-        "mm": partial(product, torch.mm),
+        "matmul": partial(bilinear, torch.matmul),
+        "bmm": partial(bilinear, torch.bmm),
+        "mm": partial(bilinear, torch.mm),
         "einsum": einsum,
         "conj": conj,
         "_conj": conj,

@@ -1,7 +1,7 @@
-"""Complex numbers as pairs of real ones: no format but ONNX has them.
+"""Replace complex tensors by pairs of real tensors: no format but ONNX has complex dtypes.
 
-A program that computes with complex tensors somewhere (Fourier features, rotary embeddings) is run once more with
-pairs in their place, and exported from that. What enters and leaves it, its weights too, is real.
+A program with complex tensors inside (Fourier features, rotary embeddings) is run once more with pairs in their place
+and exported from that run. Its inputs, outputs and weights are real.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-# Ops that do to each part what they do to the whole.
-BOTH = {
+# Ops that apply to the real and imaginary parts separately.
+PER_PART = {
     "view", "reshape", "_unsafe_view", "permute", "transpose", "unsqueeze", "squeeze", "expand", "flatten", "unflatten",
     "slice", "select", "narrow", "cat", "stack", "flip", "roll", "index_select", "clone", "contiguous", "repeat", "t",
     "split", "split_with_sizes", "chunk", "unbind", "constant_pad_nd", "pad", "sum", "mean", "neg", "detach", "alias",
@@ -79,11 +79,11 @@ def interpreter(graph: fx.GraphModule) -> fx.Interpreter:
         def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             name = op_name(target)
             if not has_pair((args, kwargs)) and not is_complex(self.node):
-                # Of real to real: back from a spectrum that was given as real.
+                # An inverse transform of a spectrum that is given as a real tensor.
                 if name.startswith("fft_") and not name.endswith("shift"):
-                    return fourier(name, *args, **kwargs)
+                    return transform(name, *args, **kwargs)
                 return super().call_function(target, args, kwargs)
-            return on_pairs(target, name, args, kwargs)
+            return call_on_pairs(target, name, args, kwargs)
 
         def get_attr(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             value = super().get_attr(target, args, kwargs)
@@ -100,92 +100,99 @@ def has_pair(values: Any) -> bool:
     return any(isinstance(value, Pair) for value in _pytree.tree_leaves(values))
 
 
-def on_pairs(target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The op on pairs, or one that makes a pair."""
+def call_on_pairs(target: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call an op that takes or returns complex tensors.
+
+    Raises NotImplementedError for an op without an implementation on pairs.
+    """
     import operator
 
     if target is operator.getitem:
         return args[0][args[1]]
     if name in ("fft_fftshift", "fft_ifftshift"):
-        return shifted(name, *args, **kwargs)
+        return fftshift(name, *args, **kwargs)
     if name.startswith("fft_"):
-        return fourier(name, *args, **kwargs)
-    if name in BOTH:
-        return apart(target, args, kwargs)
+        return transform(name, *args, **kwargs)
+    if name in PER_PART:
+        return apply_per_part(target, args, kwargs)
     if name in ("zeros", "ones", "empty", "new_zeros"):
-        return created(target, args, kwargs)
-    ways = handlers()
-    if name.removesuffix("_") not in ways:
-        raise NotImplementedError(f"complex numbers in {name!r} (there is a way for {', '.join(sorted(ways))})")
-    made = ways[name.removesuffix("_")](*args, **kwargs)
+        return create(target, args, kwargs)
+    implementations = handlers()
+    if name.removesuffix("_") not in implementations:
+        supported = ", ".join(sorted(implementations))
+        raise NotImplementedError(f"aten.{name} on complex tensors (supported: {supported})")
+    result = implementations[name.removesuffix("_")](*args, **kwargs)
     if name.endswith("_"):
-        args[0].real.copy_(made.real)
-        args[0].imag.copy_(made.imag)
+        args[0].real.copy_(result.real)
+        args[0].imag.copy_(result.imag)
         return args[0]
-    return made
+    return result
 
 
-def apart(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The op on the real parts and on the imaginary ones; a real operand has none."""
+def apply_per_part(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Apply an op to the real parts and to the imaginary parts; the imaginary part of a real operand is zero."""
     import torch
     from torch.utils import _pytree
 
-    def one(part: str, value: Any) -> Any:
+    def part_of(part: str, value: Any) -> Any:
         if isinstance(value, Pair):
             return getattr(value, part)
         real = isinstance(value, torch.Tensor) and value.is_floating_point()
         return torch.zeros_like(value) if real and part == "imag" else value
 
-    def side(part: str) -> Any:
-        of_part = partial(_pytree.tree_map, partial(one, part))
+    def apply_to(part: str) -> Any:
+        of_part = partial(_pytree.tree_map, partial(part_of, part))
         return target(*of_part(args), **{key: of_part(value) for key, value in kwargs.items() if key != "dtype"})
 
-    real, imag = side("real"), side("imag")
+    real, imag = apply_to("real"), apply_to("imag")
     if isinstance(real, list | tuple):
         return [Pair(*both) for both in zip(real, imag, strict=True)]
     return Pair(real, imag)
 
 
-def created(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
-    """Zeros or ones; a number is the real part of each value."""
+def create(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
+    """Return zeros or ones as a pair with a zero imaginary part."""
     import torch
 
     real = target(*args, **kwargs | {"dtype": torch.float32})
     return Pair(real, torch.zeros_like(real))
 
 
-def fourier(name: str, x: Any, size: Any = None, dim: Any = None, norm: str | None = None) -> Any:
-    """`fft_rfft2` and its kin: along one axis after another; the half spectrum is of the last."""
+def transform(name: str, x: Any, size: Any = None, dim: Any = None, norm: str | None = None) -> Any:
+    """Compute `aten.fft_fft`, `fft_rfft2` and the like, one axis after another; the last one has the half spectrum.
+
+    Raises NotImplementedError for transforms other than fft, ifft, rfft and irfft.
+    """
     import torch
 
-    kind = name.removeprefix("fft_")
-    base = kind.rstrip("2n") if kind not in ("fft", "ifft", "rfft", "irfft") else kind
-    if base == kind:
+    full = name.removeprefix("fft_")
+    base = full.rstrip("2n") if full not in ("fft", "ifft", "rfft", "irfft") else full
+    if base == full:
         dims, sizes = [-1 if dim is None else dim], [size]
     else:
-        count = len(size) if size is not None else (2 if kind.endswith("2") else rank(x))
+        count = len(size) if size is not None else (2 if full.endswith("2") else rank(x))
         dims = list(range(-count, 0)) if dim is None else list(dim)
         sizes = [None] * len(dims) if size is None else [None if each == -1 else each for each in size]
     steps = [Transform(axis, each, norm) for axis, each in zip(dims, sizes, strict=True)]
     if base == "rfft":
-        made = rfft(x, steps[-1])
+        spectrum = rfft(x, steps[-1])
         for step in reversed(steps[:-1]):
-            made = fft(made, step)
-        return made
+            spectrum = fft(spectrum, step)
+        return spectrum
     pair = x if isinstance(x, Pair) else Pair(x, torch.zeros_like(x))
     if base == "irfft":
         for step in steps[:-1]:
             pair = fft(pair, step, inverse=True)
         return irfft(pair, steps[-1])
     if base not in ("fft", "ifft"):
-        raise NotImplementedError(f"complex numbers in {name!r} (there is a way for fft, ifft, rfft and irfft)")
+        raise NotImplementedError(f"aten.{name} (supported: fft, ifft, rfft and irfft)")
     for step in steps:
         pair = fft(pair, step, inverse=base == "ifft")
     return pair
 
 
-def shifted(name: str, x: Pair, dim: Any = None) -> Pair:
-    """The first value in the middle, or back."""
+def fftshift(name: str, x: Pair, dim: Any = None) -> Pair:
+    """Roll the zero frequency to the middle (`fftshift`), or back (`ifftshift`)."""
     import torch
 
     axes = list(range(rank(x))) if dim is None else list(dim)
@@ -195,5 +202,5 @@ def shifted(name: str, x: Pair, dim: Any = None) -> Pair:
 
 
 def rank(x: Any) -> int:
-    found: int = (x.real if isinstance(x, Pair) else x).ndim
-    return found
+    axes: int = (x.real if isinstance(x, Pair) else x).ndim
+    return axes

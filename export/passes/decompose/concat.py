@@ -1,4 +1,4 @@
-"""Tensors beside and behind each other, and the unit matrix."""
+"""Decompose stacking ops into `aten.cat`, and `aten.eye` into a comparison of row and column indices."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Concatenations and a comparison of places."""
+    """Decompose `aten.hstack`, `aten.vstack`, `aten.dstack` and `aten.eye`."""
     import torch
 
     def hstack(tensors: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat(tensors, 0 if tensors[0].ndim < 2 else 1)
 
     def vstack(tensors: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([each.reshape(1, -1) if each.ndim < 2 else each for each in tensors])
+        return torch.cat([tensor.reshape(1, -1) if tensor.ndim < 2 else tensor for tensor in tensors])
 
     def dstack(tensors: list[torch.Tensor]) -> torch.Tensor:
-        raised = [each.reshape(1, -1) if each.ndim < 2 else each for each in tensors]
-        return torch.cat([each.unsqueeze(-1) if each.ndim < 3 else each for each in raised], 2)
+        matrices = [tensor.reshape(1, -1) if tensor.ndim < 2 else tensor for tensor in tensors]
+        return torch.cat([matrix.unsqueeze(-1) if matrix.ndim < 3 else matrix for matrix in matrices], 2)
 
     def eye(rows: int, columns: int, dtype: torch.dtype | None) -> torch.Tensor:
         return (torch.arange(rows).unsqueeze(1) == torch.arange(columns)).to(dtype or torch.get_default_dtype())

@@ -1,4 +1,4 @@
-"""Elementwise ops."""
+"""Decompose elementwise ops, and arguments of elementwise ops that converters drop, misread or refuse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Elementwise ops."""
+    """Decompose `fmax`, `fmin`, `copysign`, `atan2`, `logical_xor`, `ldexp`, `signbit`, `isclose`, `round(decimals)`,
+    `erfc` and the dropouts of SELU nets (`alpha_dropout`), which are the identity in evaluation mode.
+
+    `copysign` ignores the sign of -0.0, which no format's comparison sees.
+    """
     import torch
 
     def fmax(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -23,14 +27,10 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return torch.where(x != x, y, torch.where(y != y, x, torch.minimum(x, y)))
 
     def copysign(x: torch.Tensor, y: torch.Tensor | float) -> torch.Tensor:
-        # Not the sign of -0.0, which no format's comparison sees.
-        size = torch.abs(x)
+        magnitude = torch.abs(x)
         if not isinstance(y, torch.Tensor):
-            return size * math.copysign(1.0, y)
-        return torch.where(y < 0, -size, size)
-
-    def logical_xor(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return x.to(torch.bool) != y.to(torch.bool)
+            return magnitude * math.copysign(1.0, y)
+        return torch.where(y < 0, -magnitude, magnitude)
 
     def isclose(
         x: torch.Tensor, y: torch.Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
@@ -39,41 +39,44 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
             return KEEP_OP
         return (torch.abs(x - y) <= atol + rtol * torch.abs(y)) | (x == y)
 
-    def rounded(x: torch.Tensor, *, decimals: int) -> torch.Tensor:
+    def round_decimals(x: torch.Tensor, *, decimals: int) -> torch.Tensor:
         unit = 10.0**decimals
         return torch.round(x * unit) / unit
 
     def atan2(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        # On both axes too, where converters' own spellings divide by nothing or know no sign.
-        upright = x == 0
-        slope = torch.atan(y / torch.where(upright, torch.ones_like(x), x))
+        # On both axes too, where the converters' own decompositions divide by zero or lose the sign.
+        vertical = x == 0
+        slope = torch.atan(y / torch.where(vertical, torch.ones_like(x), x))
         turn = torch.where(y < 0, torch.full_like(y, -math.pi), torch.full_like(y, math.pi))
-        return torch.where(upright, torch.sign(y) * (math.pi / 2), torch.where(x < 0, slope + turn, slope))
+        return torch.where(vertical, torch.sign(y) * (math.pi / 2), torch.where(x < 0, slope + turn, slope))
 
-    def resting(x: torch.Tensor, p: float, train: bool) -> Any:
+    def dropout(x: torch.Tensor, p: float, train: bool) -> Any:
         return KEEP_OP if train else x
 
     aten = torch.ops.aten
     return {
-        aten.alpha_dropout.default: resting,
-        aten.feature_alpha_dropout.default: resting,
+        aten.alpha_dropout.default: dropout,
+        aten.feature_alpha_dropout.default: dropout,
         aten.fmax.default: fmax,
         aten.fmin.default: fmin,
         aten.copysign.Tensor: copysign,
         aten.copysign.Scalar: copysign,
         aten.atan2.default: atan2,
-        aten.logical_xor.default: logical_xor,
+        aten.logical_xor.default: lambda x, y: x.to(torch.bool) != y.to(torch.bool),
         aten.ldexp.Tensor: lambda x, y: x * torch.exp2(y),
         aten.signbit.default: lambda x: x < 0,
         aten.isclose.default: isclose,
-        aten.round.decimals: rounded,
+        aten.round.decimals: round_decimals,
         aten.special_erfc.default: lambda x: 1 - torch.erf(x),
         aten.erfc.default: lambda x: 1 - torch.erf(x),
     }
 
 
 def arithmetic(program: ExportedProgram) -> DecompositionTable:
-    """Elementwise ops that PyTorch would decompose into what converters do not know: `prims`, tensors of no axes."""
+    """Decompose `trunc`, `fmod`, `hypot`, `isfinite`, `lerp`, `log_sigmoid` and `float_power` into common ops.
+
+    PyTorch's own decompositions of these ops use `prims` and tensors of rank 0, which converters do not know.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -83,32 +86,26 @@ def arithmetic(program: ExportedProgram) -> DecompositionTable:
     def fmod(x: torch.Tensor, y: torch.Tensor | float) -> torch.Tensor:
         return x - trunc(x / y) * y
 
-    def hypot(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return torch.sqrt(x * x + y * y)
-
-    def isfinite(x: torch.Tensor) -> torch.Tensor:
-        # Not a number compares as false with everything.
-        return torch.abs(x) < math.inf
-
     aten = torch.ops.aten
     return {
         aten.trunc.default: trunc,
         aten.fmod.Scalar: fmod,
         aten.fmod.Tensor: fmod,
-        aten.hypot.default: hypot,
-        aten.isfinite.default: isfinite,
-        aten.lerp.Scalar: lambda x, y, share: x + share * (y - x),
-        aten.lerp.Tensor: lambda x, y, share: x + share * (y - x),
+        aten.hypot.default: lambda x, y: torch.sqrt(x * x + y * y),
+        # False for NaN as well: NaN compares as False with everything.
+        aten.isfinite.default: lambda x: torch.abs(x) < math.inf,
+        aten.lerp.Scalar: lambda x, y, weight: x + weight * (y - x),
+        aten.lerp.Tensor: lambda x, y, weight: x + weight * (y - x),
         aten.log_sigmoid.default: lambda x: -F.softplus(-x),
         aten.float_power.Tensor_Scalar: lambda x, power: torch.pow(x.double(), power),
     }
 
 
 def nan_to_num(program: ExportedProgram) -> DecompositionTable:
-    """nan_to_num, as three selections."""
+    """Decompose `aten.nan_to_num` into three `aten.where`."""
     import torch
 
-    def nan_to_num(
+    def replace(
         x: torch.Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
     ) -> torch.Tensor:
         limits = torch.finfo(x.dtype)
@@ -116,11 +113,11 @@ def nan_to_num(program: ExportedProgram) -> DecompositionTable:
         x = torch.where(x == math.inf, limits.max if posinf is None else posinf, x)
         return torch.where(x == -math.inf, limits.min if neginf is None else neginf, x)
 
-    return {torch.ops.aten.nan_to_num.default: nan_to_num}
+    return {torch.ops.aten.nan_to_num.default: replace}
 
 
 def add_alpha(program: ExportedProgram) -> DecompositionTable:
-    """Sums and differences whose second operand has a factor; nothing where no node of the program has one."""
+    """Decompose `aten.add(x, y, alpha=a)` and `aten.sub` into x ± y * a. Empty where every alpha is 1."""
     import torch
 
     aten = torch.ops.aten
@@ -142,20 +139,23 @@ def add_alpha(program: ExportedProgram) -> DecompositionTable:
 
 
 def float_clamp_bounds(program: ExportedProgram) -> DecompositionTable:
-    """Bounds of floats as floats; nothing where no node of the program writes one as a whole number."""
+    """Write int bounds of `aten.clamp`, `aten.hardtanh` and `aten.threshold` of float tensors as floats.
+
+    Empty where no node has an int bound.
+    """
     import torch
 
     aten = torch.ops.aten
     targets = (aten.clamp.default, aten.hardtanh.default, aten.threshold.default)
 
-    def rewrite(target: Any) -> Any:
-        def with_floats(x: torch.Tensor, *bounds: Any) -> Any:
+    def with_float_bounds(target: Any) -> Any:
+        def rewrite(x: torch.Tensor, *bounds: Any) -> Any:
             if not x.is_floating_point() or not any(isinstance(bound, int) for bound in bounds):
                 return KEEP_OP
             return target(x, *(None if bound is None else float(bound) for bound in bounds))
 
-        return with_floats
+        return rewrite
 
     nodes = [node for node in program.graph_module.graph.nodes if node.target in targets]
-    whole = any(isinstance(bound, int) for node in nodes for bound in node.args[1:])
-    return {target: rewrite(target) for target in targets} if whole else {}
+    needed = any(isinstance(bound, int) for node in nodes for bound in node.args[1:])
+    return {target: with_float_bounds(target) for target in targets} if needed else {}

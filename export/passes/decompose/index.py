@@ -1,4 +1,8 @@
-"""Rows of an axis that are added to, filled and copied, and diagonals. What is added or copied holds finite numbers."""
+"""Decompose ops that write rows by index along one axis, and `aten.diagonal`.
+
+`index_add` and `index_copy` become a product of the source with a one-hot matrix of the indices, so the source must be
+finite: 0 * inf is NaN.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,26 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Comparisons of places, products and one gather."""
+    """Decompose `aten.index_add`, `aten.index_fill`, `aten.index_copy` and `aten.diagonal`.
+
+    Integer tensors keep `index_add` and `index_copy`: converters multiply matrices of floats only.
+    """
     import torch
 
     def index_add(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor, *, alpha: float = 1) -> Any:
         if not x.is_floating_point():
             return KEEP_OP
-        return x + moved(x, dim, chosen(x, dim, index), source) * alpha
+        return x + scatter_rows(x, dim, one_hot(x, dim, index), source) * alpha
 
     def index_fill(x: torch.Tensor, dim: int, index: torch.Tensor, value: Any) -> torch.Tensor:
         value = value if isinstance(value, torch.Tensor) else torch.full([], value, dtype=x.dtype)
-        return torch.where(along(x, dim, chosen(x, dim, index).any(1)), value.to(x.dtype), x)
+        return torch.where(broadcast_along(x, dim, one_hot(x, dim, index).any(1)), value.to(x.dtype), x)
 
     def index_copy(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> Any:
         if not x.is_floating_point():
             return KEEP_OP
-        table = chosen(x, dim, index)
-        return torch.where(along(x, dim, table.any(1)), moved(x, dim, table, source), x)
+        hot = one_hot(x, dim, index)
+        return torch.where(broadcast_along(x, dim, hot.any(1)), scatter_rows(x, dim, hot, source), x)
 
     def diagonal(x: torch.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> torch.Tensor:
         rows, columns = x.shape[dim1], x.shape[dim2]
@@ -47,20 +54,20 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
     }
 
 
-def chosen(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
-    """[size, count]: which of the axis' places each index names."""
+def one_hot(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:
+    """Return a bool matrix [size of axis `dim`, number of indices]: True where the index names the position."""
     import torch
 
     size = x.shape[dim]
     return torch.arange(size).unsqueeze(1) == torch.where(index < 0, index + size, index).reshape(1, -1)
 
 
-def along(x: torch.Tensor, dim: int, row: torch.Tensor) -> torch.Tensor:
-    """A value a place, shaped to stand beside x."""
-    return row.reshape([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
+def broadcast_along(x: torch.Tensor, dim: int, vector: torch.Tensor) -> torch.Tensor:
+    """Reshape a vector, one element per position of axis `dim`, so that it broadcasts against `x`."""
+    return vector.reshape([-1 if axis == dim % x.ndim else 1 for axis in range(x.ndim)])
 
 
-def moved(x: torch.Tensor, dim: int, table: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
-    """What the rows of `source` add to each place of the axis, as a product with the table."""
+def scatter_rows(x: torch.Tensor, dim: int, hot: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the rows of `source` that go to each position of axis `dim`, by a product with `hot`."""
     last = source.movedim(dim, -1) if source.ndim else source
-    return (last @ table.to(x.dtype).T).movedim(-1, dim)
+    return (last @ hot.to(x.dtype).T).movedim(-1, dim)

@@ -1,4 +1,4 @@
-"""Decompose normalization."""
+"""Decompose normalization ops."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ if TYPE_CHECKING:
 
 
 def rms_norm(program: ExportedProgram) -> DecompositionTable:
-    """Root-mean-square norms in means and products."""
+    """Decompose `aten.rms_norm` into x * rsqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019).
+
+    Without `eps`, PyTorch adds the machine epsilon of the input's dtype.
+    """
     import torch
 
-    def rms_norm(
+    def normalize(
         x: torch.Tensor, shape: list[int], weight: torch.Tensor | None = None, eps: float | None = None
     ) -> torch.Tensor:
         axes = list(range(x.ndim - len(shape), x.ndim))
-        least = torch.finfo(x.dtype).eps if eps is None else eps
-        made = x * torch.rsqrt(x.square().mean(axes, keepdim=True) + least)
-        return made if weight is None else made * weight
+        epsilon = torch.finfo(x.dtype).eps if eps is None else eps
+        output = x * torch.rsqrt(x.square().mean(axes, keepdim=True) + epsilon)
+        return output if weight is None else output * weight
 
-    return {torch.ops.aten.rms_norm.default: rms_norm}
+    return {torch.ops.aten.rms_norm.default: normalize}

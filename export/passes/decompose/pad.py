@@ -1,4 +1,4 @@
-"""Decompose circular and negative padding."""
+"""Decompose padding that converters have no mode for."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ if TYPE_CHECKING:
 
 
 def circular_and_negative_pad(program: ExportedProgram) -> DecompositionTable:
-    """Padding by what lies at the other end, as concatenations, and negative padding, as slices; others stay."""
+    """Decompose `aten.pad` with mode "circular" into `aten.cat`, and negative padding into slices.
+
+    Other padding stays. A pad with both signs is cropped first; the rest is padded by `aten.pad`.
+    """
     import torch
     from torch.nn import functional as F
 
-    def pad(x: torch.Tensor, around: list[int], mode: str = "constant", value: float | None = None) -> Any:
-        if mode != "circular" and min(around) >= 0:
+    def pad(x: torch.Tensor, widths: list[int], mode: str = "constant", value: float | None = None) -> Any:
+        if mode != "circular" and min(widths) >= 0:
             return KEEP_OP
-        for dim, (before, after) in enumerate(zip(around[::2], around[1::2], strict=True)):
+        # `widths` begins with the last axis.
+        for dim, (before, after) in enumerate(zip(widths[::2], widths[1::2], strict=True)):
             axis = x.ndim - 1 - dim
             size = x.shape[axis]
             x = x.narrow(axis, max(0, -before), size + min(0, before) + min(0, after))
             if mode == "circular":
                 pieces = [x.narrow(axis, size - max(0, before), max(0, before)), x, x.narrow(axis, 0, max(0, after))]
                 x = torch.cat([piece for piece in pieces if piece.shape[axis]], axis)
-        rest = [max(0, side) for side in around]
-        return F.pad(x, rest, mode, value) if mode != "circular" and any(rest) else x
+        positive = [max(0, width) for width in widths]
+        return F.pad(x, positive, mode, value) if mode != "circular" and any(positive) else x
 
     return {torch.ops.aten.pad.default: pad}

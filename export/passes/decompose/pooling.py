@@ -1,4 +1,4 @@
-"""Decompose pools: divisors, dilation, adaptive sizes."""
+"""Decompose pools with arguments that converters lack: divisors, dilation, adaptive sizes that do not divide evenly."""
 
 from __future__ import annotations
 
@@ -14,28 +14,34 @@ if TYPE_CHECKING:
 
 
 def avg_pool_divisor(program: ExportedProgram) -> DecompositionTable:
-    """Average pools with a divisor of their own, as others times a number; those without stay."""
+    """Decompose `aten.avg_pool2d` with `divisor_override` into an average pool times kernel elements / divisor.
+
+    Average pools without a divisor stay.
+    """
     import torch
     from torch.nn import functional as F
 
     def avg_pool2d(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
-        """`more` is what the op's schema goes on with: stride, padding, ceil_mode, count_include_pad, the divisor."""
-        rest: list[Any] = [[], [0], False, True, None]
-        stride, padding, ceil_mode, _, divisor = list(more) + rest[len(more) :]
+        """`more`: stride, padding, ceil_mode, count_include_pad, divisor_override, as in the op's schema."""
+        defaults: list[Any] = [[], [0], False, True, None]
+        stride, padding, ceil_mode, _, divisor = list(more) + defaults[len(more) :]
         if divisor is None:
             return KEEP_OP
-        steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
-        size = windows_of(x, taps, steps, sides, ceil_mode)
-        after = [max(0, (size[a] - 1) * steps[a] + taps[a] - x.shape[a - 2] - sides[a]) for a in (0, 1)]
-        # Zeros all around, so that every window is whole and counts all its places.
-        wide = F.pad(x, (sides[1], after[1], sides[0], after[0]))
-        return F.avg_pool2d(wide, taps, steps) * (taps[0] * taps[1] / divisor)
+        strides, pads, sizes = pair(stride or kernel), pair(padding), pair(kernel)
+        counts = window_counts(x, sizes, strides, pads, ceil_mode)
+        after = [max(0, (counts[a] - 1) * strides[a] + sizes[a] - x.shape[a - 2] - pads[a]) for a in (0, 1)]
+        # Pad with zeros, so that every window is whole and averages over all its elements.
+        padded = F.pad(x, (pads[1], after[1], pads[0], after[0]))
+        return F.avg_pool2d(padded, sizes, strides) * (sizes[0] * sizes[1] / divisor)
 
     return {torch.ops.aten.avg_pool2d.default: avg_pool2d}
 
 
 def dilated_max_pool(program: ExportedProgram) -> DecompositionTable:
-    """Max pools whose kernel has gaps, as the maximum over shifted copies; other max pools stay."""
+    """Decompose `aten.max_pool2d` with dilation into the maximum of strided slices, one per kernel element.
+
+    Max pools without dilation stay.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -47,29 +53,32 @@ def dilated_max_pool(program: ExportedProgram) -> DecompositionTable:
         dilation: list[int] = [1],  # noqa: B006 - the same
         ceil_mode: bool = False,
     ) -> Any:
-        gaps = pair(dilation)
-        if gaps == [1, 1]:
+        dilations = pair(dilation)
+        if dilations == [1, 1]:
             return KEEP_OP
-        steps, sides, taps = pair(stride or kernel), pair(padding), pair(kernel)
-        reach = [(taps[a] - 1) * gaps[a] + 1 for a in (0, 1)]
-        size = windows_of(x, reach, steps, sides, ceil_mode)
-        spans = [(size[a] - 1) * steps[a] + 1 for a in (0, 1)]
-        after = [max(0, (taps[a] - 1) * gaps[a] + spans[a] - x.shape[a - 2] - sides[a]) for a in (0, 1)]
-        wide = F.pad(x, (sides[1], after[1], sides[0], after[0]), value=-math.inf)
-        best = None
-        for row in range(taps[0]):
-            for column in range(taps[1]):
-                top, left = row * gaps[0], column * gaps[1]
-                part = wide[..., top : top + spans[0] : steps[0], left : left + spans[1] : steps[1]]
-                best = part if best is None else torch.maximum(best, part)
-        assert best is not None
-        return best
+        strides, pads, sizes = pair(stride or kernel), pair(padding), pair(kernel)
+        extents = [(sizes[a] - 1) * dilations[a] + 1 for a in (0, 1)]
+        counts = window_counts(x, extents, strides, pads, ceil_mode)
+        spans = [(counts[a] - 1) * strides[a] + 1 for a in (0, 1)]
+        after = [max(0, extents[a] - 1 + spans[a] - x.shape[a - 2] - pads[a]) for a in (0, 1)]
+        padded = F.pad(x, (pads[1], after[1], pads[0], after[0]), value=-math.inf)
+        output = None
+        for row in range(sizes[0]):
+            for column in range(sizes[1]):
+                top, left = row * dilations[0], column * dilations[1]
+                part = padded[..., top : top + spans[0] : strides[0], left : left + spans[1] : strides[1]]
+                output = part if output is None else torch.maximum(output, part)
+        assert output is not None
+        return output
 
     return {torch.ops.aten.max_pool2d.default: max_pool2d}
 
 
 def adaptive_max_pool(program: ExportedProgram) -> DecompositionTable:
-    """Adaptive max pools of any sizes, as maxima over runs of rows, then of columns; nothing where indices are used."""
+    """Decompose `aten.adaptive_max_pool1d` and `2d` into one `aten.amax` per output index, axis by axis.
+
+    Empty where a node of the program reads the indices of the maxima.
+    """
     import torch
 
     aten = torch.ops.aten
@@ -78,22 +87,25 @@ def adaptive_max_pool(program: ExportedProgram) -> DecompositionTable:
     if any(user.args[1] != 0 and user.users for node in nodes for user in node.users):
         return {}
 
-    def adaptive_max_pool(x: torch.Tensor, made: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        for axis, count in zip(range(x.ndim - len(made), x.ndim), made, strict=True):
+    def pool(x: torch.Tensor, sizes: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        for axis, count in zip(range(x.ndim - len(sizes), x.ndim), sizes, strict=True):
             size = x.shape[axis]
-            runs = [(at * size // count, -(-(at + 1) * size // count)) for at in range(count)]
-            x = torch.cat([x.narrow(axis, start, end - start).amax(axis, keepdim=True) for start, end in runs], axis)
-        # Nobody reads the indices.
+            windows = [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
+            x = torch.cat([x.narrow(axis, start, end - start).amax(axis, keepdim=True) for start, end in windows], axis)
+        # The indices have no reader.
         return x, torch.zeros_like(x, dtype=torch.int64)
 
-    return dict.fromkeys(targets, adaptive_max_pool)
+    return dict.fromkeys(targets, pool)
 
 
-def windows_of(x: torch.Tensor, reach: list[int], steps: list[int], sides: list[int], ceil: bool) -> list[int]:
-    """How many windows there are by axis. In ceil mode one may hang over the end, but must begin inside."""
-    found = []
-    for size, extent, step, side in zip(x.shape[-2:], reach, steps, sides, strict=True):
-        room = size + 2 * side - extent
-        count = (-(-room // step) if ceil else room // step) + 1
-        found.append(count - 1 if ceil and (count - 1) * step >= size + side else count)
-    return found
+def window_counts(x: torch.Tensor, extents: list[int], strides: list[int], pads: list[int], ceil: bool) -> list[int]:
+    """Return the number of windows along height and width, as PyTorch's pools count them.
+
+    With `ceil`, the last window may reach beyond the end but must begin inside the input or its left padding.
+    """
+    counts = []
+    for size, extent, stride, pad in zip(x.shape[-2:], extents, strides, pads, strict=True):
+        room = size + 2 * pad - extent
+        count = (-(-room // stride) if ceil else room // stride) + 1
+        counts.append(count - 1 if ceil and (count - 1) * stride >= size + pad else count)
+    return counts

@@ -1,4 +1,4 @@
-"""Decompose recurrent layers."""
+"""Decompose recurrent layers into one step per time index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def unroll(program: ExportedProgram) -> DecompositionTable:
-    """Recurrent layers as a step after the other: PyTorch's own decompositions, which nothing takes by default."""
+    """Decompose `aten.lstm`, `aten.gru` and `aten.rnn_*` by PyTorch's own decompositions, which are off by default."""
     import torch
 
     aten = torch.ops.aten

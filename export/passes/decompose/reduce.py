@@ -1,4 +1,4 @@
-"""Pairs of moments, running products, and what is asked of a whole tensor."""
+"""Decompose reductions over whole tensors, pairs of moments and cumulative products."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    return running() | moments()
+    """Decompose `aten.cumprod`, `aten.var_mean`, `aten.std_mean`, and `prod`, `argmax`, `argmin` of a whole tensor."""
+    return cumprod() | moments() | whole_tensor()
 
 
-def running() -> DecompositionTable:
-    """Running products: every step joins what lies 1, 2, 4, ... places before (Hillis and Steele 1986)."""
+def cumprod() -> DecompositionTable:
+    """Decompose `aten.cumprod` into log2(n) products with shifted copies (Hillis and Steele 1986)."""
     import torch
 
-    def cumprod(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+    def scan(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
         x = x if dtype is None else x.to(dtype)
-        size, reach = x.shape[dim], 1
-        while reach < size:
+        size, shift = x.shape[dim], 1
+        while shift < size:
             shape = list(x.shape)
-            shape[dim] = reach
+            shape[dim] = shift
             ones = torch.full(shape, 1, dtype=x.dtype)
-            x = x * torch.cat([ones, x.narrow(dim, 0, size - reach)], dim)
-            reach *= 2
+            x = x * torch.cat([ones, x.narrow(dim, 0, size - shift)], dim)
+            shift *= 2
         return x
 
-    return {torch.ops.aten.cumprod.default: cumprod}
+    return {torch.ops.aten.cumprod.default: scan}
 
 
 def moments() -> DecompositionTable:
-    """Pairs of moments, and what is asked of a whole tensor."""
+    """Decompose `aten.var_mean` and `aten.std_mean` into means; `correction` defaults to 1 (Bessel)."""
     import torch
 
     def var_mean(
@@ -44,7 +45,7 @@ def moments() -> DecompositionTable:
         axes = list(range(x.ndim)) if dim is None else dim
         mean = x.mean(axes, keepdim=True)
         count = math.prod(x.shape[axis] for axis in axes)
-        # coremltools takes a sum divided by about the number of its terms for their mean.
+        # Not a sum divided by count - correction: coremltools fuses a sum and a division by about count into a mean.
         factor = count / (count - (1 if correction is None else correction))
         var = (x - mean).square().mean(axes, keepdim=keepdim) * factor
         return var, mean if keepdim else x.mean(axes)
@@ -53,29 +54,35 @@ def moments() -> DecompositionTable:
         var, mean = var_mean(x, dim, **more)
         return var.sqrt(), mean
 
-    def unbiased(pair: Any) -> Any:
-        """The older form of the op, with a flag for a correction of one."""
-        return lambda x, dim, flag=True, keepdim=False: pair(x, dim, correction=int(flag), keepdim=keepdim)
+    def with_unbiased_flag(op: Any) -> Any:
+        """Return the older overload, whose `unbiased` flag means a correction of 1."""
+        return lambda x, dim, flag=True, keepdim=False: op(x, dim, correction=int(flag), keepdim=keepdim)
 
     aten = torch.ops.aten
     return {
         aten.var_mean.correction: var_mean,
         aten.std_mean.correction: std_mean,
-        aten.var_mean.dim: unbiased(var_mean),
-        aten.std_mean.dim: unbiased(std_mean),
-        aten.prod.default: lambda x, *, dtype=None: x.reshape(-1).prod(0, dtype=dtype),
-        aten.argmax.default: whole(torch.argmax),
-        aten.argmin.default: whole(torch.argmin),
+        aten.var_mean.dim: with_unbiased_flag(var_mean),
+        aten.std_mean.dim: with_unbiased_flag(std_mean),
     }
 
 
-def whole(extreme: Any) -> Any:
-    """arg-max and arg-min over all values; those along an axis stay."""
+def whole_tensor() -> DecompositionTable:
+    """Decompose `aten.prod`, `aten.argmax` and `aten.argmin` without a `dim` into the op on a flat tensor."""
+    import torch
 
-    def found(x: torch.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-        if dim is not None:
-            return KEEP_OP
-        place = extreme(x.reshape(-1), 0)
-        return place.reshape([1] * x.ndim) if keepdim else place
+    def arg_extreme(op: Any) -> Any:
+        def flat(x: torch.Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+            if dim is not None:
+                return KEEP_OP
+            index = op(x.reshape(-1), 0)
+            return index.reshape([1] * x.ndim) if keepdim else index
 
-    return found
+        return flat
+
+    aten = torch.ops.aten
+    return {
+        aten.prod.default: lambda x, *, dtype=None: x.reshape(-1).prod(0, dtype=dtype),
+        aten.argmax.default: arg_extreme(torch.argmax),
+        aten.argmin.default: arg_extreme(torch.argmin),
+    }

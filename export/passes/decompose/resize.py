@@ -1,4 +1,7 @@
-"""Decompose resizes."""
+"""Decompose resizes (`aten.upsample_*`) into gathers or matrix products. Targets choose which of their nodes.
+
+The index or the matrix along each axis comes from PyTorch's own op, run on unit vectors, so that its rounding is kept.
+"""
 
 from __future__ import annotations
 
@@ -11,79 +14,84 @@ if TYPE_CHECKING:
     import torch
     from torch import fx
 
+# The position of `scale_factors` in the schema: after `align_corners` where the op interpolates.
+NEAREST_SCALES, LINEAR_SCALES = 2, 3
+
 
 def resizes() -> dict[Any, int]:
-    """PyTorch's resizing ops as torch.export writes them, and the place of their scale factors."""
+    """Return the resize ops that torch.export writes, with the position of their `scale_factors` argument."""
     import torch
 
     aten = torch.ops.aten
     nearest = (aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec)
     exact = (aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec)
     linear = (aten.upsample_linear1d.vec, aten.upsample_bilinear2d.vec, aten.upsample_bicubic2d.vec)
-    smooth = (aten._upsample_bilinear2d_aa.vec, aten._upsample_bicubic2d_aa.vec)
-    return dict.fromkeys((*nearest, *exact), 2) | dict.fromkeys((*linear, *smooth), 3)
+    antialiased = (aten._upsample_bilinear2d_aa.vec, aten._upsample_bicubic2d_aa.vec)
+    return dict.fromkeys((*nearest, *exact), NEAREST_SCALES) | dict.fromkeys((*linear, *antialiased), LINEAR_SCALES)
 
 
 def scales_of(node: fx.Node) -> list[float] | None:
-    """The scale factors a resize was given, or None where it was given a size."""
-    place = resizes()[node.target]
-    found = node.args[place] if len(node.args) > place else node.kwargs.get("scale_factors")
-    return [float(item) for item in found] if isinstance(found, list | tuple) else None
+    """Return the scale factors of a resize, or None where it was given a size."""
+    position = resizes()[node.target]
+    scales = node.args[position] if len(node.args) > position else node.kwargs.get("scale_factors")
+    return [float(scale) for scale in scales] if isinstance(scales, list | tuple) else None
 
 
 def decompose_resizes(graph: fx.GraphModule, chosen: Callable[[fx.Node], bool]) -> bool:
-    """Rewrite the chosen resizes in place, as gathers of rows and columns (nearest) or as matrix products (others).
+    """Replace the chosen resizes in place; return whether there was one.
 
-    `graph` is an program program's module, whose nodes carry their example values. Returns whether there was one.
+    Nearest becomes one `aten.index_select` per axis, interpolation one `aten.matmul` per axis. `graph` is the module of
+    an exported program, whose nodes carry example values.
     """
     known = resizes()
-    found = [node for node in graph.graph.nodes if node.target in known and chosen(node)]
-    for node in found:
+    nodes = [node for node in graph.graph.nodes if node.target in known and chosen(node)]
+    for node in nodes:
         value = node.args[0]
         with graph.graph.inserting_before(node):
             for axis in range(2, node.meta["val"].ndim):
-                value = resized(graph, node, value, axis)
+                value = resize_axis(graph, node, value, axis)
         node.replace_all_uses_with(value)
         graph.graph.erase_node(node)
-    return bool(found)
+    return bool(nodes)
 
 
-def resized(graph: fx.GraphModule, node: fx.Node, value: Any, axis: int) -> Any:
-    """One axis of a resize. Nearest picks are recognised by their weights: a single 1 a row."""
+def resize_axis(graph: fx.GraphModule, node: fx.Node, value: Any, axis: int) -> Any:
+    """Add the nodes that resize one axis of `value`. A nearest resize has a matrix with a single 1 per row."""
     import torch
 
     aten = torch.ops.aten
-    table = weights(node, axis)
-    rows, columns = table.shape
-    if rows == columns and torch.equal(table, torch.eye(rows)):
+    matrix = resize_matrix(node, axis)
+    rows, columns = matrix.shape
+    if rows == columns and torch.equal(matrix, torch.eye(rows)):
         return value
-    if bool(((table == 0) | (table == 1)).all()) and known_nearest(node):
-        index = table.argmax(1)
+    if bool(((matrix == 0) | (matrix == 1)).all()) and is_nearest(node):
+        index = matrix.argmax(1)
         return graph.graph.call_function(aten.index_select.default, (value, axis, constant(graph, index)))
     if axis == node.meta["val"].ndim - 1:
-        return graph.graph.call_function(aten.matmul.default, (value, constant(graph, table.T.contiguous())))
-    return graph.graph.call_function(aten.matmul.default, (constant(graph, table), value))
+        return graph.graph.call_function(aten.matmul.default, (value, constant(graph, matrix.T.contiguous())))
+    return graph.graph.call_function(aten.matmul.default, (constant(graph, matrix), value))
 
 
-def known_nearest(node: fx.Node) -> bool:
-    return resizes()[node.target] == 2
+def is_nearest(node: fx.Node) -> bool:
+    return resizes()[node.target] == NEAREST_SCALES
 
 
-def weights(node: fx.Node, axis: int) -> torch.Tensor:
-    """[made, size]: how much each place of the axis adds to each place made, by PyTorch itself on unit vectors."""
+def resize_matrix(node: fx.Node, axis: int) -> torch.Tensor:
+    """Return [output size, input size]: the weight of each input index in each output index along `axis`."""
     import torch
 
-    size, made = int(node.args[0].meta["val"].shape[axis]), int(node.meta["val"].shape[axis])  # type: ignore[union-attr]  # the node that is resized
+    size = int(node.args[0].meta["val"].shape[axis])  # type: ignore[union-attr]  # the node that is resized
+    output_size = int(node.meta["val"].shape[axis])
     flat, scales = node.meta["val"].ndim == 3, scales_of(node)
     basis = torch.eye(size).reshape(1, size, size)
-    # Beside the axis stands one that stays as it is, of two places: PyTorch's antialiasing is wrong beside one of one.
+    # A second axis of size two, which stays as it is: PyTorch's antialiasing is wrong beside an axis of size one.
     basis = basis if flat else basis[..., None].repeat(1, 1, 1, 2)
-    more = [] if flat else [2]
-    corners = [bool(node.args[2])] if resizes()[node.target] == 3 else []
+    other = [] if flat else [2]
+    corners = [] if is_nearest(node) else [bool(node.args[2])]
     with torch.no_grad():
         if scales is None:
-            found = node.target(basis, [made, *more], *corners, None)  # type: ignore[operator]  # an op
+            output = node.target(basis, [output_size, *other], *corners, None)  # type: ignore[operator]  # an op
         else:
-            found = node.target(basis, None, *corners, [scales[axis - 2], *(1.0 for _ in more)])  # type: ignore[operator]  # an op
-    table: torch.Tensor = found.reshape(size, made, -1)[..., 0].T.contiguous()
-    return table
+            output = node.target(basis, None, *corners, [scales[axis - 2], *(1.0 for _ in other)])  # type: ignore[operator]  # an op
+    matrix: torch.Tensor = output.reshape(size, output_size, -1)[..., 0].T.contiguous()
+    return matrix

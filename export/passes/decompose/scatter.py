@@ -1,37 +1,44 @@
-"""Writes to computed places along an axis, a selection a row of places."""
+"""Decompose scatters along one axis into selections, and writes into slices into concatenations."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.index import along
+from export.passes.decompose.index import broadcast_along
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-# Rows of places that a scatter is spelled out for.
-ROWS = 16
+# The most indices along the axis for which a scatter is decomposed: one selection per index.
+MOST_INDICES = 16
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Scatters whose places reach over the whole of the other axes; others stay."""
+    """Decompose `aten.scatter`, `aten.scatter_add` and `aten.one_hot` into comparisons with an index range and `where`.
+
+    Only scatters whose index covers the other axes whole, with at most MOST_INDICES along `dim`; others stay.
+    """
     import torch
 
     def scatter(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> Any:
-        return scattered(x, dim, index, lambda made, hit, row: torch.where(hit, source.narrow(dim, row, 1), made))
+        def write(output: torch.Tensor, hit: torch.Tensor, row: int) -> torch.Tensor:
+            return torch.where(hit, source.narrow(dim, row, 1), output)
+
+        return scatter_by_selection(x, dim, index, write)
 
     def scatter_value(x: torch.Tensor, dim: int, index: torch.Tensor, value: float) -> Any:
-        number = torch.full([], value, dtype=x.dtype)
-        return scattered(x, dim, index, lambda made, hit, row: torch.where(hit, number, made))
+        scalar = torch.full([], value, dtype=x.dtype)
+        return scatter_by_selection(x, dim, index, lambda output, hit, row: torch.where(hit, scalar, output))
 
     def scatter_add(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> Any:
-        def join(made: torch.Tensor, hit: torch.Tensor, row: int) -> torch.Tensor:
+        def add(output: torch.Tensor, hit: torch.Tensor, row: int) -> torch.Tensor:
             part = source.narrow(dim, row, 1)
-            return made + torch.where(hit, part, torch.zeros_like(part))
+            return output + torch.where(hit, part, torch.zeros_like(part))
 
-        return scattered(x, dim, index, join)
+        return scatter_by_selection(x, dim, index, add)
 
     def one_hot(x: torch.Tensor, classes: int = -1) -> Any:
         return KEEP_OP if classes < 1 else (x.unsqueeze(-1) == torch.arange(classes)).to(torch.int64)
@@ -45,24 +52,33 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
     }
 
 
-def scattered(x: torch.Tensor, dim: int, index: torch.Tensor, join: Any) -> Any:
-    """`join(x, which, row)` for every row of places along the axis, the last one last."""
+def scatter_by_selection(
+    x: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    update: Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor],
+) -> Any:
+    """Apply `update(output, hit, row)` for each row of indices along `dim`, in order, so that the last write wins.
+
+    `hit` is True where the row's index names the position.
+    """
     import torch
 
     axis = dim % x.ndim
-    others = [size for place, size in enumerate(x.shape) if place != axis]
-    if index.shape[axis] > ROWS or [size for place, size in enumerate(index.shape) if place != axis] != others:
+    others = [size for other, size in enumerate(x.shape) if other != axis]
+    if index.shape[axis] > MOST_INDICES or [n for other, n in enumerate(index.shape) if other != axis] != others:
         return KEEP_OP
-    every = along(x, axis, torch.arange(x.shape[axis]))
+    positions = broadcast_along(x, axis, torch.arange(x.shape[axis]))
     for row in range(index.shape[axis]):
-        x = join(x, every == index.narrow(axis, row, 1), row)
+        x = update(x, positions == index.narrow(axis, row, 1), row)
     return x
 
 
 def slice_writes(program: ExportedProgram) -> DecompositionTable:
-    """Assignments to parts of a tensor, as concatenations and selections instead of scatters.
+    """Decompose writes into parts of a tensor: `x[a:b] = y`, `x[i] = y` along one axis, and `x[mask] = scalar`.
 
-    `x[a:b] = y` and `x[i] = y` along one axis, and `x[mask] = number`; scatters to computed places stay.
+    Before: `aten.slice_scatter`, `aten.select_scatter`, `aten.index_put` with one bool mask and one element.
+    After: `aten.cat` of slices, `aten.where`. Writes to computed indices stay.
     """
     import torch
 
@@ -75,18 +91,18 @@ def slice_writes(program: ExportedProgram) -> DecompositionTable:
         step: int = 1,
     ) -> torch.Tensor:
         size = x.shape[dim]
-        places = range(*slice(start, end, step).indices(size))
-        if len(places) == size:
+        written = range(*slice(start, end, step).indices(size))
+        if len(written) == size:
             return part
         if step == 1:
-            before, after = x.narrow(dim, 0, places.start), x.narrow(dim, places.stop, size - places.stop)
+            before, after = x.narrow(dim, 0, written.start), x.narrow(dim, written.stop, size - written.stop)
             return torch.cat([piece for piece in (before, part, after) if piece.shape[dim]], dim)
-        pieces = [part.narrow(dim, places.index(at), 1) if at in places else x.narrow(dim, at, 1) for at in range(size)]
+        pieces = [part.narrow(dim, written.index(i), 1) if i in written else x.narrow(dim, i, 1) for i in range(size)]
         return torch.cat(pieces, dim)
 
     def select_scatter(x: torch.Tensor, part: torch.Tensor, dim: int, index: int) -> torch.Tensor:
-        at = index % x.shape[dim]
-        return slice_scatter(x, part.unsqueeze(dim), dim, at, at + 1)
+        position = index % x.shape[dim]
+        return slice_scatter(x, part.unsqueeze(dim), dim, position, position + 1)
 
     def index_put(
         x: torch.Tensor, indices: list[torch.Tensor | None], values: torch.Tensor, accumulate: bool = False

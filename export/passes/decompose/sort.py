@@ -1,4 +1,7 @@
-"""Sorting, k-th values and places in a sorted row, by the largest of the k largest and by comparisons."""
+"""Decompose sorting, order statistics and searches in sorted rows into `aten.topk` and comparisons.
+
+Of equal elements any may be picked. NaN is not ordered as PyTorch orders it.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +16,40 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    return sorting() | picks()
+    """Decompose `sort`, `argsort`, `quantile`, `kthvalue`, `median`, `searchsorted`, and `topk` of the smallest."""
+    return sorts() | order_statistics() | searches()
 
 
-def sorting() -> DecompositionTable:
-    """Sorted rows are all of their largest values; the smallest are the largest of what is turned round."""
+def sorts() -> DecompositionTable:
+    """Decompose sorting into a `topk` of the whole axis, and the `topk` of the smallest into that of the negated."""
     import torch
 
     def topk(x: torch.Tensor, k: int, dim: int = -1, largest: bool = True, ordered: bool = True) -> Any:
         if largest or not x.is_floating_point():
             return KEEP_OP
-        values, places = torch.topk(-x, k, dim)
-        return -values, places
+        values, indices = torch.topk(-x, k, dim)
+        return -values, indices
 
-    def ordered(x: torch.Tensor, dim: int = -1, descending: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    def sort(x: torch.Tensor, dim: int = -1, descending: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.topk(x, x.shape[dim], dim, descending)
 
-    def stable(
+    def stable_sort(
         x: torch.Tensor, *, stable: bool | None = None, dim: int = -1, descending: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return ordered(x, dim, descending)
+        return sort(x, dim, descending)
+
+    aten = torch.ops.aten
+    return {
+        aten.topk.default: topk,
+        aten.sort.default: sort,
+        aten.sort.stable: stable_sort,
+        aten.argsort.default: lambda x, dim=-1, descending=False: sort(x, dim, descending)[1],
+    }
+
+
+def order_statistics() -> DecompositionTable:
+    """Decompose `aten.quantile` (linear interpolation), `aten.kthvalue` and `aten.median`."""
+    import torch
 
     def quantile(
         x: torch.Tensor, q: float, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -40,36 +57,35 @@ def sorting() -> DecompositionTable:
         if interpolation != "linear":
             return KEEP_OP
         flat, axis = (x.reshape(-1), 0) if dim is None else (x, dim)
-        place = q * (flat.shape[axis] - 1)
-        low, high = math.floor(place), math.ceil(place)
+        rank = q * (flat.shape[axis] - 1)
+        low, high = math.floor(rank), math.ceil(rank)
         values, _ = torch.topk(flat, high + 1, axis, largest=False)
         first, last = values.narrow(axis, low, 1), values.narrow(axis, high, 1)
-        made = first + (last - first) * (place - low)
+        result = first + (last - first) * (rank - low)
         if dim is None:
-            return made.reshape([1] * x.ndim if keepdim else [])
-        return made if keepdim else made.squeeze(axis)
-
-    aten = torch.ops.aten
-    return {
-        aten.topk.default: topk,
-        aten.sort.default: ordered,
-        aten.sort.stable: stable,
-        aten.argsort.default: lambda x, dim=-1, descending=False: ordered(x, dim, descending)[1],
-        aten.quantile.scalar: quantile,
-    }
-
-
-def picks() -> DecompositionTable:
-    """Medians and k-th values, and places in a sorted row."""
-    import torch
+            return result.reshape([1] * x.ndim if keepdim else [])
+        return result if keepdim else result.squeeze(axis)
 
     def kthvalue(x: torch.Tensor, k: int, dim: int = -1, keepdim: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-        values, places = torch.topk(x, k, dim, largest=False)
-        values, places = values.narrow(dim, k - 1, 1), places.narrow(dim, k - 1, 1)
-        return (values, places) if keepdim else (values.squeeze(dim), places.squeeze(dim))
+        values, indices = torch.topk(x, k, dim, largest=False)
+        values, indices = values.narrow(dim, k - 1, 1), indices.narrow(dim, k - 1, 1)
+        return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
 
     def median(x: torch.Tensor, dim: int, keepdim: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
         return kthvalue(x, (x.shape[dim] + 1) // 2, dim, keepdim)
+
+    aten = torch.ops.aten
+    return {
+        aten.quantile.scalar: quantile,
+        aten.kthvalue.default: kthvalue,
+        aten.median.dim: median,
+        aten.median.default: lambda x: median(x.reshape(-1), 0)[0],
+    }
+
+
+def searches() -> DecompositionTable:
+    """Decompose `aten.searchsorted` of one sorted row and `aten.bucketize` into a count of the smaller boundaries."""
+    import torch
 
     def searchsorted(
         row: torch.Tensor,
@@ -88,10 +104,4 @@ def picks() -> DecompositionTable:
         return searchsorted(row, x, out_int32, right)
 
     aten = torch.ops.aten
-    return {
-        aten.kthvalue.default: kthvalue,
-        aten.median.dim: median,
-        aten.median.default: lambda x: median(x.reshape(-1), 0)[0],
-        aten.searchsorted.Tensor: searchsorted,
-        aten.bucketize.Tensor: bucketize,
-    }
+    return {aten.searchsorted.Tensor: searchsorted, aten.bucketize.Tensor: bucketize}

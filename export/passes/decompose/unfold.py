@@ -1,10 +1,10 @@
-"""Windows that overlap."""
+"""Decompose sliding windows: reads into one gather, sums of overlapping windows into a transposed convolution."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.dynamic_conv import apart
+from export.passes.decompose.dynamic_conv import dilate_kernel
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Windows that overlap: read by one gather, put together by a transposed convolution of ones."""
+    """Decompose `aten.unfold`, `aten.as_strided` of contiguous tensors and `aten.col2im` (`nn.Fold`)."""
     import torch
     from torch.nn import functional as F
 
@@ -33,20 +33,26 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return x.reshape(-1).index_select(0, index.reshape(-1)).reshape(size)
 
     def col2im(
-        x: torch.Tensor, made: list[int], kernel: list[int], dilation: list[int], padding: list[int], stride: list[int]
+        x: torch.Tensor,
+        output: list[int],
+        kernel: list[int],
+        dilation: list[int],
+        padding: list[int],
+        stride: list[int],
     ) -> torch.Tensor:
         taps = kernel[0] * kernel[1]
-        reach = [gap * (size - 1) + 1 for gap, size in zip(dilation, kernel, strict=True)]
-        room = [size + 2 * side - extent for size, side, extent in zip(made, padding, reach, strict=True)]
-        counts = [space // step + 1 for space, step in zip(room, stride, strict=True)]
-        rest = [space % step for space, step in zip(room, stride, strict=True)]
+        extents = [gap * (size - 1) + 1 for gap, size in zip(dilation, kernel, strict=True)]
+        rooms = [size + 2 * pad - extent for size, pad, extent in zip(output, padding, extents, strict=True)]
+        counts = [room // step + 1 for room, step in zip(rooms, stride, strict=True)]
+        rest = [room % step for room, step in zip(rooms, stride, strict=True)]
         maps = x.reshape(-1, taps, *counts)
-        ones = apart(torch.eye(taps, dtype=x.dtype).reshape(taps, 1, *kernel), dilation)
-        # Padding is cut off afterwards: not every format has it.
-        found = F.pad(F.conv_transpose2d(maps, ones, None, stride), (0, rest[1], 0, rest[0]))
-        for axis, (side, size) in enumerate(zip(padding, made, strict=True)):
-            found = found.narrow(2 + axis, side, size)
-        return found.reshape(*x.shape[:-2], x.shape[-2] // taps, *made)
+        # Kernel i is one at element i and zero elsewhere: the convolution adds every column to its position.
+        kernels = dilate_kernel(torch.eye(taps, dtype=x.dtype).reshape(taps, 1, *kernel), dilation)
+        # Padding is cropped afterwards: not every format's transposed convolution has it.
+        image = F.pad(F.conv_transpose2d(maps, kernels, None, stride), (0, rest[1], 0, rest[0]))
+        for axis, (pad, size) in enumerate(zip(padding, output, strict=True)):
+            image = image.narrow(2 + axis, pad, size)
+        return image.reshape(*x.shape[:-2], x.shape[-2] // taps, *output)
 
     aten = torch.ops.aten
     return {

@@ -1,8 +1,8 @@
-"""Tensors of more axes than a format holds, as tensors of fewer.
+"""Reduce the rank of tensors that have more axes than a format holds.
 
-Nearly always the axes are more than an op needs: those of one batch and those that it treats alike can be one. So
-each op works on a view of as few axes as it can do with, and of the views between two ops only the last is left.
-What enters or leaves the program with more axes stays, for the target to refuse.
+Nearly always an op needs fewer axes than its operands have: batch axes, and axes that it treats alike, can be joined.
+So each op is computed on a view of few axes, and of the views between two ops only the last is kept. Inputs and outputs
+of the program keep their rank, for the target to refuse.
 """
 
 from __future__ import annotations
@@ -14,41 +14,25 @@ from typing import TYPE_CHECKING, Any
 from export.passes.aten import op_name
 from export.passes.base import PassResult
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
-from export.passes.reduce_rank.axes import along, expanded, of_all, pointwise, reduced, repeated, turned
-from export.passes.reduce_rank.ops import (
-    any_pad,
-    flipped,
-    gathered,
-    indexed,
-    joined,
-    layer_norm,
-    linear,
-    matmul,
-    padded,
-    rolled,
-    stacked,
-    std,
-    var,
-    vector_norm,
-)
+from export.passes.reduce_rank import axes, ops
 
 if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-# Ops that give a tensor another shape and nothing else.
+# Ops that change the shape alone.
 VIEWS = {"view", "reshape", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "unflatten"}
-# Ops that change nothing.
-SAME = {"clone", "contiguous", "detach", "alias"}
-# Ops that every converter takes with any number of axes, as long as a view comes before and after.
-MOVES = {"permute", "transpose", *SAME}
-# Ops of one axis, called `dim`, which is kept, changed or taken away.
-ALONG = {
+# Ops that return their input.
+IDENTITY = {"clone", "contiguous", "detach", "alias"}
+# Ops that every converter takes at any rank, as long as a view comes before and after.
+MOVES = {"permute", "transpose", *IDENTITY}
+# Ops along one axis, the argument `dim`, which they keep, resize or remove.
+ALONG_DIM = {
     "_softmax", "softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "select", "slice", "narrow", "split",
     "split_with_sizes", "chunk", "unbind", "index_select", "topk", "sort", "argmax", "argmin", "glu",
 }  # fmt: skip
-# Ops that reduce axes one after another to the same as all at once.
-REDUCE = {"sum", "mean", "amax", "amin", "any", "all", "prod", "max", "min"}
+# Reductions that give the same over all axes at once and over one axis after another.
+REDUCTIONS = {"sum", "mean", "amax", "amin", "any", "all", "prod", "max", "min"}
 ROUNDS = 3
 
 
@@ -65,7 +49,7 @@ class ReduceRank:
     def __call__(self, program: ExportedProgram) -> PassResult[ExportedProgram]:
         modified = False
         for _ in range(ROUNDS):
-            high = [node for node in program.graph_module.graph.nodes if axes_of(node) > self.most]
+            high = [node for node in program.graph_module.graph.nodes if max_rank(node) > self.most]
             if all(op_name(node.target) in VIEWS | MOVES for node in high):
                 break
             # The ops that a composite op decomposes into are handled in the next round.
@@ -74,8 +58,8 @@ class ReduceRank:
         return PassResult(program, modified)
 
 
-def axes_of(node: fx.Node) -> int:
-    """The most axes of what a node reads and makes; 0 for what is no op of tensors."""
+def max_rank(node: fx.Node) -> int:
+    """Return the highest rank among a node's operands and outputs; 0 for a node that is not a call of an op."""
     from torch.utils import _pytree
 
     if node.op != "call_function":
@@ -84,74 +68,77 @@ def axes_of(node: fx.Node) -> int:
     return max((getattr(value, "ndim", 0) for value in _pytree.tree_leaves(values)), default=0)
 
 
-def table(exported: ExportedProgram, most: int) -> DecompositionTable:
-    """How to compute each op of the program with at most `most` axes, for those that there is a way for."""
+def table(program: ExportedProgram, most: int) -> DecompositionTable:
+    """Return a decomposition with at most `most` axes for each op of the program that has one."""
     import torch
 
-    ops = {
-        node.target: op_name(node.target) for node in exported.graph_module.graph.nodes if node.op == "call_function"
+    named = {
+        node.target: op_name(node.target) for node in program.graph_module.graph.nodes if node.op == "call_function"
     }
     by_name: dict[str, Callable[..., Any]] = {
-        "cat": joined, "concat": joined, "stack": stacked, "flip": flipped, "roll": rolled, "repeat": repeated,
-        "expand": expanded, "constant_pad_nd": padded, "pad": any_pad, "linear": linear, "matmul": matmul,
-        "layer_norm": layer_norm, "gather": gathered, "index": indexed, "var": var, "std": std,
-        "linalg_vector_norm": vector_norm, "permute": partial(turned, most), "transpose": partial(turned, most),
+        "cat": ops.cat, "concat": ops.cat, "stack": ops.stack, "flip": ops.flip, "roll": ops.roll,
+        "repeat": axes.repeat, "expand": axes.expand, "constant_pad_nd": ops.constant_pad, "pad": ops.pad,
+        "linear": ops.linear, "matmul": ops.matmul, "layer_norm": ops.layer_norm, "gather": ops.gather,
+        "index": ops.index_select, "var": ops.var, "std": ops.std, "linalg_vector_norm": ops.vector_norm,
+        "permute": partial(axes.permute, most), "transpose": partial(axes.permute, most),
     }  # fmt: skip
-    made: DecompositionTable = {}
-    for op, name in ops.items():
-        # A view of what is transposed is a copy, which must not ask for a view again.
-        if not isinstance(op, torch._ops.OpOverload) or name in SAME:
+    decompositions: DecompositionTable = {}
+    for op, name in named.items():
+        # A view of a transposed tensor decomposes into a copy, which must not be decomposed into views again.
+        if not isinstance(op, torch._ops.OpOverload) or name in IDENTITY:
             continue
         if name in by_name:
             how = by_name[name]
-        elif name in ALONG:
-            how = partial(along, op)
-        elif name in REDUCE and op._overloadname != "other":  # a maximum of two tensors
-            axes = any(argument.name == "dim" for argument in op._schema.arguments)
-            how = partial(reduced if axes else of_all, op)
+        elif name in ALONG_DIM:
+            how = partial(axes.along_one_axis, op)
+        elif name in REDUCTIONS and op._overloadname != "other":  # a maximum of two tensors
+            has_dim = any(argument.name == "dim" for argument in op._schema.arguments)
+            how = partial(axes.reduce_axes if has_dim else axes.reduce_all, op)
         elif torch.Tag.pointwise in op.tags or name in {"_to_copy", "to", "max", "min"}:
-            how = partial(pointwise, op, most)
+            how = partial(axes.pointwise, op, most)
         else:
             continue
-        made[op] = partial(if_high, how, most)
-    return made
+        decompositions[op] = partial(if_rank_exceeds, how, most)
+    return decompositions
 
 
-def if_high(how: Callable[..., Any], most: int, *args: Any, **kwargs: Any) -> Any:
-    """What `how` makes of operands or a result of more axes; other calls are left as they are."""
+def if_rank_exceeds(decomposition: Callable[..., Any], most: int, *args: Any, **kwargs: Any) -> Any:
+    """Apply `decomposition` to a call whose operands or output have more than `most` axes; keep other calls."""
     import torch
     from torch.utils import _pytree
 
     tensors = [value for value in _pytree.tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-    axes = max(value.ndim for value in tensors)
-    if how is stacked:
-        axes += 1
-    if how in (expanded, repeated):
-        axes = max(axes, len(args[1]))
-    if axes <= most:
-        return KEEP_OP
-    return how(*args, **kwargs)
+    rank = max(value.ndim for value in tensors)
+    if decomposition is ops.stack:
+        rank += 1
+    if decomposition in (axes.expand, axes.repeat):
+        rank = max(rank, len(args[1]))
+    return KEEP_OP if rank <= most else decomposition(*args, **kwargs)
 
 
-def join_views(exported: ExportedProgram, most: int) -> None:
-    """Views of views, where the one between has more than `most` axes, as one, in place."""
+def is_high_view(node: fx.Node, most: int) -> bool:
+    """Return whether `node` is a view or identity with more than `most` axes."""
+    view = node.op == "call_function" and op_name(node.target) in VIEWS | IDENTITY
+    return view and node.meta["val"].ndim > most
+
+
+def join_views(program: ExportedProgram, most: int) -> None:
+    """Replace a view of a view by one view, in place, where the inner one has more than `most` axes."""
     import torch
 
-    graph = exported.graph_module.graph
+    graph = program.graph_module.graph
     for node in graph.nodes:
         if op_name(node.target) not in VIEWS or node.op != "call_function":
             continue
         origin = node.args[0]
-        while (
-            origin.op == "call_function" and op_name(origin.target) in VIEWS | SAME and origin.meta["val"].ndim > most
-        ):
+        while is_high_view(origin, most):
             origin = origin.args[0]
         if origin is not node.args[0]:
             node.target, node.kwargs = torch.ops.aten.reshape.default, {}
             node.args = (origin, list(node.meta["val"].shape))
     for node in reversed(graph.nodes):
-        # Nothing reads it, and it is of no use to a file.
-        if op_name(node.target) == "_assert_tensor_metadata" and axes_of(node) > most:
+        # It has no reader and means nothing in a file.
+        if op_name(node.target) == "_assert_tensor_metadata" and max_rank(node) > most:
             graph.erase_node(node)
     graph.eliminate_dead_code()
-    exported.graph_module.recompile()
+    program.graph_module.recompile()

@@ -1,4 +1,4 @@
-"""Ops with a way of their own to be computed with few axes: nearly all of them work along one axis at a time."""
+"""Compute single ops on tensors of any rank by tensors of few axes; most work along one axis at a time."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from export.passes.decompose.table import KEEP_OP
-from export.passes.reduce_rank.axes import Shape, stretched
+from export.passes.reduce_rank.axes import Shape, expand_to
 
 if TYPE_CHECKING:
     import torch
 
 
-def joined(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+def cat(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     import torch
 
     axis = dim % tensors[0].ndim
@@ -22,13 +22,13 @@ def joined(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     return torch.cat(parts, 1).reshape([*before, -1, *after])
 
 
-def stacked(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
+def stack(tensors: list[torch.Tensor], dim: int = 0) -> torch.Tensor:
     axis = dim % (tensors[0].ndim + 1)
     shape = list(tensors[0].shape)
-    return joined([x.reshape([*shape[:axis], 1, *shape[axis:]]) for x in tensors], axis)
+    return cat([x.reshape([*shape[:axis], 1, *shape[axis:]]) for x in tensors], axis)
 
 
-def flipped(x: torch.Tensor, dims: Shape) -> torch.Tensor:
+def flip(x: torch.Tensor, dims: Shape) -> torch.Tensor:
     import torch
 
     shape = x.shape
@@ -37,7 +37,7 @@ def flipped(x: torch.Tensor, dims: Shape) -> torch.Tensor:
     return x.reshape(shape)
 
 
-def rolled(x: torch.Tensor, shifts: Shape, dims: Shape = ()) -> Any:
+def roll(x: torch.Tensor, shifts: Shape, dims: Shape = ()) -> Any:
     import torch
 
     if not dims:
@@ -48,38 +48,39 @@ def rolled(x: torch.Tensor, shifts: Shape, dims: Shape = ()) -> Any:
     return x.reshape(shape)
 
 
-def padded(x: torch.Tensor, pad: Shape, value: float = 0) -> torch.Tensor:
+def constant_pad(x: torch.Tensor, widths: Shape, value: float = 0) -> torch.Tensor:
     from torch.nn import functional as F
 
     shape = list(x.shape)
-    for place in range(len(pad) // 2):
-        axis, around = len(shape) - 1 - place, pad[2 * place : 2 * place + 2]
-        if any(around):
-            x = F.pad(x.reshape(math.prod(shape[:axis]), shape[axis], -1), (0, 0, *around), value=value)
-            shape[axis] += sum(around)
+    # `widths` begins with the last axis.
+    for i in range(len(widths) // 2):
+        axis, both = len(shape) - 1 - i, widths[2 * i : 2 * i + 2]
+        if any(both):
+            x = F.pad(x.reshape(math.prod(shape[:axis]), shape[axis], -1), (0, 0, *both), value=value)
+            shape[axis] += sum(both)
     return x.reshape(shape)
 
 
-def any_pad(x: torch.Tensor, pad: Shape, mode: str = "constant", value: float | None = None) -> Any:
-    return padded(x, pad, value or 0) if mode == "constant" else KEEP_OP
+def pad(x: torch.Tensor, widths: Shape, mode: str = "constant", value: float | None = None) -> Any:
+    return constant_pad(x, widths, value or 0) if mode == "constant" else KEEP_OP
 
 
-def indexed(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> Any:
-    """Places along one axis."""
+def index_select(x: torch.Tensor, indices: Sequence[torch.Tensor | None]) -> Any:
+    """Compute `aten.index` with one integer index, along one axis."""
     import torch
 
-    given = [axis for axis, index in enumerate(indices) if index is not None]
-    places = indices[given[0]]
-    if len(given) != 1 or places is None or places.dtype == torch.bool:
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    index = indices[axes[0]]
+    if len(axes) != 1 or index is None or index.dtype == torch.bool:
         return KEEP_OP
-    before, after = x.shape[: given[0]], x.shape[given[0] + 1 :]
-    flat = x.reshape(math.prod(before), x.shape[given[0]], math.prod(after))
-    # An index counts from the end where it is negative, a selection does not.
-    places = torch.where(places < 0, places + flat.shape[1], places)
-    return torch.index_select(flat, 1, places.reshape(-1)).reshape([*before, *places.shape, *after])
+    before, after = x.shape[: axes[0]], x.shape[axes[0] + 1 :]
+    flat = x.reshape(math.prod(before), x.shape[axes[0]], math.prod(after))
+    # `aten.index` counts negative indices from the end, `aten.index_select` does not take them.
+    index = torch.where(index < 0, index + flat.shape[1], index)
+    return torch.index_select(flat, 1, index.reshape(-1)).reshape([*before, *index.shape, *after])
 
 
-def gathered(x: torch.Tensor, dim: int, index: torch.Tensor, *, sparse_grad: bool = False) -> Any:
+def gather(x: torch.Tensor, dim: int, index: torch.Tensor, *, sparse_grad: bool = False) -> Any:
     import torch
 
     axis, shape = dim % x.ndim, list(index.shape)
@@ -99,9 +100,9 @@ def var(
     correction: float | None = None,
 ) -> torch.Tensor:
     axes = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    less = (1 if unbiased is not False else 0) if correction is None else correction
-    apart = x - x.mean(axes, keepdim=True)
-    return (apart * apart).sum(axes, keepdim=keepdim) / (math.prod(x.shape[axis] for axis in axes) - less)
+    correction = (1 if unbiased is not False else 0) if correction is None else correction
+    centred = x - x.mean(axes, keepdim=True)
+    return (centred * centred).sum(axes, keepdim=keepdim) / (math.prod(x.shape[axis] for axis in axes) - correction)
 
 
 def std(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -131,7 +132,7 @@ def matmul(x: torch.Tensor, y: torch.Tensor) -> Any:
     if y.ndim == 2:
         return (x.reshape(-1, x.shape[-1]) @ y).reshape([*x.shape[:-1], y.shape[-1]])
     batch = list(torch.broadcast_shapes(x.shape[:-2], y.shape[:-2]))
-    parts = [stretched(each, [*batch, *each.shape[-2:]]).reshape(-1, *each.shape[-2:]) for each in (x, y)]
+    parts = [expand_to(each, [*batch, *each.shape[-2:]]).reshape(-1, *each.shape[-2:]) for each in (x, y)]
     return torch.bmm(*parts).reshape([*batch, x.shape[-2], y.shape[-1]])
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import constant, pair
 from export.passes.base import PassResult
-from export.passes.decompose.dynamic_conv import apart
+from export.passes.decompose.dynamic_conv import dilate_kernel
 
 if TYPE_CHECKING:
     from torch import fx
@@ -79,7 +79,9 @@ def parts(graph: fx.GraphModule, layer: Layer) -> Any:
 
     aten = torch.ops.aten
     call = graph.graph.call_function
-    kernels = apart(operator.attrgetter(layer.weight.target)(graph).detach(), layer.dilation).chunk(layer.groups)
+    kernels = dilate_kernel(operator.attrgetter(layer.weight.target)(graph).detach(), layer.dilation).chunk(
+        layer.groups
+    )
     channels = int(kernels[0].shape[0])
     made = []
     for group, kernel in enumerate(kernels):
