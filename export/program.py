@@ -1,4 +1,4 @@
-"""Capture: a model's entries as plain PyTorch callables with example inputs and known tensor shapes."""
+"""Capture a model: its entries as PyTorch callables with example inputs, and as ATen graphs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STAGE = "capture"
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Where measured ranges are kept; `stamp`: a hash of all that decides them but the samples. No stamp, no cache."""
+    """Locate the cache of activation ranges. `stamp` hashes all that decides them except the samples; "" turns it off."""
 
     folder: Path = Path()
     stamp: str = ""
@@ -39,11 +39,11 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A model ready to be converted.
+    """Hold a model that is ready to be converted.
 
-    `tensors` holds one real value of every tensor of the model (inputs, features, outputs) in reference
-    layout, from the first judging sample: example inputs, shapes and dtypes are all read from it.
-    `calibration` holds the same for every calibration sample; empty unless `calibrate` filled it.
+    `tensors` holds every tensor of the model (inputs, features, outputs) by name, in reference layout, for the first
+    judging sample: example inputs, shapes and dtypes are read from it. `calibration` holds the same for every
+    calibration sample; it is empty unless `calibrate` filled it.
     """
 
     spec: ModelSpec
@@ -59,18 +59,18 @@ class Program:
         return tuple(self.spec.entries.values())
 
     def callable(self, entry: EntrySpec) -> torch.nn.Module:
-        """The entry as one module: positional tensors in `entry.inputs` order, a tuple in `entry.outputs` order."""
+        """Return the entry as one module: positional inputs in `entry.inputs` order, a tuple in `entry.outputs` order."""
         return entry_module(self.modules, entry, self.spec)
 
     def example(self, entry: EntrySpec) -> tuple[torch.Tensor, ...]:
         return tuple(self.tensors[name] for name in entry.inputs)
 
     def feeds(self, entry: EntrySpec) -> list[dict[str, NDArray[Any]]]:
-        """The entry's inputs by name, in reference layout, one dict a calibration sample."""
+        """Return the entry's inputs by name, in reference layout: one dict per calibration sample."""
         return [{name: tensors[name].numpy() for name in entry.inputs} for tensors in self.calibration]
 
     def final(self) -> tuple[str, ...]:
-        """Outputs of the model that no module reads."""
+        """Return the names of the outputs that no module of the model reads."""
         edges = self.spec.edges()
         return tuple(name for module in self.spec.modules.values() for name in module.outputs if name not in edges)
 
@@ -83,22 +83,23 @@ class Program:
         return run_passes(program, CAPTURE_PASSES)
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
-        """Elements below which a weight stays in float: in the largest module, smaller tensors hold at most `share`.
+        """Return the number of elements below which a weight stays in float.
 
-        Counts parameters of two or more dimensions. Read from the largest module alone, so that adding a smaller
-        one (a new head) does not change the files of the others.
+        In the largest module, the weights below it hold at most `share` of all elements. Weights are parameters of two
+        or more dimensions. Only the largest module counts, so that a new, smaller head does not change the files of the
+        other modules.
         """
         return smallest_quantized(self.largest_module(), share)
 
     def largest_module(self) -> Counter[int]:
-        """How many weights (parameters of two or more dimensions) of each size the module with the most of them has."""
+        """Return {number of elements: number of weights} of the module with the most elements in weights."""
         counts = [Counter(p.numel() for p in module.parameters() if p.ndim >= 2) for module in self.modules.values()]
         return max(counts, key=lambda sizes: sum(size * count for size, count in sizes.items()))
 
     def port(self, name: str, nhwc: bool = False, file_name: str | None = None) -> Port:
-        """The Port of a tensor for a file that keeps its dtype; `nhwc` moves the axes of NCHW tensors.
+        """Return the Port of a tensor in a file that keeps its dtype; `nhwc` stores NCHW tensors as NHWC.
 
-        A target changes the fields where its file differs with dataclasses.replace.
+        A target whose file differs otherwise changes the fields with dataclasses.replace.
         """
         value = self.tensors[name]
         declared = self.spec.tensors.get(name)
@@ -120,7 +121,7 @@ class Program:
 
 
 def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec: ModelSpec) -> torch.nn.Module:
-    """Several modules wired by tensor name, as one torch.nn.Module. Works for a single one too."""
+    """Wire the entry's modules by tensor name into one torch.nn.Module."""
     import torch
 
     class Wired(torch.nn.Module):
@@ -133,25 +134,25 @@ def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec:
             known = dict(zip(entry.inputs, inputs, strict=True))
             for name in entry.modules:
                 module = spec.modules[name]
-                made = getattr(self, name)(*(known[tensor] for tensor in module.inputs))
-                known.update(zip(module.outputs, as_tuple(made), strict=True))
+                outputs = getattr(self, name)(*(known[tensor] for tensor in module.inputs))
+                known.update(zip(module.outputs, as_tuple(outputs), strict=True))
             return tuple(known[tensor] for tensor in entry.outputs)
 
     return Wired().eval()
 
 
 def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path | None = None) -> Program:
-    """Load the modules, run them once on a real input, check them against the spec, and fold their batch norms.
+    """Load the modules, run them on a real input, check their tensors against the spec, and run EAGER_PASSES.
 
     `weights`: another file than the spec's, of the same keys and shapes.
 
-    Raises StageError("capture") when a module fails, returns another number of tensors, a tensor has another
-    shape or dtype than declared, a value is not finite, or the same input gives other tensors the second time.
+    Raises StageError("capture") when a module fails or returns another number of tensors, when a tensor has another
+    shape or dtype than declared or holds NaN or infinity, and when the same input gives other tensors the second time.
     """
     size = size or spec.size
     modules = load_modules(spec, weights)
     inputs = sample_inputs(spec, load_samples(spec, "judge")[0], size)
-    # The reference's own tensors: what is done to the modules after this is part of the export.
+    # The reference's own tensors, before any pass.
     tensors = run_modules(spec, modules, inputs)
     for name, value in tensors.items():
         check_tensor(spec, name, value, size)
@@ -161,38 +162,44 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
 
 
 def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
-    """The program with the reference's tensors of every calibration sample, for recipes with integer activations."""
+    """Return the program with the tensors of every calibration sample, for recipes with integer activations."""
     spec = program.spec
-    found = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
-    return replace(program, calibration=tuple(found), calibration_hashes=tuple(sample.sha256 for sample in samples))
+    tensors = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
+    return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(sample.sha256 for sample in samples))
 
 
-def recalibrated(program: Program, like: Program) -> Program:
-    """The program with its own tensors of the calibration samples that `like` has."""
+def calibrate_like(program: Program, like: Program) -> Program:
+    """Return the program with its own tensors of the calibration samples of `like`."""
     names = program.spec.inputs()
-    found = [
+    calibration = [
         run_modules(program.spec, program.modules, {name: tensors[name].numpy() for name in names})
         for tensors in like.calibration
     ]
-    return replace(program, calibration=tuple(found), calibration_hashes=like.calibration_hashes)
+    return replace(program, calibration=tuple(calibration), calibration_hashes=like.calibration_hashes)
 
 
-def limited(program: Program, count: int) -> Program:
-    """The program with `count` of its calibration samples (0: all): those of the least hashes, a choice without a
-    preference in which fewer are a part of more. Raises StageError("quantize") when it has not so many."""
+def limit_calibration(program: Program, count: int) -> Program:
+    """Return the program with `count` of its calibration samples (0: all), in the order of their hashes.
+
+    The choice is arbitrary but nested: the samples of a smaller count are among those of a larger one.
+    Raises StageError("quantize") when the program has fewer.
+    """
     if not count:
         return program
-    found = sorted(zip(program.calibration_hashes, program.calibration, strict=True), key=lambda pair: pair[0])
-    if count > len(found):
-        raise StageError("quantize", f"{count} calibration samples are asked for, and there are {len(found)}")
-    hashes, tensors = zip(*found[:count], strict=True)
+    ordered = sorted(zip(program.calibration_hashes, program.calibration, strict=True), key=lambda pair: pair[0])
+    if count > len(ordered):
+        raise StageError("quantize", f"{count} calibration samples are asked for, and there are {len(ordered)}")
+    hashes, tensors = zip(*ordered[:count], strict=True)
     return replace(program, calibration=tensors, calibration_hashes=hashes)
 
 
 def run_modules(
     spec: ModelSpec, modules: Mapping[str, torch.nn.Module], inputs: Mapping[str, NDArray[Any]]
 ) -> dict[str, torch.Tensor]:
-    """Every tensor of the model for one input, by name."""
+    """Run the modules in order on one input and return every tensor of the model by name.
+
+    Raises StageError("capture") that names the module that failed or returned something else than its outputs.
+    """
     import torch
 
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
@@ -206,14 +213,15 @@ def run_modules(
             raise StageError(
                 STAGE, f"module {module.name!r} returned {len(returned)} tensors, the spec names {list(module.outputs)}"
             )
-        kinds = {type(value).__name__ for value in returned if not isinstance(value, torch.Tensor)}
-        if kinds:
-            raise StageError(STAGE, f"module {module.name!r} returned {', '.join(kinds)}; outputs are tensors")
+        others = {type(value).__name__ for value in returned if not isinstance(value, torch.Tensor)}
+        if others:
+            raise StageError(STAGE, f"module {module.name!r} returned {', '.join(others)}; outputs are tensors")
         tensors.update(zip(module.outputs, returned, strict=True))
     return tensors
 
 
 def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
+    """Compare a tensor with its declaration. Raises StageError("capture") for another shape or dtype, NaN or infinity."""
     import torch
 
     declared = spec.tensors.get(name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from export.program import Cache, Program, calibrate, capture, limited, recalibrated
+from export.program import Cache, Program, calibrate, calibrate_like, capture, limit_calibration
 from export.quantize.cross_layer_equalization import equalized
 from export.seal import input_hash, seal
 from export.target import Target, load_target
@@ -103,7 +103,7 @@ def basis(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratch: Path
         return with_weights(target, bases, chosen, scratch)
     if not chosen.calibrated:
         return plain
-    program = limited(plain.program, chosen.samples)
+    program = limit_calibration(plain.program, chosen.samples)
     if not chosen.equalized:
         return replace(plain, program=program)
     key = (True, chosen.samples, "")
@@ -120,7 +120,7 @@ def with_weights(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratc
     key = (False, 0, chosen.weights_sha256)
     if key not in bases:
         path, given = Path(chosen.weights), bases[PLAIN].program
-        program = recalibrated(capture(given.spec, weights=path), given)
+        program = calibrate_like(capture(given.spec, weights=path), given)
         folder = scratch / f"weights-{chosen.weights_sha256[:16]}"
         folder.mkdir()
         note = f"weights of its own, {path.name} (sha256 {chosen.weights_sha256}), judged against the model's"

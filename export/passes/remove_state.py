@@ -33,9 +33,10 @@ def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Ma
     for module in spec.modules.values():
         for name in module.outputs:
             before, after = first[name].double(), second[name].double()
-            if before.numel() and float((before - after).abs().max()) > REPEAT_TOLERANCE * max(
-                1.0, float(before.abs().max())
-            ):
+            if not before.numel():
+                continue
+            limit = REPEAT_TOLERANCE * max(1.0, float(before.abs().max()))
+            if float((before - after).abs().max()) > limit:
                 raise StageError(
                     STAGE,
                     f"module {module.name!r} returns another {name!r} for the same input the second time: it draws "

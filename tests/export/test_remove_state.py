@@ -45,7 +45,7 @@ def test_what_differs_the_second_time_is_refused(own_model: Callable[..., Path],
     folder = own_model("classifier")
     path = folder / "net.py"
     path.write_text(path.read_text(encoding="utf-8") + HOOKED.format(made=made), encoding="utf-8")
-    with pytest.raises(StageError, match=r"makes another '\w+' of the same input the second time"):
+    with pytest.raises(StageError, match=r"returns another '\w+' for the same input the second time"):
         capture(load_spec(folder))
 
 
