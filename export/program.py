@@ -31,7 +31,7 @@ STAGE = "capture"
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Locate the cache of activation ranges. `stamp` hashes all that decides them except the samples; "" turns it off."""
+    """Locate the cache of activation ranges. `stamp` hashes all that decides them but the samples; "" turns it off."""
 
     folder: Path = Path()
     stamp: str = ""
@@ -59,7 +59,7 @@ class Program:
         return tuple(self.spec.entries.values())
 
     def callable(self, entry: EntrySpec) -> torch.nn.Module:
-        """Return the entry as one module: positional inputs in `entry.inputs` order, a tuple in `entry.outputs` order."""
+        """Return the entry as one module: inputs by position in `entry.inputs` order, a tuple of `entry.outputs`."""
         return entry_module(self.modules, entry, self.spec)
 
     def example(self, entry: EntrySpec) -> tuple[torch.Tensor, ...]:
@@ -221,7 +221,7 @@ def run_modules(
 
 
 def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
-    """Compare a tensor with its declaration. Raises StageError("capture") for another shape or dtype, NaN or infinity."""
+    """Check a tensor against its declaration. Raises StageError("capture") for another shape or dtype, NaN, infinity."""
     import torch
 
     declared = spec.tensors.get(name)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.program import Cache, Program, limited
+from export.program import Cache, Program, limit_calibration
 from export.quantize.observers import Histogram, Ranges, cached
 from hydramobile.errors import StageError
 from hydramobile.recipes import METHODS, recipe
@@ -83,12 +83,12 @@ def program(hashes: tuple[str, ...], cache: Cache | None = None) -> Program:
 
 def test_fewer_samples_are_a_part_of_more() -> None:
     whole = program(("d", "a", "c", "b"))
-    assert limited(whole, 0) is whole
-    assert limited(whole, 2).calibration_hashes == ("a", "b")
-    assert limited(whole, 3).calibration_hashes == ("a", "b", "c")
-    assert [row["x"] for row in limited(whole, 3).calibration] == ["a", "b", "c"]
+    assert limit_calibration(whole, 0) is whole
+    assert limit_calibration(whole, 2).calibration_hashes == ("a", "b")
+    assert limit_calibration(whole, 3).calibration_hashes == ("a", "b", "c")
+    assert [row["x"] for row in limit_calibration(whole, 3).calibration] == ["a", "b", "c"]
     with pytest.raises(StageError, match="5 calibration samples are asked for, and there are 4"):
-        limited(whole, 5)
+        limit_calibration(whole, 5)
 
 
 def test_ranges_are_measured_once_for_the_same_samples_and_method(tmp_path: Path) -> None:
