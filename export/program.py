@@ -221,7 +221,7 @@ def run_modules(
 
 
 def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
-    """Check a tensor against its declaration. Raises StageError("capture") for another shape or dtype, NaN, infinity."""
+    """Check a tensor against its declaration. Raises StageError("capture") for another shape or dtype, NaN or inf."""
     import torch
 
     declared = spec.tensors.get(name)
