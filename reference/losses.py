@@ -1,6 +1,6 @@
-"""Training losses of depth and matte. Each returns one value a photo, [B]; the weights are in the options.
+"""Training losses of depth and matte. Each returns one value per photo, [B]; the weights are in the options.
 
-Depth losses take the raw disparity d of the depth decoder and a truth t, both [B, H, W] over the person's median
+Depth losses take the raw disparity d of the depth decoder and a truth t, both [B, H, W] divided by the person's median
 disparity (1 is the median, larger is nearer), and masks [B, H, W] of 0 and 1. Alpha losses take the matte decoder's
 logit and the truth in [0, 1].
 """
@@ -13,37 +13,44 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# A mask smaller than this many pixels says nothing of a mean over it.
+# A mean over fewer pixels than this is noise; smaller masks are divided by it all the same.
 FEW = 20.0
 
 
 def masked_mean(values: Tensor, mask: Tensor, few: float = 1.0) -> Tensor:
-    """The mean of `values` [B, H, W] over `mask`, [B]; over at least `few` pixels, so that a tiny mask fades out."""
+    """Return the mean of `values` [B, H, W] over `mask`, [B].
+
+    The sum is divided by `few` at least, so that a tiny mask fades out.
+    """
     return (values * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=few)
 
 
 def person_l1(d: Tensor, t: Tensor, person: Tensor) -> Tensor:
-    """Mean |d - t| over the person: absolute in units of the person's own median disparity."""
+    """Return the mean |d - t| over the person, in units of the person's median disparity."""
     return masked_mean((d - t).abs(), person, FEW)
 
 
 def berhu(d: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-    """Reverse Huber (Laina et al. 2016): |e| up to c, (e^2 + c^2) / 2c beyond; c a fifth of the photo's largest |e|."""
+    """Return the reverse Huber loss (Laina et al. 2016): |e| up to c, (e^2 + c^2) / 2c beyond.
+
+    c is a fifth of the photo's largest |e|.
+    """
     error = (d - t).abs() * mask
     c = (0.2 * error.amax((1, 2), keepdim=True)).detach().clamp(min=1e-6)
     return masked_mean(torch.where(error <= c, error, (error**2 + c**2) / (2 * c)), mask, FEW)
 
 
 def scale_invariant_log(d: Tensor, t: Tensor, mask: Tensor, balance: float = 0.5, floor: float = 1e-2) -> Tensor:
-    """Eigen et al. (2014): mean g^2 - balance (mean g)^2, g = log d - log t; values below `floor` count as it."""
+    """Return mean g^2 - balance (mean g)^2 of g = log d - log t (Eigen et al. 2014); d and t are at least `floor`."""
     g = d.clamp(min=floor).log() - t.clamp(min=floor).log()
     return masked_mean(g**2, mask, FEW) - balance * masked_mean(g, mask, FEW) ** 2
 
 
 def scale_shift_l1(d: Tensor, t: Tensor, mask: Tensor, least: float = 0.02) -> Tensor:
-    """L1 after both are brought to mean 0 and mean absolute deviation 1 over the mask (MiDaS, Ranftl et al. 2020).
+    """Return L1 of d and t normalised to mean 0 and mean absolute deviation 1 over the mask.
 
-    The deviations count as `least` at least: a flat truth must not blow up noise.
+    Source: MiDaS, Ranftl et al. 2020. A deviation below `least` counts as `least`, so that a flat truth does not
+    amplify noise.
     """
 
     def normalised(x: Tensor) -> Tensor:
@@ -54,9 +61,9 @@ def scale_shift_l1(d: Tensor, t: Tensor, mask: Tensor, least: float = 0.02) -> T
 
 
 def gradient(d: Tensor, t: Tensor, mask: Tensor, scales: Sequence[int] = (1, 2, 4, 8, 16)) -> Tensor:
-    """Sum over scales of the mean |difference of the error between neighbours| (Li and Snavely 2018), both directions.
+    """Return the mean |difference of the error between neighbours|, summed over scales (Li and Snavely 2018).
 
-    A scale s looks at every s-th pixel; pairs count where both pixels are in the mask.
+    Both directions count. Scale s uses every s-th pixel; a pair counts if both pixels are in the mask.
     """
     total = d.new_zeros(d.shape[0])
     for scale in scales:
@@ -69,10 +76,11 @@ def gradient(d: Tensor, t: Tensor, mask: Tensor, scales: Sequence[int] = (1, 2, 
 
 
 def order(d: Tensor, t: Tensor, mask: Tensor, offsets: Sequence[tuple[int, int]], steepness: float = 3.0) -> Tensor:
-    """Ranking of pixel pairs (dy, dx) apart, softplus(-k s (d1 - d2)) / k, in units of the truth's spread.
+    """Return the ranking loss softplus(-k s (d1 - d2)) / k of pixel pairs (dy, dx) apart.
 
-    Pairs count where both are in the mask and the truth differs by more than a tenth of its mean absolute deviation;
-    dy >= 0. The mean over the offsets.
+    d is in units of the truth's spread, s is the sign of the truth's difference, k is `steepness`. A pair counts if
+    both pixels are in the mask and the truth differs by more than a tenth of its mean absolute deviation. dy >= 0. The
+    result is the mean over the offsets.
     """
     centre = masked_mean(t, mask)[:, None, None]
     unit = masked_mean((t - centre).abs(), mask).clamp(min=0.05)[:, None, None]
@@ -82,28 +90,28 @@ def order(d: Tensor, t: Tensor, mask: Tensor, offsets: Sequence[tuple[int, int]]
         low, high = slice(dy, height), slice(0, height - dy)
         right, left = slice(max(dx, 0), width + min(dx, 0)), slice(max(-dx, 0), width - max(dx, 0))
         truth = (t[:, low, right] - t[:, high, left]) / unit
-        made = (d[:, low, right] - d[:, high, left]) / unit
+        predicted = (d[:, low, right] - d[:, high, left]) / unit
         counts = mask[:, low, right] * mask[:, high, left] * (truth.abs() > 0.1)
-        loss = functional.softplus(-steepness * made * truth.sign()) / steepness
+        loss = functional.softplus(-steepness * predicted * truth.sign()) / steepness
         total = total + masked_mean(loss, counts, 30.0)
     return total / max(len(offsets), 1)
 
 
 def background_hinge(d: Tensor, background: Tensor, margin: float) -> Tensor:
-    """How far d rises above `margin` where something is merely known to be behind the person; mean over the photo."""
+    """Return how far d exceeds `margin` on a background whose depth is unknown; mean over the photo."""
     return (torch.relu(d - margin) * background).mean((1, 2))
 
 
 def person_hinge(d: Tensor, person: Tensor, low: float, high: float) -> Tensor:
-    """How far d leaves [low, high] on a person whose depth is unknown; mean over the photo."""
+    """Return how far d is outside [low, high] on a person whose depth is unknown; mean over the photo."""
     return ((torch.relu(low - d) + torch.relu(d - high)) * person).mean((1, 2))
 
 
 def relief(d: Tensor, points: Tensor, least: int = 6) -> Tensor:
-    """1 - correlation of d with the truth at the named points of each face: neither scale nor shift matters.
+    """Return 1 - correlation of d with the truth at the named points of each face, invariant to scale and shift.
 
-    points [B, F, P, 4]: x px, y px, truth (larger is nearer), visible 0/1. Faces with fewer than `least` visible
-    points count nothing; the mean over a photo's faces.
+    points [B, F, P, 4]: x px, y px, truth (larger is nearer), visible 0/1. Faces with fewer than `least` visible points
+    do not count. The result is the mean over a photo's faces.
     """
     batch, faces, count, _ = points.shape
     height, width = d.shape[1:]
@@ -118,26 +126,26 @@ def relief(d: Tensor, points: Tensor, least: int = 6) -> Tensor:
     def centred(x: Tensor) -> Tensor:
         return (x - (x * weight).sum(-1, keepdim=True) / number) * weight
 
-    made, truth = centred(sampled), centred(points[..., 2])
-    norm = (made.square().sum(-1) + 1e-6).sqrt() * (truth.square().sum(-1) + 1e-12).sqrt()
-    loss = 1 - (made * truth).sum(-1) / norm
+    predicted, truth = centred(sampled), centred(points[..., 2])
+    norm = (predicted.square().sum(-1) + 1e-6).sqrt() * (truth.square().sum(-1) + 1e-12).sqrt()
+    loss = 1 - (predicted * truth).sum(-1) / norm
     counts = ((weight.sum(-1) >= least) & (truth.square().sum(-1) > 1e-10)).to(d.dtype)
     assert loss.shape == (batch, faces) and count == points.shape[2]
     return (loss * counts).sum(-1) / counts.sum(-1).clamp(min=1)
 
 
 def matte_entropy(logit: Tensor, alpha: Tensor) -> Tensor:
-    """Mean binary cross-entropy."""
+    """Return the mean binary cross-entropy."""
     return functional.binary_cross_entropy_with_logits(logit, alpha, reduction="none").mean((1, 2))
 
 
 def matte_l1(logit: Tensor, alpha: Tensor) -> Tensor:
-    """Mean absolute error of the matte."""
+    """Return the mean absolute error of the matte."""
     return (torch.sigmoid(logit) - alpha).abs().mean((1, 2))
 
 
 def matte_edge(logit: Tensor, alpha: Tensor, reach: int = 2) -> Tensor:
-    """Mean absolute error within `reach` pixels of where alpha changes; the mean over that band."""
+    """Return the mean absolute error over the band within `reach` pixels of where alpha changes."""
     kernel = 2 * reach + 1
     t = alpha[:, None]
     spread = functional.max_pool2d(t, kernel, 1, reach) + functional.max_pool2d(-t, kernel, 1, reach)
@@ -146,8 +154,8 @@ def matte_edge(logit: Tensor, alpha: Tensor, reach: int = 2) -> Tensor:
 
 
 def matte_overlap(logit: Tensor, alpha: Tensor, smooth: float = 20.0) -> Tensor:
-    """1 - soft intersection over union, `smooth` pixels added to both."""
-    made = torch.sigmoid(logit)
-    both = (made * alpha).sum((1, 2))
-    either = (made + alpha - made * alpha).sum((1, 2))
+    """Return 1 - soft intersection over union, with `smooth` pixels added to both."""
+    matte = torch.sigmoid(logit)
+    both = (matte * alpha).sum((1, 2))
+    either = (matte + alpha - matte * alpha).sum((1, 2))
     return 1 - (both + smooth) / (either + smooth)

@@ -1,8 +1,8 @@
-"""Assembles the ARM userland that `make parity-arm` runs: see benchmarks/runtimes/arm/sysroot.py.
+"""Assemble the ARM userland that `make parity-arm` runs: see benchmarks/runtimes/arm/sysroot.py.
 
-`python scripts/arm_sysroot.py` makes it where it is not there yet (85 MB are downloaded); `--pin` hashes the wheels
-of the versions in constraints.txt anew and writes requirements.txt. Needs apt-get (its packages for arm64 are only
-unpacked, by a private state of apt: nothing is installed), a C compiler and pip; no root.
+`python scripts/arm_sysroot.py` assembles it if it does not exist yet (85 MB are downloaded). `--pin` hashes the wheels
+of the versions in constraints.txt again and writes requirements.txt. It needs apt-get (the packages for arm64 are only
+unpacked, with a private state of apt: nothing is installed), a C compiler and pip, but no root.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from benchmarks.runtimes.arm.cpus import CPUS  # noqa: E402  # the same
 from hydramobile.errors import HydraError, StageError  # noqa: E402  # the same
 from hydramobile.files import dump_json, locked, sha256_file, staging_folder, write_text  # noqa: E402  # the same
 
-# Oldest first: a wheel may name any of them.
+# Oldest first: a wheel may be tagged with any of them.
 PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
 FOREIGN = ["--only-binary=:all:", "--no-deps", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"]
 FOREIGN += [word for name in PLATFORMS for word in ("--platform", name)]
 PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
-# A package server may be slow; a command that hangs must not.
+# Seconds per command: enough for a slow package server, and an end for a command that hangs.
 LIMIT = 600
 
 
 def run(command: list[str], cwd: Path | None = None) -> str:
-    """Standard output. Raises StageError("sysroot") with what the command said when it fails."""
+    """Run a command and return its standard output. Raises StageError("sysroot") with its messages if it fails."""
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=LIMIT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise StageError("sysroot", f"{command[0]}: {error}") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-1500:]
-        raise StageError("sysroot", f"{' '.join(command[:6])} ... failed with exit code {done.returncode}: {said}")
+        message = (done.stderr or done.stdout).strip()[-1500:]
+        raise StageError("sysroot", f"{' '.join(command[:6])} ... failed with exit code {done.returncode}: {message}")
     return done.stdout
 
 
 def unpack_debs(scratch: Path, rootfs: Path) -> dict[str, dict[str, str]]:
-    """Debian's packages for arm64 into `rootfs`; {package: {version, sha256}}. apt checks their signatures."""
+    """Unpack Debian's packages for arm64 into `rootfs`; return {package: {version, sha256}}. apt checks signatures."""
     state, debs = scratch / "apt", scratch / "debs"
     for folder in (state / "lists/partial", state / "cache/archives/partial", debs):
         folder.mkdir(parents=True)
@@ -56,28 +56,28 @@ def unpack_debs(scratch: Path, rootfs: Path) -> dict[str, dict[str, str]]:
     apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
     run([*apt, "update"])
     run([*apt, "download", *sysroot.DEBS], cwd=debs)
-    made = {}
+    packages = {}
     for deb in sorted(debs.glob("*.deb")):
         run(["dpkg", "-x", str(deb), str(rootfs)])
         name, version = run(["dpkg-deb", "--show", "--showformat=${Package} ${Version}", str(deb)]).split()
-        made[name] = {"version": version, "sha256": sha256_file(deb)}
-    lacking = sorted(set(sysroot.DEBS) - set(made))
-    if lacking:
-        raise StageError("sysroot", f"apt-get gave no {', '.join(lacking)} for arm64 (needs Debian 12)")
-    return made
+        packages[name] = {"version": version, "sha256": sha256_file(deb)}
+    missing = sorted(set(sysroot.DEBS) - set(packages))
+    if missing:
+        raise StageError("sysroot", f"apt-get has no {', '.join(missing)} for arm64 (needs Debian 12)")
+    return packages
 
 
 def install_wheels(site: Path) -> dict[str, str]:
-    """The pinned wheels into `site`, each checked against its hash by pip; {package: version}."""
-    wanted = ["install", "--require-hashes", "--no-compile", "--target", str(site), "-r", str(sysroot.REQUIREMENTS)]
-    run([*PIP, *wanted, *FOREIGN])
+    """Install the pinned wheels into `site`; return {package: version}. pip checks each against its hash."""
+    arguments = ["install", "--require-hashes", "--no-compile", "--target", str(site), "-r", str(sysroot.REQUIREMENTS)]
+    run([*PIP, *arguments, *FOREIGN])
     return dict(line.split(" --hash")[0].split("==") for line in pinned())
 
 
 def compile_modules(folder: Path) -> None:
-    """Byte code beside each Python module: compiling under emulation, at every start, costs more than all the rest.
+    """Write byte code beside each Python module: compiling under emulation, at every start, would cost the most time.
 
-    Its format is that of every CPython 3.11. Modules that do not compile (templates of test suites) are not used.
+    The format is the same for every CPython 3.11. Modules that do not compile (templates of test suites) are not used.
     """
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(folder, quiet=2, invalidation_mode=mode, stripdir=str(folder))
@@ -98,15 +98,15 @@ def compile_plugin(library: Path) -> None:
 
 def link_cpus(folder: Path) -> None:
     for cpu in CPUS.values():
-        own = folder / "cpus" / cpu.name
-        (own / "proc").mkdir(parents=True)
-        (own / "proc/cpuinfo").write_text(cpu.cpuinfo, encoding="utf-8")
+        root = folder / "cpus" / cpu.name
+        (root / "proc").mkdir(parents=True)
+        (root / "proc/cpuinfo").write_text(cpu.cpuinfo, encoding="utf-8")
         for name in ("usr", "lib", "etc"):
-            (own / name).symlink_to(Path("../../rootfs") / name)
+            (root / name).symlink_to(Path("../../rootfs") / name)
 
 
 def assemble() -> Path:
-    """The sysroot, made if it is not there. Two processes that ask at once make it once."""
+    """Return the sysroot, assembled if it does not exist. A lock keeps two processes from assembling it twice."""
     target = sysroot.sysroot()
     with locked(target.with_suffix(".lock")):
         if (target / sysroot.FILE).is_file():
@@ -120,7 +120,7 @@ def assemble() -> Path:
             compile_plugin(folder / "insn.so")
             link_cpus(folder)
             document = {
-                "versions": {name: made["version"] for name, made in debs.items()} | wheels,
+                "versions": {name: package["version"] for name, package in debs.items()} | wheels,
                 "debs": debs,
                 "wheels": {line.split("==")[0]: line.rpartition(":")[2] for line in pinned()},
                 "files": {name: sha256_file(path) for name, path in sysroot.listed(folder)},

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""`backdrops.py FROM TO`: the photographs and patterns below FROM, at most 960 pixels a side, as JPEGs in TO.
+"""`backdrops.py FROM TO`: convert the pictures below FROM to JPEGs of at most 960 pixels per side in TO.
 
-They stand behind synthesized people and hang on their walls (reference/synthesize). Wallpaper packages hold one
-picture in many sizes: only the smallest file of each `contents/` folder is taken; pictures of one color are left out.
+They are backdrops and wall pictures of synthesized views (reference/synthesize). Wallpaper packages hold one picture in
+many sizes: only the smallest file of each `contents/` folder is taken. Pictures of one color are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Is our LiteRT artifact as fast as a bare litert-torch conversion of the same net? Interleaved, one thread.
+"""Compare the speed of our LiteRT artifact with a bare litert-torch conversion: interleaved runs, one thread.
 
 Run from the repository root: .venv/bin/python scripts/bare_litert.py BUILD_FOLDER [--rounds 30]
-BUILD_FOLDER is build/<model> with a litert/float32 artifact, made before by `make export-android`.
+BUILD_FOLDER is build/<model> with a litert/float32 artifact, exported by `make export-android`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RUNS = 10
 
 
 def convert_bare(model: Path, entry_name: str, folder: Path) -> Path:
-    """What a user would write: the vendor's converter with channel-last inputs and outputs, nothing else."""
+    """Convert as a user would: the vendor's converter with channels-last inputs and outputs, nothing else."""
     import litert_torch
 
     program = capture(load_spec(model))
@@ -44,9 +44,9 @@ def convert_bare(model: Path, entry_name: str, folder: Path) -> Path:
 def runner(path: Path, signature: str):  # type: ignore[no-untyped-def]  # the interpreter has no types
     from time import perf_counter
 
-    made = interpreter(path, 1)
-    name = signature if signature in made.get_signature_list() else next(iter(made.get_signature_list()))
-    wrapper = made._interpreter
+    loaded = interpreter(path, 1)
+    name = signature if signature in loaded.get_signature_list() else next(iter(loaded.get_signature_list()))
+    wrapper = loaded._interpreter
     graph = wrapper.GetSubgraphIndexFromSignature(name)
     wrapper.AllocateTensors(graph)
 
@@ -58,7 +58,7 @@ def runner(path: Path, signature: str):  # type: ignore[no-untyped-def]  # the i
             times.append(perf_counter() - started)
         return statistics.median(times) * 1e3
 
-    return made, block
+    return loaded, block
 
 
 def main() -> None:
@@ -66,23 +66,23 @@ def main() -> None:
     parser.add_argument("build", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/portrait"))
     parser.add_argument("--rounds", type=int, default=30)
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    folder = chosen.build / "litert" / "float32"
+    folder = arguments.build / "litert" / "float32"
     entry = read_artifact(folder).entries[-1]
     with tempfile.TemporaryDirectory() as scratch:
-        bare = convert_bare(chosen.model, entry.name, Path(scratch))
+        bare = convert_bare(arguments.model, entry.name, Path(scratch))
         ours_model, ours = runner(folder / entry.file, entry.function or entry.name)
         bare_model, plain = runner(bare, "")
         for block in (ours, plain):
             block()
         before = load()
-        pairs = [(ours(), plain()) for _ in range(chosen.rounds)]
+        pairs = [(ours(), plain()) for _ in range(arguments.rounds)]
     ratios = sorted(a / b for a, b in pairs)
     sys.stdout.write(
         f"entry {entry.id}: ours {statistics.median(a for a, _ in pairs):.2f} ms, "
         f"bare {statistics.median(b for _, b in pairs):.2f} ms, ratio {statistics.median(ratios):.3f} "
-        f"(quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}), {chosen.rounds} rounds, "
+        f"(quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}), {arguments.rounds} rounds, "
         f"load {before}, {identity()['processor']} {' '.join(identity()['flags'])}\n"
     )
     del ours_model, bare_model

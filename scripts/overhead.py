@@ -1,11 +1,11 @@
-"""What does `python -m export` cost above the vendors' own calls? Each in fresh processes that take turns.
+"""Compare the time of `python -m export` with that of the vendors' own calls, in fresh processes that take turns.
 
 Run from the repository root: .venv/bin/python scripts/overhead.py [onnx coreml litert tfjs] [--rounds 2]
 
 The bare side imports the vendor, converts every entry, applies every recipe and saves the files: no checks, no
-metadata, no seal, no goldens. The asked ratio is 1.25 at most. Processor time is what to read where other work runs
-beside. TF.js has no vendor left to call for PyTorch nets: its
-bare side is the ONNX graphs our writer starts from, so that ratio says what writing them as TF.js adds.
+metadata, no seal, no goldens. The ratio should be 1.25 at most. Read the processor time if other work runs on the
+machine. No vendor converts PyTorch nets to TF.js any more: its bare side is the ONNX graphs that our writer starts
+from, so the ratio is the cost of writing them as TF.js.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TARGETS = ("onnx", "coreml", "litert", "tfjs")
 
 
 def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
-    """(the spec, [entry, module, example inputs]) with nothing of the export package but the wiring."""
+    """Return (spec, [(entry, module, example inputs)]), using only the wiring of the export package."""
     import torch
 
     from export.program import entry_module
@@ -40,15 +40,15 @@ def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
     spec = load_spec(model)
     modules = load_modules(spec)
     height, width = spec.size
-    known = {
+    tensors = {
         name: torch.rand(1, 3, height, width) for name, tensor in spec.tensors.items() if tensor.kind == "rgb-photo"
     }
     with torch.no_grad():
         for module in spec.modules.values():
-            made = as_tuple(modules[module.name](*(known[name] for name in module.inputs)))
-            known |= dict(zip(module.outputs, made, strict=True))
+            outputs = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
+            tensors |= dict(zip(module.outputs, outputs, strict=True))
     entries = spec.entries.values()
-    return spec, [(e, entry_module(modules, e, spec), tuple(known[name] for name in e.inputs)) for e in entries]
+    return spec, [(e, entry_module(modules, e, spec), tuple(tensors[name] for name in e.inputs)) for e in entries]
 
 
 def bare_onnx(model: Path, folder: Path, save: bool = True) -> None:
@@ -58,7 +58,7 @@ def bare_onnx(model: Path, folder: Path, save: bool = True) -> None:
     _, entries = net(model)
     for entry, module, example in entries:
         with torch.no_grad():
-            made = torch.onnx.export(
+            program = torch.onnx.export(
                 torch.export.export(module, example, strict=False),
                 dynamo=True,
                 opset_version=20,
@@ -66,14 +66,14 @@ def bare_onnx(model: Path, folder: Path, save: bool = True) -> None:
                 output_names=list(entry.outputs),
                 verbose=False,
             )
-        assert made is not None
+        assert program is not None
         if not save:
             continue
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        # No vendor call makes weight-only int8: that recipe costs the bare side nothing.
+        # No vendor call writes weight-only int8, so that recipe costs the bare side nothing.
         path = folder / f"{entry.name}.onnx"
-        onnx.save(made.model_proto, path)
+        onnx.save(program.model_proto, path)
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), folder / f"{entry.name}.half.onnx")
 
 
@@ -88,7 +88,7 @@ def bare_coreml(model: Path, folder: Path) -> None:
     import torch
 
     spec, entries = net(model)
-    made: dict[str, list[tuple[str, Path]]] = {recipe: [] for recipe in RECIPES}
+    saved: dict[str, list[tuple[str, Path]]] = {recipe: [] for recipe in RECIPES}
     config = cto.OptimizationConfig(
         global_config=cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8", granularity="per_channel")
     )
@@ -107,12 +107,12 @@ def bare_coreml(model: Path, folder: Path) -> None:
             )
             path = folder / f"{recipe}-{entry.name}.mlpackage"
             package.save(str(path))
-            made[recipe].append((entry.name, path))
-        half = ct.models.MLModel(str(made["float16"][-1][1]), skip_model_load=True)
+            saved[recipe].append((entry.name, path))
+        half = ct.models.MLModel(str(saved["float16"][-1][1]), skip_model_load=True)
         path = folder / f"w8-{entry.name}.mlpackage"
         cto.linear_quantize_weights(half, config).save(str(path))
-        made["w8"].append((entry.name, path))
-    for recipe, packages in made.items():
+        saved["w8"].append((entry.name, path))
+    for recipe, packages in saved.items():
         descriptor = ct.utils.MultiFunctionDescriptor()
         for name, path in packages:
             descriptor.add_function(str(path), src_function_name="main", target_function_name=name)
@@ -136,20 +136,20 @@ def bare_litert(model: Path, folder: Path) -> None:
     path = folder / f"{spec.name}.tflite"
     converter.convert().export(str(path))
     for name in ("float16", "w8"):
-        made = quantizer.Quantizer(str(path), rules(recipe(name), 0)).quantize()
-        (folder / f"{name}.tflite").write_bytes(bytes(made.quantized_model))
+        result = quantizer.Quantizer(str(path), rules(recipe(name), 0)).quantize()
+        (folder / f"{name}.tflite").write_bytes(bytes(result.quantized_model))
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of one command: by the clock, and of processor time (user and system) of it and all its children."""
+    """Seconds of one command: wall time, and processor time (user and system) of it and all its children."""
 
     wall: float
     processor: float
 
 
 def run(command: list[str], log: Path) -> Spent:
-    """What a command that must succeed spends."""
+    """Run a command that must succeed and return the time it takes."""
     from hydramobile.process import environment
 
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -162,7 +162,7 @@ def run(command: list[str], log: Path) -> Spent:
 
 
 def compare(target: str, model: Path, rounds: int) -> str:
-    """A line of what both sides spend, and their ratios. The sides take turns, and each goes first in every other."""
+    """Return a line with the times of both sides and their ratios. The sides take turns at going first."""
     from benchmarks.machine import load
 
     spent: dict[str, list[Spent]] = {"ours": [], "bare": []}
@@ -178,7 +178,7 @@ def compare(target: str, model: Path, rounds: int) -> str:
                 spent[side].append(run([sys.executable, *commands[side]], home / "log"))
     words = []
     for unit in ("processor", "wall"):
-        sides = [[getattr(each, unit) for each in spent[side]] for side in ("ours", "bare")]
+        sides = [[getattr(times, unit) for times in spent[side]] for side in ("ours", "bare")]
         ratios = [a / b for a, b in zip(*sides, strict=True)]
         ours_s, bare_s = map(statistics.median, sides)
         words.append(
@@ -193,17 +193,17 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", default=TARGETS)
     parser.add_argument("--model", type=Path, default=Path("models/portrait"))
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--bare", type=Path, help="Only make the bare files of one target in this folder.")
-    chosen = parser.parse_args()
-    if chosen.bare:
+    parser.add_argument("--bare", type=Path, help="Only write the bare files of one target into this folder.")
+    arguments = parser.parse_args()
+    if arguments.bare:
         warnings.simplefilter("ignore")
-        globals()[f"bare_{chosen.targets[0]}"](chosen.model, chosen.bare)
+        globals()[f"bare_{arguments.targets[0]}"](arguments.model, arguments.bare)
         return
     from benchmarks.machine import identity
 
-    sys.stdout.write(f"{identity()['processor']}, {' '.join(identity()['flags'])}; {chosen.rounds} rounds\n")
-    for target in chosen.targets:
-        sys.stdout.write(compare(target, chosen.model, chosen.rounds) + "\n")
+    sys.stdout.write(f"{identity()['processor']}, {' '.join(identity()['flags'])}; {arguments.rounds} rounds\n")
+    for target in arguments.targets:
+        sys.stdout.write(compare(target, arguments.model, arguments.rounds) + "\n")
         sys.stdout.flush()
 
 

@@ -1,7 +1,8 @@
-"""Write constraints.txt: every package that pyproject.toml's dependencies bring, at the version .venv holds now.
+"""Write constraints.txt: the closure of pyproject.toml's dependencies, at the versions installed in .venv.
 
 Run it with the environment's interpreter after a dependency has changed and the tests pass:
-`.venv/bin/python scripts/pin.py`. Packages that somebody installed by hand and nothing asks for are named, not pinned.
+`.venv/bin/python scripts/pin.py`. Packages that were installed by hand and that no dependency requires are listed, not
+pinned.
 """
 
 from __future__ import annotations
@@ -26,33 +27,33 @@ OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"
 INSTALLER = {"pip"}
 
 
-def asked_for() -> list[Requirement]:
-    """The direct dependencies, development's included."""
+def direct_dependencies() -> list[Requirement]:
+    """Return the direct dependencies, including those for development."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [Requirement(line) for line in project["dependencies"] + project["optional-dependencies"]["dev"]]
 
 
-def closure(wanted: list[Requirement]) -> dict[str, str]:
-    """Name -> version of everything that `wanted` brings on this platform; a missing package raises."""
-    found: dict[str, str] = {}
+def closure(direct: list[Requirement]) -> dict[str, str]:
+    """Return name -> version of all packages that `direct` requires on this platform; a missing package raises."""
+    pins: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    queue = [(requirement, "") for requirement in wanted]
+    queue = [(requirement, "") for requirement in direct]
     while queue:
         requirement, extra = queue.pop()
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         name = canonicalize_name(requirement.name)
         distribution = metadata.distribution(name)
-        found[name] = Version(distribution.version).public
-        for wanted_extra in ("", *sorted(requirement.extras)):
-            if (name, wanted_extra) not in seen:
-                seen.add((name, wanted_extra))
-                queue += [(Requirement(line), wanted_extra) for line in distribution.requires or ()]
-    return found
+        pins[name] = Version(distribution.version).public
+        for required_extra in ("", *sorted(requirement.extras)):
+            if (name, required_extra) not in seen:
+                seen.add((name, required_extra))
+                queue += [(Requirement(line), required_extra) for line in distribution.requires or ()]
+    return pins
 
 
 def lines_of(pins: dict[str, str]) -> list[str]:
-    """One constraint a line, sorted; TensorFlow under both its names."""
+    """Return one constraint per line, sorted; TensorFlow under both its names."""
     tensorflow = pins.get("tensorflow-cpu") or pins["tensorflow"]
     lines = [f"{name}=={version}" for name, version in pins.items() if name not in ("tensorflow", "tensorflow-cpu")]
     lines += [f"tensorflow-cpu=={tensorflow} ; {CPU_WHEEL}", f"tensorflow=={tensorflow} ; {OTHERS}"]
@@ -60,12 +61,12 @@ def lines_of(pins: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
-    pins = closure(asked_for())
+    pins = closure(direct_dependencies())
     (ROOT / "constraints.txt").write_text(HEAD + "\n".join(lines_of(pins)) + "\n", encoding="utf-8")
     installed = {canonicalize_name(distribution.metadata["Name"]) for distribution in metadata.distributions()}
-    unasked = sorted(installed - set(pins) - INSTALLER)
-    if unasked:
-        sys.stderr.write(f"installed, but no dependency asks for it: {', '.join(unasked)}\n")
+    extraneous = sorted(installed - set(pins) - INSTALLER)
+    if extraneous:
+        sys.stderr.write(f"installed, but no dependency requires it: {', '.join(extraneous)}\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs the named steps in order, e.g. `run.sh export goldens parity report`. A failed step does not stop the ones after
-# it: a report of what went wrong is worth more than none. The first step that failed decides the exit code, and the
-# last line printed is its verdict. Only bad usage (2) stops at once: every later step would say the same.
-# Steps joined by a plus, `parity+size+cost`, need nothing of each other and run at the same time; what they print
-# comes step after step, as if they had run in order. Never join one that measures time.
+# Run the named steps in order, e.g. `run.sh export goldens parity report`. A failed step does not stop the later ones,
+# since the report explains the failure. The first failed step decides the exit code, and the last printed line is its
+# verdict. Only bad usage (2) stops at once: every later step would fail in the same way.
+# Steps joined by a plus, `parity+size+cost`, do not depend on each other and run at the same time. Their output is
+# printed step by step, as if they had run in order. Never join a step that measures time.
 # Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ output=$scratch/output
 code=0
 verdict=""
 
-# attempt TITLE COMMAND...: runs the command; remembers the first failure, or the last success.
+# attempt TITLE COMMAND...: run the command; remember the verdict of the first failure, or of the last success.
 attempt() {
   local title=$1 status line started=$SECONDS
   shift
@@ -43,7 +43,7 @@ attempt() {
 }
 
 finish() {
-  wait # for steps that run beside the one that ended all
+  wait # for steps that run beside the one that stops the run
   printf '\n%s\n' "$verdict"
   exit "$code"
 }
@@ -78,7 +78,7 @@ benchmark() {
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }
 
-# support: every recipe that a target takes, judged, weighed and timed; what was done is not done again.
+# support: judge, weigh and time every recipe of every target; finished recipes are not repeated.
 support() {
   local arguments=(support --model "$MODEL" --out "$OUT" --rounds "${ROUNDS:-5}")
   [ "$MODEL" = models/portrait ] && arguments+=(--readme README.md)
@@ -88,7 +88,7 @@ support() {
   attempt support "$python" -m benchmarks "${arguments[@]}"
 }
 
-# calibration: what the ways to calibrate static integers lose.
+# calibration: compare the calibration methods of static integers.
 calibration() {
   local arguments=(--model "$MODEL" --out "$OUT") name
   attempt "export" "$python" -m export onnx litert coreml "${arguments[@]}" --recipe calibration --overwrite
@@ -103,8 +103,8 @@ folder_of_model() {
   "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
 }
 
-# prepare_arm: exports what is missing or made of other weights, and makes the ARM userland. Where that fails, the step
-# after it says what is missing.
+# prepare_arm: export artifacts that are missing or of other weights, and assemble the ARM userland. If that fails, the
+# next step reports what is missing.
 prepare_arm() {
   together "export-android onnx" goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'
@@ -119,7 +119,7 @@ parity_arm() {
   attempt parity-arm "$python" -m benchmarks parity "${arguments[@]}"
 }
 
-# on_device KIND: an attached phone, or this Mac. DEVICE names one of several, TOOL is Android's benchmark_model.
+# on_device KIND: measure on an attached phone, or on this Mac. DEVICE names one of several, TOOL is benchmark_model.
 on_device() {
   local which=$1 arguments
   if [ "$1" != mac ] && [ -n "${DEVICE:-}" ]; then which="$1:$DEVICE"; fi
@@ -129,7 +129,7 @@ on_device() {
   attempt "device $1" "$python" -m benchmarks "${arguments[@]}"
 }
 
-# evidence: what a report needs and nobody gathered yet.
+# evidence: gather the evidence of a report that does not exist yet.
 evidence() {
   local folder
   folder=$OUT/$(folder_of_model)
@@ -170,7 +170,7 @@ step() {
   esac
 }
 
-# together A B...: each step in a process of its own, the first one's words as it speaks them, the others' when they end.
+# together A B...: run each step in a process of its own; print the first one's output at once, the others' at their end.
 together() {
   local name first=$1 pids=()
   for name in "${@:2}"; do
@@ -191,7 +191,7 @@ together() {
   done
 }
 
-# inherit STEP: what a step in another process came to, as if it had run here.
+# inherit STEP: take over the exit code and the verdict of a step that ran in another process.
 inherit() {
   local status line
   if [ -f "$scratch/$1.end" ]; then

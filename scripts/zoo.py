@@ -1,11 +1,12 @@
-"""Nets of timm through every target, each judged in its target's runtime: what other people's models meet here.
+"""Export nets of timm to every target and judge each artifact in its target's runtime.
 
 Run from the repository root, after .venv/bin/pip install -c constraints.txt ".[zoo]":
 .venv/bin/python scripts/zoo.py mobilevit_xxs levit_128s [--recipe float32] [--target onnx]
 
-Weights are seeded, norms calibrated on noise, and what an initialization sets to nothing (the last norm of a block, a
-layer scale) is set to something, or most of a net would not be looked at. A line an artifact: err_sens, the error as a
-share of how far the output moves between inputs, or what it was refused for. Exit code 1 where one was refused.
+Weights are seeded and norms calibrated on noise. Parameters that are initialized to zero (the last norm of a block, a
+layer scale) are set to other values: otherwise most of a net would not contribute to its output. There is one line per
+artifact: err_sens, the error divided by how far the output moves between inputs, or the reason of the refusal. The exit
+code is 1 if an artifact was refused.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def build():
 """
 
 
-def made(name: str) -> tuple[Any, int, dict[str, int]]:
-    """(the net, the smallest of SIZES that it takes, the options it was made with)."""
+def create(name: str) -> tuple[Any, int, dict[str, int]]:
+    """Return (net, the smallest of SIZES that it accepts, its options for timm.create_model)."""
     import timm
     import torch
 
@@ -63,18 +64,18 @@ def made(name: str) -> tuple[Any, int, dict[str, int]]:
             except (RuntimeError, AssertionError, ValueError):  # too small for its strides or its windows
                 continue
             return net, size, dict(options)
-    raise SystemExit(f"{name} takes none of the sizes {SIZES}")
+    raise SystemExit(f"{name} accepts none of the sizes {SIZES}")
 
 
-def filled(net: Any, size: int) -> None:
-    """Norms calibrated, nothing left at zero."""
+def fill(net: Any, size: int) -> None:
+    """Calibrate the norms and replace parameters that are zero."""
     import torch
     from torch import nn
 
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
     for key, value in net.named_parameters():
         if ("gamma" in key and value.abs().max() < 0.01) or (key.endswith("weight") and not value.any()):
-            # Equal weights of a matrix would only sum what a norm before it has brought to a sum of zero.
+            # Equal weights of a matrix would return 0 after a norm, whose outputs sum to zero.
             nn.init.constant_(value, 0.4) if value.ndim < 2 else nn.init.normal_(value, std=0.05)
     for layer in norms:
         layer.momentum = None
@@ -86,15 +87,15 @@ def filled(net: Any, size: int) -> None:
 
 
 def write_model(name: str, folder: Path) -> Path:
-    """A model folder around the net."""
+    """Write a model folder for the net and return it."""
     import torch
     from safetensors.torch import save_file
 
     from hydramobile.files import sha256_file
 
     torch.manual_seed(7)
-    net, size, options = made(name)
-    filled(net, size)
+    net, size, options = create(name)
+    fill(net, size)
     home = folder / f"zoo_{name}"
     home.mkdir()
     save_file(
@@ -107,9 +108,9 @@ def write_model(name: str, folder: Path) -> Path:
     return home
 
 
-def run(*words: object) -> Any:
-    """What a command of the project printed as JSON; its last line of errors where it printed none."""
-    command = [sys.executable, "-m", *map(str, words)]
+def run(*arguments: object) -> Any:
+    """Run a command of the project; return its JSON output, or its last line of errors if it printed no JSON."""
+    command = [sys.executable, "-m", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     try:
@@ -119,34 +120,34 @@ def run(*words: object) -> Any:
 
 
 def judge(name: str, targets: list[str], recipes: list[str]) -> list[tuple[str, str, str, bool]]:
-    """(target, recipe, figure or reason, whether it stands) of every artifact."""
+    """Return (target, recipe, err_sens or reason, whether it passed) of every artifact."""
     with tempfile.TemporaryDirectory(prefix="hydra-zoo-") as folder:
-        where = ("--model", write_model(name, Path(folder)), "--out", Path(folder) / "out")
-        asked = [word for recipe in recipes for word in ("--recipe", recipe)]
-        outcomes = run("export", *targets, *where, *asked, "--json")
-        run("hydramobile", "goldens", *where)
-        chosen = [word for target in targets for word in ("--runtime", RUNTIMES[target])]
-        results = run("benchmarks", "parity", *where, *chosen, "--json")
+        paths = ("--model", write_model(name, Path(folder)), "--out", Path(folder) / "out")
+        recipe_options = [word for recipe in recipes for word in ("--recipe", recipe)]
+        outcomes = run("export", *targets, *paths, *recipe_options, "--json")
+        run("hydramobile", "goldens", *paths)
+        runtime_options = [word for target in targets for word in ("--runtime", RUNTIMES[target])]
+        results = run("benchmarks", "parity", *paths, *runtime_options, "--json")
     rows = results["results"] if isinstance(results, dict) else []
     judged: dict[tuple[str, str], Any] = {}
     for row in rows:
         key = (row["target"], row["recipe"])
-        # Of several rows one that fails, or else the one with figures.
+        # Of several rows, keep one that fails, or else the one with measures.
         if key not in judged or row["verdict"] != "pass" or (judged[key]["verdict"] == "pass" and row["measures"]):
             judged[key] = row
-    found = []
+    lines = []
     for outcome in outcomes:
         if isinstance(outcome, str):
             return [(target, "", outcome, False) for target in targets]
         key = (outcome["target"], outcome["recipe"])
         row = judged.get(key)
         if outcome["state"] != "exported" or row is None:
-            found.append((*key, str(outcome.get("reason") or "not judged"), False))
+            lines.append((*key, str(outcome.get("reason") or "not judged"), False))
             continue
         figures = {measure["metric"]: measure["value"] for measure in row["measures"]}
-        stands = row["verdict"] == "pass"
-        found.append((*key, f"{figures['err_sens']:.1e}" if stands else row["reason"], stands))
-    return found
+        passed = row["verdict"] == "pass"
+        lines.append((*key, f"{figures['err_sens']:.1e}" if passed else row["reason"], passed))
+    return lines
 
 
 def say(text: str) -> None:
@@ -159,14 +160,15 @@ def main() -> int:
     parser.add_argument("names", nargs="+")
     parser.add_argument("--target", action="append", choices=RUNTIMES)
     parser.add_argument("--recipe", action="append")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     refused = 0
-    for name in told.names:
+    for name in arguments.names:
         began = time.monotonic()
-        for target, recipe, text, stands in judge(name, told.target or list(RUNTIMES), told.recipe or ["float32"]):
-            refused += not stands
-            say(f"{'ok     ' if stands else 'REFUSED'} {name} {target} {recipe} {text}")
+        lines = judge(name, arguments.target or list(RUNTIMES), arguments.recipe or ["float32"])
+        for target, recipe, text, passed in lines:
+            refused += not passed
+            say(f"{'ok     ' if passed else 'REFUSED'} {name} {target} {recipe} {text}")
         say(f"        {name}: {time.monotonic() - began:.0f} s")
     return int(bool(refused))
 

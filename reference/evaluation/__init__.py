@@ -1,1 +1,1 @@
-"""The reference measured against ground truth: phones' own depth and matte, and synthetic views by bins."""
+"""Evaluation of the reference against ground truth: phones' own depth and matte, and synthetic views by bins."""

@@ -1,4 +1,4 @@
-"""Synthetic views sorted into bins of what makes portraits hard."""
+"""Bins of synthetic views by the properties that make portraits hard."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _between(key: str, edges: tuple[float, ...], unit: str, absolute: bool = Fal
     return name
 
 
-def _said(key: str) -> Callable[[About], str | None]:
+def _value(key: str) -> Callable[[About], str | None]:
     def name(about: About) -> str | None:
         value = about.get(key)
         if isinstance(value, bool):
@@ -35,12 +35,12 @@ def _said(key: str) -> Callable[[About], str | None]:
 BINS: Mapping[str, Callable[[About], str | None]] = {
     "pitch": _between("pitch", (-25, -10, 10, 25), "°"),
     "yaw": _between("yaw", (15, 30), "°", absolute=True),
-    "backlit": _said("backlit"),
+    "backlit": _value("backlit"),
     "distance": _between("distance_m", (0.6, 1.0, 2.0), " m"),
     "skin": _between("skin", (1 / 3, 2 / 3), ""),
-    "hair": _said("hair"),
-    "people": _said("people"),
-    "scene": _said("scene"),
-    "set": _said("set"),
+    "hair": _value("hair"),
+    "people": _value("people"),
+    "scene": _value("scene"),
+    "set": _value("set"),
 }
-"""Bin dimension -> the name of a view's bin, None where nothing was written about it."""
+"""Bin dimension -> the name of a view's bin, None if its record lacks the property."""

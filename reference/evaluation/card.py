@@ -1,4 +1,4 @@
-"""The model card's tables are made from the evaluation that is committed beside the weights."""
+"""Generate the model card's tables from the evaluation that is committed beside the weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EVALUATION, RECORD, CARD = "evaluation.json", "training.json", "MODEL_CARD.md"
 
 
 def publish(spec: ModelSpec, evaluation: Path, record: Path | None) -> list[Path]:
-    """Put the evaluation (and the training record) of the model's own weights beside them, renew the card's tables.
+    """Write the evaluation (and the training record) beside the model's weights and regenerate the card's tables.
 
-    Returns the files written. Raises StageError("card") when either is of other weights or the card has no block.
+    Returns the files written. Raises StageError("card") if either is of other weights or the card lacks the markers.
     """
     report: dict[str, Any] = read_json(evaluation, STAGE)
     if report.get("weights") != spec.weights_sha256:
@@ -26,17 +26,17 @@ def publish(spec: ModelSpec, evaluation: Path, record: Path | None) -> list[Path
         )
     files = {EVALUATION: dump_json(report), CARD: renewed(spec.folder / CARD, report)}
     if record is not None:
-        told: dict[str, Any] = read_json(record, STAGE)
-        if told["weights"]["sha256"] != spec.weights_sha256:
-            raise StageError(STAGE, f"{record} is of weights {told['weights']['sha256']}, not of the model's")
-        files[RECORD] = dump_json(told)
+        training: dict[str, Any] = read_json(record, STAGE)
+        if training["weights"]["sha256"] != spec.weights_sha256:
+            raise StageError(STAGE, f"{record} is of weights {training['weights']['sha256']}, not of the model's")
+        files[RECORD] = dump_json(training)
     for name, text in files.items():
         write_text(spec.folder / name, text)
     return [spec.folder / name for name in files]
 
 
 def renewed(card: Path, report: dict[str, Any]) -> str:
-    """The card's text with its tables made from `report`."""
+    """Return the card's text with its tables generated from `report`."""
     if not card.is_file():
         raise StageError(STAGE, f"{card} does not exist")
     try:

@@ -1,4 +1,4 @@
-"""One photo against its truth: the network and the baselines that know less."""
+"""Measure one photo against its truth: the network, and baselines for comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from reference.infer import enlarge, run
 
 Floats = NDArray[np.float32]
 
-# A face smaller than this on that field has no relief to speak of.
+# A face of fewer pixels than this on the judging field has no measurable relief.
 _LEAST_FACE = 24.0
 
 
@@ -26,7 +26,7 @@ _LEAST_FACE = 24.0
 class Case:
     """A photo and its truth, at any size. `scene`: the truth is exact outside the person too.
 
-    faces: [F, P, 4], x and y as shares of width and height, disparity, visible; empty where nothing is known.
+    faces: [F, P, 4], x and y as shares of width and height, disparity, visible; F is 0 for an unlabelled photo.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the net made of a case, on the judging field, and the figures (a name's value None: nothing to judge)."""
+    """The net's outputs for a case, on the judging field, and the figures (None: nothing to judge)."""
 
     case: Case
     depth: Floats
@@ -53,7 +53,7 @@ class Judged:
 
 
 def judge(modules: dict[str, nn.Module], spec: ModelSpec, case: Case) -> Judged:
-    """Run the network on the whole photo as apps do, and measure depth and matte on the judging field."""
+    """Run the network on the whole photo, as apps do, and measure depth and matte on the judging field."""
     size = nearest_size(case.photo, spec.sizes)
     outputs = run(modules, spec, to_tensor(case.photo, size))
     field = field_size(*case.photo.size)
@@ -77,13 +77,13 @@ def judge(modules: dict[str, nn.Module], spec: ModelSpec, case: Case) -> Judged:
 
 
 def _scene(depth: Floats, truth: Floats, matte: Floats) -> float:
-    """Wrong order (2 % of the range) among pixels that are surely one surface: alpha under .1 or over .9."""
+    """Return the share of wrongly ordered pairs (gap 2 % of the range) among pixels with alpha under .1 or over .9."""
     sure = (matte > PERSON) | (matte < 1 - PERSON)
     return order_errors(depth.astype(np.float64)[sure], truth.astype(np.float64)[sure], 0.02)
 
 
 def face_points(depth: Floats, faces: Floats) -> tuple[int, int]:
-    """(right, all) pairs of visible face points whose order is known: nose before cheeks before ears."""
+    """Return (right, all) pairs of visible face points whose order is known: nose before cheeks before ears."""
     height, width = depth.shape
     right = total = 0
     for face in faces:
@@ -91,7 +91,7 @@ def face_points(depth: Floats, faces: Floats) -> tuple[int, int]:
         seen = (face[:, 3] > 0.5) & (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         if seen.sum() < 4 or max(np.ptp(x[seen]), np.ptp(y[seen])) < _LEAST_FACE:
             continue
-        made = depth[np.round(y[seen]).astype(int), np.round(x[seen]).astype(int)].astype(np.float64)
-        good, all_ = point_order(made, face[seen, 2].astype(np.float64))
+        predicted = depth[np.round(y[seen]).astype(int), np.round(x[seen]).astype(int)].astype(np.float64)
+        good, all_ = point_order(predicted, face[seen, 2].astype(np.float64))
         right, total = right + good, total + all_
     return right, total

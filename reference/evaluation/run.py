@@ -1,4 +1,4 @@
-"""`python -m reference evaluate`: the whole evaluation, from cases to evaluation.json, evaluation.md and sheet.jpg."""
+"""`python -m reference evaluate`: from cases to evaluation.json, evaluation.md and sheet.jpg."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from reference.training.views import POINTS, ViewSet
 
 SCHEMA = 1
 JSON, MARKDOWN, SHEET = "evaluation.json", "evaluation.md", "sheet.jpg"
-# Of a synthetic set, the worst and the first few are drawn.
+# The sheet shows this many of the worst synthetic views and as many evenly spaced ones.
 _DRAWN = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is measured: the model's own weights, or those of a file, on synthetic sets and on a folder of photos."""
+    """The request: the model's own weights, or those of a file, on synthetic sets and on a folder of photos."""
 
     spec: ModelSpec
     weights: Path | None
@@ -43,9 +43,9 @@ class Question:
 
 
 def evaluate(question: Question, out: Path) -> dict[str, Any]:
-    """Measure, write the three files into `out`, return the content of evaluation.json.
+    """Measure, write the three files into `out` and return the content of evaluation.json.
 
-    Raises NothingJudged when neither sets nor photos are asked for.
+    Raises NothingJudged if the question names neither sets nor photos.
     """
     if not question.sets and question.real is None:
         raise NothingJudged("nothing to measure on: name synthetic sets or --real FOLDER")
@@ -99,7 +99,7 @@ def synthetic_cases(views: ViewSet, most: int) -> Iterator[Case]:
 
 
 def summarize(question: Question, digest: str, real: Sequence[Judged], synthetic: Sequence[Judged]) -> dict[str, Any]:
-    """evaluation.json: every real photo, the means of the synthetic views and of their bins, the worst of each."""
+    """Return evaluation.json: each real photo, means of the synthetic views and of their bins, the worst of each."""
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "model": question.spec.name,
@@ -128,27 +128,27 @@ def summarize(question: Question, digest: str, real: Sequence[Judged], synthetic
 
 
 def badness(judged: Judged) -> float:
-    """What the worst photo is worst in: lost matte plus wrong depth order."""
+    """Return the measure by which the worst photo is chosen: lost matte IoU plus wrong depth order."""
     whdr, iou = judged.figures.get("whdr_2"), judged.figures["iou"]
     return (whdr or 0.0) + 1 - (iou or 0.0)
 
 
 def means(some: Sequence[Judged]) -> dict[str, float | int]:
-    """Means over the photos that have each figure; `relief` over all pairs of points; the baselines' WHDR."""
+    """Return each figure's mean over the photos that have it, `relief` over all pairs, and the baselines' WHDR."""
     names = {name for judged in some for name in judged.figures if name != "relief"}
-    found: dict[str, float | int] = {"views": len(some)}
+    result: dict[str, float | int] = {"views": len(some)}
     for name in sorted(names):
         values = [value for judged in some if (value := judged.figures.get(name)) is not None]
         if values:
-            found[name] = round(float(np.mean(values)), 4)
+            result[name] = round(float(np.mean(values)), 4)
     right, total = (sum(judged.points[part] for judged in some) for part in (0, 1))
     if total:
-        found["relief"] = round(right / total, 4)
+        result["relief"] = round(right / total, 4)
     for name in ("ramp", "alpha as depth"):
         values = [judged.baselines[name]["whdr_2"] for judged in some if judged.baselines]
         if values:
-            found[f"whdr_2 of {name}"] = round(float(np.mean(values)), 4)
-    return found
+            result[f"whdr_2 of {name}"] = round(float(np.mean(values)), 4)
+    return result
 
 
 def _rounded(figures: dict[str, float | None]) -> dict[str, float | None]:
@@ -161,7 +161,7 @@ def _whdr(judged: Judged) -> dict[str, dict[str, float]]:
 
 
 def _drawn(synthetic: Sequence[Judged]) -> list[Judged]:
-    """The worst synthetic views, then evenly spaced ones."""
+    """Return the worst synthetic views, then evenly spaced ones."""
     if len(synthetic) <= 2 * _DRAWN:
         return list(synthetic)
     worst = sorted(synthetic, key=badness, reverse=True)[:_DRAWN]

@@ -1,4 +1,4 @@
-"""The picture sheet: photo, true and made matte, true and made depth, a row a photo."""
+"""The picture sheet: photo, true and predicted matte, true and predicted depth, one row per photo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 def write_sheet(path: Path, some: Sequence[Judged]) -> None:
-    """Two columns of rows [photo, true matte, matte, true depth, depth]; depth over the person's own p2-p98."""
+    """Draw two columns of rows [photo, true matte, matte, true depth, depth]; depth over the person's own p2-p98."""
     rows = [_row(judged) for judged in some]
     width = max(row.width for row in rows)
     lines = -(-len(rows) // _COLUMNS)

@@ -1,4 +1,4 @@
-"""evaluation.json as Markdown; the same tables go into the model card."""
+"""Render evaluation.json as Markdown; the model card gets the same tables."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TITLES = {
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The whole evaluation for a reader: photos singly, baselines, means, bins, the worst."""
+    """Return the whole evaluation: each photo, baselines, means, bins, the worst."""
     parts = [f"# {report['model']}, weights `{report['weights'][:12]}`\n", tables(report)]
     for title, worst in report["worst"].items():
         figures = ", ".join(f"{_TITLES.get(k, k)} {_number(worst.get(k))}" for k in ("iou", "whdr_2", "r2"))
@@ -44,7 +44,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def tables(report: Mapping[str, Any]) -> str:
-    """The tables alone."""
+    """Return the tables alone."""
     parts: list[str] = []
     if report["real"]:
         rows = []
@@ -70,7 +70,7 @@ def tables(report: Mapping[str, Any]) -> str:
 
 
 def replace_block(text: str, report: Mapping[str, Any]) -> str:
-    """`text` with what stands between the markers replaced by the tables. Raises ValueError without the markers."""
+    """Return `text` with the tables between the markers. Raises ValueError if a marker is missing."""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:

@@ -1,7 +1,7 @@
 """Phone portraits that carry their own depth and matte: Apple's HEIC and JPEG.
 
-HEIC holds disparity in 8 bits with its range in 1/metres (d_min, d_max). Portrait JPEGs hold it as one more JPEG in
-the same file, without a readable range: up to scale and shift, which every depth measure here takes out.
+HEIC holds disparity in 8 bits with its range in 1/metres (d_min, d_max). Portrait JPEGs hold it as a further JPEG in
+the same file, without a readable range: it is known up to scale and shift, which every depth measure here removes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STAGE = "truth"
 Floats = NDArray[np.float32]
 
 _JPEG_START = b"\xff\xd8\xff"
-# How the auxiliary image of the people's matte is called in a HEIC.
+# Part of the URN of the auxiliary image that holds the people's matte in a HEIC.
 _MATTE = "portraiteffectsmatte"
 
 
@@ -35,7 +35,7 @@ class Truth:
 
 
 def real_photos(folder: Path) -> Iterator[tuple[Path, Truth]]:
-    """Every photo of `folder` that carries depth and matte, by name. Raises UsageError when there is none."""
+    """Yield every photo of `folder` with its depth and matte, by name. Raises UsageError if there is none."""
     if not folder.is_dir():
         raise UsageError(f"no folder of real photos at {folder}")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".heic", ".jpg", ".jpeg"))
@@ -46,7 +46,7 @@ def real_photos(folder: Path) -> Iterator[tuple[Path, Truth]]:
 
 
 def read_truth(path: Path) -> Truth:
-    """The depth and the matte inside the file. Raises StageError("truth") when it carries none."""
+    """Return the depth and the matte inside the file. Raises StageError("truth") if either is missing."""
     return _heic(path) if path.suffix.lower() == ".heic" else _jpeg(path)
 
 
@@ -63,7 +63,7 @@ def _heic(path: Path) -> Truth:
 
 
 def _jpeg(path: Path) -> Truth:
-    """The pictures appended to a portrait JPEG: the depth is 640 or 768 pixels long, the matte more than 1000."""
+    """Read the pictures appended to a portrait JPEG: the depth is 640 or 768 pixels long, the matte more than 1000."""
     data, start = path.read_bytes(), 0
     pictures: list[Image.Image] = []
     while (start := data.find(_JPEG_START, start)) >= 0:
@@ -71,7 +71,7 @@ def _jpeg(path: Path) -> Truth:
             picture = Image.open(io.BytesIO(data[start:]))
             picture.load()
             pictures.append(picture)
-        except (UnidentifiedImageError, OSError):  # three bytes inside another picture that look like a start
+        except (UnidentifiedImageError, OSError):  # three bytes inside another picture that equal a start marker
             pass
         start += len(_JPEG_START)
     depths = [p for p in pictures[1:] if max(p.size) in (640, 768)]

@@ -1,1 +1,1 @@
-"""A smaller portrait: whole channels cut out of the trained one."""
+"""Structural pruning: a smaller portrait by cutting whole channels out of the trained one."""

@@ -1,10 +1,10 @@
-"""Structural pruning: which channels carry least, and the smaller net without them.
+"""Structural pruning: rank channels by importance and slice the smaller net out of the weights.
 
-Only channels that nothing outside their block sees are cut: those between the two 1x1 convolutions of an encoder
-block, and those a decoder works in. The features keep their shapes, so pruned and whole parts fit each other.
+Only channels that nothing outside their block reads are cut: those between the two 1x1 convolutions of an encoder
+block, and the inner channels of a decoder. The features keep their shapes, so pruned and whole modules fit each other.
 
-How much a channel carries is the first-order estimate of what its absence costs (Molchanov et al. 2017, "Pruning
-Convolutional Neural Networks for Resource Efficient Inference"): the square of the mean over a photo of
+The importance of a channel is the first-order estimate of the loss that its removal costs (Molchanov et al. 2017,
+"Pruning Convolutional Neural Networks for Resource Efficient Inference"): the square of the mean over a photo of
 activation x gradient of the loss, summed over photos.
 """
 
@@ -27,9 +27,9 @@ from reference.hydra import (
     InvertedResidual,
 )
 
-# Channels are cut in groups of eight: what vector units and mobile kernels work in.
+# Channels are cut in groups of eight, the granularity of vector units and mobile kernels.
 STEP = 8
-# No block falls under this share of its channels: a closed one cannot be trained open again.
+# Every block keeps at least this share of its channels: training cannot restore a block that was closed.
 LEAST_SHARE = 0.25
 HEADS = ("depth", "segmentation")
 Modules = Mapping[str, nn.Module]
@@ -37,8 +37,11 @@ Modules = Mapping[str, nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Which channels stay, in ascending order: of each encoder block, and of each head's decoder: the `width` it works
-    in and the `half` its last convolution reads."""
+    """The indices of the kept channels, ascending.
+
+    `middles`: of each encoder block. `width` and `half`, per head: the inner channels of its decoder, and the channels
+    that the decoder's last convolution reads.
+    """
 
     middles: tuple[tuple[int, ...], ...]
     width: Mapping[str, tuple[int, ...]]
@@ -46,23 +49,23 @@ class Kept:
 
     @property
     def shape(self) -> tuple[tuple[int, ...], int]:
-        """(channels of each block, width of the decoders), as `reference.portrait.shaped` takes them."""
+        """(channels of each block, width of the decoders): the arguments of `reference.portrait.shaped`."""
         return tuple(map(len, self.middles)), len(self.width[HEADS[0]])
 
 
 class Watch:
-    """Collects the importance of the channels that the watched layers give, over any number of backward passes."""
+    """Accumulates the importance of the watched layers' output channels over any number of backward passes."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self.scores: dict[str, Tensor] = {}
         self._handles = [layer.register_forward_hook(self._hook(name)) for name, layer in layers.items()]
 
     def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def record(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if output.requires_grad:
                 output.register_hook(lambda gradient: self._add(name, output.detach(), gradient))
 
-        return note
+        return record
 
     def _add(self, name: str, output: Tensor, gradient: Tensor) -> None:
         score = (output * gradient).mean((2, 3)).square().sum(0)
@@ -74,7 +77,7 @@ class Watch:
 
 
 def watched(modules: Modules) -> dict[str, nn.Module]:
-    """The layers whose output channels may be cut, by name: `block N`, `<head> width N`, `<head> half`."""
+    """Return the layers whose output channels may be cut, by name: `block N`, `<head> width N`, `<head> half`."""
     layers: dict[str, nn.Module] = {f"block {i}": block.depthwise for i, block in enumerate(blocks(modules))}
     for head in HEADS:
         decoder = decoder_of(modules, head)
@@ -84,7 +87,7 @@ def watched(modules: Modules) -> dict[str, nn.Module]:
 
 
 def importance(modules: Modules, losses: Iterable[Tensor]) -> dict[str, Tensor]:
-    """The score of every channel of `watched`, over losses of `modules` on some batches."""
+    """Return the score of every channel of `watched(modules)`, accumulated over `losses`."""
     watch = Watch(watched(modules))
     try:
         for loss in losses:
@@ -96,40 +99,48 @@ def importance(modules: Modules, losses: Iterable[Tensor]) -> dict[str, Tensor]:
     return watch.scores
 
 
-def choose(
-    modules: Modules, scores: Mapping[str, Tensor], size: tuple[int, int], width: int, most: tuple[float, float]
-) -> Kept:
-    """The channels to keep so that the net has at most `most` = (multiply-adds at `size`, parameters).
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The most multiply-adds at `size` = (H, W) and the most parameters that the pruned net may have."""
 
-    Groups of STEP channels leave in the order of importance over what they cost, until both are reached.
-    Raises UsageError when they cannot be, with the least that can.
+    size: tuple[int, int]
+    macs: float
+    parameters: float
+
+
+def choose(modules: Modules, scores: Mapping[str, Tensor], width: int, ceiling: Ceiling) -> Kept:
+    """Choose the channels to keep so that the net is within `ceiling`, with decoders of `width` channels.
+
+    Groups of STEP channels are removed in the order of importance over cost, until both limits hold.
+    Raises UsageError, with the smallest reachable net, if they cannot hold.
     """
     if not 0 < width <= FULL_WIDTH or width % STEP:
         raise UsageError(f"a decoder's width is a multiple of {STEP} up to {FULL_WIDTH}, not {width}")
     wide = {h: best(torch.stack([scores[f"{h} width {i}"] for i in range(5)]).sum(0), width) for h in HEADS}
     half = {h: best(scores[f"{h} half"], width // 2) for h in HEADS}
-    costs = block_costs(modules, size)
-    macs, parameters = head_costs(width, size)
-    fixed = encoder_rest(modules, size)
+    costs = block_costs(modules, ceiling.size)
+    macs, parameters = head_costs(width, ceiling.size)
+    fixed = encoder_rest(modules, ceiling.size)
     macs, parameters = macs + fixed[0], parameters + fixed[1]
     order = [torch.argsort(scores[f"block {i}"]) for i in range(len(costs))]
     kept = [len(o) for o in order]
-    # Block 0 works in the stem's channels: they are not its own.
+    # Block 0 computes on the stem's channels, which other layers read.
     free = set(range(1, len(order)))
     while True:
         used = (
             macs + sum(n * cost[0] for n, cost in zip(kept, costs, strict=True)),
             parameters + sum(n * cost[1] for n, cost in zip(kept, costs, strict=True)),
         )
-        if used[0] <= most[0] and used[1] <= most[1]:
+        if used[0] <= ceiling.macs and used[1] <= ceiling.parameters:
             break
         open_ = [i for i in free if kept[i] - STEP >= LEAST_SHARE * len(order[i])]
         if not open_:
-            raise UsageError(f"the least that can be reached is {used[0] / 1e6:.0f} MMAC and {used[1]:,.0f} parameters")
+            raise UsageError(f"the smallest reachable net has {used[0] / 1e6:.0f} MMAC and {used[1]:,.0f} parameters")
 
         def price(i: int) -> float:
             group = order[i][len(order[i]) - kept[i] :][:STEP]
-            excess = costs[i][0] * max(used[0] / most[0] - 1, 0) / 1e6 + costs[i][1] * max(used[1] / most[1] - 1, 0)  # noqa: B023  # called at once
+            over = max(used[0] / ceiling.macs - 1, 0), max(used[1] / ceiling.parameters - 1, 0)  # noqa: B023  # called at once
+            excess = costs[i][0] * over[0] / 1e6 + costs[i][1] * over[1]
             return float(scores[f"block {i}"][group].sum()) / max(excess * STEP, 1e-12)
 
         kept[min(open_, key=price)] -= STEP
@@ -138,12 +149,12 @@ def choose(
 
 
 def best(scores: Tensor, count: int) -> tuple[int, ...]:
-    """The numbers of the `count` highest scores, ascending."""
+    """Return the indices of the `count` highest scores, ascending."""
     return tuple(sorted(torch.argsort(scores, descending=True)[:count].tolist()))
 
 
 def block_costs(modules: Modules, size: tuple[int, int]) -> list[tuple[int, int]]:
-    """(multiply-adds at `size`, parameters) of one middle channel of each block."""
+    """Return (multiply-adds at `size`, parameters) of one middle channel of each block."""
     costs, side = [], size[0] * size[1] // 4
     for block in blocks(modules):
         conv = block.depthwise.conv
@@ -158,7 +169,7 @@ def block_costs(modules: Modules, size: tuple[int, int]) -> list[tuple[int, int]
 
 
 def encoder_rest(modules: Modules, size: tuple[int, int]) -> tuple[int, int]:
-    """(multiply-adds, parameters) of the encoder that no middle channel costs: the stem and the projections' norms."""
+    """Return (multiply-adds, parameters) of the encoder without its middle channels: stem and projections' norms."""
     encoder = modules["encoder"]
     assert isinstance(encoder, Encoder)
     stem = encoder.stem.conv.weight.numel()
@@ -167,7 +178,7 @@ def encoder_rest(modules: Modules, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def head_costs(width: int, size: tuple[int, int]) -> tuple[int, int]:
-    """(multiply-adds, parameters) of both heads with decoders of `width` channels."""
+    """Return (multiply-adds, parameters) of both heads with decoders of `width` channels."""
     macs = 0
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -189,30 +200,30 @@ def head_costs(width: int, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def cut(modules: Modules, kept: Kept) -> dict[str, Tensor]:
-    """The pruned net's weights, keys as in a weights file: slices of those of `modules`."""
-    made = {f"{n}.{k}": v.clone() for n, m in modules.items() for k, v in m.state_dict().items()}
+    """Slice the pruned net's weights out of `modules`; keys as in a weights file."""
+    tensors = {f"{n}.{k}": v.clone() for n, m in modules.items() for k, v in m.state_dict().items()}
     for number, middle in enumerate(kept.middles):
         prefix = f"encoder.blocks.{number}"
-        if f"{prefix}.expand.conv.weight" in made:
-            _rows(made, f"{prefix}.expand", middle)
-        _rows(made, f"{prefix}.depthwise", middle)
-        _columns(made, f"{prefix}.project.conv.weight", middle)
+        if f"{prefix}.expand.conv.weight" in tensors:
+            _rows(tensors, f"{prefix}.expand", middle)
+        _rows(tensors, f"{prefix}.depthwise", middle)
+        _columns(tensors, f"{prefix}.project.conv.weight", middle)
     for head in HEADS:
         wide, prefix = kept.width[head], f"{head}.decoder"
         for layer in (*(f"{prefix}.lateral.{i}" for i in range(5)), f"{prefix}.context"):
             for key in (f"{layer}.weight", f"{layer}.bias"):
-                made[key] = made[key][list(wide)]
+                tensors[key] = tensors[key][list(wide)]
         decoder = decoder_of(modules, head)
         for name, chain in (*((f"refine.{i}", c) for i, c in enumerate(decoder.refine)), ("smooth", decoder.smooth)):
             assert isinstance(chain, nn.Sequential)
             for number in range(len(chain)):
                 pointwise, last = number % 2 == 1, number == len(chain) - 1
                 rows = kept.half[head] if name == "smooth" and last else wide
-                _rows(made, f"{prefix}.{name}.{number}", rows)
+                _rows(tensors, f"{prefix}.{name}.{number}", rows)
                 if pointwise:
-                    _columns(made, f"{prefix}.{name}.{number}.conv.weight", wide)
-        _columns(made, f"{prefix}.predict.weight", kept.half[head])
-    return made
+                    _columns(tensors, f"{prefix}.{name}.{number}.conv.weight", wide)
+        _columns(tensors, f"{prefix}.predict.weight", kept.half[head])
+    return tensors
 
 
 def blocks(modules: Modules) -> list[InvertedResidual]:

@@ -1,4 +1,4 @@
-"""`python -m reference prune`: weigh the channels on training views, cut, write what is left."""
+"""`python -m reference prune`: measure the channels' importance on training views, cut, write the smaller net."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hydramobile.errors import UsageError
 from reference.portrait import shaped_as
-from reference.pruning.cut import Kept, choose, cut, importance
+from reference.pruning.cut import Ceiling, Kept, choose, cut, importance
 from reference.training.batches import Batch, Batches
 from reference.training.checkpoint import load_named, named, save_weights
 from reference.training.objective import compute, objective, objective_rng
@@ -24,7 +24,7 @@ OPTIONS = Options(processes=1, sizes=((*SIZE, 1.0),))
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The decoders' `width`; at most so many multiply-adds at 256x192 and parameters; `batches` to look at."""
+    """The decoders' `width`, the most multiply-adds at 256x192 and parameters, and the batches to measure on."""
 
     width: int
     macs: float
@@ -33,28 +33,32 @@ class Target:
 
 
 def prune_file(weights: Path, data: tuple[Path, ...], out: Path, target: Target) -> Kept:
-    """Prune the net in `weights` by what its channels do on `data`, write `out`. Raises UsageError for bad demands."""
+    """Prune the net in `weights` by its channels' importance on `data` and write `out`.
+
+    Raises UsageError for a missing file, no batches, or a target that cannot be reached.
+    """
     from safetensors.torch import load_file
 
     if not weights.is_file():
         raise UsageError(f"no weights at {weights}")
     if target.batches < 1:
-        raise UsageError(f"channels are weighed on at least one batch, not {target.batches}")
+        raise UsageError(f"importance is measured on at least one batch, not {target.batches}")
     tensors = load_file(weights)
     modules = shaped_as(tensors)
     load_named(modules, tensors)
     scores = importance(modules, losses(modules, data, target.batches))
-    kept = choose(modules, scores, SIZE, target.width, (target.macs, target.parameters))
-    save_weights(out, resettle(cut(modules, kept), data, target.batches))
+    kept = choose(modules, scores, target.width, Ceiling(SIZE, target.macs, target.parameters))
+    save_weights(out, remeasure_norms(cut(modules, kept), data, target.batches))
     return kept
 
 
 @torch.no_grad()
-def resettle(tensors: Mapping[str, Tensor], data: tuple[Path, ...], count: int) -> dict[str, Tensor]:
-    """`tensors` with the batch norms' means and variances measured anew: they were those of the uncut net's sums.
+def remeasure_norms(tensors: Mapping[str, Tensor], data: tuple[Path, ...], count: int) -> dict[str, Tensor]:
+    """Return `tensors` with the batch norms' means and variances measured anew on `count` batches.
 
-    Training holds these statistics fixed, so they must be the pruned net's own before it begins (Li et al. 2020,
-    "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning").
+    The old statistics are those of the uncut net's sums. Training holds statistics fixed, so they must be the pruned
+    net's own before it begins (Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
+    Pruning").
     """
     modules = shaped_as(tensors)
     load_named(modules, tensors)
@@ -63,19 +67,19 @@ def resettle(tensors: Mapping[str, Tensor], data: tuple[Path, ...], count: int) 
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
         norm.train()
-    for batch in looked_at(data, count):
+    for batch in first_batches(data, count):
         compute(modules, batch.image)
     return named(modules)
 
 
 def losses(modules: Mapping[str, nn.Module], data: tuple[Path, ...], count: int) -> Iterator[Tensor]:
-    """The training loss on `count` batches of whole-size crops, the same ones every time."""
-    for number, batch in enumerate(looked_at(data, count)):
+    """Yield the training loss on `count` batches of whole-size crops, the same ones every time."""
+    for number, batch in enumerate(first_batches(data, count)):
         disparity, logit = compute(modules, batch.image)
         yield objective(disparity, logit, batch, OPTIONS.weights, objective_rng(OPTIONS.seed, number, 0))[0]
 
 
-def looked_at(data: tuple[Path, ...], count: int) -> Iterator[Batch]:
-    """The `count` batches of whole-size crops that a pruning looks at."""
+def first_batches(data: tuple[Path, ...], count: int) -> Iterator[Batch]:
+    """Return the first `count` batches of whole-size crops."""
     batches = Batches(OPTIONS, *open_sets(data))
     return (batches.batch(number) for number in range(count))

@@ -1,1 +1,1 @@
-"""Portraits rendered from CC0 assets: MakeHuman's body, wardrobe and skins, in procedural rooms."""
+"""Render portraits from CC0 assets: MakeHuman's body, wardrobe and skins, in procedural rooms."""

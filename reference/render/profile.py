@@ -1,4 +1,4 @@
-"""A minimal Display P3 color profile: what a phone's photo carries, without a vendor's copyright."""
+"""A minimal Display P3 color profile, as in photos of phones, without a vendor's copyright."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PRIMARIES = {
 
 
 def display_p3() -> bytes:
-    """An ICC version 2 profile of P3's primaries with gamma 2.2 curves, made here and so free to embed."""
+    """Return an ICC version 2 profile of P3's primaries with gamma 2.2 curves; written here, so free to embed."""
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(2.2 * 256)) + b"\0\0"
     tags = {
         b"desc": b"desc\0\0\0\0" + struct.pack(">I", 11) + b"Display P3\0" + bytes(78),
@@ -35,5 +35,5 @@ def display_p3() -> bytes:
 
 
 def _fixed(values: tuple[float, ...]) -> bytes:
-    """ICC's signed 15.16 fixed point."""
+    """Encode values in ICC's signed 15.16 fixed point."""
     return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))

@@ -1,4 +1,4 @@
-"""Drawing parts with OpenGL on the CPU or GPU through EGL: textures, three lights, one shadow map."""
+"""Draw parts with OpenGL on the CPU or GPU through EGL: textures, three lights, one shadow map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import moderngl
 
 _SHADOW = 2048
-# Samples a pixel and axis: edges and hair are averages of 9.
+# Samples per pixel and axis: edges and hair are averages of 9.
 _OVERSAMPLING = 3
 
 _VERTEX = """#version 330
@@ -72,7 +72,7 @@ void main() { if (texture(image, T).a < 0.5) discard; }"""
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """At `eye` towards `target` (decimetres), `roll` degrees about the view, vertical field of view in degrees."""
+    """A camera at `eye` that looks at `target` (decimetres); `roll` and the vertical `field` of view in degrees."""
 
     eye: NDArray[np.float64]
     target: NDArray[np.float64]
@@ -82,7 +82,10 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Three directional lights [3, 3] (unit, towards the light; the first casts shadows), colors [3, 3], ambient."""
+    """Three directional lights [3, 3] (unit, towards the light; the first casts shadows), colors [3, 3], ambient.
+
+    The ambient light shades from `earth` below to `sky` above.
+    """
 
     directions: NDArray[np.float64]
     colors: NDArray[np.float64]
@@ -91,7 +94,7 @@ class Light:
 
 
 class Rasterizer:
-    """One OpenGL context. Raises StageError("render") when moderngl or EGL is not installed."""
+    """One OpenGL context. Raises StageError("render") if moderngl or EGL is not installed."""
 
     def __init__(self) -> None:
         try:
@@ -99,7 +102,7 @@ class Rasterizer:
 
             # The stub misses the keyword "backend".
             self._gl: moderngl.Context = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
-        except Exception as error:  # a missing package, library or driver: each raises its own kind
+        except Exception as error:  # a missing package, library and driver raise different types
             raise StageError(STAGE, f"no OpenGL through EGL (pip: moderngl, Debian: libegl1): {error}") from error
         self._gl.enable(moderngl.DEPTH_TEST)
         self._program = self._gl.program(_VERTEX, _FRAGMENT)
@@ -111,7 +114,10 @@ class Rasterizer:
     def draw(
         self, parts: Sequence[Part], casting: Sequence[Part], camera: Camera, light: Light, size: tuple[int, int]
     ) -> Image.Image:
-        """RGBA of `size` = (width, height): `parts`, in the shadows of `casting`; alpha is coverage, color straight."""
+        """Draw `parts` in the shadows of `casting` as RGBA of `size` = (width, height).
+
+        Alpha is coverage, color is not premultiplied.
+        """
         width, height = size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING
         center = camera.target * [1, 0.5, 1] + [0, 4, 0]
         lamp = orthographic(22.0, 1.0, 120.0) @ look(center + 60 * light.directions[0], center, 0.0)

@@ -1,4 +1,4 @@
-"""Rooms and gardens to stand people in: textured boxes, all procedural but for a few free textures of scikit-image."""
+"""Rooms and gardens for people to stand in: textured boxes, procedural but for a few free textures of scikit-image."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from reference.render.assets import Floats, rotation
 from reference.render.people import Material, Part
 
 _SIDE = 256
-# The scene's lights fall on the sky too.
+# The sky's tint is low, since the scene's lights fall on it too.
 _SKY_DIM = (0.4, 0.4, 0.4)
 Vector = tuple[float, float, float]
 
 
 def random_room(rng: np.random.Generator) -> list[Part]:
-    """A room around the origin, floor at y = 0, people looking along z; sizes in decimetres."""
+    """Draw a room around the origin, floor at y = 0, people looking along z; sizes in decimetres."""
     width, back, height = rng.uniform(18, 35), rng.uniform(8, 25), rng.uniform(25, 32)
     front = 60.0
     walls = Material(surface(rng), _color(rng, 0.25, 1.0))
@@ -48,7 +48,7 @@ def random_room(rng: np.random.Generator) -> list[Part]:
 
 
 def random_garden(rng: np.random.Generator) -> list[Part]:
-    """Open ground, a sky, hedges and house fronts behind the origin."""
+    """Draw open ground, a sky, hedges and house fronts behind the origin."""
     far = float(rng.uniform(120, 250))
     ground = Material(free(str(rng.choice(["grass", "gravel"]))), _color(rng, 0.2, 0.7))
     parts = [
@@ -67,7 +67,7 @@ def random_garden(rng: np.random.Generator) -> list[Part]:
 
 
 def quad(corner: Vector, right: Vector, up: Vector, material: Material, repeat: tuple[float, float]) -> Part:
-    """A parallelogram, its texture repeated `repeat` times along `right` and `up`."""
+    """Return a parallelogram, its texture repeated `repeat` times along `right` and `up`."""
     at, u, v = (np.array(value, np.float32) for value in (corner, right, up))
     vertices = np.stack([np.stack([at, at + u, at + u + v]), np.stack([at, at + u + v, at + v])])
     normal = np.cross(u, v)
@@ -81,7 +81,7 @@ def quad(corner: Vector, right: Vector, up: Vector, material: Material, repeat: 
 def box(
     foot: Vector, size: NDArray[np.float64], turn: float, material: Material, repeat: tuple[float, float] = (1, 1)
 ) -> list[Part]:
-    """Front, two sides and top of a box standing at `foot`, the middle of its base."""
+    """Return front, two sides and top of a box with the middle of its base at `foot`."""
     x, y, z = (rotation((0, 1, 0), turn) * size).T
     corner = np.array(foot) - x / 2 - z / 2
     faces = ((corner + z, x, y), (corner, z, y), (corner + x + z, -z, y), (corner + y + z, x, -z))
@@ -106,14 +106,14 @@ def plain() -> NDArray[np.uint8]:
 
 
 def noise(rng: np.random.Generator, cells: int) -> NDArray[np.float64]:
-    """[_SIDE, _SIDE] smooth noise in [0, 1] that tiles."""
+    """Return smooth noise [_SIDE, _SIDE] in [0, 1] that tiles."""
     coarse = rng.random((cells, cells)).astype(np.float32)
     tiled = Image.fromarray(np.tile(coarse, (3, 3))).resize((3 * _SIDE, 3 * _SIDE), Image.Resampling.BICUBIC)
     return np.clip(np.asarray(tiled, np.float64)[_SIDE : 2 * _SIDE, _SIDE : 2 * _SIDE], 0, 1)
 
 
 def surface(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Plaster, planks, stripes, checks or brick."""
+    """Draw a texture of plaster, planks, stripes, checks or brick."""
     kind = str(rng.choice(["plaster", "planks", "stripes", "checks", "brick"], p=[0.4, 0.2, 0.15, 0.1, 0.15]))
     if kind == "brick":
         return free("brick")
@@ -132,7 +132,7 @@ def surface(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def free(name: str) -> NDArray[np.uint8]:
-    """brick, grass or gravel of scikit-image (CC0, from CC0Textures and LinolaFett), brightened to mid-tones."""
+    """Return brick, grass or gravel of scikit-image (CC0, from CC0Textures and LinolaFett), brightened to mid-tones."""
     from skimage import data
 
     gray = np.asarray(Image.fromarray(getattr(data, name)()).resize((_SIDE, _SIDE)), np.float64)
@@ -145,7 +145,7 @@ def leaves(rng: np.random.Generator) -> Material:
 
 
 def sky(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Brighter and whiter towards the horizon (the last row), with clouds."""
+    """Draw a sky with clouds, brighter and whiter towards the horizon (the last row)."""
     fall = np.linspace(0, 1, _SIDE)[:, None, None]
     top, horizon = np.array([90.0, 140, 210]), np.array([225.0, 228, 230])
     clouds = np.clip(2.2 * noise(rng, 5) + 0.8 * noise(rng, 20) - 1.6, 0, 1)[..., None] * rng.uniform(0, 1)
@@ -153,7 +153,7 @@ def sky(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def picture(rng: np.random.Generator, window: bool) -> NDArray[np.uint8]:
-    """A bright window with a cross, or an abstract print."""
+    """Draw a bright window with a cross, or an abstract print."""
     if window:
         canvas = Image.fromarray(sky(rng)).convert("RGB").filter(ImageFilter.GaussianBlur(6))
         draw = ImageDraw.Draw(canvas)

@@ -1,7 +1,7 @@
 """The portrait model's sample photos: rendered people, and the free real portraits that packages ship.
 
-Everything is seeded: the same assets, packages and OpenGL driver give the same files. Another driver rounds
-otherwise, so samples.toml with its hashes is written together with the pictures.
+All random numbers are seeded: the same assets, packages and OpenGL driver give the same files. Another driver rounds
+differently, so samples.toml with its hashes is written together with the pictures.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reference.render.rooms import random_garden, random_room
 
 Framing = Literal["face", "bust", "half", "full"]
 Split = Literal["calibrate", "judge"]
-# Height of the picture at the head, in decimetres, and where the head is: its share above the middle.
+# Height of the picture at the head, in decimetres, and the head's height above the middle as a share of it.
 _FRAMINGS: dict[Framing, tuple[float, float]] = {
     "face": (4.2, 0.06),
     "bust": (6.8, 0.16),
@@ -39,9 +39,9 @@ STRAIGHT = Pose()
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One picture: who and how is drawn from `seed`; `size` is (width, height); angles in degrees.
+    """One picture, drawn from `seed`. `size` is (width, height), `camera` (azimuth, elevation); angles in degrees.
 
-    `save` is how the file is written: as it is, stored turned with an EXIF orientation, or in Display P3.
+    `save` is the form of the file: plain, stored rotated with an EXIF orientation, or in Display P3.
     """
 
     seed: int
@@ -99,9 +99,9 @@ class Entry:
 
 
 def write_samples(wardrobe: Path, folder: Path) -> list[str]:
-    """Replace `folder` by the sample photos and their samples.toml; returns the file names."""
+    """Replace `folder` by the sample photos and their samples.toml; return the file names."""
     if not (wardrobe / "rigs").is_dir():
-        raise UsageError(f"{wardrobe} is no MakeHuman wardrobe: it has no rigs/")
+        raise UsageError(f"{wardrobe} is not a MakeHuman wardrobe: it has no rigs/")
     rasterizer = Rasterizer()
     entries = [*real_photos(), *(rendered(rasterizer, wardrobe, shot) for shot in SHOTS)]
     with staging_folder(folder) as staging:
@@ -114,7 +114,7 @@ def write_samples(wardrobe: Path, folder: Path) -> list[str]:
 
 
 def real_photos() -> list[Entry]:
-    """The free real portraits that scikit-image and matplotlib ship."""
+    """Return the free real portraits that scikit-image and matplotlib ship."""
     import matplotlib.cbook
 
     astronaut = io.BytesIO()
@@ -145,7 +145,7 @@ def real_photos() -> list[Entry]:
 
 
 def _packaged(name: str) -> Image.Image:
-    """A picture of scikit-image's own data."""
+    """Return a picture of scikit-image's data."""
     from skimage import data
 
     load: Callable[[], NDArray[np.uint8]] = getattr(data, name)
@@ -158,7 +158,7 @@ def rendered(rasterizer: Rasterizer, wardrobe: Path, shot: Shot) -> Entry:
     stream = io.BytesIO()
     if shot.save == "turned":
         exif = Image.Exif()
-        exif[0x0112] = 6  # the top of the picture is at the right of the stored one's: turn by 90 degrees
+        exif[0x0112] = 6  # orientation: the top of the picture is the right side of the stored one
         stored = image.transpose(Image.Transpose.ROTATE_90)
         stored.save(stream, "JPEG", quality=_QUALITY, exif=exif)
     elif shot.save == "p3":
@@ -170,13 +170,13 @@ def rendered(rasterizer: Rasterizer, wardrobe: Path, shot: Shot) -> Entry:
     else:
         image.save(stream, "JPEG", quality=_QUALITY)
     people = "one person" if shot.people == 1 else f"{shot.people} people"
-    how = {"plain": "", "turned": ", stored turned (EXIF orientation 6)", "p3": ", Display P3 profile"}[shot.save]
-    text = f"{people}, {shot.framing}, {'outdoors' if shot.outdoors else 'indoors'}{how}"
+    form = {"plain": "", "turned": ", stored turned (EXIF orientation 6)", "p3": ", Display P3 profile"}[shot.save]
+    text = f"{people}, {shot.framing}, {'outdoors' if shot.outdoors else 'indoors'}{form}"
     return Entry(f"render-{shot.seed}.jpg", stream.getvalue(), shot.split, _RENDERED, "CC0-1.0", text)
 
 
 def render(rasterizer: Rasterizer, wardrobe: Path, shot: Shot) -> Image.Image:
-    """The shot as RGB: people in front of a defocused room, with a little sensor noise."""
+    """Render the shot as RGB: people in front of a defocused room, with a little sensor noise."""
     rng = np.random.default_rng(shot.seed)
     people = _people(rng, wardrobe, shot)
     parts = [part for person in people for part in person.parts]
@@ -194,7 +194,7 @@ def render(rasterizer: Rasterizer, wardrobe: Path, shot: Shot) -> Image.Image:
 
 
 def _people(rng: np.random.Generator, wardrobe: Path, shot: Shot) -> list[Person]:
-    """One person at the origin, or two beside each other and turned to each other."""
+    """Draw one person at the origin, or two side by side, turned towards each other."""
     if shot.people == 1:
         return [random_person(rng, wardrobe, shot.pose, float(rng.normal(0, 10)), 0.0)]
     return [random_person(rng, wardrobe, shot.pose, -side * 12.0, side * 2.6) for side in (-1, 1)]
@@ -215,7 +215,7 @@ def _camera(rng: np.random.Generator, person: Person, shot: Shot) -> Camera:
 
 
 def _light(rng: np.random.Generator, outdoors: bool) -> Light:
-    """A key light from the front or side, and two weak ones; outdoors it is higher and stronger."""
+    """Draw a key light from the front or side and two weak lights; outdoors the key light is higher and stronger."""
     azimuth = np.deg2rad(rng.uniform([-70, -90, -180], [70, 90, 180]))
     elevation = np.deg2rad(rng.uniform([35 if outdoors else 10, 0, 10], [65, 40, 60]))
     directions = np.stack(

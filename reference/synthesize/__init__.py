@@ -1,1 +1,1 @@
-"""Training data for the portrait Hydra: rendered people with exact disparity, coverage and face points."""
+"""Synthesis of training data for the portrait Hydra: people with exact disparity, coverage and face points."""

@@ -1,8 +1,8 @@
-"""A dataset on disk: shards of 64 views that each depend on the seed and their number alone, and an index.
+"""A dataset on disk: shards of 64 views, each of which depends on the seed and its number alone, and an index.
 
-The format is that of reference/training/views.py, its index with what was ordered: split, bin and the number of
-backdrops. Here `known` is 2, or 1 where a backdrop stands behind people; x and y of `face` are in pixels with
-centers at .5; left is the person's own.
+The format is that of reference/training/views.py; the index also holds the order: split, bin and the number of
+backdrops. `known` is 2, or 1 for a view with a backdrop behind people. x and y of `face` are in pixels with centers at
+.5; left is the person's own.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from reference.training.write import write_shard
 HEIGHT, WIDTH = 320, 240
 SHARD = 64
 VIEWS_PER_IDENTITY = 4
-# Photographs without people, when scripts/setup.sh backdrops has fetched them: they hang on walls and stand behind.
+# Photographs without people, fetched by scripts/setup.sh backdrops: pictures on walls, and backdrops behind people.
 BACKDROPS = Path("build/backdrops")
-# The random stream of each bin, fixed for good: an order gives the views that it gave when weights were trained on it.
-# "standing" came when there were thirteen and took the number of "dark-skin": give these two seeds of their own.
+# The random stream of each bin. It must not change: an order gives the views that weights were trained on.
+# "standing" was added as the fourteenth bin and took the number of "dark-skin": use different seeds for these two.
 _STREAMS = {name: number for number, name in enumerate(["", *BINS])} | {"standing": 11}
-# A view is drawn anew when people cover less of it, or when fewer of the first one's face points are seen.
+# A view is drawn again if people cover less of it, or if fewer of the first person's face points are visible.
 _LEAST_COVER, _LEAST_POINTS, _TRIES = 0.03, 2, 8
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to synthesize: `assets` is the wardrobe, `backdrops` a folder of photographs without people or None."""
+    """A request: `assets` is the wardrobe, `backdrops` a folder of photographs without people, or None."""
 
     assets: Path
     views: int
@@ -53,14 +53,17 @@ class Order:
     backdrops: Path | None = None
 
     def key(self) -> dict[str, Any]:
-        """What the content depends on, for the index and for telling orders apart."""
+        """Return all that the content depends on, for the index and to compare orders."""
         photos = len(photo_paths(self.backdrops))
         return {"seed": self.seed, "views": self.views, "split": self.split, "bin": self.bin, "backdrops": photos}
 
 
 def synthesize(order: Order, out: Path, report: Callable[[str], None]) -> dict[str, Any]:
-    """Writes the dataset and returns its index. Shards that are there already are kept: killed and started again, the
-    result is the same. Raises UsageError when `out` holds another order's work."""
+    """Write the dataset and return its index.
+
+    Finished shards are kept, so a run that is killed and started again gives the same result. Raises UsageError for an
+    invalid order and if `out` holds another order's shards.
+    """
     if order.split not in SPLITS:
         raise UsageError(f"no split {order.split!r}; there are: {', '.join(SPLITS)}")
     if order.bin and order.bin not in BINS:
@@ -73,22 +76,22 @@ def synthesize(order: Order, out: Path, report: Callable[[str], None]) -> dict[s
     _claim(order, out)
     painter: Painter | None = None
     count = -(-order.views // SHARD)
-    started, made = time.monotonic(), 0
+    started, done = time.monotonic(), 0
     for number in range(count):
         views = min(SHARD, order.views - number * SHARD)
         if (shards / f"{number:04d}.npz").exists() and (shards / f"{number:04d}.jsonl").exists():
             continue
         painter = painter or Painter((WIDTH, HEIGHT))
         _write_shard(_shots(order, wardrobe, painter, range(number * SHARD, number * SHARD + views)), out, number)
-        made += views
-        rate = made / (time.monotonic() - started)
+        done += views
+        rate = done / (time.monotonic() - started)
         left = (order.views - number * SHARD - views) / rate
         report(f"{number * SHARD + views}/{order.views} views, {rate:.2f} views/s, {left / 60:.0f} min left")
     return _seal(order, out, count)
 
 
 def _claim(order: Order, out: Path) -> None:
-    """Remembers whose work `out` holds, so that no other order's shards are taken for this one's."""
+    """Record the order in `out`, so that another order's shards are not taken for this one's."""
     note = out / "order.json"
     text = dump_json(order.key())
     if note.exists() and note.read_text(encoding="utf-8") != text:
@@ -97,21 +100,21 @@ def _claim(order: Order, out: Path) -> None:
 
 
 def _shots(order: Order, wardrobe: Wardrobe, painter: Painter, numbers: range) -> list[tuple[Shot, dict[str, Any]]]:
-    made = []
+    shots = []
     for number in numbers:
         shot = draw_view(order, wardrobe, painter, number)
-        made.append((shot, {"view": number, **shot.record, "split": order.split}))
-    return made
+        shots.append((shot, {"view": number, **shot.record, "split": order.split}))
+    return shots
 
 
 def draw_view(order: Order, wardrobe: Wardrobe, painter: Painter, number: int) -> Shot:
-    """View `number` of the order. Raises StageError when chance never puts a face into it."""
+    """Draw view `number` of the order. Raises StageError if no attempt shows a face."""
     group = number // VIEWS_PER_IDENTITY
     for trial in range(_TRIES):
         rng = np.random.default_rng([*_stream(order), 1, number, trial])
         plan = draw_plan(rng, order.bin)
         people = _people(order, wardrobe, plan, group)
-        shot = shoot(rng, painter, _suited(plan, people[0]), people, (order.assets, order.backdrops))
+        shot = shoot(rng, painter, _suited(plan, people[0]), people, order.assets, order.backdrops)
         seen = int(shot.face[0, :, 3].astype(np.float32).sum())
         if (shot.view.alpha > 127).mean() >= _LEAST_COVER and seen >= _LEAST_POINTS:
             return shot
@@ -119,18 +122,18 @@ def draw_view(order: Order, wardrobe: Wardrobe, painter: Painter, number: int) -
 
 
 def _suited(plan: Plan, identity: Identity) -> Plan:
-    """A bin of skin tones overrides the identity's own."""
+    """Return `plan` with the skin tone of a bin of skin tones instead of the identity's own."""
     low, high = plan.skin
     inside = float(np.clip(identity.skin, low, high))
     if inside == identity.skin:
         return plan
-    share = identity.skin  # spreads over the bin's range instead of gathering at its edge
+    share = identity.skin  # tones spread over the bin's range instead of clustering at its edge
     tone = low + (high - low) * share
     return replace(plan, skin=(tone, tone))
 
 
 def _people(order: Order, wardrobe: Wardrobe, plan: Plan, group: int) -> list[Identity]:
-    """The group's first identity, and for company two more of the same group."""
+    """Return the group's first identity and, for views of several people, further ones of the same group."""
     return [_identity(order, wardrobe, group, who) for who in range(plan.people)]
 
 
@@ -141,7 +144,7 @@ def _identity(order: Order, wardrobe: Wardrobe, group: int, who: int) -> Identit
 
 
 def _stream(order: Order) -> list[int]:
-    """Seeds that no other seed, split or bin shares, but for the two bins of one number."""
+    """Return seeds that are unique to the seed, split and bin, except for the two bins that share a number."""
     return [order.seed, SPLITS.index(order.split), _STREAMS[order.bin]]
 
 
@@ -157,7 +160,7 @@ def _write_shard(shots: list[tuple[Shot, dict[str, Any]]], out: Path, number: in
 
 
 def _seal(order: Order, out: Path, count: int) -> dict[str, Any]:
-    """Writes index.json; content_hash covers the arrays and records, in order."""
+    """Write index.json; content_hash covers the arrays and records, in order."""
     rows: list[dict[str, Any]] = []
     digest = hashlib.sha256()
     for number in range(count):

@@ -1,4 +1,4 @@
-"""From rendered light and distances to a photo, its disparity and its coverage by people."""
+"""Develop rendered light and distances into a photo, its disparity and its coverage by people."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class View:
 def develop(
     rng: np.random.Generator, scene: Layer, people: Layer, backdrop: NDArray[np.uint8] | None, backlit: bool
 ) -> View:
-    """One photo: people before the scene or before `backdrop` (u8 sRGB at the photo's size), exposed as a phone would,
-    the background sometimes out of focus."""
+    """Develop one photo: people in front of the scene or of `backdrop` (u8 sRGB at the photo's size).
+
+    It is exposed as a phone would expose it; the background is sometimes out of focus.
+    """
     alpha = _shrink((people.depth > 0).astype(np.float32)[..., None])[..., 0]
     front = _shrink(people.light)
     if backdrop is None:
@@ -37,9 +39,9 @@ def develop(
             behind = _defocused(behind, 1 - alpha, float(rng.exponential(1.6)))
     else:
         picture = (backdrop.astype(np.float32) / 255) ** 2.2
-        wanted = float(front.sum() / max(3 * float(alpha.sum()), 1.0))
+        brightness = float(front.sum() / max(3 * float(alpha.sum()), 1.0))
         gain = float(np.exp(rng.normal(0.1, 0.6))) * (3.0 if backlit else 1.0)
-        behind = picture * (gain * wanted / max(float(picture.mean()), 1e-3) * (1 - alpha[..., None]))
+        behind = picture * (gain * brightness / max(float(picture.mean()), 1e-3) * (1 - alpha[..., None]))
     light = front + behind
     luminance = light @ np.array([0.21, 0.72, 0.07], np.float32)
     person = float((luminance * alpha).sum() / max(float(alpha.sum()), 1.0))
@@ -50,7 +52,7 @@ def develop(
 
 
 def _shrink(image: Floats) -> Floats:
-    """[2h, 2w, c] -> [h, w, c] by a tent two pixels wide (weights 1 3 3 1): soft edges without ringing."""
+    """Downsample [2h, 2w, c] to [h, w, c] by a tent two pixels wide (weights 1 3 3 1): soft edges without ringing."""
     for axis in (0, 1):
         padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
         ends = [slice(k, k + image.shape[axis] - 1, OVERSAMPLING) for k in range(4)]
@@ -60,14 +62,14 @@ def _shrink(image: Floats) -> Floats:
 
 
 def _defocused(behind: Floats, share: Floats, radius: float) -> Floats:
-    """Blurs what is behind people, without mixing in the people: `behind` is weighted by its `share` [h, w]."""
+    """Blur the background without mixing in the people: `behind` is weighted by its `share` [h, w]."""
     spread = (radius, radius, 0)
     sharp_edge = ndimage.gaussian_filter(share[..., None], spread)
     return np.asarray(ndimage.gaussian_filter(behind, spread) / np.maximum(sharp_edge, 1e-3) * share[..., None])
 
 
 def _tone(rng: np.random.Generator, light: Floats) -> NDArray[np.uint8]:
-    """A shoulder (Reinhard et al., "Photographic Tone Reproduction", 2002), sRGB, then a camera's contrast curve."""
+    """Apply a shoulder (Reinhard et al., "Photographic Tone Reproduction", 2002), sRGB, and a camera's contrast."""
     white = float(rng.uniform(1.3, 3.5))
     shown = np.clip(light * (1 + light / white**2) / (1 + light), 0, 1)
     encoded = np.where(shown < 0.0031308, 12.92 * shown, 1.055 * shown ** (1 / 2.4) - 0.055)
@@ -79,14 +81,14 @@ def _tone(rng: np.random.Generator, light: Floats) -> NDArray[np.uint8]:
 
 
 def _disparity(scene: Floats, people: Floats) -> NDArray[np.float16]:
-    """The mean disparity of a pixel's samples of people where these are at least half, else of its other samples."""
+    """Return the mean disparity of a pixel's samples of people if these are at least half, else of the others."""
     of_people, count = _inverse(people)
     of_scene, _ = _inverse(scene)
     return np.where(count >= OVERSAMPLING**2 / 2, of_people, of_scene).astype(np.float16)
 
 
 def _inverse(depth: Floats) -> tuple[Floats, Floats]:
-    """[2h, 2w] distances -> the mean disparity of each 2x2 block's known samples (0: none), their count."""
+    """Return the mean disparity of each 2x2 block's known samples (0: none) and their count, for distances [2h, 2w]."""
     height, width = depth.shape
     known = depth > 0
     inverse = np.where(known, _TO_METRES / np.where(known, depth, 1), 0)

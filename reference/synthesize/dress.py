@@ -1,4 +1,4 @@
-"""How an identity looks in one view: skin lightness, hair color, dyed and patterned clothes."""
+"""Draw an identity's materials for one view: skin lightness, hair color, dyed and patterned clothes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _HAIR_ODDS = {
 
 
 def dress(rng: np.random.Generator, identity: Identity, lightness: float) -> dict[str, Material]:
-    """The material of each of the identity's garments."""
+    """Return the material of each of the identity's garments."""
     texture = identity.textures
     skin_path = _path(texture["skin"])
     target = skin_color(lightness) * rng.uniform(0.92, 1.08, 3)
@@ -45,7 +45,7 @@ def dress(rng: np.random.Generator, identity: Identity, lightness: float) -> dic
     # Most eyes are brown; the wardrobe's are mostly blue.
     odds = [0.0, 0.1, 0.4, 0.5] if identity.race != "caucasian" else [0.5, 0.2, 0.2, 0.1]
     eye = textures.eye(_path(texture["eyes"]), int(rng.choice(4, p=odds)))
-    made = {
+    materials = {
         "skin": Material(
             skin_path, rgb(tint), float(rng.uniform(0.012, 0.04)), float(rng.uniform(10, 30)),
             bump=0.006, soft=(0.32, 0.2, 0.16),
@@ -58,12 +58,12 @@ def dress(rng: np.random.Generator, identity: Identity, lightness: float) -> dic
         "shoes": cloth(rng, texture["shoes"]),
     }  # fmt: skip
     if "hair" in identity.garments:
-        made["hair"] = hair(rng, texture["hair"], identity.age, lightness)
-    return made
+        materials["hair"] = hair(rng, texture["hair"], identity.age, lightness)
+    return materials
 
 
 def skin_color(lightness: float) -> NDArray[np.float64]:
-    """The albedo of skin, 0 the darkest to 1 the lightest."""
+    """Return the albedo of skin for a lightness of 0 (darkest) to 1 (lightest)."""
     return np.array([np.interp(lightness, np.linspace(0, 1, len(_SKIN)), _SKIN[:, k]) for k in range(3)])
 
 
@@ -88,7 +88,7 @@ def hair(rng: np.random.Generator, path: Path | None, age: str, lightness: float
 
 
 def cloth(rng: np.random.Generator, path: Path | None) -> Material:
-    """As painted, or dyed, striped, checked, printed."""
+    """Draw a fabric: as painted, or dyed, striped, checked, printed."""
     painted = path is not None and "_diffuse" in path.stem
     texture = textures.strands(0) if path is None else path
     gloss, bump = float(rng.choice([0.005, 0.02, 0.08], p=[0.6, 0.3, 0.1])), float(rng.uniform(0.005, 0.03))
@@ -108,7 +108,7 @@ def cloth(rng: np.random.Generator, path: Path | None) -> Material:
 
 
 def fabric_color(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Black, white and gray in part, else any hue, mostly not too strong."""
+    """Draw black, white or gray in 45 % of the cases, else any hue, mostly of moderate strength."""
     if rng.random() < 0.45:
         return np.full(3, float(rng.choice([0.015, 0.03, 0.08, 0.2, 0.45, 0.7]))) * rng.uniform(0.9, 1.1, 3)
     strength, value = float(rng.beta(2, 2)), float(rng.choice([0.06, 0.15, 0.3, 0.5, 0.75]))
@@ -117,7 +117,7 @@ def fabric_color(rng: np.random.Generator) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=128)
 def mean_albedo(path: Path) -> NDArray[np.float64]:
-    """The mean color [3] of a texture's opaque and not quite black texels, in linear light."""
+    """Return the mean color [3] of a texture's opaque and not quite black texels, in linear light."""
     small = np.asarray(Image.open(path).convert("RGBA").resize((64, 64)), np.float64) / 255
     solid = (small[..., 3] > 0.5) & (small[..., :3].sum(-1) > 0.1)
     texels = small[solid] if solid.any() else small.reshape(-1, 4)

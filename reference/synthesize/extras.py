@@ -1,4 +1,4 @@
-"""What the wardrobe lacks: glasses, caps, beards, and the loose ends of hair. All at rest, in the base mesh's axes."""
+"""Glasses, caps, beards and loose hair, which the wardrobe lacks. All at rest, in the base mesh's axes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from reference.render.people import Material, rgb
 from reference.synthesize import textures
 from reference.synthesize.dress import fabric_color, hair_color, mean_albedo
 from reference.synthesize.identity import Identity
-from reference.synthesize.rig import Garment, base_mesh, held_by, own_vertices
+from reference.synthesize.rig import Garment, base_mesh, body_vertices, held_by
 
 _BRIDGE, _FOREHEAD, _CORNER, _EAR = 131, 251, 6962, 12038
-# The base mesh's head: above this plane sits a cap. Points (y, z) at the forehead and the nape.
+# A cap covers the base mesh's head above this plane: its height at the forehead, and its slope.
 _CAP_FRONT, _CAP_SLOPE = 7.72, 0.24
 
 
 @dataclass(slots=True)
 class Extras:
-    """Garments and materials by name, what they are called in the record, and the hair that is left of the own."""
+    """Garments and materials by name, and their names in the record. `garments["hair"]` replaces hair under a cap."""
 
     garments: dict[str, Garment] = field(default_factory=dict)
     materials: dict[str, Material] = field(default_factory=dict)
@@ -34,26 +34,26 @@ class Extras:
 
 
 def draw_extras(rng: np.random.Generator, identity: Identity, rest: Floats, hair: Material | None) -> Extras:
-    """Glasses, headwear and a beard as chance has it; loose hair on everyone who has hair."""
-    made = Extras(notes={"glasses": "none", "headwear": "none", "beard": "none"})
+    """Draw glasses, headwear and a beard at random; everyone who has hair gets loose hair."""
+    extras = Extras(notes={"glasses": "none", "headwear": "none", "beard": "none"})
     if rng.random() < 0.24:
-        _glasses(rng, rest, made)
-    own = identity.garments.get("hair")
+        _glasses(rng, rest, extras)
+    worn = identity.garments.get("hair")
     if rng.random() < 0.12:
-        _cap(rng, rest, made)
-        if own is not None:
-            own = _below_cap(own, rest)
-            made.garments["hair"] = own
-    if own is not None and hair is not None and len(own.faces):
-        _loose_hair(rng, own, hair, made)
+        _cap(rng, rest, extras)
+        if worn is not None:
+            worn = _below_cap(worn, rest)
+            extras.garments["hair"] = worn
+    if worn is not None and hair is not None and len(worn.faces):
+        _loose_hair(rng, worn, hair, extras)
     if identity.sex == "male" and rng.random() < 0.5:
         color = hair_color(rng, identity.age, identity.skin) if hair is None or rng.random() < 0.2 else None
-        _beard(rng, rest, hair if color is None else None, color, made)
-    return made
+        _beard(rng, rest, hair if color is None else None, color, extras)
+    return extras
 
 
-def _glasses(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
-    """Two rims, a bridge, two temples; dark lenses on a third."""
+def _glasses(rng: np.random.Generator, rest: Floats, extras: Extras) -> None:
+    """Add two rims, a bridge and two temples; in 35 % of the cases dark lenses."""
     corner, bridge, ear = rest[_CORNER], rest[_BRIDGE], rest[_EAR]
     wide, tall = float(rng.uniform(0.21, 0.29)), float(rng.uniform(0.14, 0.25))
     thick, power = float(rng.uniform(0.01, 0.032)), float(rng.uniform(2, 5))
@@ -83,8 +83,8 @@ def _glasses(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
     ]
     color = fabric_color(rng) if rng.random() < 0.5 else np.full(3, float(rng.choice([0.01, 0.03, 0.5])))
     frame = Material(textures.density(255), rgb(color), float(rng.uniform(0.03, 0.3)), 60.0)
-    made.add("glasses", _joined(tubes, _BRIDGE), frame)
-    made.notes["glasses"] = "clear"
+    extras.add("glasses", _joined(tubes, _BRIDGE), frame)
+    extras.notes["glasses"] = "clear"
     if rng.random() < 0.35:
         lenses = []
         for side in (1.0, -1.0):
@@ -93,8 +93,8 @@ def _glasses(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
             index = np.arange(len(ring))
             lenses.append((points, np.stack([np.zeros_like(index), 1 + index, 1 + (index + 1) % len(ring)], 1)))
         glass = Material(textures.density(255), rgb(fabric_color(rng) * 0.1 + 0.004), 0.12, 110.0)
-        made.add("lenses", _joined(lenses, _BRIDGE), glass)
-        made.notes["glasses"] = "dark"
+        extras.add("lenses", _joined(lenses, _BRIDGE), glass)
+        extras.notes["glasses"] = "dark"
 
 
 def _above(points: Floats, margin: float) -> NDArray[np.bool_]:
@@ -103,16 +103,16 @@ def _above(points: Floats, margin: float) -> NDArray[np.bool_]:
 
 @lru_cache(maxsize=1)
 def _skull() -> tuple[Ints, Ints]:
-    """The scalp's body vertices, and its faces by their numbers among these."""
+    """Return the scalp's body vertices, and its faces as indices into them."""
     mesh = base_mesh()
-    wanted = _above(mesh.vertices, 0.0) & np.isin(np.arange(len(mesh.vertices)), own_vertices())
+    wanted = _above(mesh.vertices, 0.0) & np.isin(np.arange(len(mesh.vertices)), body_vertices())
     faces = mesh.faces[wanted[mesh.faces].all(1) & (mesh.groups == "body")]
     used = np.unique(faces)
     return used, np.searchsorted(used, faces)
 
 
-def _cap(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
-    """A knitted cap, or one with a peak."""
+def _cap(rng: np.random.Generator, rest: Floats, extras: Extras) -> None:
+    """Add a knitted cap, or one with a peak."""
     used, faces = _skull()
     center = rest[used].mean(0) * [0, 1, 1] - [0, 0.35, 0]
     outward = rest[used] - center
@@ -127,8 +127,8 @@ def _cap(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
         textures.wall(2 * int(rng.integers(8))), tints[0], 0.01, dye=1.0, bump=0.03,
         pattern=(kind, float(rng.choice([4, 10, 24])), 0.5, float(rng.choice([0, 1]))), second=tints[1],
     )  # fmt: skip
-    made.add("cap", held_by(shell, faces, uv[faces], used), cloth)
-    made.notes["headwear"] = "cap" if peak else "beanie"
+    extras.add("cap", held_by(shell, faces, uv[faces], used), cloth)
+    extras.notes["headwear"] = "cap" if peak else "beanie"
     if not peak:
         return
     across, along = np.meshgrid(np.linspace(-1, 1, 15), np.linspace(0, 1, 6))
@@ -143,11 +143,11 @@ def _cap(rng: np.random.Generator, rest: Floats, made: Extras) -> None:
     quads = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
     flat = np.stack([across.ravel(), along.ravel()], 1).astype(np.float32)
     vertices = plate.reshape(-1, 3).astype(np.float32)
-    made.add("peak", held_by(vertices, quads, flat[quads], np.array([_FOREHEAD])), cloth)
+    extras.add("peak", held_by(vertices, quads, flat[quads], np.array([_FOREHEAD])), cloth)
 
 
 def _below_cap(hair: Garment, rest: Floats) -> Garment:
-    """What a cap leaves of the hair; the cap's plane moves with the forehead."""
+    """Return the hair that a cap does not cover; the cap's plane moves with the forehead."""
     shift = rest[_FOREHEAD] - base_mesh().vertices[_FOREHEAD]
     kept = ~_above(hair.vertices - shift, 0.0)[hair.faces].all(1)
     return Garment(hair.vertices, hair.faces[kept], hair.uv[kept], hair.hold)
@@ -156,19 +156,19 @@ def _below_cap(hair: Garment, rest: Floats) -> Garment:
 def _normals(vertices: Floats, faces: Ints) -> Floats:
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    made = np.stack([np.bincount(faces.ravel(), np.repeat(flat, 3, 0)[:, k], len(vertices)) for k in range(3)], 1)
-    return np.asarray(made / np.maximum(np.linalg.norm(made, axis=1, keepdims=True), 1e-9), np.float32)
+    sums = np.stack([np.bincount(faces.ravel(), np.repeat(flat, 3, 0)[:, k], len(vertices)) for k in range(3)], 1)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9), np.float32)
 
 
-def _loose_hair(rng: np.random.Generator, hair: Garment, material: Material, made: Extras) -> None:
-    """Thinner and thinner shells around the hair, and single strands that stand off."""
+def _loose_hair(rng: np.random.Generator, hair: Garment, material: Material, extras: Extras) -> None:
+    """Add a thin shell around the hair, and single strands that stand off."""
     normals = _normals(hair.vertices, hair.faces)
     # The textures' own brightness, which the dye divides the tint by.
     gray = float(mean_albedo(material.texture) @ [0.3, 0.6, 0.1]) if isinstance(material.texture, Path) else 0.35
     tint = np.array(material.tint) * (0.08 + gray)
     shell = Garment(hair.vertices + normals * np.float32(rng.uniform(0.012, 0.04)), hair.faces, hair.uv, hair.hold)
     fuzz = Material(textures.density(70), rgb(tint), material.gloss, 18.0, cutoff=-1.0, soft=material.soft)
-    made.add("fuzz", shell, fuzz)
+    extras.add("fuzz", shell, fuzz)
     count = int(rng.integers(30, 320))
     used = np.unique(hair.faces)
     roots = used[rng.integers(len(used), size=count)]
@@ -188,12 +188,12 @@ def _loose_hair(rng: np.random.Generator, hair: Garment, material: Material, mad
     hold = hair.hold[np.repeat(roots, 12)]
     single = Material(textures.density(255), rgb(tint), material.gloss, 18.0, soft=material.soft)
     uv = np.zeros((len(faces), 3, 2), np.float32)
-    made.add("strands", Garment(ribbon.reshape(-1, 3).astype(np.float32), faces, uv, hold), single)
+    extras.add("strands", Garment(ribbon.reshape(-1, 3).astype(np.float32), faces, uv, hold), single)
 
 
 @lru_cache(maxsize=4)
 def _jaw(kind: str) -> tuple[Ints, Ints]:
-    """The body vertices and faces (by their numbers among these) that a beard covers."""
+    """Return the body vertices that a beard covers, and its faces as indices into them."""
     x, y, z = base_mesh().vertices.T
     x = np.abs(x)
     lips = (y > 6.5) & (y < 6.71) & (x < 0.3) & (z > 1.35)
@@ -205,16 +205,16 @@ def _jaw(kind: str) -> tuple[Ints, Ints]:
         kind
     ]
     mesh = base_mesh()
-    wanted &= ~lips & np.isin(np.arange(len(x)), own_vertices())
+    wanted &= ~lips & np.isin(np.arange(len(x)), body_vertices())
     faces = mesh.faces[wanted[mesh.faces].all(1) & (mesh.groups == "body")]
     used = np.unique(faces)
     return used, np.searchsorted(used, faces)
 
 
 def _beard(
-    rng: np.random.Generator, rest: Floats, hair: Material | None, color: NDArray[np.float64] | None, made: Extras
+    rng: np.random.Generator, rest: Floats, hair: Material | None, color: NDArray[np.float64] | None, extras: Extras
 ) -> None:
-    """Shells of the jaw's skin, each with fewer hairs than the one below."""
+    """Add shells of the jaw's skin, each with fewer hairs than the one below."""
     kind = str(rng.choice(["full", "goatee", "mustache", "stubble"], p=[0.4, 0.15, 0.1, 0.35]))
     used, faces = _jaw(kind)
     if not len(faces):
@@ -227,14 +227,14 @@ def _beard(
     levels = (110, 60) if kind == "stubble" else (235, 215, 185, 140, 80)
     for step, level in enumerate(levels):
         shell = rest[used] + normals * np.float32(0.006 + long * step / len(levels))
-        shade = tint * (0.5 + 0.5 * step / len(levels))  # the roots lie in the others' shadow
+        shade = tint * (0.5 + 0.5 * step / len(levels))  # the inner shells are in the outer ones' shadow
         material = Material(textures.density(level), rgb(shade), 0.01, 12.0, cutoff=-1.0, soft=(0.3, 0.3, 0.3))
-        made.add(f"beard {step}", held_by(shell.astype(np.float32), faces, uv[faces], used), material)
-    made.notes["beard"] = kind
+        extras.add(f"beard {step}", held_by(shell.astype(np.float32), faces, uv[faces], used), material)
+    extras.notes["beard"] = kind
 
 
 def _tube(path: NDArray[np.float64], radius: float, sides: int = 6) -> tuple[Floats, Ints]:
-    """A tube along `path` [n, 3]."""
+    """Return a tube along `path` [n, 3]."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
     first = np.cross(along, np.where(np.abs(along[:, 1:2]) > 0.9, [[1.0, 0, 0]], [[0, 1.0, 0]]))
@@ -250,7 +250,7 @@ def _tube(path: NDArray[np.float64], radius: float, sides: int = 6) -> tuple[Flo
 
 
 def _joined(pieces: list[tuple[Floats, Ints]], carrier: int) -> Garment:
-    """Pieces as one garment that moves as body vertex `carrier`."""
+    """Join pieces into one garment that moves with body vertex `carrier`."""
     starts = np.cumsum([0, *(len(vertices) for vertices, _ in pieces)])
     vertices = np.concatenate([vertices for vertices, _ in pieces])
     faces = np.concatenate([faces + start for (_, faces), start in zip(pieces, starts[:-1], strict=True)])

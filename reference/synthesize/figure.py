@@ -1,4 +1,4 @@
-"""A posed person: the parts to draw, where the head is and looks, and the face points."""
+"""A posed person: the parts to draw, the position and rotation of the head, and the face points."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """An identity's rest body with an expression, bent by `turns`, then turned by `facing` degrees about the vertical
-    and put down at `place` (decimetres, soles at y = 0)."""
+    """An identity's rest body with an expression, bent by `turns`.
+
+    It is then rotated by `facing` degrees about the vertical and moved to `place` (decimetres, soles at y = 0).
+    """
 
     identity: Identity
     rest: Floats
@@ -34,15 +36,15 @@ class Body:
         return rotation((0, 1, 0), self.facing)
 
     def world(self, points: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-        """Posed points [n, 3] of the rest frame, in the world."""
+        """Map posed points [n, 3] from the rest frame to the world."""
         return np.asarray((points - [0, self.identity.soles, 0]) @ self.frame.T + self.place, np.float64)
 
     def local(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The inverse of world()."""
+        """Map points [n, 3] from the world to the rest frame: the inverse of world()."""
         return (points - self.place) @ self.frame + [0, self.identity.soles, 0]
 
     def head(self) -> tuple[Vector, NDArray[np.float64]]:
-        """The middle of the head in the world, and the head's rotation (columns: its left, up, ahead)."""
+        """Return the middle of the head in the world, and the head's rotation (columns: its left, up, ahead)."""
         matrix = self.rig.bone_matrix("head", self.rest, self.turns)
         skeleton = self.rig.skeleton
         middle = 0.45 * skeleton.joint(self.rest, "head", "head") + 0.55 * skeleton.joint(self.rest, "head", "tail")
@@ -50,13 +52,13 @@ class Body:
         return self.world((matrix[:3, :3] @ middle + matrix[:3, 3])[None])[0], self.frame @ matrix[:3, :3]
 
 
-def stand(identity: Identity, rest: Floats, stance: Stance, spot: tuple[float, Vector], rigs: Path) -> Body:
-    """`identity` with its back and head as `stance` says and its arms as at rest; `spot` is facing and place."""
-    return Body(identity, rest, head_and_back(stance), spot[0], spot[1], load_rig(rigs))
+def stand(identity: Identity, rest: Floats, stance: Stance, facing: float, place: Vector, rigs: Path) -> Body:
+    """Return `identity` with back and head posed by `stance` and the arms at rest."""
+    return Body(identity, rest, head_and_back(stance), facing, place, load_rig(rigs))
 
 
 def with_arms(rng: np.random.Generator, body: Body, hand: str, eye: Vector) -> Body:
-    """The arms hang; or one holds the phone at `eye`; or one hand is at the face."""
+    """Pose the arms by `hand`: "down" hangs both, "phone" holds the phone at `eye`, "face" puts a hand at the face."""
     turns = {**body.turns, **hanging_arms(rng)}
     if hand != "down":
         side, sign = ("L", 1.0) if rng.random() < 0.5 else ("R", -1.0)
@@ -77,7 +79,7 @@ def with_arms(rng: np.random.Generator, body: Body, hand: str, eye: Vector) -> B
 
 
 def _beside_face(rng: np.random.Generator, body: Body, sign: float) -> Vector:
-    """Where the wrist goes (posed, in the rest frame) so that the hand is at the chin, cheek, temple, ear or hair."""
+    """Draw a position of the wrist (posed, in the rest frame) for a hand at the chin, cheek, temple, ear or hair."""
     matrix = body.rig.bone_matrix("head", body.rest, body.turns)
     spots = {
         "chin": ([0.2 * sign, 6.15, 1.9], [0.35 * sign, -1.5, 0.5]),
@@ -102,15 +104,15 @@ class Figure:
 
 
 def figure(body: Body, garments: dict[str, Garment], materials: dict[str, Material]) -> Figure:
-    """`body` drawn with `garments`, each by the material of its name."""
+    """Return the parts of `body` and its `garments`, each with the material of its name."""
     matrices = body.rig.matrices(body.rest, body.turns)
     parts = []
     for name, material in materials.items():
         garment = garments[name]
         if not len(garment.faces):  # hair that a cap hides
             continue
-        places = body.world(garment.posed(matrices)).astype(np.float32)
-        parts.append(smooth(places, garment.faces, garment.uv, material))
+        vertices = body.world(garment.posed(matrices)).astype(np.float32)
+        parts.append(smooth(vertices, garment.faces, garment.uv, material))
     marks = list(face_vertices())
     points = body.world(moved(body.rest[marks], matrices[marks]))
     middle, turn = body.head()
@@ -118,7 +120,7 @@ def figure(body: Body, garments: dict[str, Garment], materials: dict[str, Materi
 
 
 def smooth(vertices: Floats, faces: Ints, uv: Floats, material: Material) -> Part:
-    """Triangles with normals averaged at shared vertices, weighted by area."""
+    """Return triangles with normals averaged at shared vertices, weighted by area."""
     corners = vertices[faces]
     flat = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     count, spread = len(vertices), np.repeat(flat, 3, axis=0)

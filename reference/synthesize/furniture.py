@@ -1,4 +1,4 @@
-"""Things that stand near people: chairs, sofas, shelves, tables, plants, lamps, curtains, columns, vases."""
+"""Objects near people: chairs, sofas, shelves, tables, plants, lamps, curtains, columns, vases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Vector = NDArray[np.float64]
 
 
 def matter(rng: np.random.Generator) -> Material:
-    """Painted, wooden or clad: what furniture and walls are made of."""
+    """Draw a material of furniture and walls: painted, wooden or clad."""
     color = fabric_color(rng) * 1.1 if rng.random() < 0.5 else rng.uniform(0.15, 0.9) * rng.uniform(0.75, 1.05, 3)
     wood = rng.random() < 0.3
     texture = textures.wall(int(rng.integers(textures.WALLS)))
@@ -27,7 +27,7 @@ def matter(rng: np.random.Generator) -> Material:
 
 
 def weave(rng: np.random.Generator) -> Material:
-    """Upholstery: dyed, often patterned."""
+    """Draw upholstery: dyed, often patterned."""
     kind = float(rng.choice([0, 1, 2, 3, 5], p=[0.5, 0.12, 0.08, 0.1, 0.2]))
     pattern = (kind, float(rng.choice([4, 8, 20])), float(rng.uniform(0.3, 0.7)), float(rng.choice([0, 1, 4])))
     tints = rgb(fabric_color(rng) * 1.1), rgb(fabric_color(rng) * 1.1)
@@ -41,7 +41,7 @@ def leaf(rng: np.random.Generator) -> Material:
 
 
 def sofa(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """Seat, back and arms; the back's front face is at `foot`."""
+    """Build seat, back, arms and cushions; the back's front face is at `foot`."""
     cover = weave(rng)
     wide, tall, deep = rng.uniform(12, 24), rng.uniform(7, 10.5), rng.uniform(1.5, 3)
     ahead = rotation((0, 1, 0), turn)
@@ -56,7 +56,7 @@ def sofa(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def chair(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """An armchair's or office chair's back, up to the shoulders or the head, and its seat."""
+    """Build an armchair's or office chair's back, up to the shoulders or the head, and its seat."""
     cover = weave(rng) if rng.random() < 0.7 else matter(rng)
     wide, tall, deep = rng.uniform(3.8, 6.5), rng.uniform(9, 13.5), rng.uniform(0.4, 1.6)
     ahead = rotation((0, 1, 0), turn)
@@ -68,7 +68,7 @@ def chair(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def shelf(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """Boards with books, boxes and vases between two sides."""
+    """Build boards with books, boxes and vases between two sides."""
     wood, wide, tall, deep = matter(rng), rng.uniform(7, 16), rng.uniform(9, 22), rng.uniform(2.2, 3.8)
     ahead = rotation((0, 1, 0), turn)
     parts = box(_at(foot, ahead, (0, 0, -deep + 0.2)), np.array([wide, tall, 0.2]), turn, matter(rng))
@@ -92,7 +92,7 @@ def shelf(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def table(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A top on legs with a few things on it."""
+    """Build a top on legs with a few objects on it."""
     wood, size = matter(rng), rng.uniform([8, 6.8, 5], [18, 8, 9])
     ahead = rotation((0, 1, 0), turn)
     parts = box(_at(foot, ahead, (0, size[1] - 0.4, 0)), np.array([size[0], 0.4, size[2]]), turn, wood, (2, 1))
@@ -117,7 +117,7 @@ def vase(rng: np.random.Generator, foot: Vector, tall: float) -> list[Part]:
 
 
 def plant(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """Crossed cards of leaves in a pot."""
+    """Build crossed cards of leaves in a pot."""
     pot, tall, wide = float(rng.uniform(0.8, 2.2)), float(rng.uniform(4, 15)), float(rng.uniform(3, 9))
     parts = [lathe(foot, [(0, 0), (pot * 0.8, 0), (pot, pot * 1.6), (0, pot * 1.5)], matter(rng), 14)]
     green = leaf(rng)
@@ -127,7 +127,7 @@ def plant(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def lamp(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A floor lamp, sometimes lit."""
+    """Build a floor lamp, sometimes lit."""
     del turn  # the same from all sides
     tall, wide = float(rng.uniform(11, 18)), float(rng.uniform(1.2, 2.6))
     shade = Material(textures.wall(0), rgb(fabric_color(rng) + 0.3), glow=float(rng.choice([0.0, 1.5, 4.0])))
@@ -138,7 +138,7 @@ def lamp(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def curtain(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A hanging in folds."""
+    """Build a curtain in folds."""
     cloth, wide, tall = weave(rng), float(rng.uniform(5, 16)), float(rng.uniform(18, 26))
     folds = int(rng.integers(6, 16)) * 2
     x = np.linspace(-wide / 2, wide / 2, folds + 1)
@@ -150,17 +150,17 @@ def curtain(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
 
 
 def column(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A pillar, door leaf or the end of a wall."""
+    """Build a pillar, a door leaf or the end of a wall."""
     return box(foot, rng.uniform([0.6, 14, 0.4], [5, 28, 3]), turn, matter(rng))
 
 
 def block(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A cabinet, crate or low wall."""
+    """Build a cabinet, a crate or a low wall."""
     return box(foot, rng.uniform([3, 4, 2.5], [12, 13, 6]), turn, matter(rng), (1, float(rng.choice([1, 3]))))
 
 
 def globe(rng: np.random.Generator, foot: Vector, turn: float) -> list[Part]:
-    """A ball or balloon, or a hanging lamp."""
+    """Build a ball, a balloon or a hanging lamp."""
     del turn  # the same from all sides
     size = float(rng.uniform(0.8, 3.5))
     angle = np.linspace(-np.pi / 2, np.pi / 2, 12)

@@ -1,4 +1,4 @@
-"""Who stands in front of the camera: a body and face, skin, hair and clothes, drawn from a seed."""
+"""Identities: a body and face, skin, hair and clothes, drawn from a seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reference.render.assets import Floats, body_folder, load_clothing, load_target
 from reference.render.people import RACES, only
-from reference.synthesize.rig import Garment, base_mesh, fitted, own_vertices, skin_of
+from reference.synthesize.rig import Garment, base_mesh, body_vertices, fitted, skin_of
 from reference.synthesize.wardrobe import Wardrobe, look_of
 
 _DETAILS = ("nose", "mouth", "chin", "cheek", "head", "eyes", "ears", "forehead", "eyebrows", "neck")
@@ -20,8 +20,11 @@ _BALD = 0.07
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A person before pose and light. `garments` by what they are: skin, eyes, brows, lashes, teeth, outfit, shoes
-    and, unless bald, hair. `skin` is 0 (darkest) to 1 (lightest)."""
+    """A person before pose and light.
+
+    The keys of `garments` and `textures` are skin, eyes, brows, lashes, teeth, outfit, shoes and, unless bald, hair.
+    `skin` is 0 (darkest) to 1 (lightest).
+    """
 
     name: str
     sex: str
@@ -37,17 +40,17 @@ class Identity:
     @property
     def soles(self) -> float:
         """The height of the lowest body vertex at rest."""
-        return float(self.rest[own_vertices(), 1].min())
+        return float(self.rest[body_vertices(), 1].min())
 
 
 def draw_identity(name: str, rng: np.random.Generator, wardrobe: Wardrobe) -> Identity:
-    """The identity called `name`, all of it drawn from `rng`."""
+    """Draw the identity called `name` from `rng`."""
     sex = str(rng.choice(["male", "female"]))
     race = str(rng.choice(RACES, p=[0.4, 0.3, 0.3]))
     age = str(rng.choice(["young", "old"], p=[0.7, 0.3]))
-    rest = _shape(rng, (sex, race, age))
-    skin_file, skin = _skin(rng, wardrobe, (sex, race, age))
-    # Casual clothes fit anybody; suits and dresses are kept to their cut.
+    rest = _shape(rng, sex, race, age)
+    skin_file, skin = _skin(rng, wardrobe, sex, race, age)
+    # Casual clothes fit anybody; suits and dresses are cut for one sex.
     fits = [p for p in wardrobe.outfits if p.name.startswith(f"{sex}_")]
     casual = [p for p in wardrobe.outfits if "casual" in p.name or "sport" in p.name]
     outfit = _pick(rng, fits if fits and rng.random() < 0.65 else (casual or list(wardrobe.outfits)))
@@ -73,7 +76,7 @@ def draw_identity(name: str, rng: np.random.Generator, wardrobe: Wardrobe) -> Id
 
 @lru_cache(maxsize=64)
 def _shown(outfit: Path, shoes: Path) -> NDArray[np.bool_]:
-    """Which faces of the base mesh are skin that the clothes leave bare."""
+    """Return a mask of the base mesh's faces that are skin and that the clothes leave bare."""
     mesh = base_mesh()
     hides = np.concatenate([load_clothing(only(folder, "*.mhclo")).hides for folder in (outfit, shoes)])
     return np.asarray((mesh.groups == "body") & ~np.isin(mesh.faces, hides).all(1))
@@ -87,21 +90,19 @@ def _pick(rng: np.random.Generator, paths: list[Path]) -> Path:
     return paths[int(rng.integers(len(paths)))]
 
 
-def _skin(rng: np.random.Generator, wardrobe: Wardrobe, kind: tuple[str, str, str]) -> tuple[Path, float]:
-    """A texture of the sex, if possible of the tone and age, and how light the skin is to be."""
-    sex, race, age = kind
+def _skin(rng: np.random.Generator, wardrobe: Wardrobe, sex: str, race: str, age: str) -> tuple[Path, float]:
+    """Draw a texture of the sex, if possible of the tone and age, and the skin's lightness."""
     low, high = {"caucasian": (0.6, 1.0), "asian": (0.45, 0.9), "african": (0.0, 0.45)}[race]
     tone = "darkskinned" if race == "african" else "lightskinned"
     ages = ("young",) if age == "young" else ("old", "middleage")
-    own = [p for p in wardrobe.skins if f"_{sex}_" in p.name] or list(wardrobe.skins)
-    toned = [p for p in own if tone in p.name] or own
+    fitting = [p for p in wardrobe.skins if f"_{sex}_" in p.name] or list(wardrobe.skins)
+    toned = [p for p in fitting if tone in p.name] or fitting
     aged = [p for p in toned if p.name.startswith(ages)]
     return _pick(rng, aged if aged and rng.random() < 0.7 else toned), float(rng.uniform(low, high))
 
 
-def _shape(rng: np.random.Generator, kind: tuple[str, str, str]) -> Floats:
-    """The rest body of a mixed race of which `kind`'s leads, with random build and features."""
-    sex, race, age = kind
+def _shape(rng: np.random.Generator, sex: str, race: str, age: str) -> Floats:
+    """Draw a rest body with random build and features, of a mixture of races in which `race` leads."""
     macro = body_folder() / "targets" / "macrodetails"
     body = base_mesh().vertices.copy()
 
@@ -128,7 +129,7 @@ def _details() -> tuple[Path, ...]:
 
 
 def expression(rng: np.random.Generator, identity: Identity) -> Floats:
-    """The rest body with a face that does something: up to three face units, smiles the most common."""
+    """Return the rest body with a random facial expression: up to three face units, smiles the most common."""
     units = body_folder() / "targets" / "expression" / "units" / identity.race
     paths = sorted(units.glob("*.target.gz"))
     body = identity.rest.copy()

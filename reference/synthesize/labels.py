@@ -1,4 +1,4 @@
-"""Synthesized views as a model's labels: photos, and the truth as pictures that every program reads."""
+"""Write synthesized views as a model's labels: photos, and the truth as pictures that every program can read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADER = "# Views whose order in depth is known (hydramobile/labels.py): files 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of a view, and what it shows."""
+    """The files of a view and their description."""
 
     photo: bytes
     truth: bytes
@@ -31,21 +31,24 @@ class Files:
     description: str
 
 
-def write_labels(made: Path, folder: Path, count: int) -> int:
-    """Replace `folder` by labels.toml and the first `count` views of the set `made` that have exact depth everywhere.
+def write_labels(source_set: Path, folder: Path, count: int) -> int:
+    """Replace `folder` by labels.toml and the first `count` views of `source_set` that have exact depth everywhere.
 
-    A view before a photograph has none behind people, and the photograph is somebody else's; it is passed over.
-    Raises UsageError for a set of photos or too few such views.
+    Views with a photograph as backdrop are skipped: they have no depth behind people, and the photograph has another
+    licence. Raises UsageError for a set of photos, a split other than test, or too few such views.
     """
-    views = ViewSet(made)
+    views = ViewSet(source_set)
     if views.kind != "synthetic":
-        raise UsageError(f"{made} is a set of photos: nobody knows their depth")
+        raise UsageError(f"{source_set} is a set of photos, whose depth is unknown")
     if views.index.get("split") != "test":
-        raise UsageError(f"{made} is of the split {views.index.get('split')!r}; what was trained on judges nothing")
+        raise UsageError(
+            f"{source_set} is of the split {views.index.get('split')!r}; labels are of the split test, never trained on"
+        )
     views.verify()
     chosen = [(number, view) for number in range(len(views)) if usable(view := views.view(number))][:count]
     if len(chosen) < count:
-        raise UsageError(f"{made} has {len(chosen)} views with exact depth everywhere, not {count}; synthesize more")
+        message = f"{source_set} has {len(chosen)} views with exact depth everywhere, not {count}; synthesize more"
+        raise UsageError(message)
     index = views.index
     source = (
         "rendered by this project from MakeHuman's assets (CC0): python -m reference synthesize --split test "
@@ -69,8 +72,11 @@ def usable(view: View) -> bool:
 
 
 def pictures(view: View) -> Files:
-    """Disparity is kept where the person surely is and a pixel around it, all that WHDR interpolates between, in
-    65,535 steps up to the nearest point."""
+    """Encode a view's photo, disparity and matte.
+
+    Disparity is kept where alpha exceeds PERSON and one pixel around, which is all that WHDR interpolates between. It
+    has 65,535 steps up to the nearest point.
+    """
     sure = Image.fromarray(np.where(view.alpha > 255 * PERSON, 255, 0).astype(np.uint8))
     kept = np.asarray(sure.filter(ImageFilter.MaxFilter(3))) > 0
     disparity = np.where(kept, view.disparity.astype(np.float64), 0.0)

@@ -1,4 +1,4 @@
-"""Lights drawn at random: windows, lamps, sun and sky, and the light behind the person."""
+"""Random lighting: windows, lamps, sun and sky, and light from behind the person."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Vector = NDArray[np.float64]
 
 
 def draw_light(rng: np.random.Generator, kind: str, facing: float) -> Lighting:
-    """`kind` is one of plan.LIGHTS; `facing` is the azimuth (degrees) of the camera seen from the person."""
+    """Draw lighting of `kind`, one of plan.LIGHTS; `facing` is the camera's azimuth (degrees) seen from the person."""
     side = float(rng.choice([-1, 1]))
     key_at, height, strength, ambient, blur = {
         "soft": (rng.uniform(-60, 60), rng.uniform(15, 60), rng.uniform(0.1, 0.8), 1.0, 0.006),
@@ -41,14 +41,17 @@ def draw_light(rng: np.random.Generator, kind: str, facing: float) -> Lighting:
 
 
 def towards(azimuth: float, elevation: float) -> Vector:
-    """The unit vector at degrees left of z and above the floor."""
+    """Return the unit vector at `azimuth` degrees left of z and `elevation` degrees above the floor."""
     a, e = np.deg2rad(azimuth), np.deg2rad(elevation)
     return np.array([np.sin(a) * np.cos(e), np.sin(e), np.cos(a) * np.cos(e)])
 
 
 def irradiance(above: Vector, below: Vector, lobes: list[tuple[Vector, Vector, float]]) -> NDArray[np.float64]:
-    """Coefficients [9, 3] of the light that a diffuse surface reflects, of an environment that shades from `below` to
-    `above` and has lobes (direction, color, sharpness) of exp(sharpness * (cosine - 1))."""
+    """Return the spherical harmonics [9, 3] of an environment, convolved with the cosine of a diffuse surface.
+
+    The environment shades from `below` to `above` and has lobes (direction, color, sharpness) of
+    exp(sharpness * (cosine - 1)).
+    """
     way = _sphere()
     sky = below + (above - below) * (0.5 + 0.5 * way[:, 1:2])
     for at, color, sharpness in lobes:
@@ -62,7 +65,7 @@ def irradiance(above: Vector, below: Vector, lobes: list[tuple[Vector, Vector, f
 
 
 def _sphere(count: int = 600) -> NDArray[np.float64]:
-    """Directions spread evenly (a Fibonacci lattice)."""
+    """Return `count` evenly spread directions (a Fibonacci lattice)."""
     index = np.arange(count) + 0.5
     height, around = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index
     ring = np.sqrt(1 - height**2)

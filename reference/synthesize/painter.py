@@ -1,4 +1,4 @@
-"""Draws a scene and the people in it, each into an image of its own: linear light, and distance from the camera."""
+"""Draw a scene and the people in it into two images: linear light, and distance from the camera."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from reference.synthesize.shaders import FRAGMENT, SCENE_FRAGMENT, SHADOW_FRAGME
 if TYPE_CHECKING:
     import moderngl
 
-# Samples a pixel and axis.
+# Samples per pixel and axis.
 OVERSAMPLING = 2
 _SHADOW = 1024
 _KEPT_TEXTURES = 256
-# At the sizes drawn, larger ones show no more.
+# Larger textures show no more detail at the sizes that are drawn.
 _TEXTURE_SIDE = 512
 _NEAR, _FAR = 0.4, 4000.0
 _PLAIN = ("gloss", "shininess", "cutoff", "glow", "dye", "bump", "tint", "second", "pattern", "soft")
@@ -33,8 +33,11 @@ _PLAIN = ("gloss", "shininess", "cutoff", "glow", "dye", "bump", "tint", "second
 
 @dataclass(frozen=True, slots=True)
 class Lighting:
-    """Three directional lights [3, 3] (unit, towards the light; the first casts shadows) of colors [3, 3], and the
-    light from everywhere as nine spherical harmonics [9, 3]; `blur` is the softness of shadows, in shadow maps."""
+    """Three directional lights [3, 3] (unit, towards the light; the first casts shadows) of colors [3, 3].
+
+    `ambient` is the environment as nine spherical harmonics [9, 3], `blur` the softness of shadows as a share of the
+    shadow map.
+    """
 
     directions: NDArray[np.float64]
     colors: NDArray[np.float64]
@@ -44,14 +47,17 @@ class Lighting:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """`light` [h, w, 3] linear, 0 where nothing was drawn; `depth` [h, w] decimetres along the optical axis or 0."""
+    """`light` [h, w, 3], linear, and `depth` [h, w], decimetres along the optical axis; 0 where nothing was drawn."""
 
     light: Floats
     depth: Floats
 
 
 class Painter:
-    """One OpenGL context for pictures of `size` = (width, height). StageError("render") without moderngl or EGL."""
+    """One OpenGL context for pictures of `size` = (width, height).
+
+    Raises StageError("render") if moderngl or EGL is not installed.
+    """
 
     def __init__(self, size: tuple[int, int]) -> None:
         try:
@@ -59,7 +65,7 @@ class Painter:
 
             # The stub misses the keyword "backend".
             self._gl: moderngl.Context = moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
-        except Exception as error:  # a missing package, library or driver: each raises its own kind
+        except Exception as error:  # a missing package, library and driver raise different types
             raise StageError(STAGE, f"no OpenGL through EGL (scripts/setup.sh render): {error}") from error
         self.size = size
         self._gl.enable(moderngl.DEPTH_TEST)
@@ -82,8 +88,11 @@ class Painter:
     def paint(
         self, scene: Sequence[Part], people: Sequence[Part], camera: Camera, light: Lighting, reach: float
     ) -> tuple[Layer, Layer]:
-        """The scene and the people at OVERSAMPLING times the size, row 0 at the top; of each only what is seen, so
-        that no sample belongs to both. `reach`: half the side of what shadows fall on."""
+        """Draw (scene, people) at OVERSAMPLING times the size, row 0 at the top.
+
+        Each layer has its visible samples only, so no sample belongs to both. `reach` is half the side of the square
+        that the shadow map covers.
+        """
         center = camera.target + np.array([0, 0.15 * reach, 0])
         lamp = orthographic(reach, 1.0, 90.0) @ look(center + 45 * light.directions[0], center, 0.0)
         buffers = [self._upload(part) for part in people]
@@ -110,10 +119,10 @@ class Painter:
             self._draw(self._program, part, buffer)
             buffer.release()
         self._frames[1].use()
-        self._frames[1].depth_mask = False  # keeps the people's depth: the scene is drawn around and before them
+        self._frames[1].depth_mask = False  # keeps the people's depth: the scene is drawn around and in front of them
         self._frames[1].clear(0, 0, 0, 0)
         self._frames[1].depth_mask = True
-        for part in reversed(scene):  # what was put in last stands nearer: less is drawn twice
+        for part in reversed(scene):  # later parts are nearer: nearest first draws fewer hidden pixels
             buffer = self._upload(part)
             self._draw(self._scene_program, part, buffer)
             buffer.release()
@@ -167,7 +176,7 @@ class Painter:
 
 
 def _is_skin(source: object) -> bool:
-    """Skins carry faces in a small part of their area."""
+    """Return whether the texture is a skin, which keeps its size: the face is a small part of its area."""
     return isinstance(source, Path) and source.parent.parent.name == "skins"
 
 

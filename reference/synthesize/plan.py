@@ -1,7 +1,7 @@
-"""What a view shows, before anything is built: who stands how, seen from where, lit how, in front of what.
+"""The plan of a view, drawn before anything is built: framing, pose, camera, light and setting.
 
-The distributions follow how portraits are really taken: selfies at arm's length, the phone mostly at or below the
-chin, heads that only half follow it, backs that lean away; then portraits taken by others, half and full length.
+The distributions follow how portraits are taken: selfies at arm's length, the phone mostly at or below the chin, heads
+that only half follow it, backs that lean away; then portraits taken by others, half and full length.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ LIGHTS = ("soft", "side", "window", "sun", "dim", "backlit")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One view. Degrees and decimetres. The camera is `distance` from the head, `elevation` above and `azimuth` to the
-    left of straight ahead of it, `field` of view vertically. The head is turned against the camera by `yaw` (to its
-    left), `pitch` (down; negative is thrown back) and `roll`; `place` is where it appears: shares of half the width
-    and height from the middle, right and up."""
+    """The plan of one view, in degrees and decimetres.
+
+    The camera is `distance` from the head, `elevation` above and `azimuth` to the left of straight ahead of it; `field`
+    is the vertical field of view. The head is rotated against the camera by `yaw` (to its left), `pitch` (down;
+    negative is thrown back) and `roll`. `place` is its position in the picture, right and up from the middle, as shares
+    of half the width and height.
+    """
 
     framing: Framing
     distance: float
@@ -63,7 +66,7 @@ BINS: dict[str, str] = {
 
 
 def draw_plan(rng: np.random.Generator, name: str = "") -> Plan:
-    """A view at random, or of the bin `name` (one of BINS). Raises UsageError for another name."""
+    """Draw a plan, of the bin `name` (one of BINS) if given. Raises UsageError for another name."""
     if name and name not in BINS:
         raise UsageError(f"no bin {name!r}; there are: {', '.join(BINS)}")
     framing: Framing = "selfie" if name in ("pitch-back", "near") else _framing(rng)
@@ -75,7 +78,7 @@ def draw_plan(rng: np.random.Generator, name: str = "") -> Plan:
     plan = replace(plan, people=_people(rng, framing))
     if not name:
         return plan
-    # A bin varies one thing: all the others stay as they are drawn, but for crowds and silhouettes.
+    # A bin changes one property; the others stay as drawn, but without company and silhouettes.
     plan = replace(plan, people=1, light="side" if plan.light == "backlit" else plan.light)
     return _bin(rng, name, plan)
 
@@ -105,8 +108,8 @@ def _bin(rng: np.random.Generator, name: str, plan: Plan) -> Plan:
     turns["full"] = plan
     turns["dark-skin"], turns["light-skin"] = replace(plan, skin=(0.0, 0.3)), replace(plan, skin=(0.75, 1.0))
     if name == "standing":
-        # From the eyes' height down to a kneeling photographer's: which end of the body is nearer must be seen, not
-        # known beforehand. The elevation follows from the distance.
+        # The camera is anywhere from the eyes' height down to a kneeling photographer's: the net must see which end of
+        # the body is nearer, not assume it. The elevation follows from the distance.
         under = float(rng.uniform(0, 13))
         level = -float(np.rad2deg(np.arcsin(np.clip(under / plan.distance, -0.7, 0.7))))
         turned = level * float(rng.uniform(0, 0.8)) + float(rng.normal(0, 8))
@@ -121,10 +124,10 @@ def _portrait(rng: np.random.Generator, framing: Framing) -> Plan:
     if selfie:
         elevation = float(rng.choice([rng.normal(-16, 8), rng.normal(-2, 5), rng.uniform(8, 38)], p=[0.6, 0.27, 0.13]))
     else:
-        # Held before the chest, seen from the head: lower the more of the body is shown.
+        # The camera is held before the chest: seen from the head it is lower, the more of the body is shown.
         low = {"portrait": -12.0, "half": -15.0, "full": -26.0}[framing]
         elevation = float(rng.choice([rng.normal(low, 6), rng.uniform(-25, 30)], p=[0.85, 0.15]))
-    # The head follows the camera in part; a fifth of the heads does as it likes.
+    # The head follows the camera in part; a fifth of the heads has a pitch of its own.
     pitch = elevation * (1 - float(rng.uniform(0.2, 1.0))) + float(rng.normal(0, 6))
     if rng.random() < 0.2:
         pitch = float(rng.uniform(-45, 40))
@@ -161,7 +164,7 @@ def _portrait(rng: np.random.Generator, framing: Framing) -> Plan:
 
 
 def _lens(rng: np.random.Generator, framing: Framing) -> tuple[float, float]:
-    """Distance and vertical field: a phone's front camera, its main camera or its longer one."""
+    """Draw distance and vertical field of view of a phone's front camera, its main camera or its longer one."""
     wide, main, long = float(rng.normal(73, 3)), float(rng.normal(67, 2)), float(rng.uniform(32, 50))
     if framing == "selfie":
         return float(rng.uniform(2.9, 6.6)), wide if rng.random() < 0.75 else float(rng.uniform(50, 66))

@@ -1,4 +1,4 @@
-"""Poses: head, back and arms as people hold them in front of a camera."""
+"""Poses of head, back and arms in front of a camera."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _SIDES = (("L", 1.0), ("R", -1.0))
 
 @dataclass(frozen=True, slots=True)
 class Stance:
-    """Degrees. The head's turn against the world (person looking along z): `yaw` to the person's left, `pitch` down,
-    `roll` to its right shoulder; the back's `lean` forwards, `side` and `twist`."""
+    """A pose of head and back, in degrees.
+
+    The head's rotation against the world (person looking along z): `yaw` to the person's left, `pitch` down, `roll` to
+    its right shoulder. The back's `lean` forwards, `side` and `twist`.
+    """
 
     yaw: float = 0.0
     pitch: float = 0.0
@@ -28,12 +31,12 @@ class Stance:
 
 
 def turned(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """The rotation that first rolls, then pitches, then yaws."""
+    """Return the rotation that first rolls, then pitches, then yaws."""
     return rotation((0, 1, 0), yaw) @ rotation((1, 0, 0), pitch) @ rotation((0, 0, 1), -roll)
 
 
 def head_and_back(stance: Stance) -> Turns:
-    """The back bends at two joints; neck and head share the rest of the head's turn."""
+    """Return the bones' rotations: the back bends at two joints, neck and head share the rest of the head's."""
     half = turned(stance.twist / 2, stance.lean / 2, -stance.side / 2)
     yaw, pitch, roll = stance.yaw - stance.twist, stance.pitch - stance.lean, stance.roll - stance.side
     turns = {"spine02": half, "spine01": half}
@@ -43,7 +46,7 @@ def head_and_back(stance: Stance) -> Turns:
 
 
 def hanging_arms(rng: np.random.Generator) -> Turns:
-    """Both arms down, elbows a little bent, sometimes a forearm forward."""
+    """Draw both arms down, elbows a little bent, sometimes a forearm forward."""
     turns: Turns = {}
     for side, sign in _SIDES:
         forward = float(rng.uniform(-25, 15)) if rng.random() < 0.3 else 0.0
@@ -56,7 +59,7 @@ def hanging_arms(rng: np.random.Generator) -> Turns:
 
 
 def curled_fingers(rng: np.random.Generator, side: str) -> Turns:
-    """A relaxed or half closed hand."""
+    """Draw a relaxed or half closed hand."""
     curl = float(rng.uniform(4, 42))
     sign = 1.0 if side == "L" else -1.0
     axis = (0.75, 0.0, -0.66 * sign)
@@ -68,8 +71,11 @@ def curled_fingers(rng: np.random.Generator, side: str) -> Turns:
 
 
 def reach(skeleton: Skeleton, rest: Floats, turns: Turns, side: str, target: Vector, hint: Vector) -> Turns:
-    """The turns of one arm that bring its wrist to `target` (in the axes and at the place of the body at rest, that
-    is before the back bends); the elbow points to `hint`. Out of reach, the arm is stretched towards it."""
+    """Return `turns` with one arm rotated so that its wrist is at `target` and its elbow points to `hint`.
+
+    `target` is in the rest frame, that is before the back bends. If it is out of reach, the arm is stretched towards
+    it.
+    """
     shoulder = skeleton.joint(rest, f"upperarm01.{side}", "head")
     elbow = skeleton.joint(rest, f"lowerarm01.{side}", "head")
     wrist = skeleton.joint(rest, f"wrist.{side}", "head")
@@ -87,7 +93,7 @@ def reach(skeleton: Skeleton, rest: Floats, turns: Turns, side: str, target: Vec
 
 
 def between(start: Vector, end: Vector) -> NDArray[np.float64]:
-    """The shortest rotation that turns `start` into the direction of `end`."""
+    """Return the shortest rotation from the direction of `start` to that of `end`."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(a, b)
     if np.linalg.norm(axis) < 1e-9:

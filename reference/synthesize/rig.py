@@ -1,7 +1,7 @@
-"""MakeHuman's body and what it wears, posed together: every vertex moves with the bones that hold its body vertices.
+"""Pose MakeHuman's body and its garments together: every vertex moves with the bones that hold its body vertices.
 
-Clothes, hair and glasses are fitted to the body at rest and then carried along; fitting them to the posed body
-instead would leave their offsets and sizes in the axes of the rest pose.
+Clothes, hair and glasses are fitted to the body at rest and then move with it. Fitting them to the posed body would
+leave their offsets and sizes in the axes of the rest pose.
 """
 
 from __future__ import annotations
@@ -19,60 +19,60 @@ from reference.render.assets import Clothing, Floats, Ints, Mesh, Skeleton, body
 from reference.training.views import POINT_NAMES
 
 Turns = dict[str, NDArray[np.float64]]
-# Vertices of the base mesh where a face is marked; left is the person's own.
+# Vertices of the base mesh at the face points; left is the person's own.
 _ON_THE_MIDDLE = {"nose tip": 297, "nose bridge": 131, "chin": 5162, "forehead": 251}
 _ON_THE_LEFT = {"cheek": 11935, "eye corner": 6962, "ear": 12038, "temple": 11842}
 
 
 @lru_cache(maxsize=1)
 def base_mesh() -> Mesh:
-    """MakeHuman's body at rest, soles near y = -8, looking along z."""
+    """Return MakeHuman's body at rest, soles near y = -8, looking along z."""
     return load_obj(body_folder() / "3dobjs" / "base.obj")
 
 
 @lru_cache(maxsize=1)
-def own_vertices() -> Ints:
-    """The body's own vertices; the others are helpers for fitting clothes."""
+def body_vertices() -> Ints:
+    """Return the body's vertices without the helpers for fitting clothes."""
     mesh = base_mesh()
     return np.unique(mesh.faces[mesh.groups == "body"])
 
 
 def mirrored(vertex: int) -> int:
-    """The body vertex at the other side of the middle plane."""
-    mesh, own = base_mesh(), own_vertices()
-    place = mesh.vertices[vertex] * np.array([-1, 1, 1], np.float32)
-    return int(own[np.argmin(((mesh.vertices[own] - place) ** 2).sum(1))])
+    """Return the body vertex that mirrors `vertex` at the middle plane."""
+    mesh, body = base_mesh(), body_vertices()
+    point = mesh.vertices[vertex] * np.array([-1, 1, 1], np.float32)
+    return int(body[np.argmin(((mesh.vertices[body] - point) ** 2).sum(1))])
 
 
 @lru_cache(maxsize=1)
 def face_vertices() -> tuple[int, ...]:
-    """The body vertex of each of POINT_NAMES."""
-    found = []
+    """Return the body vertex of each of POINT_NAMES."""
+    vertices = []
     for name in POINT_NAMES:
-        side, _, what = name.partition(" ")
+        side, _, point = name.partition(" ")
         if name in _ON_THE_MIDDLE:
-            found.append(_ON_THE_MIDDLE[name])
+            vertices.append(_ON_THE_MIDDLE[name])
         else:
-            found.append(_ON_THE_LEFT[what] if side == "left" else mirrored(_ON_THE_LEFT[what]))
-    return tuple(found)
+            vertices.append(_ON_THE_LEFT[point] if side == "left" else mirrored(_ON_THE_LEFT[point]))
+    return tuple(vertices)
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The skeleton, and how much each bone [b] holds each body vertex [n], as an [n, b] matrix with rows of sum 1."""
+    """The skeleton, and the weight of each bone [b] on each body vertex [n]: an [n, b] matrix with rows of sum 1."""
 
     skeleton: Skeleton
     bones: tuple[str, ...]
     weights: Any  # scipy.sparse.csr_matrix: no stubs
 
     def matrices(self, rest: Floats, turns: Turns) -> NDArray[np.float64]:
-        """[n, 12]: the 3x4 motion of every body vertex when `turns` (3x3, at rest's axes) bend the bones."""
+        """Return the 3x4 motion of every body vertex, [n, 12], for bones rotated by `turns` (3x3, in the rest axes)."""
         known: dict[str, NDArray[np.float64]] = {}
         stacked = np.stack([self._matrix(bone, rest, turns, known)[:3].ravel() for bone in self.bones])
         return np.asarray(self.weights @ stacked)
 
     def bone_matrix(self, bone: str, rest: Floats, turns: Turns) -> NDArray[np.float64]:
-        """The 4x4 motion of one bone."""
+        """Return the 4x4 motion of one bone."""
         return self._matrix(bone, rest, turns, {})
 
     def _matrix(
@@ -90,7 +90,7 @@ class Rig:
 
 @lru_cache(maxsize=2)
 def load_rig(folder: Path) -> Rig:
-    """The rig of a wardrobe's rigs/ folder."""
+    """Read the rig of a wardrobe's rigs/ folder."""
     skeleton = load_skeleton(folder)
     bones = tuple(skeleton.bones)
     rows = [skeleton.weights[bone][0] for bone in bones if bone in skeleton.weights]
@@ -108,8 +108,10 @@ def load_rig(folder: Path) -> Rig:
 
 @dataclass(frozen=True, slots=True)
 class Garment:
-    """Triangles on a body at rest: `vertices` [m, 3], `faces`, `uv` [k, 3, 2]; `hold` [m, n] says which body vertices
-    carry each vertex (rows of sum 1)."""
+    """Triangles on a body at rest: `vertices` [m, 3], `faces`, `uv` [k, 3, 2].
+
+    `hold` [m, n] has the weights of the body vertices on each vertex (rows of sum 1).
+    """
 
     vertices: Floats
     faces: Ints
@@ -117,18 +119,18 @@ class Garment:
     hold: Any  # scipy.sparse.csr_matrix: no stubs
 
     def posed(self, matrices: NDArray[np.float64]) -> Floats:
-        """The vertices moved by the body's `matrices` [n, 12]."""
+        """Return the vertices moved by the body's `matrices` [n, 12]."""
         return moved(self.vertices, np.asarray(self.hold @ matrices))
 
 
 def moved(vertices: Floats, matrices: NDArray[np.float64]) -> Floats:
-    """`vertices` [m, 3], each by its own 3x4 of `matrices` [m, 12]."""
+    """Move each of `vertices` [m, 3] by its 3x4 of `matrices` [m, 12]."""
     turned = np.einsum("mij,mj->mi", matrices.reshape(-1, 3, 4)[:, :, :3], vertices)
     return np.asarray(turned + matrices.reshape(-1, 3, 4)[:, :, 3], np.float32)
 
 
 def fitted(clothing: Clothing, rest: Floats) -> Garment:
-    """`clothing` on the body at rest."""
+    """Fit `clothing` to the body at rest."""
     mesh = clothing.mesh
     anchors = clothing.rows[:, :3].astype(int)
     shares = np.clip(clothing.rows[:, 3:6], 0, None)
@@ -141,13 +143,13 @@ def fitted(clothing: Clothing, rest: Floats) -> Garment:
 
 
 def skin_of(rest: Floats, shown: NDArray[np.bool_]) -> Garment:
-    """The body's own surface; `shown` marks the base mesh's faces to draw."""
+    """Return the body's surface as a garment; `shown` marks the base mesh's faces to draw."""
     mesh = base_mesh()
     return Garment(rest, mesh.faces[shown], mesh.uv[mesh.uv_faces[shown]], sparse.identity(len(rest), format="csr"))
 
 
 def held_by(vertices: Floats, faces: Ints, uv: Floats, carriers: Ints) -> Garment:
-    """A garment whose vertex i moves as body vertex carriers[i] (or all as carriers[0], when there is one)."""
+    """Return a garment whose vertex i moves with body vertex carriers[i]; a single carrier moves all of it."""
     carriers = np.broadcast_to(carriers, (len(vertices),))
     hold = sparse.csr_matrix(
         (np.ones(len(vertices)), (np.arange(len(vertices)), carriers)), (len(vertices), len(base_mesh().vertices))

@@ -1,4 +1,4 @@
-"""Where people stand: rooms, gardens and streets with exact depth, built around them and the camera."""
+"""Scenes: rooms, gardens and streets with exact depth, built around the people and the camera."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """The scene's frame: its origin below the first person, its z towards the camera but for a turn; `eye` is the
-    camera in it, `height` the person's head, `width` half the room that the people take."""
+    """The scene's frame: the origin is below the first person, z points towards the camera up to a random rotation.
+
+    `eye` is the camera in it, `height` the height of the person's head, `width` half the width that the people take.
+    """
 
     eye: Vector
     height: float
@@ -30,7 +32,10 @@ class Ground:
 
 
 def build_scene(rng: np.random.Generator, plan: Plan, camera: Camera, head: Vector, folder: Path | None) -> list[Part]:
-    """Parts in the world; none for a backdrop. `head` is the first person's, `folder` holds pictures to hang."""
+    """Draw the scene's parts in the world, none for a backdrop.
+
+    `head` is the first person's, `folder` holds pictures to hang on walls.
+    """
     if plan.setting == "backdrop":
         return []
     ahead = camera.eye - head
@@ -70,17 +75,27 @@ def _room(rng: np.random.Generator, ground: Ground, folder: Path | None) -> list
         plane((-left, tall, -back), x, z, ceiling),
     ]
     for _ in range(int(rng.integers(0, 5))):
-        parts += _hung(rng, (-left, right, tall), -back + 0.06, folder)
+        parts += _hung(rng, Wall(-left, right, tall, -back + 0.06), folder)
     if rng.random() < 0.3:  # a beam, cornice or skirting board
         level = float(rng.choice([0.0, 9.0, tall - 3]))
         parts += box(np.array([0, level, -back + 0.3]), np.array([2 * wide, 1.2, 0.5]), 0.0, other)
     return parts
 
 
-def _hung(rng: np.random.Generator, span: tuple[float, float, float], depth: float, folder: Path | None) -> list[Part]:
-    """A framed picture, photograph or window on the back wall; `span` is left, right and the ceiling's height."""
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """The back wall: x of its left and right end, the ceiling's height, and z just in front of it."""
+
+    left: float
+    right: float
+    height: float
+    z: float
+
+
+def _hung(rng: np.random.Generator, wall: Wall, folder: Path | None) -> list[Part]:
+    """Draw a framed picture, photograph or window on the back wall."""
     w, h = float(rng.uniform(3, 13)), float(rng.uniform(3, 12))
-    corner = np.array([rng.uniform(span[0], span[1] - w), rng.uniform(5, max(span[2] - h, 6)), depth])
+    corner = np.array([rng.uniform(wall.left, wall.right - w), rng.uniform(5, max(wall.height - h, 6)), wall.z])
     window = rng.random() < 0.3
     if window or rng.random() < 0.4:
         shown = textures.print_(int(rng.integers(textures.PRINTS // 3)) * 3 + (0 if window else 1))
@@ -92,7 +107,7 @@ def _hung(rng: np.random.Generator, span: tuple[float, float, float], depth: flo
 
 
 def _far(rng: np.random.Generator, far: float, folder: Path | None) -> list[Part]:
-    """Sky, horizon and ground."""
+    """Draw sky, horizon and ground."""
     photo = rng.random() < 0.45
     shown = textures.opaque(folder, int(rng.integers(4096))) if photo else textures.heavens(int(rng.integers(10)))
     glow = float(rng.uniform(0.5, 2.0))
@@ -124,7 +139,7 @@ def _garden(rng: np.random.Generator, ground: Ground, folder: Path | None) -> li
 
 
 def _street(rng: np.random.Generator, ground: Ground, folder: Path | None) -> list[Part]:
-    """House fronts with windows along one or both sides, cars as blocks, posts."""
+    """Draw house fronts with windows along one or both sides, cars as blocks, posts."""
     parts = _far(rng, float(rng.uniform(200, 600)), folder)
     for side in (-1, 1):
         if rng.random() < 0.25:
@@ -149,7 +164,7 @@ def _street(rng: np.random.Generator, ground: Ground, folder: Path | None) -> li
 
 
 def _windows(rng: np.random.Generator, x: float, span: tuple[float, float], tall: float) -> list[Part]:
-    """Rows of panes a little before a house front at `x`, from z span[0] to span[1]."""
+    """Draw rows of panes just in front of a house front at `x`, from z span[0] to span[1]."""
     pane = Material(textures.wall(0), rgb(rng.uniform(0.05, 0.5, 3)), 0.25, 60.0, glow=float(rng.choice([0.0, 1.0])))
     step = float(rng.uniform(14, 24))
     parts, at, inward = [], x - np.sign(x) * 0.15, -float(np.sign(x))
@@ -163,14 +178,14 @@ def _windows(rng: np.random.Generator, x: float, span: tuple[float, float], tall
 
 
 def _clear(rng: np.random.Generator, ground: Ground, place: Vector) -> Vector:
-    """`place`, moved aside when it stands where the people are."""
+    """Return `place`, moved aside if the people stand there."""
     if abs(place[0]) < ground.width + 3 and place[2] > -8:
         place[0] = float(rng.choice([-1, 1])) * (ground.width + float(rng.uniform(4, 25)))
     return np.asarray(place)
 
 
 def _clutter(rng: np.random.Generator, ground: Ground, plan: Plan) -> list[Part]:
-    """Things close behind people, beside them and now and then before them. plan.clutter says how many."""
+    """Draw objects close behind people, beside them and sometimes in front of them; plan.clutter decides how many."""
     parts: list[Part] = []
     amount = plan.clutter
     indoors = plan.setting == "room"
@@ -187,7 +202,7 @@ def _clutter(rng: np.random.Generator, ground: Ground, plan: Plan) -> list[Part]
             parts += maker(rng, foot, float(rng.normal(0, 25)))
     far = float(np.hypot(ground.eye[0], ground.eye[2]))
     if far > 7 and rng.random() < 0.25 * amount:
-        # Before the person: a table's edge or a plant at the frame's side, not in the face.
+        # In front of the person: a box at the frame's side, not in front of the face.
         ahead = ground.eye / far
         foot = np.array([ahead[0], 0, ahead[2]]) * float(rng.uniform(4, far - 3))
         foot[0] += float(rng.choice([-1, 1]) * rng.uniform(2.5, 5))

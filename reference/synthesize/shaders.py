@@ -1,4 +1,4 @@
-"""The OpenGL programs of the synthesizer: linear light out, and the distance along the optical axis beside it."""
+"""The OpenGL programs of the synthesizer: they output linear light and the distance along the optical axis."""
 
 VERTEX = """#version 330
 in vec3 place; in vec3 normal; in vec2 uv;
@@ -10,7 +10,7 @@ void main() {
   gl_Position = camera * vec4(place, 1.0);
 }"""
 
-# Ambient light is nine spherical harmonics of an environment, already convolved with the cosine (Ramamoorthi and
+# The ambient light is nine spherical harmonics of an environment, already convolved with the cosine (Ramamoorthi and
 # Hanrahan, "An Efficient Representation for Irradiance Environment Maps", 2001); bumps after Mikkelsen, "Bump Mapping
 # Unparametrized Surfaces on the GPU", 2010.
 _FRAGMENT = """#version 330
@@ -88,7 +88,7 @@ void main() {
 }"""
 
 FRAGMENT = _FRAGMENT.replace("LITE", "")
-# The same without bumps, gloss and light around edges, for scenes: they fill most of the picture.
+# Scenes fill most of the picture, so they are drawn without bumps, gloss and light around edges.
 SCENE_FRAGMENT = _FRAGMENT.replace("LITE", "#define PLAIN")
 
 SHADOW_VERTEX = """#version 330

@@ -1,4 +1,4 @@
-"""Simple solids, standing on a base and turned about the vertical: boxes, cylinders, balls, cards of leaves."""
+"""Simple solids on a base, rotated about the vertical: boxes, cylinders, balls, cards of leaves."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
 
 
 def panel(corner: Vector, right: Vector, up: Vector, material: Material, repeat: tuple[float, float] = (1, 1)) -> Part:
-    """A parallelogram with its texture repeated along `right` and `up`."""
+    """Return a parallelogram with its texture repeated along `right` and `up`."""
     return _panels(corner[None], right[None], up[None], material, repeat)
 
 
 def box(
     foot: Vector, size: NDArray[np.float64], turn: float, material: Material, repeat: tuple[float, float] = (1, 1)
 ) -> list[Part]:
-    """Front, two sides and top of a box standing at `foot`, the middle of its base."""
+    """Return front, back, two sides and top of a box with the middle of its base at `foot`."""
     angle = np.deg2rad(turn)
     x = np.array([np.cos(angle), 0.0, -np.sin(angle)]) * size[0]
     y = np.array([0.0, size[1], 0.0])
@@ -32,9 +32,9 @@ def box(
 
 
 def _panels(corners: Vector, rights: Vector, ups: Vector, material: Material, repeat: tuple[float, float]) -> Part:
-    """Parallelograms [n, 3] as one part: two triangles each."""
-    places = np.stack([corners, corners + rights, corners + rights + ups, corners + ups], axis=1)
-    vertices = places[:, _CORNERS].reshape(-1, 3, 3).astype(np.float32)
+    """Return parallelograms [n, 3] as one part of two triangles each."""
+    points = np.stack([corners, corners + rights, corners + rights + ups, corners + ups], axis=1)
+    vertices = points[:, _CORNERS].reshape(-1, 3, 3).astype(np.float32)
     r, u = rights, ups
     normal = np.stack(
         [
@@ -51,16 +51,16 @@ def _panels(corners: Vector, rights: Vector, ups: Vector, material: Material, re
 
 
 def card(foot: Vector, width: float, height: float, turn: float, material: Material) -> Part:
-    """An upright picture with its base's middle at `foot`."""
+    """Return an upright picture with the middle of its base at `foot`."""
     right = rotation((0, 1, 0), turn) @ np.array([width, 0, 0])
     return panel(foot - right / 2, right, np.array([0, height, 0]), material)
 
 
 def lathe(foot: Vector, profile: list[tuple[float, float]], material: Material, sides: int = 20) -> Part:
-    """A solid of revolution about the vertical through `foot`: `profile` lists radius and height, from the bottom."""
+    """Return a solid of revolution about the vertical through `foot`; `profile` is (radius, height), bottom first."""
     angle = np.linspace(0, 2 * np.pi, sides + 1)
     rings = np.array(profile, np.float64)
-    places = np.stack(
+    points = np.stack(
         [
             foot[0] + rings[:, :1] * np.cos(angle),
             np.broadcast_to(foot[1] + rings[:, 1:], (len(rings), sides + 1)),
@@ -69,14 +69,14 @@ def lathe(foot: Vector, profile: list[tuple[float, float]], material: Material, 
         axis=-1,
     )
     around, along = np.meshgrid(angle / (2 * np.pi), np.linspace(0, 1, len(rings)))
-    index = np.arange(places[..., 0].size).reshape(places.shape[:2])
+    index = np.arange(points[..., 0].size).reshape(points.shape[:2])
     a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, 1:].ravel(), index[1:, :-1].ravel()
     faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)])
     uv: Floats = np.stack([around.ravel(), along.ravel()], 1).astype(np.float32)[faces]
-    return smooth_part(places.reshape(-1, 3).astype(np.float32), faces, uv, material)
+    return smooth_part(points.reshape(-1, 3).astype(np.float32), faces, uv, material)
 
 
 def moved_part(part: Part, turn: NDArray[np.float64], shift: Vector) -> Part:
-    """`part` turned by a 3x3 about the origin, then moved."""
+    """Return `part` rotated by a 3x3 about the origin, then moved."""
     vertices = (part.vertices @ turn.T + shift).astype(np.float32)
     return Part(vertices, (part.normals @ turn.T).astype(np.float32), part.uv, part.material)

@@ -15,26 +15,26 @@ _COLUMNS, _ROWS = 6, 8
 
 
 def write_sheet(folder: Path) -> Path:
-    """Draws sheet.png of views spread evenly over the dataset in `folder`."""
+    """Draw sheet.png of views spread evenly over the dataset in `folder`."""
     index = read_json(folder / "index.json", "synthesize")
     count = min(_COLUMNS * _ROWS, int(index["views"]))
-    wanted = np.linspace(0, int(index["views"]) - 1, count).astype(int)
+    chosen = np.linspace(0, int(index["views"]) - 1, count).astype(int)
     height, width = int(index["height"]) // 2, int(index["width"]) // 2
     sheet = Image.new("RGB", (_COLUMNS * width * 3, -(-count // _COLUMNS) * height))
-    first, place = 0, 0
+    first, cell = 0, 0
     for shard in index["shards"]:
         with np.load(folder / shard["file"]) as arrays:
-            mine = [int(view) - first for view in wanted if first <= view < first + int(shard["views"])]
-            loaded = {name: arrays[name] for name in ("rgb", "disparity", "alpha")} if mine else {}
-            for view in mine:
-                x, y = place % _COLUMNS * width * 3, place // _COLUMNS * height
+            rows = [int(view) - first for view in chosen if first <= view < first + int(shard["views"])]
+            loaded = {name: arrays[name] for name in ("rgb", "disparity", "alpha")} if rows else {}
+            for view in rows:
+                x, y = cell % _COLUMNS * width * 3, cell // _COLUMNS * height
                 far = loaded["disparity"][view].astype(np.float32)
                 people = loaded["alpha"][view] > 127
                 top = float(np.percentile(far[people], 99)) if people.any() else float(far.max())
                 depth = np.clip(255 * far / max(top, 1e-6), 0, 255).astype(np.uint8)
                 for step, image in enumerate((loaded["rgb"][view], depth, loaded["alpha"][view])):
                     sheet.paste(Image.fromarray(image).resize((width, height)), (x + step * width, y))
-                place += 1
+                cell += 1
         first += int(shard["views"])
     stream = io.BytesIO()
     sheet.save(stream, "PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""A fixed pool of textures: walls, fabrics, leaves, strands and photographs. Made once a process, cached by number."""
+"""A fixed pool of textures: walls, fabrics, leaves, strands and photographs. Each is drawn once per process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _rng(kind: int, index: int) -> np.random.Generator:
 
 @lru_cache(maxsize=WALLS)
 def wall(index: int) -> Texels:
-    """Plaster, planks, stripes, checks, brick, or a plain coat of paint (every second)."""
+    """Return plaster, planks, stripes, checks or brick for odd numbers, a plain coat of paint for even ones."""
     if index % 2 == 0:
         return rgba(235 + 12 * (noise(_rng(1, index), 6)[..., None] - 0.5).repeat(3, 2))
     return surface(_rng(1, index))
@@ -31,7 +31,7 @@ def wall(index: int) -> Texels:
 
 @lru_cache(maxsize=PRINTS)
 def print_(index: int) -> Texels:
-    """A picture to hang: shapes or a window."""
+    """Return a picture for a wall: shapes or a window."""
     return picture(_rng(2, index), index % 3 == 0)
 
 
@@ -49,13 +49,13 @@ def hedge(index: int) -> Texels:
 
 @lru_cache(maxsize=4)
 def ground(name: str) -> Texels:
-    """grass, gravel or brick."""
+    """Return grass, gravel or brick."""
     return free(name)
 
 
 @lru_cache(maxsize=FOLIAGE)
 def foliage(index: int) -> Texels:
-    """Leaves on a transparent ground: a tree's crown (even numbers) or a pot plant's long leaves (odd ones)."""
+    """Return leaves on a transparent ground: a tree's crown (even numbers) or a pot plant's long leaves (odd ones)."""
     rng, side = _rng(5, index), 256
     cover = Image.new("L", (side, side))
     draw = ImageDraw.Draw(cover)
@@ -74,27 +74,27 @@ def foliage(index: int) -> Texels:
             draw.ellipse((x - r, y - r * 0.6, x + r, y + r * 0.6), fill=255)
         draw.rectangle((side / 2 - 6, 120, side / 2 + 6, side), fill=255)
     tone = (60 + 150 * noise(rng, 40))[..., None] * np.array([0.5, 0.8, 0.28]) * rng.uniform(0.7, 1.2, 3)
-    made = rgba(tone)
-    made[..., 3] = np.asarray(cover)
-    return made
+    texels = rgba(tone)
+    texels[..., 3] = np.asarray(cover)
+    return texels
 
 
 @lru_cache(maxsize=4)
 def strands(index: int) -> Texels:
-    """Fine streaks along v with gaps, for hair that has no texture of its own."""
+    """Return fine streaks along v with gaps, for hair without a texture."""
     rng, side = _rng(6, index), 512
     fine = rng.random((8, side)).astype(np.float32)
     streaks = np.asarray(Image.fromarray(fine).resize((side, side), Image.Resampling.BICUBIC), np.float64)
     curls = np.asarray(Image.fromarray(rng.random((96, 96)).astype(np.float32)).resize((side, side)), np.float64)
     tone = 90 + 110 * (0.5 * streaks + 0.5 * curls)
-    made = rgba(np.repeat(tone[..., None], 3, 2))
-    made[..., 3] = np.clip(255 * (0.45 + 1.2 * (curls * 0.6 + streaks * 0.4 - 0.15)), 0, 255).astype(np.uint8)
-    return made
+    texels = rgba(np.repeat(tone[..., None], 3, 2))
+    texels[..., 3] = np.clip(255 * (0.45 + 1.2 * (curls * 0.6 + streaks * 0.4 - 0.15)), 0, 255).astype(np.uint8)
+    return texels
 
 
 @lru_cache(maxsize=2)
 def photo_paths(folder: Path | None) -> tuple[Path, ...]:
-    """The pictures in a folder of backdrops, or none."""
+    """Return the pictures in a folder of backdrops, () without a folder."""
     if folder is None:
         return ()
     kinds = {".jpg", ".jpeg", ".png", ".webp"}
@@ -103,7 +103,7 @@ def photo_paths(folder: Path | None) -> tuple[Path, ...]:
 
 @lru_cache(maxsize=192)
 def photo(folder: Path | None, index: int) -> Texels:
-    """Picture `index` (modulo their number) of the folder and of scikit-image's own without people, RGB [h, w, 3]."""
+    """Return picture `index` (modulo their number) of the folder and of scikit-image (no people), RGB [h, w, 3]."""
     paths = photo_paths(folder)
     index %= len(paths) + len(_PACKAGED)
     if index < len(paths):
@@ -117,7 +117,7 @@ def photo(folder: Path | None, index: int) -> Texels:
 
 
 def crop(rng: np.random.Generator, picture: Texels, size: tuple[int, int]) -> Texels:
-    """A random part of `picture` at (width, height), sometimes mirrored and out of focus."""
+    """Draw a part of `picture` at `size` = (width, height), sometimes mirrored and out of focus."""
     height, width = picture.shape[:2]
     scale = min(width / size[0], height / size[1]) * float(rng.uniform(0.45, 1.0))
     w, h = size[0] * scale, size[1] * scale
@@ -134,7 +134,7 @@ def crop(rng: np.random.Generator, picture: Texels, size: tuple[int, int]) -> Te
 
 @lru_cache(maxsize=256)
 def opaque(folder: Path | None, index: int) -> Texels:
-    """Picture `index` as RGBA of at most 256 pixels a side, for walls and horizons."""
+    """Return picture `index` as RGBA of at most 256 pixels per side, for walls and horizons."""
     image = Image.fromarray(photo(folder, index))
     image.thumbnail((256, 256))
     return np.asarray(image.convert("RGBA"))
@@ -142,12 +142,15 @@ def opaque(folder: Path | None, index: int) -> Texels:
 
 @lru_cache(maxsize=32)
 def eye(path: Path, brown: int) -> Texels:
-    """The wardrobe's eye texture at 512 pixels; `brown` 1 to 3 darkens the irises to light to almost black brown."""
+    """Return the wardrobe's eye texture at 512 pixels.
+
+    `brown` 1 to 3 darkens the irises to a brown from light to almost black; 0 leaves them.
+    """
     image = np.asarray(Image.open(path).convert("RGBA").resize((512, 512)), np.float64).copy()
     image[..., :3] *= 0.85
     if brown:
         rows, columns = np.indices((512, 512)) / 512
-        for x, y in ((0.70, 0.295), (0.293, 0.70)):  # where the two irises are drawn
+        for x, y in ((0.70, 0.295), (0.293, 0.70)):  # centers of the two irises
             iris = np.hypot(columns - x, rows - y) < 0.118
             gray = image[iris, :3].mean(-1, keepdims=True)
             image[iris, :3] = gray * np.array([0.95, 0.55, 0.32]) * (1.0, 0.6, 0.3)[brown - 1]
@@ -156,7 +159,7 @@ def eye(path: Path, brown: int) -> Texels:
 
 @lru_cache(maxsize=16)
 def density(level: int) -> Texels:
-    """Plain white with an alpha of `level`: how many hairs of a shell are there."""
-    made = np.full((4, 4, 4), 255, np.uint8)
-    made[..., 3] = level
-    return made
+    """Return plain white with an alpha of `level`, the density of a shell's hairs."""
+    texels = np.full((4, 4, 4), 255, np.uint8)
+    texels[..., 3] = level
+    return texels

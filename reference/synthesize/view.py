@@ -1,4 +1,4 @@
-"""One view: people posed and dressed, a scene around them, a camera, and what is written about it."""
+"""One view: people posed and dressed, a scene around them, a camera, and a record of its properties."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from reference.synthesize.scenes import build_scene
 from reference.training.views import FACES, POINT_NAMES
 
 Vector = NDArray[np.float64]
-# How far in decimetres a face point may be from the drawn surface and still count as visible.
+# A face point at most this many decimetres from the drawn surface counts as visible.
 _TOLERANCE = 0.12
 
 
@@ -41,21 +41,26 @@ class Shot:
 
 
 def shoot(
-    rng: np.random.Generator, painter: Painter, plan: Plan, people: list[Identity], folders: tuple[Path, Path | None]
+    rng: np.random.Generator,
+    painter: Painter,
+    plan: Plan,
+    people: list[Identity],
+    wardrobe: Path,
+    backdrops: Path | None,
 ) -> Shot:
-    """Draws `plan` with `people`, the first one in the middle; `folders` are the wardrobe's and that of backdrops."""
-    bodies, camera = _arrange(rng, plan, people, folders[0] / "rigs", painter.size)
+    """Draw `plan` with `people`, the first one in the middle."""
+    bodies, camera = _arrange(rng, plan, people, wardrobe / "rigs", painter.size)
     clothed = [_clothe(rng, body, plan, first=index == 0) for index, body in enumerate(bodies)]
     figures, notes = [drawn for drawn, _ in clothed], clothed[0][1]
     facing = float(np.rad2deg(np.arctan2(*(camera.eye - figures[0].middle)[[0, 2]])))
     light = draw_light(rng, plan.light, facing)
-    scene = build_scene(rng, plan, camera, figures[0].middle, folders[1])
+    scene = build_scene(rng, plan, camera, figures[0].middle, backdrops)
     parts = [part for drawn in figures for part in drawn.parts]
     reach = float(np.clip(plan.distance * np.tan(np.deg2rad(plan.field / 2)) * 1.4 + 2, 5, 22))
     layers = painter.paint(merged(scene), parts, camera, light, reach)
     backdrop = None
     if plan.setting == "backdrop":
-        backdrop = textures.crop(rng, textures.photo(folders[1], int(rng.integers(1 << 20))), painter.size)
+        backdrop = textures.crop(rng, textures.photo(backdrops, int(rng.integers(1 << 20))), painter.size)
     view = develop(rng, *layers, backdrop, plan.light == "backlit")
     face = np.zeros((FACES, len(POINT_NAMES), 4), np.float16)
     for index, drawn in enumerate(figures[:FACES]):
@@ -67,11 +72,11 @@ def shoot(
 def _arrange(
     rng: np.random.Generator, plan: Plan, people: list[Identity], rigs: Path, size: tuple[int, int]
 ) -> tuple[list[Body], Camera]:
-    """The people where they stand, and the camera."""
+    """Pose and place the people, and place the camera."""
     pitch = float(np.clip(plan.pitch - plan.elevation, plan.lean - 55, plan.lean + 52))
     yaw = float(np.clip(plan.yaw + plan.azimuth, -75, 75))
     stance = Stance(yaw, pitch, plan.roll, plan.lean, float(rng.normal(0, 4)), 0.3 * yaw + float(rng.normal(0, 6)))
-    first = stand(people[0], expression(rng, people[0]), stance, (0.0, np.zeros(3)), rigs)
+    first = stand(people[0], expression(rng, people[0]), stance, 0.0, np.zeros(3), rigs)
     middle, _ = first.head()
     camera = _camera(rng, plan, first, size)
     bodies = [with_arms(rng, first, plan.hand, camera.eye)]
@@ -85,7 +90,7 @@ def _arrange(
         place = middle * [1, 0, 1] + towards(plan.azimuth, 0) * back + towards(plan.azimuth + 90, 0) * across
         facing = float(plan.azimuth + rng.normal(0, 14) - 4 * across)
         turn = Stance(*(float(v) for v in rng.normal([0, -plan.elevation * 0.6, 0, -3, 0, 0], [20, 9, 8, 7, 4, 8])))
-        body = stand(identity, expression(rng, identity), turn, (facing, place), rigs)
+        body = stand(identity, expression(rng, identity), turn, facing, place, rigs)
         bodies.append(with_arms(rng, body, "face" if rng.random() < 0.08 else "down", camera.eye))
     return bodies, camera
 
@@ -107,16 +112,16 @@ def _camera(rng: np.random.Generator, plan: Plan, body: Body, size: tuple[int, i
 
 
 def _clothe(rng: np.random.Generator, body: Body, plan: Plan, first: bool) -> tuple[Figure, dict[str, str]]:
-    """The person drawn, and what it wears beside its clothes."""
+    """Return the person's parts, and the names of its glasses, headwear and beard for the record."""
     low, high = plan.skin if first else (0.0, 1.0)
     materials = dress(rng, body.identity, float(np.clip(body.identity.skin, low, high)))
     extras = draw_extras(rng, body.identity, body.rest, materials.get("hair"))
-    made = figure(body, {**body.identity.garments, **extras.garments}, {**materials, **extras.materials})
-    return made, extras.notes
+    drawn = figure(body, {**body.identity.garments, **extras.garments}, {**materials, **extras.materials})
+    return drawn, extras.notes
 
 
 def merged(parts: list[Part]) -> list[Part]:
-    """Parts of one material drawn as one: each costs a call."""
+    """Merge parts of the same material, since each part costs a draw call."""
     groups: dict[int, list[Part]] = {}
     for part in parts:
         groups.setdefault(id(part.material), []).append(part)
@@ -131,7 +136,7 @@ def merged(parts: list[Part]) -> list[Part]:
 
 
 def project(points: NDArray[np.float64], camera: Camera, size: tuple[int, int]) -> NDArray[np.float64]:
-    """World points [n, 3] -> [n, 3]: x right and y down in pixels (pixel centers at .5), distance along the axis."""
+    """Project world points [n, 3] to [n, 3]: x right, y down in pixels (centers at .5), distance along the axis."""
     matrix = look(camera.eye, camera.target, camera.roll)
     seen = points @ matrix[:3, :3].T + matrix[:3, 3]
     far = -seen[:, 2]
@@ -141,21 +146,21 @@ def project(points: NDArray[np.float64], camera: Camera, size: tuple[int, int]) 
 
 
 def mark(points: NDArray[np.float64], camera: Camera, view: View) -> NDArray[np.float16]:
-    """[12, 4]: x, y, disparity and whether the point is on what the view shows there."""
+    """Return [12, 4]: x, y, disparity, and 1 for points that lie on the surface that the view shows there."""
     height, width = view.alpha.shape
     seen = project(points, camera, (width, height))
-    made = np.zeros((len(points), 4), np.float16)
+    marks = np.zeros((len(points), 4), np.float16)
     for index, (x, y, far) in enumerate(seen):
         inside = 0 <= x < width and 0 <= y < height and far > 0.4
-        made[index, :3] = (np.clip(x, -2000, 2000), np.clip(y, -2000, 2000), 10 / max(float(far), 0.4))
+        marks[index, :3] = (np.clip(x, -2000, 2000), np.clip(y, -2000, 2000), 10 / max(float(far), 0.4))
         if inside and view.alpha[int(y), int(x)] >= 128:
             shown = float(view.disparity[int(y), int(x)])
-            made[index, 3] = shown > 0 and abs(10 / shown - far) < _TOLERANCE
-    return made
+            marks[index, 3] = shown > 0 and abs(10 / shown - far) < _TOLERANCE
+    return marks
 
 
 def _record(plan: Plan, people: list[Identity], first: Figure, camera: Camera) -> dict[str, Any]:
-    """The head's turn relative to the camera, and the names of what is shown."""
+    """Return the record of a view: the head's rotation relative to the camera, and the names of its parts."""
     away = camera.eye - first.middle
     basis = look(camera.eye, camera.target, camera.roll)[:3, :3]
     # The frame that looks at the camera from the head, upright in the picture.

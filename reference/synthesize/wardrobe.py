@@ -1,4 +1,4 @@
-"""What the wardrobe offers to each split: identities of validation and test wear and show nothing that training saw."""
+"""The wardrobe's items of each split: identities of validation and test wear and show nothing that training saw."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reference.render.assets import STAGE
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-# By the names of makehumancommunity/makehuman-assets; the wardrobe is small, so validation and test share these and
+# Names of makehumancommunity/makehuman-assets. The wardrobe is small, so validation and test share these items and
 # differ by the seeds of their faces, bodies, colors, scenes and lights.
 HELD_OUT = frozenset(
     {
@@ -24,13 +24,13 @@ HELD_OUT = frozenset(
     }
 )  # fmt: skip
 
-# Opaque without its texture, which the wardrobe's makers keep elsewhere: a helmet.
+# Its texture is not in the wardrobe; without it the hair is opaque and looks like a helmet.
 _UNUSABLE = frozenset({"bob01"})
 
 
 @dataclass(frozen=True, slots=True)
 class Wardrobe:
-    """Folders of hair, outfits, shoes, brows and lashes, and files of skins and eyes: those of one split."""
+    """One split's folders of hair, outfits, shoes, brows and lashes, and files of skins and eyes."""
 
     folder: Path
     hair: tuple[Path, ...]
@@ -48,17 +48,17 @@ class Wardrobe:
 
 @lru_cache(maxsize=4)
 def load_wardrobe(folder: Path, split: Split) -> Wardrobe:
-    """The items of `split`. Raises UsageError when the folder is no wardrobe, StageError when a kind is missing."""
+    """Return the items of `split`. Raises UsageError if `folder` is no wardrobe, StageError if a kind is missing."""
     if not (folder / "rigs").is_dir():
-        raise UsageError(f"{folder} is no MakeHuman wardrobe: it has no rigs/")
+        raise UsageError(f"{folder} is not a MakeHuman wardrobe: it has no rigs/")
 
     def of(kind: str, pattern: str) -> tuple[Path, ...]:
-        every = sorted(path for path in folder.glob(pattern) if path.is_file() or any(path.glob("*.mhclo")))
-        every = [path for path in every if path.name not in _UNUSABLE]
-        mine = tuple(path for path in every if (path.stem in HELD_OUT) == (split != "train"))
-        if not mine:
-            raise StageError(STAGE, f"{folder} has no {kind} for {split} ({len(every)} in all, looked for {pattern})")
-        return mine
+        items = sorted(path for path in folder.glob(pattern) if path.is_file() or any(path.glob("*.mhclo")))
+        items = [path for path in items if path.name not in _UNUSABLE]
+        chosen = tuple(path for path in items if (path.stem in HELD_OUT) == (split != "train"))
+        if not chosen:
+            raise StageError(STAGE, f"{folder} has no {kind} for {split} ({len(items)} in all, looked for {pattern})")
+        return chosen
 
     return Wardrobe(
         folder,
@@ -73,7 +73,7 @@ def load_wardrobe(folder: Path, split: Split) -> Wardrobe:
 
 
 def look_of(folder: Path) -> Path | None:
-    """An item's color texture, or its shading (ambient occlusion) when it has no colors, or None."""
+    """Return an item's color texture, its ambient occlusion if it has no colors, or None."""
     for pattern in ("*_diffuse.*", "eyebrow*.png", "eyelash*.png", "*_ao.*"):
         if found := sorted(folder.glob(pattern)):
             return found[0]

@@ -1,1 +1,1 @@
-"""Pretrained networks that label photos for training: they never judge and never ship."""
+"""Pretrained networks that label photos for training. They never judge and never ship."""

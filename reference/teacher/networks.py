@@ -1,7 +1,7 @@
 """The teachers: MediaPipe's selfie segmentation, face detector and face mesh (PyPI mediapipe 0.10.21, Apache-2.0).
 
-Only the .tflite files of the wheel are read (scripts/setup.sh teachers), never its code. Sources: the model cards of
-MediaPipe; BlazeFace (Bazarevsky et al. 2019); the face mesh (Kartynnik et al. 2019).
+Only the .tflite files of the wheel are read (scripts/setup.sh teachers), never its code. Sources: MediaPipe's model
+cards; BlazeFace (Bazarevsky et al. 2019); the face mesh (Kartynnik et al. 2019).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _FILES = {
     "detector": "face_detection/face_detection_short_range.tflite",
     "mesh": "face_landmark/face_landmark.tflite",
 }
-# The detector's side, and its anchors a cell: 16x16 cells twice, 8x8 cells six times.
+# The detector's input side, and its (cells per side, anchors per cell): 16x16 cells with two, 8x8 cells with six.
 _SIDE, _GRIDS = 128, ((16, 2), (8, 6))
 _MESH_SIDE = 192
-# The mesh wants the face's box half as large again, turned so that the eyes are level.
+# The mesh's input is the face's box, enlarged by half and rotated so that the eyes are level.
 _MARGIN = 1.5
 
 
@@ -64,38 +64,44 @@ class Network:
 
 
 class Teachers:
-    """All three, from the folder that holds `mediapipe/modules`."""
+    """All three networks, from the folder that holds `mediapipe/modules`."""
 
     def __init__(self, folder: Path) -> None:
         modules = folder / "mediapipe" / "modules"
         self._matte, self._detector, self._mesh = (Network(modules / file) for file in _FILES.values())
 
     def matte(self, photo: Image.Image) -> tuple[Floats, float]:
-        """(alpha [256, 256] in [0, 1], agreement): the mean over the photo and its mirror image, and their soft IoU."""
-        made = []
+        """Return (alpha [256, 256] in [0, 1], agreement).
+
+        alpha is the mean over the photo and its mirror image, agreement the soft IoU of the two.
+        """
+        mattes = []
         for image in (photo, ImageOps.mirror(photo)):
             pixels = np.asarray(image.resize((256, 256), Image.Resampling.BILINEAR), np.float32) / np.float32(255)
-            made.append(self._matte(pixels)[0][..., 0])
-        first, second = made[0], made[1][:, ::-1]
+            mattes.append(self._matte(pixels)[0][..., 0])
+        first, second = mattes[0], mattes[1][:, ::-1]
         agreement = float(np.minimum(first, second).sum() / max(float(np.maximum(first, second).sum()), 1e-6))
         return ((first + second) / 2).astype(np.float32), agreement
 
     def faces(self, photo: Image.Image, most: int = 2, least: float = 0.6) -> list[Face]:
-        """Faces of `photo`, the surest first."""
+        """Return at most `most` faces of `photo` with a score of at least `least`, the highest score first."""
         pixels = np.asarray(photo.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR), np.float32) / 127.5 - 1
         outputs = sorted(self._detector(pixels.astype(np.float32)), key=lambda array: -array.shape[-1])
         boxes, scores = outputs[0], 1 / (1 + np.exp(-np.clip(outputs[1][:, 0], -80, 80)))
-        found: list[Face] = []
+        faces: list[Face] = []
         for index in np.argsort(-scores):
-            if scores[index] < least or len(found) == most:
+            if scores[index] < least or len(faces) == most:
                 break
             face = _decode(boxes[index], _anchors()[index], photo.size, float(scores[index]))
-            if all(math.hypot(face.x - other.x, face.y - other.y) > 0.5 * other.side for other in found):
-                found.append(face)
-        return found
+            if all(math.hypot(face.x - other.x, face.y - other.y) > 0.5 * other.side for other in faces):
+                faces.append(face)
+        return faces
 
     def mesh(self, photo: Image.Image, face: Face) -> tuple[Floats, float]:
-        """([468, 3], score): x and y in pixels of the photo, z in the same unit, smaller is nearer; score in [0, 1]."""
+        """Return (points [468, 3], score): x and y in pixels of the photo, z in the same unit; score in [0, 1].
+
+        Smaller z is nearer.
+        """
         scale = face.side * _MARGIN / _MESH_SIDE
         cos, sin, half = math.cos(face.roll) * scale, math.sin(face.roll) * scale, _MESH_SIDE / 2
         x0, y0 = face.x - cos * half + sin * half, face.y - sin * half - cos * half
@@ -113,7 +119,7 @@ class Teachers:
 
 
 def _anchors() -> Floats:
-    """Centres of the detector's anchors, [896, 2] (x, y) in [0, 1]."""
+    """Return the centres of the detector's anchors, [896, 2] (x, y) in [0, 1]."""
     centres = []
     for cells, repeats in _GRIDS:
         line = (np.arange(cells) + 0.5) / cells
@@ -123,7 +129,7 @@ def _anchors() -> Floats:
 
 
 def _decode(raw: Floats, anchor: Floats, size: tuple[int, int], score: float) -> Face:
-    """A detector's row (x, y, w, h, then six points) as a face in the photo; the first two points are the eyes."""
+    """Decode a row of the detector (x, y, w, h, then six points) to a face; the first two points are the eyes."""
     width, height = size
     x, y = raw[:2] / _SIDE + anchor
     right, left = raw[4:6] / _SIDE + anchor, raw[6:8] / _SIDE + anchor

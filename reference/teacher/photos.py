@@ -1,7 +1,7 @@
-"""Photos to a set of views: teacher mattes where the teacher is sure, face relief, and no depth.
+"""Turn photos into a set of views: teacher mattes where the teacher is sure, face relief, no depth.
 
-The set has `kind` photos and `known` 0: the loss asks that people are nearer than what is behind them, and weakly that
-faces have the relief of the face mesh. Photos belong to others: the set is never committed.
+The set has `kind` photos and `known` 0: the loss asks that people are nearer than the background, and weakly that faces
+have the relief of the face mesh. Photos belong to others, so the set is never committed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from reference.training.views import FACES, POINTS
 from reference.training.write import write_index, write_shard
 
 SIDE = 320
-"""Photos are cut to their middle square and brought to this many pixels."""
+"""Photos are cropped to their middle square and resized to this many pixels per side."""
 
-VIEWS_A_SHARD = 64
+VIEWS_PER_SHARD = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Sureness:
-    """What a teacher's matte must reach to be learnt from.
+class Confidence:
+    """Thresholds that a teacher's matte must meet to be used for training.
 
-    `agreement` with the mirror image (soft IoU), `doubt` the share of the person's pixels between .2 and .8, and the
-    person's share of the photo.
+    `agreement` is the soft IoU with the mirror image, `doubt` the share of the person's pixels with alpha between .2
+    and .8, `share` the person's share of the photo (least, most).
     """
 
     agreement: float = 0.95
@@ -51,22 +51,24 @@ class Sureness:
         )
 
 
-def make_set(folders: Sequence[Path], out: Path, teachers: Path, sureness: Sureness | None = None) -> tuple[int, int]:
-    """Label every photo of `folders` and write the set `out`; returns (kept, seen).
+def make_set(
+    folders: Sequence[Path], out: Path, teachers: Path, confidence: Confidence | None = None
+) -> tuple[int, int]:
+    """Label every photo of `folders` and write the set `out`; return (kept, seen).
 
-    Raises UsageError when `out` is there already or a folder has no photos, StageError("photos") when none is kept.
+    Raises UsageError if `out` exists or a folder has no photos, StageError("photos") if no photo is kept.
     """
     if out.exists():
         raise UsageError(f"{out} exists; name a folder that does not")
     paths = [path for folder in folders for path in photos_of(folder)]
-    asked, labels = sureness or Sureness(), Teachers(teachers)
-    kept = [view for path in paths if (view := label(path, labels, asked)) is not None]
+    thresholds, networks = confidence or Confidence(), Teachers(teachers)
+    kept = [view for path in paths if (view := label(path, networks, thresholds)) is not None]
     if not kept:
         raise StageError("photos", f"the teacher is sure of none of {len(paths)} photos")
     with staging_folder(out) as staging:
         rows = [
-            write_shard(staging, start // VIEWS_A_SHARD, *_columns(kept[start : start + VIEWS_A_SHARD]))
-            for start in range(0, len(kept), VIEWS_A_SHARD)
+            write_shard(staging, start // VIEWS_PER_SHARD, *_columns(kept[start : start + VIEWS_PER_SHARD]))
+            for start in range(0, len(kept), VIEWS_PER_SHARD)
         ]
         write_index(staging, "photos", 0, (SIDE, SIDE), rows)
     return len(kept), len(paths)
@@ -75,33 +77,33 @@ def make_set(folders: Sequence[Path], out: Path, teachers: Path, sureness: Suren
 def photos_of(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UsageError(f"no folder of photos at {folder}")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
         raise UsageError(f"{folder} holds no photos (looked for: {', '.join(sorted(SUFFIXES))})")
-    return found
+    return paths
 
 
-def label(path: Path, teachers: Teachers, sureness: Sureness) -> dict[str, Any] | None:
-    """One photo's arrays (names of `views.ARRAYS`) and `about`, or None where the teacher is not sure."""
+def label(path: Path, teachers: Teachers, confidence: Confidence) -> dict[str, Any] | None:
+    """Return one photo's arrays (names of `views.ARRAYS`) and `about`, or None if the teacher is not sure."""
     photo = load_photo(path)
     edge = min(photo.size)
     left, top = (photo.width - edge) // 2, (photo.height - edge) // 2
     square = photo.crop((left, top, left + edge, top + edge))
     soft, agreement = teachers.matte(square)
-    if not sureness.keeps(soft, agreement):
+    if not confidence.keeps(soft, agreement):
         return None
     matte = Image.fromarray(soft).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    # The teacher's outline is softer than hair is: its middle is stretched to the whole range.
+    # The teacher's outline is softer than hair: .1 to .9 is stretched to the whole range.
     alpha = np.clip((np.asarray(matte) - 0.1) / 0.8, 0, 1)
     small = square.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     face = np.zeros((FACES, POINTS, 4), np.float32)
-    found = teachers.faces(square)
-    for row, where in enumerate(found):
-        mesh, score = teachers.mesh(square, where)
+    faces = teachers.faces(square)
+    for row, box in enumerate(faces):
+        mesh, score = teachers.mesh(square, box)
         if score > 0.5:
             points = mesh[list(MESH_POINTS)]
             face[row, :, :2] = (points[:, :2] + 0.5) * (SIDE / edge) - 0.5
-            face[row, :, 2] = -points[:, 2] / where.side
+            face[row, :, 2] = -points[:, 2] / box.side
             face[row, :, 3] = 1
     return {
         "rgb": np.asarray(small),
@@ -113,7 +115,7 @@ def label(path: Path, teachers: Teachers, sureness: Sureness) -> dict[str, Any] 
             "view": path.stem,
             "sha256": sha256_file(path),
             "agreement": round(agreement, 4),
-            "people": len(found),
+            "people": len(faces),
             "split": "train",
         },
     }

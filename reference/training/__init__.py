@@ -1,1 +1,1 @@
-"""Training the portrait Hydra: sets of views, batches, the loop, its checkpoints and its record."""
+"""Training of the portrait Hydra: sets of views, batches, the loop, its checkpoints and its record."""

@@ -1,7 +1,7 @@
-"""Making a clean view look like a photo: lens, light, sensor and file, each drawn from the sample's own generator.
+"""Augmentation that makes a clean view look like a photo: lens, light, sensor and file.
 
-Images are float32 [3, H, W] in [0, 1], sRGB as stored. Nothing here moves a pixel: what moves truth with it is in
-batches.py.
+Every random number comes from the sample's own generator. Images are float32 [3, H, W] in [0, 1], sRGB as stored.
+Nothing here moves a pixel; crops and flips, which move the truth too, are in batches.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 
 def blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of [C, H, W] by `sigma` pixels, edges replicated."""
+    """Blur [C, H, W] with a Gaussian of `sigma` pixels, edges replicated."""
     reach = max(1, math.ceil(2.5 * sigma))
     line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     line = (line / line.sum()).reshape(1, 1, -1)
@@ -28,9 +28,9 @@ def blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def defocus_background(image: Tensor, alpha: Tensor, sigma: float) -> Tensor:
-    """The background out of focus by `sigma` pixels: blurred without the person's colours, who stays sharp.
+    """Blur the background by `sigma` pixels, as portrait modes and wide apertures do.
 
-    alpha [H, W]. As portrait modes and wide apertures do it.
+    alpha is [H, W]. The person stays sharp, and their colours do not leak into the background.
     """
     behind = (1 - alpha)[None]
     spread = blur(torch.cat([image * behind, behind]), sigma)
@@ -39,7 +39,7 @@ def defocus_background(image: Tensor, alpha: Tensor, sigma: float) -> Tensor:
 
 
 def exposure(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Gamma, exposure, white balance, contrast and saturation; sometimes a slope of light, sometimes grey."""
+    """Vary gamma, exposure, white balance, contrast and saturation; sometimes add a gradient of light, or go grey."""
     if rng.random() < 0.7:
         image = image.clamp(min=1e-4) ** float(np.exp(rng.normal(0, 0.25)))
     gain = rng.uniform(0.6, 1.35) * rng.uniform(0.87, 1.13, 3)
@@ -61,7 +61,7 @@ def exposure(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def noise(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """Sensor noise up to 9/255, a third of the time in grains of two pixels."""
+    """Add sensor noise with a standard deviation up to 9/255, a third of the time in grains of two pixels."""
     level = rng.uniform(0, 9 / 255)
     shape = tuple(image.shape)
     if rng.random() < 0.33:
@@ -73,7 +73,7 @@ def noise(image: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def jpeg(image: Tensor, quality: int) -> Tensor:
-    """Through a JPEG file of that quality."""
+    """Encode as JPEG of that quality and decode again."""
     pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
@@ -82,7 +82,10 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def photo_like(image: Tensor, alpha: Tensor, rng: np.random.Generator) -> Tensor:
-    """All of it, each part with its own probability; [3, H, W] in [0, 1] again, in steps of 1/255 as files have."""
+    """Apply all of the above, each with its own probability.
+
+    The result is [3, H, W] in [0, 1], in steps of 1/255 as in files.
+    """
     scale = image.shape[2] / 192
     if rng.random() < 0.4:
         image = defocus_background(image, alpha, float(np.exp(rng.uniform(math.log(0.5), math.log(5)))) * scale)

@@ -1,7 +1,7 @@
-"""From views to batches: which view comes when, crops and flips that move truth along, and normalised targets.
+"""From views to batches: the order of views, crops and flips of photo and truth, and normalised targets.
 
-A batch is a function of (seed, step, process) alone: nothing depends on what was drawn before, so a run that was
-interrupted goes on with the same numbers.
+A batch is a function of (seed, step, process) alone. No random number depends on an earlier one, so an interrupted run
+continues with the same batches.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from reference.training.augment import photo_like
 from reference.training.options import Options
 from reference.training.views import MIRRORED, View, ViewSet
 
-# A crop must keep this share of its pixels on people, or the next is tried.
+# At least this share of a crop's pixels shows people, or another crop is drawn.
 _LEAST_PERSON = 0.04
 _TRIES = 6
-# Salts of the generators, so that no two draws share a stream.
+# Salts of the generators, so that no two kinds of draws share a stream.
 _ORDER, _SIZE, _SAMPLE = 11, 12, 13
 
 
@@ -30,10 +30,10 @@ _ORDER, _SIZE, _SAMPLE = 11, 12, 13
 class Batch:
     """Inputs and truth of B photos; all float32.
 
-    image [B, 3, H, W] in [0, 1]; `clean` the same before its colours were changed. disparity [B, H, W] over the
-    person's median, 0 where unknown. alpha [B, H, W] in [0, 1]. Masks [B, H, W]: person (exact depth inside a person),
-    background (exact depth outside), behind (outside people, depth unknown: merely farther). points [B, 2, 12, 4] as
-    in `ViewSet`, moved along. known [B].
+    image [B, 3, H, W] in [0, 1]; `clean` is the image before its colours were changed. disparity [B, H, W] divided by
+    the person's median, 0 where unknown. alpha [B, H, W] in [0, 1]. Masks [B, H, W]: person (exact depth inside a
+    person), background (exact depth outside), behind (outside people, known to be farther, depth unknown).
+    points [B, 2, 12, 4] as in `ViewSet`, in the crop's pixels. known [B].
     """
 
     image: Tensor
@@ -48,7 +48,7 @@ class Batch:
 
 
 class Source:
-    """Views of several sets as one endless, shuffled sequence: every view once before any comes again."""
+    """Views of several sets as one endless, shuffled sequence: every view appears once before any repeats."""
 
     def __init__(self, sets: Sequence[ViewSet], seed: int) -> None:
         self.sets = list(sets)
@@ -60,7 +60,7 @@ class Source:
         return int(self.ends[-1])
 
     def at(self, position: int) -> View:
-        """The view at `position` of the endless sequence."""
+        """Return the view at `position` of the endless sequence."""
         epoch, row = divmod(position, len(self))
         if epoch not in self._orders:
             self._orders = {epoch: np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self))}
@@ -83,7 +83,7 @@ class Batches:
             self.sources.append((Source(photos, options.seed + 1), options.photos))
 
     def size(self, step: int) -> tuple[int, int]:
-        """(H, W) of a step; the same in every process."""
+        """Return (H, W) of a step, the same in every process."""
         shares = np.array([share for _, _, share in self.options.sizes])
         rng = np.random.default_rng([self.options.seed, _SIZE, step])
         height, width, _ = self.options.sizes[int(rng.choice(len(shares), p=shares / shares.sum()))]
@@ -100,7 +100,7 @@ class Batches:
 
 
 def sample(view: View, size: tuple[int, int], rng: np.random.Generator | None) -> Batch:
-    """One view as a batch of one at (H, W): cropped, flipped and made photo-like; without `rng` whole and as it is."""
+    """Return one view as a batch of one at (H, W): cropped, flipped and augmented, or whole without `rng`."""
     height, width = view.alpha.shape
     box = (0, 0, height, width)
     if rng is not None:
@@ -118,9 +118,9 @@ def sample(view: View, size: tuple[int, int], rng: np.random.Generator | None) -
 
 
 def crop_box(source: tuple[int, int], size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a crop: of nearly the aspect of `size`, the whole a third of the time.
+    """Draw (top, left, height, width) of a crop with nearly the aspect of `size`, the whole view a third of the time.
 
-    The upper part is preferred: that is where faces are.
+    The upper part is preferred, since faces are there.
     """
     height, width = source
     aspect = size[1] / size[0] * float(np.exp(rng.normal(0, 0.07)))
@@ -134,7 +134,7 @@ def crop_box(source: tuple[int, int], size: tuple[int, int], rng: np.random.Gene
 
 
 def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) -> Batch:
-    """The part `box` of a view at (H, W), resized as `hydramobile/preprocess.py` does, with its targets."""
+    """Return the part `box` of a view and its targets at (H, W), resized as in `hydramobile/preprocess.py`."""
     top, left, tall, wide = box
     window = slice(top, top + tall), slice(left, left + wide)
     alpha = torch.from_numpy(view.alpha[window].astype(np.float32) / 255)
@@ -149,7 +149,7 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
     )
     image, (alpha, person, near, exact, far, outside) = stacked[:, :3], stacked[0, 3:]
     inside = ((person > 0.95) & (alpha > 0.9)).float()
-    # Masked sums over masked weights: no disparity of one side leaks to the other across a silhouette.
+    # Masked sums divided by masked weights: no disparity leaks from one side of a silhouette to the other.
     depth = near / person.clamp(min=1e-3)
     median = depth[inside > 0].median() if bool(inside.any()) else depth.new_tensor(1.0)
     background = (exact > 0.95).float()
@@ -161,7 +161,7 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
     if view.known > 0:
         moved[..., 2] = points[..., 2] / median
     behind = (outside > 0.95).float() * (1 - background)
-    # Nothing of depth is learnt from a view without its person.
+    # Without a person there is no median to divide by: the view gives no depth loss.
     usable = float(inside.sum() >= 1)
     background = background * usable
     known = torch.tensor([view.known], dtype=torch.float32)
@@ -172,7 +172,7 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
 
 
 def mirror(batch: Batch) -> Batch:
-    """Left and right exchanged, points renamed with it."""
+    """Flip the batch horizontally and exchange the left and right points."""
     maps = {f.name: getattr(batch, f.name).flip(-1) for f in fields(batch) if f.name not in ("points", "known")}
     points = batch.points[:, :, list(MIRRORED)].clone()
     points[..., 0] = batch.image.shape[3] - 1 - points[..., 0]

@@ -1,7 +1,7 @@
-"""Checkpoints of a run: safetensors and JSON, no pickles, whole or not there.
+"""Checkpoints of a run: safetensors and JSON, no pickles, written atomically.
 
 A run's folder holds `latest.json`, which names the newest `step-NNNNNN.safetensors` and its hash, and the options.
-The tensors: `net.*` and `ema.*` (keys as in the model's weights), `adam.<index>.<name>` of the optimizer.
+The tensors are `net.*` and `ema.*` (keys as in the model's weights) and `adam.<index>.<name>` of the optimizer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after `step` steps and everything else that decides how the run goes on."""
+    """The state after `step` steps: all that decides how the run continues."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -32,22 +32,22 @@ class Checkpoint:
 
 
 def named(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-    """All weights and statistics of a model, keys `<module>.<state_dict key>`, as the weights file has them."""
+    """Return all weights and statistics of a model by `<module>.<state_dict key>`, the keys of the weights file."""
     return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
 
 
 def load_named(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor]) -> None:
-    """Fill `modules` strictly. Raises StageError("checkpoint") for a tensor missing, unknown or of another shape."""
+    """Load `tensors` strictly. Raises StageError("checkpoint") for a tensor missing, unknown or of another shape."""
     for name, module in modules.items():
-        own = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+        state = {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
         try:
-            module.load_state_dict(own, strict=True)
+            module.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise StageError(STAGE, f"the weights do not fit module {name!r}: {error}") from error
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a weights file as model.toml names it."""
+    """Write a weights file in the form that model.toml names."""
     from safetensors.torch import save
 
     write_bytes(path, save({key: value.detach().contiguous().clone() for key, value in tensors.items()}))
@@ -59,7 +59,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give a fresh optimizer of the same parameters the state that `optimizer_tensors` saved."""
+    """Load the state saved by `optimizer_tensors` into a fresh optimizer of the same parameters."""
     table = optimizer.state_dict()
     for key, value in tensors.items():
         if key.startswith("adam."):
@@ -69,7 +69,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write the tensors, then `latest.json` that makes them count, then remove all but the newest `KEPT`."""
+    """Write the tensors, then `latest.json`, which commits them, then remove all but the newest `KEPT`."""
     from safetensors.torch import save
 
     data = save({key: value.detach().contiguous().clone() for key, value in checkpoint.tensors.items()})
@@ -82,7 +82,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(folder: Path) -> Checkpoint:
-    """The newest checkpoint of a run. Raises StageError("checkpoint") when there is none or it is damaged."""
+    """Return the newest checkpoint of a run. Raises StageError("checkpoint") if there is none or it is damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -1,4 +1,4 @@
-"""Learning from a larger net of the same interface: its features and maps, beside the truth of the views."""
+"""Distillation: learn the features and maps of a larger net of the same interface, beside the truth of the views."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from reference.training.objective import decode
 from reference.training.options import Weights
 from reference.training.precision import fold_norms
 
-# A feature that hardly varies must not weigh endlessly.
+# Bounds the weight of a feature that hardly varies.
 _LEAST_VARIANCE = 1e-4
 
 
 class Teacher:
-    """A finished net that is only asked."""
+    """A trained net with frozen weights."""
 
     def __init__(self, weights: Path) -> None:
         from safetensors.torch import load_file
@@ -36,10 +36,10 @@ class Teacher:
     def terms(
         self, image: Tensor, features: Sequence[Tensor], disparity: Tensor, logit: Tensor, weights: Weights
     ) -> tuple[Tensor, dict[str, float]]:
-        """The weighted loss and the mean of each term for a student's answers on `image` [B, 3, H, W].
+        """Return the weighted loss and the mean of each term for a student's outputs on `image` [B, 3, H, W].
 
-        Features are compared by squared error over the teacher's variance a channel (FitNets, Romero et al. 2015),
-        maps by what the heads' own losses compare.
+        Features are compared by squared error divided by the teacher's per-channel variance (FitNets, Romero et al.
+        2015), maps by the heads' own losses.
         """
         with torch.no_grad():
             taught = self.modules["encoder"](image)
@@ -47,21 +47,21 @@ class Teacher:
             alpha = torch.sigmoid(matte[:, 0])
         whole = torch.ones_like(alpha)
         d, t = disparity[:, 0], depth[:, 0]
-        made = {
+        terms = {
             "distill_features": feature_error(features, taught),
-            # The background's depth is learnt as well, but the person is what counts.
+            # The background's depth counts too, at a sixth of the person's weight.
             "distill_depth": losses.masked_mean((d - t).abs(), 0.2 + alpha) + losses.gradient(d, t, whole, (1, 4)),
             "distill_matte": functional.binary_cross_entropy_with_logits(logit[:, 0], alpha),
         }
-        shown = {name: float(value.detach().mean()) for name, value in made.items()}
-        total = sum((getattr(weights, name) * value.mean() for name, value in made.items()), d.new_zeros(()))
-        return total, shown
+        means = {name: float(value.detach().mean()) for name, value in terms.items()}
+        total = sum((getattr(weights, name) * value.mean() for name, value in terms.items()), d.new_zeros(()))
+        return total, means
 
 
-def feature_error(made: Sequence[Tensor], taught: Sequence[Tensor]) -> Tensor:
-    """Mean over the feature maps of the mean squared error in units of the teacher's variance a channel."""
+def feature_error(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+    """Return the mean over the feature maps of the squared error in units of the teacher's per-channel variance."""
     errors = []
-    for ours, theirs in zip(made, taught, strict=True):
-        variance = theirs.var((0, 2, 3), keepdim=True).clamp(min=_LEAST_VARIANCE)
-        errors.append(((ours - theirs).square() / variance).clamp(max=25).mean())
+    for learnt, target in zip(student, teacher, strict=True):
+        variance = target.var((0, 2, 3), keepdim=True).clamp(min=_LEAST_VARIANCE)
+        errors.append(((learnt - target).square() / variance).clamp(max=25).mean())
     return torch.stack(errors).mean()

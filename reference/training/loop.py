@@ -1,4 +1,4 @@
-"""The training loop: one or several processes of one thread each, the same numbers after an interruption as without."""
+"""The training loop: one or several processes of one thread each; an interruption does not change the result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from reference.training.checkpoint import Checkpoint
 from reference.training.distill import Teacher
 from reference.training.objective import compute, decode, objective, objective_rng
 from reference.training.options import Options, rate_factor
-from reference.training.precision import autocast, settle
+from reference.training.precision import autocast, choose_precision
 from reference.training.progress import Progress
 from reference.training.validate import validate
 from reference.training.views import open_sets
@@ -32,7 +32,7 @@ BEST, LAST = "weights.safetensors", "last.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every process of a run is told. `init` decides the net's shape, too; `teacher`: weights to learn from."""
+    """The arguments of every process of a run. `init` also decides the net's shape; `teacher`: weights to distill."""
 
     run: Path
     data: tuple[Path, ...]
@@ -50,12 +50,12 @@ class Trainer:
         from safetensors.torch import load_file
 
         self.job, self.rank, self.options = job, rank, job.options
-        first = load_file(job.init)
-        self.modules = shaped_as(first)
-        files.load_named(self.modules, first)
+        initial = load_file(job.init)
+        self.modules = shaped_as(initial)
+        files.load_named(self.modules, initial)
         self.teacher = Teacher(job.teacher) if job.teacher is not None else None
         self.average = copy.deepcopy(self.modules)
-        self.bf16 = settle(self.modules.values())
+        self.bf16 = choose_precision(self.modules.values())
         for module in (*self.modules.values(), *self.average.values()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         freeze(self.modules["encoder"], self.options.frozen)
@@ -72,7 +72,7 @@ class Trainer:
             self.restore(files.load_checkpoint(job.run))
 
     def train_step(self, progress: float) -> dict[str, float]:
-        """One step of the optimizer; returns the mean of each term over this process's batch."""
+        """Do one step of the optimizer; return the mean of each term over this process's batch."""
         factor = rate_factor(self.step, self.options.warmup, progress, self.options.last_rate)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
@@ -80,29 +80,30 @@ class Trainer:
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with autocast(self.bf16):
             features = self.modules["encoder"](image)
-            disparity, logit = (made.float() for made in decode(self.modules, features))
+            disparity, logit = (output.float() for output in decode(self.modules, features))
         rng = objective_rng(self.options.seed, self.step, self.rank)
         taught = self._taught(batch) if self.options.weights.photo_consistency > 0 else None
         loss, terms = objective(disparity, logit, batch, self.options.weights, rng, taught)
         if self.teacher is not None:
-            more, shown = self.teacher.terms(image, features, disparity, logit, self.options.weights)
-            loss, terms = loss + more, {**terms, **shown}
+            distilled, more = self.teacher.terms(image, features, disparity, logit, self.options.weights)
+            loss, terms = loss + distilled, {**terms, **more}
         if not bool(torch.isfinite(loss)):
             raise StageError("train", f"the loss is {float(loss)} at step {self.step}: {terms}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self._share_gradients()
+        self._average_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
         self.optimizer.step()
         self.step += 1
-        self._follow()
+        self._update_average()
         return {"loss": float(loss.detach()), "gradient_norm": float(norm), "rate": factor, **terms}
 
     @torch.no_grad()
     def _taught(self, batch: Batch) -> Tensor:
-        """What the moving average sees in the photos before their colours were changed, [B, 1, H, W]; 0 elsewhere.
+        """Return the moving average's disparity of the unaugmented photos, [B, 1, H, W]; 0 for synthetic views.
 
-        The mean teacher of Tarvainen and Valpola (2017): photos carry no depth, but theirs must not hang on the light.
+        This is the mean teacher of Tarvainen and Valpola (2017). Photos carry no depth, but the predicted depth must
+        not depend on the light.
         """
         taught = batch.disparity[:, None] * 0
         photos = batch.known == 0
@@ -111,8 +112,8 @@ class Trainer:
             taught[photos] = compute(self.average, clean)[0]
         return taught
 
-    def _share_gradients(self) -> None:
-        """Every process goes on with the mean of all gradients."""
+    def _average_gradients(self) -> None:
+        """Replace the gradients of every process by their mean over all processes."""
         for parameter in self.parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -128,8 +129,8 @@ class Trainer:
             start += gradient.numel()
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average: quickly at the start, so that it does not drag the first weights along."""
+    def _update_average(self) -> None:
+        """Update the moving average: quickly at the start, so that the initial weights are soon forgotten."""
         decay = min(self.options.ema, (self.step + 1) / (self.step + 15))
         for name, module in self.modules.items():
             average = dict(self.average[name].named_parameters())
@@ -145,14 +146,14 @@ class Trainer:
 
     def restore(self, saved: Checkpoint) -> None:
         for prefix, modules in (("net.", self.modules), ("ema.", self.average)):
-            own = {k.removeprefix(prefix): v for k, v in saved.tensors.items() if k.startswith(prefix)}
-            files.load_named(modules, own)
+            tensors = {k.removeprefix(prefix): v for k, v in saved.tensors.items() if k.startswith(prefix)}
+            files.load_named(modules, tensors)
         files.restore_optimizer(self.optimizer, saved.tensors)
         self.step, self.seconds, self.best = saved.step, float(saved.state["seconds"]), saved.state["best"]
 
 
 def freeze(encoder: nn.Module, blocks: int) -> None:
-    """Stop training the stem and the first `blocks` blocks (nothing at 0)."""
+    """Freeze the stem and the first `blocks` blocks; 0 freezes nothing."""
     if blocks:
         parts = [encoder.get_submodule("stem"), *(encoder.get_submodule(f"blocks.{i}") for i in range(blocks))]
         for part in parts:
@@ -160,7 +161,7 @@ def freeze(encoder: nn.Module, blocks: int) -> None:
 
 
 def parameter_groups(modules: Mapping[str, nn.Module], options: Options) -> list[dict[str, Any]]:
-    """Groups of AdamW: a rate a module, weight decay on matrices and kernels alone. Frozen parameters are left out."""
+    """Return AdamW's groups: one rate per module, weight decay on matrices and kernels only, no frozen parameters."""
     rates = {"encoder": options.encoder_rate, "depth": options.depth_rate, "segmentation": options.matte_rate}
     groups: list[dict[str, Any]] = []
     for name, module in modules.items():
@@ -174,7 +175,7 @@ def parameter_groups(modules: Mapping[str, nn.Module], options: Options) -> list
 
 
 def work(rank: int, job: Job, store: str) -> None:
-    """One process of a run; rank 0 validates, writes checkpoints and talks."""
+    """Run one process; rank 0 validates, writes checkpoints and prints."""
     torch.set_num_threads(1)
     processes = job.options.processes
     if processes > 1:
@@ -187,7 +188,7 @@ def work(rank: int, job: Job, store: str) -> None:
 
 
 def train(trainer: Trainer) -> None:
-    """Run to the end of the options' steps or minutes; a process whose run was killed stops at its next step."""
+    """Train to the end of the options' steps or minutes; a process whose parent was killed stops at its next step."""
     parent = os.getppid()
     options, chief = trainer.options, trainer.rank == 0
     progress = Progress(trainer.job.run, options, trainer.step, trainer.seconds) if chief else None
@@ -198,7 +199,7 @@ def train(trainer: Trainer) -> None:
         if share >= 1:
             break
         if options.processes > 1 and os.getppid() != parent:
-            raise StageError("train", f"the run was killed; go on with --resume {trainer.job.run}")
+            raise StageError("train", f"the run was killed; continue with --resume {trainer.job.run}")
         terms = trainer.train_step(share)
         if progress is not None:
             progress.note(trainer.step, share, trainer.seconds, terms)
@@ -214,7 +215,7 @@ def train(trainer: Trainer) -> None:
 
 
 def _agreed(steps: float, seconds: float, options: Options) -> float:
-    """How much of the run is done, 0 to 1, the same in every process. With minutes, by the clock of rank 0."""
+    """Return the finished share of the run, 0 to 1, equal in every process. With minutes, by the clock of rank 0."""
     if not options.minutes:
         return steps
     share = torch.tensor([seconds / (60 * options.minutes)])
@@ -224,7 +225,7 @@ def _agreed(steps: float, seconds: float, options: Options) -> float:
 
 
 def _validate(trainer: Trainer, progress: Progress) -> None:
-    """Measure the average on the validation views and keep it when it is the best so far."""
+    """Measure the moving average on the validation views and save it if it is the best so far."""
     options = trainer.options
     if not trainer.validation:
         files.save_weights(trainer.job.run / BEST, files.named(trainer.average))

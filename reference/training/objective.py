@@ -1,4 +1,4 @@
-"""The sum that is minimised: losses of reference/losses.py over one batch, weighted by the options."""
+"""The training objective: losses of reference/losses.py over one batch, weighted by the options."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from reference import losses
 from reference.training.batches import Batch
 from reference.training.options import Weights
 
-# Beyond this a background is not nearer in any sense the net should spend itself on.
+# Truth of the background above this is clamped: how much nearer it is does not matter.
 _NEAREST = 1.3
-# What is merely known to be behind the person stays under this; a person of unknown depth stays in this range.
+# Limit of a background of unknown depth, and range of a person of unknown depth, in units of the person's median.
 _BEHIND = 0.7
 _PERSON = (0.55, 2.0)
 _OFFSETS = 4
@@ -28,9 +28,9 @@ def objective(
     rng: np.random.Generator,
     taught: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch (a scalar) and the mean of each term, unweighted, by its name in `Weights`.
+    """Return the loss of a batch (a scalar) and the unweighted mean of each term by its name in `Weights`.
 
-    `disparity` and `logit` are the decoders' raw maps, [B, 1, H, W]; `taught`, of the same shape, is a teacher's
+    `disparity` and `logit` are the decoders' raw maps, [B, 1, H, W]. `taught`, of the same shape, is a teacher's
     disparity of the clean images.
     """
     d, a = disparity[:, 0], logit[:, 0]
@@ -72,14 +72,14 @@ def objective(
 
 
 def depth_terms(d: Tensor, t: Tensor, batch: Batch, weights: Weights, rng: np.random.Generator) -> dict[str, Tensor]:
-    """The terms that compare with exact depth, one value a photo each; those of weight 0 are left out."""
+    """Return the terms that compare with exact depth, one value per photo each; terms of weight 0 are left out."""
     height, width = d.shape[1:]
     offsets = [
         (int(rng.integers(0, int(height * 0.45))), int(rng.integers(-int(width * 0.45), int(width * 0.45))))
         for _ in range(_OFFSETS)
     ]
     exact = (batch.person + batch.background).clamp(max=1) * (batch.background.amax((1, 2), keepdim=True))
-    made: dict[str, Callable[[], Tensor]] = {
+    terms: dict[str, Callable[[], Tensor]] = {
         "person_l1": lambda: losses.person_l1(d, t, batch.person),
         "berhu": lambda: losses.berhu(d, t, batch.person),
         "scale_invariant_log": lambda: losses.scale_invariant_log(d, t, batch.person),
@@ -89,7 +89,7 @@ def depth_terms(d: Tensor, t: Tensor, batch: Batch, weights: Weights, rng: np.ra
         "background_l1": lambda: losses.person_l1(d, t.clamp(max=_NEAREST), batch.background),
         "scene_gradient": lambda: losses.gradient(d, t, exact, (2, 8)),
     }
-    return {name: term() for name, term in made.items() if getattr(weights, name) > 0}
+    return {name: term() for name, term in terms.items() if getattr(weights, name) > 0}
 
 
 def objective_rng(seed: int, step: int, rank: int) -> np.random.Generator:
@@ -97,12 +97,12 @@ def objective_rng(seed: int, step: int, rank: int) -> np.random.Generator:
 
 
 def decode(modules: Mapping[str, nn.Module], features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The decoders' raw maps (disparity, logit), each [B, 1, H, W], for the encoder's features."""
+    """Return the decoders' raw maps (disparity, logit), each [B, 1, H, W], for the encoder's features."""
     disparity: Tensor = modules["depth"].decoder(*features)  # type: ignore[operator]  # a Decoder, not a Tensor
     logit: Tensor = modules["segmentation"].decoder(*features)  # type: ignore[operator]  # the same
     return disparity, logit
 
 
 def compute(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[Tensor, Tensor]:
-    """The decoders' raw maps for images [B, 3, H, W]."""
+    """Return the decoders' raw maps (disparity, logit) for images [B, 3, H, W]."""
     return decode(modules, modules["encoder"](image))

@@ -1,4 +1,4 @@
-"""What a training run is asked to do: every number that decides its outcome, in one frozen value."""
+"""The options of a training run: every number that decides its outcome, in one frozen value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hydramobile.errors import UsageError, unknown
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The weight of each loss (reference/losses.py); 0: off. Those of `distill_` count with a teacher alone."""
+    """The weight of each loss (reference/losses.py); 0 turns it off. `distill_` weights need a teacher."""
 
     person_l1: float = 4.0
     berhu: float = 0.0
@@ -40,10 +40,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One run. `steps` fixes its length; with `minutes` the length follows the clock instead (0: not used).
+    """The options of one run.
 
-    A batch of each process is `synthetic` views and `photos` photos. `sizes` are (H, W, share) of the steps.
-    Rates are of AdamW; `frozen` counts the encoder's leading blocks that are not trained (the stem with them).
+    `steps` fixes its length; with `minutes` above 0 the length follows the clock instead. A batch of each process is
+    `synthetic` views and `photos` photos. `sizes` are (H, W, share of the steps). The rates are AdamW's. `frozen` is
+    the number of leading encoder blocks that are not trained; if it is above 0, the stem is frozen too.
     """
 
     seed: int = 1
@@ -76,13 +77,13 @@ class Options:
 
 
 def rate_factor(step: int, warmup: int, share: float, last: float) -> float:
-    """What rates are multiplied with at `step`: up in `warmup` steps, then a cosine of `share` (0 to 1) to `last`."""
+    """Return the factor of the rates at `step`: up over `warmup` steps, then a cosine of `share` (0 to 1) to `last`."""
     warm = min(1.0, (step + 1) / max(1, warmup))
     return warm * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def options_from(table: Mapping[str, Any]) -> Options:
-    """Options from a JSON object such as `Options.as_json` makes; missing keys keep their defaults.
+    """Read options from the JSON object of `Options.as_json`; missing keys keep their defaults.
 
     Raises UsageError for an unknown key or a value of another type.
     """
@@ -94,15 +95,15 @@ def options_from(table: Mapping[str, Any]) -> Options:
 
 
 def set_options(options: Options, words: Sequence[str]) -> Options:
-    """`options` with assignments done: `steps=300`, `weights.relief=0.2`, `sizes=256x192:0.7,192x160:0.3`.
+    """Return `options` after assignments such as `steps=300`, `weights.relief=0.2`, `sizes=256x192:0.7,192x160:0.3`.
 
-    Raises UsageError for bad ones.
+    Raises UsageError for a word that is no assignment, an unknown name or a bad value.
     """
     table = options.as_json()
     for word in words:
         name, equals, text = word.partition("=")
         if not equals:
-            raise UsageError(f"{word!r} is no assignment: write name=value, such as weights.relief=0.2")
+            raise UsageError(f"{word!r} is not an assignment: write name=value, such as weights.relief=0.2")
         if name == "sizes":
             table["sizes"] = _sizes(text)
             continue
@@ -120,15 +121,15 @@ def set_options(options: Options, words: Sequence[str]) -> Options:
 
 
 def _sizes(text: str) -> tuple[tuple[int, int, float], ...]:
-    """`HxW:share` after `HxW:share`, separated by commas."""
-    found = [re.fullmatch(r"(\d+)x(\d+):(\d+(?:\.\d+)?)", word) for word in text.split(",")]
-    if not all(found):
+    """Parse `HxW:share`, separated by commas."""
+    matches = [re.fullmatch(r"(\d+)x(\d+):(\d+(?:\.\d+)?)", word) for word in text.split(",")]
+    if not all(matches):
         raise UsageError(f"sizes are written 256x192:0.7,192x160:0.3, not {text!r}")
-    return tuple((int(m[1]), int(m[2]), float(m[3])) for m in found if m)
+    return tuple((int(m[1]), int(m[2]), float(m[3])) for m in matches if m)
 
 
 def check(options: Options) -> Options:
-    """`options` if they can be run; raises UsageError with the first that cannot."""
+    """Return `options` if they are valid; raise UsageError for the first that is not."""
     for height, width, share in options.sizes:
         if height % 32 or width % 32 or height <= 0 or width <= 0 or share <= 0:
             raise UsageError(f"a size is two multiples of 32 and a share above 0, not {(height, width, share)}")

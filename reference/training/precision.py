@@ -1,4 +1,4 @@
-"""bf16 where the CPU computes in it, float32 elsewhere and wherever bf16 would be slower or too coarse."""
+"""Training precision: bf16 where the CPU has it, float32 elsewhere and where bf16 is slower or too coarse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reference.hydra import ConvNormAct
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware (AVX512-BF16 or AMX); emulated bf16 is slower than float32."""
+    """Return whether this CPU multiplies bf16 in hardware (AVX512-BF16, AMX); emulated bf16 is slower than float32."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16", False)) or bool(capabilities.get("amx_bf16", False))
 
@@ -31,12 +31,12 @@ def keep_float32(modules: Iterable[nn.Module]) -> None:
     for module in modules:
         for layer in module.modules():
             if isinstance(layer, nn.Conv2d) and (layer.groups > 1 or layer.out_channels == 1):
-                # On this instance alone: the keys of the state dict stay what they are.
+                # Patches this instance only, so the keys of the state dict do not change.
                 layer.forward = partial(_float32, layer)  # type: ignore[method-assign]  # meant
 
 
-def settle(modules: Iterable[nn.Module]) -> bool:
-    """Make modules compute as is fastest on this CPU; whether that is in bf16, under `autocast`."""
+def choose_precision(modules: Iterable[nn.Module]) -> bool:
+    """Patch modules for the fastest arithmetic on this CPU; return whether it is bf16, to be used under `autocast`."""
     bf16 = cpu_has_bf16()
     (keep_float32 if bf16 else fold_norms)(modules)
     return bf16
@@ -44,15 +44,15 @@ def settle(modules: Iterable[nn.Module]) -> bool:
 
 def _float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False):
-        made: Tensor = layer._conv_forward(x.float(), layer.weight, layer.bias)
-    return made
+        output: Tensor = layer._conv_forward(x.float(), layer.weight, layer.bias)
+    return output
 
 
 def fold_norms(modules: Iterable[nn.Module]) -> None:
-    """Compute every `ConvNormAct` as one convolution: the norm, always in eval mode here, folded into its kernel.
+    """Patch every `ConvNormAct` to compute one convolution, with the norm (in eval mode here) folded into its kernel.
 
-    The same function and the same gradients; a tenth of the time of a float32 step is saved, since no map passes a norm
-    of its own, forwards and backwards.
+    Function and gradients stay the same. A float32 step takes a tenth less time, since no map passes a norm of its own,
+    forwards or backwards.
     """
     for module in modules:
         for layer in module.modules():
@@ -65,5 +65,5 @@ def _folded(layer: ConvNormAct, x: Tensor) -> Tensor:
     assert norm.running_mean is not None and norm.running_var is not None  # tracked: BatchNorm2d's default
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     kernel = conv.weight * scale[:, None, None, None]
-    made: Tensor = layer.act(conv._conv_forward(x, kernel, norm.bias - norm.running_mean * scale))
-    return made
+    output: Tensor = layer.act(conv._conv_forward(x, kernel, norm.bias - norm.running_mean * scale))
+    return output

@@ -1,4 +1,4 @@
-"""What a run says while it runs: lines with an ETA, log.jsonl, and the loss curve."""
+"""Progress of a run: lines with the remaining time, log.jsonl, and the loss curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVERY = 20
 
 
 class Progress:
-    """Rank 0's voice. Lines of a log beyond the step that is resumed from are dropped."""
+    """Prints and logs for rank 0. Lines of the log beyond the step that is resumed from are dropped."""
 
     def __init__(self, run: Path, options: Options, step: int, seconds: float) -> None:
         self.path, self.options = run / LOG, options
@@ -28,10 +28,10 @@ class Progress:
         self.path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
     def note(self, step: int, share: float, seconds: float, terms: Mapping[str, float]) -> None:
-        """Take the terms of a step; every `EVERY` steps write their means and say how long it will take."""
+        """Record the terms of a step; every `EVERY` steps write their means and print the remaining time."""
         for name, value in terms.items():
             self._terms[name].append(value)
-        # A run of a few steps says how it went too.
+        # The last step is logged too, so that a run of a few steps has a line.
         if step % EVERY and step != self.options.steps:
             return
         means = {name: round(sum(values) / len(values), 6) for name, values in self._terms.items()}
@@ -54,7 +54,7 @@ class Progress:
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, none where there is no log. A line that was cut off by a kill is dropped."""
+    """Return the lines of a run's log, [] if there is none. A line that was cut off by a kill is dropped."""
     path = run / LOG
     lines: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:

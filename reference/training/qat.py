@@ -1,9 +1,9 @@
-"""Quantization-aware fine-tuning: weights that lose little when rounded, taught by the float net they come from.
+"""Quantization-aware fine-tuning: weights that lose little when rounded, taught by the float net that they come from.
 
-Every layer that the recipe stores as integers computes with rounded weights, while what is trained are the weights
-beneath (straight-through estimator, Bengio et al. 2013) and each channel's step (learned step size, Esser et al. 2020).
-Batch norms keep their statistics; nothing but the float net's own answers is learned, since those are what the
-quantized net is held to. What is written lies on its grids already: an export that finds them again stores it as it is.
+Every layer that the recipe stores as integers computes with rounded weights. The weights beneath are trained
+(straight-through estimator, Bengio et al. 2013), and so is each channel's step (learned step size, Esser et al. 2020).
+Batch norms keep their statistics. The targets are the float net's own outputs alone, since parity holds the quantized
+net to them. The written weights lie on their grids already, so an export that finds the same grids stores them exactly.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reference.training.checkpoint import load_named, named, save_weights
 from reference.training.distill import Teacher
 from reference.training.objective import decode
 from reference.training.options import Options, rate_factor
-from reference.training.precision import autocast, settle
+from reference.training.precision import autocast, choose_precision
 from reference.training.run import describe
 from reference.training.views import ViewSet, open_sets
 
@@ -40,15 +40,16 @@ STAGE = "qat"
 WEIGHTS, RECORD = "weights.safetensors", "record.json"
 # Shares of a channel's largest weight at which its grid may end before training moves it.
 CLIPS = np.linspace(1.0, 0.6, 17)
-# Times that weights are measured on the validation views in a run.
+# Number of validations per run.
 CHECKS = 4
-SAID = 20
+# Steps per printed line.
+REPORTED = 20
 WARMUP = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """`rate`: of the weights, at its highest; `step_rate`: of the grids' steps, relative to their size."""
+    """A fine-tuning run. `rate`: peak rate of the weights; `step_rate`: of the grids' steps, relative to their size."""
 
     out: Path
     data: tuple[Path, ...]
@@ -64,9 +65,10 @@ class Job:
 
 
 class OnGrid(nn.Module):
-    """A weight [outputs, ...] as symmetric integers of `bits` bits with a step a channel hold it, straight through.
+    """Rounds a weight [outputs, ...] to symmetric integers of `bits` bits with a per-channel step, straight-through.
 
-    The largest weight of a channel always becomes the end of its grid, so who reads the values finds the same grid.
+    The largest weight of a channel always becomes the end of its grid, so a quantizer that reads the values finds the
+    same grid.
     """
 
     def __init__(self, weight: Tensor, bits: int) -> None:
@@ -76,15 +78,15 @@ class OnGrid(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         peak = weight.detach().abs().amax(tuple(range(1, weight.ndim)), keepdim=True)
-        # A step above this would round even the largest weight to less than the end.
+        # A larger step would round even the largest weight to less than the end of the grid.
         step = torch.minimum(self.log_step.exp(), (peak / (self.top - 0.49)).clamp(min=1e-12))
-        place = (weight / step).clamp(-self.top, self.top)
-        made: Tensor = (place + (place.round() - place).detach()) * step
-        return made
+        code = (weight / step).clamp(-self.top, self.top)
+        rounded: Tensor = (code + (code.round() - code).detach()) * step
+        return rounded
 
 
 def first_steps(weight: Tensor, top: int) -> Tensor:
-    """[outputs, 1, ...]: of each channel the step at which rounding to the nearest moves the weights least."""
+    """Return per channel the step at which rounding to the nearest moves the weights least, [outputs, 1, ...]."""
     dims = tuple(range(1, weight.ndim))
     peak = weight.abs().amax(dims, keepdim=True).clamp(min=1e-12)
     steps = torch.stack([peak * float(clip) / top for clip in CLIPS])
@@ -94,27 +96,28 @@ def first_steps(weight: Tensor, top: int) -> Tensor:
 
 
 def grids(modules: Mapping[str, nn.Module], chosen: Recipe) -> dict[str, int]:
-    """Bits of every layer that `chosen` stores as integers, by name ("encoder.stem.conv").
+    """Return the bits of every layer that `chosen` stores as integers, by name ("encoder.stem.conv").
 
-    Raises UsageError for a recipe that is nothing to train for, or that stores layers in another way.
+    Raises UsageError for a recipe that stores no layer as integers, or that stores layers in another way than
+    per-channel integers and float.
     """
     layers = {key.removesuffix(".weight"): value for key, value in named(modules).items() if value.ndim > 1}
     sizes = {name: value.numel() for name, value in layers.items()}
     by_module = [Counter(size for name, size in sizes.items() if name.startswith(f"{module}.")) for module in modules]
-    least = smallest_quantized(max(by_module, key=lambda found: sum(size * count for size, count in found.items())))
+    least = smallest_quantized(max(by_module, key=lambda counts: sum(size * count for size, count in counts.items())))
     mixed = chosen if chosen.base else replace(chosen, scheme="mixed", base=chosen.name)
-    found: dict[str, int] = {}
-    for name, own in assign_recipes(sizes, mixed, least, recipe("float32")).items():
-        if own.scheme == "float":
+    bits: dict[str, int] = {}
+    for name, layer in assign_recipes(sizes, mixed, least, recipe("float32")).items():
+        if layer.scheme == "float":
             continue
-        if own.scheme != "int" or own.block or own.sparsity or own.activation_bits or own.dynamic:
+        if layer.scheme != "int" or layer.block or layer.sparsity or layer.activation_bits or layer.dynamic:
             raise UsageError(
-                f"{name} as {own.name}: what is trained for are integers with a scale a channel (w2 to w8) and float"
+                f"{name} as {layer.name}: qat trains for integers with a per-channel scale (w2 to w8) and for float"
             )
-        found[name] = own.weight_bits
-    if not found:
+        bits[name] = layer.weight_bits
+    if not bits:
         raise UsageError(f"{chosen.name} stores no layer as integers: nothing to train for")
-    return found
+    return bits
 
 
 class Tuner:
@@ -127,13 +130,13 @@ class Tuner:
         load_named(self.modules, tensors)
         self.teacher = Teacher(job.weights)
         self.bits = grids(self.modules, job.recipe)
-        self.bf16 = settle(self.modules.values())
+        self.bf16 = choose_precision(self.modules.values())
         for module in self.modules.values():
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
         put_on_grids(self.modules, self.bits)
         steps = [p for m in self.modules.values() for key, p in m.named_parameters() if key.endswith("log_step")]
-        known = {id(p) for p in steps}
-        others = [p for m in self.modules.values() for p in m.parameters() if id(p) not in known]
+        ids = {id(p) for p in steps}
+        others = [p for m in self.modules.values() for p in m.parameters() if id(p) not in ids]
         self.rates = (job.rate, job.step_rate)
         self.parameters = [*others, *steps]
         self.optimizer = torch.optim.AdamW(
@@ -145,7 +148,7 @@ class Tuner:
         self.validation = open_sets(job.validation)[0] if job.validation else []
 
     def train_step(self, number: int) -> dict[str, float]:
-        """One step of the optimizer; returns the loss and the mean of each term."""
+        """Do one step of the optimizer; return the loss and the mean of each term."""
         share = number / self.job.steps
         factor = rate_factor(number, WARMUP, share, self.options.last_rate)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
@@ -153,7 +156,7 @@ class Tuner:
         image = self.batches.batch(number).image.contiguous(memory_format=torch.channels_last)
         with autocast(self.bf16):
             features = self.modules["encoder"](image)
-            disparity, logit = (made.float() for made in decode(self.modules, features))
+            disparity, logit = (output.float() for output in decode(self.modules, features))
         loss, terms = self.teacher.terms(image, features, disparity, logit, self.options.weights)
         if not bool(torch.isfinite(loss)):
             raise StageError(STAGE, f"the loss is {float(loss.detach())} at step {number}: {terms}")
@@ -164,26 +167,29 @@ class Tuner:
         return {"loss": float(loss.detach()), **terms}
 
     def check(self) -> dict[str, float]:
-        """Against the teacher on whole validation views: matte IoU loss and order flips, mean and worst, and `score`,
-        the sum of both means, less is better. Empty without validation views."""
+        """Compare with the teacher on whole validation views; return {} without any.
+
+        The figures are matte IoU loss and order flips, mean and worst, and `score`, the sum of both means: less is
+        better.
+        """
         if not self.validation:
             return {}
         height, width, _ = self.options.sizes[0]
         source = Source(self.validation, 0)
-        found: dict[str, list[float]] = {"iou_loss": [], "order_flips": []}
+        measured: dict[str, list[float]] = {"iou_loss": [], "order_flips": []}
         for number in range(min(self.job.views, len(source))):
             image = sample(source.pick(number), (height, width), None).image
             with torch.inference_mode():
-                made, truth = (answers(net, image) for net in (self.modules, self.teacher.modules))
-            found["iou_loss"].append(1 - float(JUDGES["alpha-matte"](made[1], truth[1], None)["iou"]))
+                output, truth = (predict(net, image) for net in (self.modules, self.teacher.modules))
+            measured["iou_loss"].append(1 - float(JUDGES["alpha-matte"](output[1], truth[1], None)["iou"]))
             person = truth[1] > PERSON
-            found["order_flips"].append(float(JUDGES["relative-depth"](made[0], truth[0], person)["order_flips"]))
-        figures = {f"{name}_mean": float(np.mean(values)) for name, values in found.items()}
-        figures |= {f"{name}_worst": float(np.max(values)) for name, values in found.items()}
+            measured["order_flips"].append(float(JUDGES["relative-depth"](output[0], truth[0], person)["order_flips"]))
+        figures = {f"{name}_mean": float(np.mean(values)) for name, values in measured.items()}
+        figures |= {f"{name}_worst": float(np.max(values)) for name, values in measured.items()}
         return {**figures, "score": figures["iou_loss_mean"] + figures["order_flips_mean"]}
 
     def rounded(self) -> dict[str, Tensor]:
-        """All weights as the weights file has them, those of grids rounded."""
+        """Return all weights by the keys of the weights file, with the quantized layers rounded."""
         tensors: dict[str, Tensor] = {}
         for key, value in named(self.modules).items():
             layer, cut, rest = key.partition(".parametrizations.weight.")
@@ -204,19 +210,19 @@ def put_on_grids(modules: Mapping[str, nn.Module], bits: Mapping[str, int]) -> N
         parametrize.register_parametrization(layer, "weight", OnGrid(weight, count))
 
 
-def answers(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(depth, alpha) of the finished heads, each [1, 1, H, W]."""
+def predict(modules: Mapping[str, nn.Module], image: Tensor) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return (depth, alpha) of the heads with their activations, each [1, 1, H, W]."""
     features = modules["encoder"](image)
     return modules["depth"](*features).numpy(), modules["segmentation"](*features).numpy()
 
 
 def tune(job: Job) -> dict[str, Any]:
-    """Fine-tune, write the weights that did best on the validation views (without any: the last) and the record.
+    """Fine-tune; write the record and the weights that are best on the validation views, or the last without views.
 
-    Raises UsageError for a missing file, a folder that holds a run already, or a recipe that is nothing to train for.
+    Raises UsageError for a missing file, a folder that already holds a run, or a recipe without integer layers.
     """
     if (job.out / RECORD).exists():
-        raise UsageError(f"{job.out} holds a run already; name another folder")
+        raise UsageError(f"{job.out} already holds a run; name another folder")
     if not job.weights.is_file():
         raise UsageError(f"no weights to start from at {job.weights}")
     if job.steps < 1:
@@ -230,9 +236,9 @@ def tune(job: Job) -> dict[str, Any]:
     for number in range(job.steps):
         losses.append(tuner.train_step(number)["loss"])
         done = number + 1
-        if done % SAID == 0 or done == job.steps:
+        if done % REPORTED == 0 or done == job.steps:
             left = (time.monotonic() - began) / done * (job.steps - done) / 60
-            recent = losses[-SAID:]
+            recent = losses[-REPORTED:]
             typer.echo(f"step {done} of {job.steps}: loss {sum(recent) / len(recent):.4f}, {left:.1f} minutes to go")
         if done % every == 0 or done == job.steps:
             figures = tuner.check()

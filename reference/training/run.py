@@ -1,4 +1,4 @@
-"""A whole run: check what is asked, train, draw the curve, write the record."""
+"""A whole run: check the request, train, draw the curve, write the record."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ STAGE = "train"
 
 
 def start(job: Job) -> dict[str, Any]:
-    """Train `job` from its first step; returns the record. Raises UsageError where its folder holds a run already."""
+    """Train `job` from its first step; return the record. Raises UsageError if its folder already holds a run."""
     if (job.run / RUN).exists():
-        raise UsageError(f"{job.run} holds a run already: name another folder, or go on with --resume {job.run}")
+        raise UsageError(f"{job.run} already holds a run: name another folder, or continue with --resume {job.run}")
     if not job.init.is_file():
         raise UsageError(f"no weights to start from at {job.init}")
     if job.teacher is not None and not job.teacher.is_file():
@@ -47,20 +47,20 @@ def start(job: Job) -> dict[str, Any]:
 
 
 def resume(run: Path, data: Sequence[Path], validation: Sequence[Path]) -> dict[str, Any]:
-    """Go on with the interrupted run at `run`, on the very sets it began with. Raises UsageError for other ones."""
+    """Continue the interrupted run at `run`, on the same sets. Raises UsageError for other sets."""
     if not (run / RUN).is_file():
-        raise UsageError(f"no run to go on with at {run}")
-    told = read_json(run / RUN, STAGE)
-    if describe(data) != told["data"] or describe(validation) != told["validation"]:
-        raise UsageError(f"{run} was trained on other data: {told['data']}; a longer training is a run of its own")
-    init = Path(told["init"]["file"])
-    if not init.is_file() or sha256_file(init) != told["init"]["sha256"]:
+        raise UsageError(f"no run to continue at {run}")
+    request = read_json(run / RUN, STAGE)
+    if describe(data) != request["data"] or describe(validation) != request["validation"]:
+        raise UsageError(f"{run} was trained on other data: {request['data']}; a longer training is a run of its own")
+    init = Path(request["init"]["file"])
+    if not init.is_file() or sha256_file(init) != request["init"]["sha256"]:
         raise StageError(STAGE, f"the weights that {run} started from, {init}, are gone or changed")
-    teacher = Path(told["teacher"]["file"]) if "teacher" in told else None
-    if teacher is not None and (not teacher.is_file() or sha256_file(teacher) != told["teacher"]["sha256"]):
+    teacher = Path(request["teacher"]["file"]) if "teacher" in request else None
+    if teacher is not None and (not teacher.is_file() or sha256_file(teacher) != request["teacher"]["sha256"]):
         raise StageError(STAGE, f"the teacher of {run}, {teacher}, is gone or changed")
     begun = (run / "latest.json").is_file()
-    options = options_from(told["options"])
+    options = options_from(request["options"])
     return _run(Job(run, tuple(data), tuple(validation), init, options, begun, teacher))
 
 
@@ -71,7 +71,7 @@ def _teacher(job: Job) -> dict[str, Any]:
 
 
 def describe(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """What a record says of sets: the content, not the place."""
+    """Describe sets for a record: by content, not by path."""
     sets = [ViewSet(folder) for folder in folders]
     return [
         {"name": s.folder.name, "kind": s.kind, "views": len(s), "seed": s.index["seed"], "content": s.content_hash}
@@ -90,7 +90,8 @@ def _run(job: Job) -> dict[str, Any]:
             try:
                 spawn(work, (job, store), processes)
             except ProcessExitedException as error:
-                raise StageError(STAGE, f"a process of the run died: {error}; go on with --resume {job.run}") from error
+                message = f"a process of the run died: {error}; continue with --resume {job.run}"
+                raise StageError(STAGE, message) from error
             except ProcessRaisedException as error:
                 raise StageError(STAGE, str(error).strip().splitlines()[-1]) from error
     draw_curve(job.run)
@@ -100,8 +101,8 @@ def _run(job: Job) -> dict[str, Any]:
 
 
 def make_record(job: Job, wall: float) -> dict[str, Any]:
-    """The training record that is kept beside the weights."""
-    told = read_json(job.run / RUN, STAGE)
+    """Return the training record that is kept beside the weights."""
+    request = read_json(job.run / RUN, STAGE)
     latest = read_json(job.run / "latest.json", STAGE)
     batch = (job.options.synthetic + job.options.photos) * job.options.processes
     checks = [line for line in read_log(job.run) if line["kind"] == "validation"]
@@ -109,11 +110,11 @@ def make_record(job: Job, wall: float) -> dict[str, Any]:
         "schema": 1,
         "weights": {"sha256": sha256_file(job.run / BEST), "chosen": latest["best"]},
         "last": {"sha256": sha256_file(job.run / LAST), "step": latest["step"]},
-        "init_sha256": told["init"]["sha256"],
-        **({"teacher_sha256": told["teacher"]["sha256"]} if "teacher" in told else {}),
-        "data": told["data"],
-        "validation": told["validation"],
-        "options": told["options"],
+        "init_sha256": request["init"]["sha256"],
+        **({"teacher_sha256": request["teacher"]["sha256"]} if "teacher" in request else {}),
+        "data": request["data"],
+        "validation": request["validation"],
+        "options": request["options"],
         "steps": latest["step"],
         "images": latest["step"] * batch,
         "seconds": round(float(latest["seconds"]), 1),

@@ -1,4 +1,4 @@
-"""How good are weights on a fixed set of views? Quick figures that checkpoints are chosen by."""
+"""Quick figures of weights on a fixed set of views, by which checkpoints are chosen."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from reference.training.batches import Source, collate, sample
 from reference.training.objective import compute
 from reference.training.views import ViewSet
 
-# Images a forward pass: what fits a cache-friendly batch on a CPU.
+# Images per forward pass: a batch that fits a CPU's caches.
 _BATCH = 8
 
 
 def validate(
     modules: Mapping[str, nn.Module], sets: Sequence[ViewSet], views: int, size: tuple[int, int]
 ) -> dict[str, float]:
-    """Means over the first `views` of `sets`, whole photos at (H, W): iou, mae, boundary_f, whdr (2 %), and `score`.
+    """Return means over the first `views` of `sets`, whole photos at (H, W): iou, mae, boundary_f, whdr (2 %), score.
 
-    `score` is whdr + (1 - iou), less is better. Views without a person add to the matte alone.
+    `score` is whdr + (1 - iou), less is better. Views without a person count for the matte only.
     """
     source = Source(sets, 0)
     count = min(views, len(source))
@@ -37,9 +37,9 @@ def validate(
             mattes.append(matte_truth(alpha[row], truth))
             person = (batch.person[row].numpy() > 0) & (truth > PERSON)
             if person.sum() >= 50:
-                made = disparity[row, 0].numpy().astype(np.float64)
+                predicted = disparity[row, 0].numpy().astype(np.float64)
                 truth_inside = batch.disparity[row].numpy().astype(np.float64)[person]
-                orders.append(order_errors(made[person], truth_inside, WHDR_GAP))
+                orders.append(order_errors(predicted[person], truth_inside, WHDR_GAP))
     figures = {name: float(np.mean([m[name] for m in mattes])) for name in ("iou", "mae", "boundary_f")}
     figures["whdr"] = float(np.mean(orders)) if orders else 0.0
     figures["score"] = figures["whdr"] + 1 - figures["iou"]

@@ -1,7 +1,7 @@
-"""Sets of training views on disk: index.json and shards of uncompressed arrays that are mapped, not read.
+"""Sets of training views on disk: index.json and shards of uncompressed arrays that are memory-mapped, not read.
 
 A set is a folder with `index.json` {schema, kind, seed, views, height, width, content_hash, shards: [{file, views,
-sha256}]} and its shards `shards/NNNN.npz` (see `ARRAYS`) with one JSON line a view in `shards/NNNN.jsonl`.
+sha256}]} and its shards `shards/NNNN.npz` (see `ARRAYS`) with one JSON line per view in `shards/NNNN.jsonl`.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ POINT_NAMES = (
 """The points of `face`, in order."""
 
 MIRRORED = (0, 1, 3, 2, 5, 4, 6, 7, 9, 8, 11, 10)
-"""Where each point goes when the photo is mirrored."""
+"""The index of each point's mirror image."""
 
 ARRAYS = {"rgb": "uint8", "disparity": "float16", "alpha": "uint8", "known": "uint8", "face": "float16"}
 """The arrays of a shard, first axis its views.
 
 rgb [n, H, W, 3] sRGB. disparity [n, H, W], 1/metres along the optical axis, 0 where infinitely far or unknown.
-alpha [n, H, W], 0..255 coverage by people. known [n]: 2 disparity is metric everywhere, 1 only the person's is and the
-background is merely farther, 0 nothing but that order is known. face [n, 2, 12, 4]: x px, y px, disparity (of known 0:
-in no unit, only its order and proportions mean something), visible 0/1.
+alpha [n, H, W], 0..255 coverage by people. known [n]: 2 disparity is metric everywhere; 1 only the person's is, the
+background is known to be farther; 0 only that order is known. face [n, 2, 12, 4]: x px, y px, disparity (for known 0
+without a unit: only its order and proportions mean something), visible 0/1.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view: the arrays of `ARRAYS` without their first axis, and what was written about it."""
+    """One view: the arrays of `ARRAYS` without their first axis, and its JSON line."""
 
     rgb: Array
     disparity: Array
@@ -66,10 +66,10 @@ class View:
 
 
 class ViewSet:
-    """A set of views, addressed by number. Shards are mapped into memory when first touched."""
+    """A set of views, addressed by number. Shards are memory-mapped when first used."""
 
     def __init__(self, folder: Path) -> None:
-        """Opens the set at `folder`; raises UsageError where there is none, StageError("data") for a bad one."""
+        """Open the set at `folder`; raise UsageError if there is none, StageError("data") for a bad one."""
         index = folder / "index.json"
         if not index.is_file():
             raise UsageError(f"no set of views at {folder}: {index} does not exist (make one: python -m reference)")
@@ -91,7 +91,7 @@ class ViewSet:
         return int(self._ends[-1])
 
     def view(self, number: int) -> View:
-        """View `number`, counted through the shards in their order."""
+        """Return view `number`, counted through the shards in their order."""
         if not 0 <= number < len(self):
             raise IndexError(f"view {number} of {len(self)}")
         shard = int(np.searchsorted(self._ends, number, side="right"))
@@ -101,7 +101,7 @@ class ViewSet:
         return View(**values, known=int(arrays["known"][row]), about=self._lines(shard)[row])
 
     def verify(self) -> None:
-        """Compare every shard with its hash; raises StageError("data") naming the first that differs."""
+        """Compare every shard with its hash; raise StageError("data") for the first that differs."""
         for shard in self.index["shards"]:
             path = self._path(shard["file"])
             if not path.is_file() or sha256_file(path) != shard["sha256"]:
@@ -113,10 +113,10 @@ class ViewSet:
     def _shard(self, shard: int) -> dict[str, Array]:
         if shard not in self._arrays:
             path = self._path(self.index["shards"][shard]["file"])
-            found = map_arrays(path)
+            arrays = map_arrays(path)
             views = int(self.index["shards"][shard]["views"])
-            _check(path, found, (views, self.height, self.width))
-            self._arrays[shard] = found
+            _check(path, arrays, views, self.height, self.width)
+            self._arrays[shard] = arrays
         return self._arrays[shard]
 
     def _lines(self, shard: int) -> list[dict[str, Any]]:
@@ -127,12 +127,12 @@ class ViewSet:
             except (OSError, ValueError) as error:
                 raise StageError(STAGE, f"{path} is not readable: {error}") from error
             if len(self._about[shard]) != int(self.index["shards"][shard]["views"]):
-                raise StageError(STAGE, f"{path} has {len(self._about[shard])} lines, not one a view")
+                raise StageError(STAGE, f"{path} has {len(self._about[shard])} lines, not one per view")
         return self._about[shard]
 
 
 def open_sets(folders: Sequence[Path]) -> tuple[list[ViewSet], list[ViewSet]]:
-    """The sets at `folders`, in two lists: synthetic views and photos. Raises UsageError without a synthetic one."""
+    """Open the sets at `folders`; return synthetic sets and photo sets. Raises UsageError without a synthetic one."""
     sets = [ViewSet(folder) for folder in folders]
     synthetic = [s for s in sets if s.kind == "synthetic"]
     if not synthetic:
@@ -141,14 +141,14 @@ def open_sets(folders: Sequence[Path]) -> tuple[list[ViewSet], list[ViewSet]]:
 
 
 def map_arrays(path: Path) -> dict[str, Array]:
-    """The arrays of an uncompressed .npz, mapped read-only. Raises StageError("data") for any other file."""
+    """Memory-map the arrays of an uncompressed .npz, read-only. Raises StageError("data") for any other file."""
     arrays: dict[str, Array] = {}
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as stream:
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED:
                     raise StageError(STAGE, f"{path}: {member.filename} is compressed; shards are not")
-                # The local header repeats the name and may carry another extra field than the directory does.
+                # The local header repeats the name, and its extra field may differ from the directory's.
                 stream.seek(member.header_offset)
                 local = stream.read(30)
                 lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
@@ -164,7 +164,7 @@ def map_arrays(path: Path) -> dict[str, Array]:
 
 
 def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, Fortran order, dtype) of the .npy that starts here; the stream then stands at its first value."""
+    """Read (shape, Fortran order, dtype) of the .npy that starts here; the stream is then at its first element."""
     header: Any = np.lib.format  # numpy leaves these functions bare
     version = header.read_magic(stream)
     read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
@@ -172,8 +172,7 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, fortran, dtype
 
 
-def _check(path: Path, found: dict[str, Array], size: tuple[int, int, int]) -> None:
-    views, height, width = size
+def _check(path: Path, arrays: dict[str, Array], views: int, height: int, width: int) -> None:
     shapes: dict[str, tuple[int, ...]] = {
         "rgb": (views, height, width, 3),
         "disparity": (views, height, width),
@@ -182,8 +181,8 @@ def _check(path: Path, found: dict[str, Array], size: tuple[int, int, int]) -> N
         "face": (views, FACES, POINTS, 4),
     }
     for name, dtype in ARRAYS.items():
-        if name not in found:
-            raise StageError(STAGE, f"{path} lacks {name!r} (it holds {', '.join(sorted(found))})")
-        if found[name].dtype != dtype or found[name].shape != shapes[name]:
-            asked = f"{dtype} {shapes[name]}"
-            raise StageError(STAGE, f"{path}: {name} is {found[name].dtype} {found[name].shape}, not {asked}")
+        if name not in arrays:
+            raise StageError(STAGE, f"{path} lacks {name!r} (it holds {', '.join(sorted(arrays))})")
+        if arrays[name].dtype != dtype or arrays[name].shape != shapes[name]:
+            expected = f"{dtype} {shapes[name]}"
+            raise StageError(STAGE, f"{path}: {name} is {arrays[name].dtype} {arrays[name].shape}, not {expected}")

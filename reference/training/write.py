@@ -1,4 +1,4 @@
-"""Writing a set of views: whole shards, then the index with their hashes."""
+"""Write a set of views: whole shards, then the index with their hashes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from reference.training.views import ARRAYS, SCHEMA
 
 
 def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]], about: Sequence[Any]) -> dict[str, Any]:
-    """Write shard `number` and its lines; returns its row of the index."""
+    """Write shard `number` and its JSON lines; return its row of the index."""
     buffer = io.BytesIO()
     stored: dict[str, Any] = {name: np.ascontiguousarray(arrays[name].astype(dtype)) for name, dtype in ARRAYS.items()}
     np.savez(buffer, **stored)
@@ -25,7 +25,7 @@ def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]], a
     name = f"shards/{number:04d}.npz"
     write_text(folder / f"shards/{number:04d}.jsonl", "".join(json.dumps(line) + "\n" for line in about))
     write_bytes(folder / name, data)
-    # The zip holds the time of writing: the hash of the content is over the arrays.
+    # The zip holds the time of writing, so the content hash covers the arrays instead.
     content = hashlib.sha256()
     for array in ARRAYS:
         content.update(stored[array].tobytes())
@@ -33,7 +33,7 @@ def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]], a
 
 
 def write_index(folder: Path, kind: str, seed: int, size: tuple[int, int], shards: Sequence[Mapping[str, Any]]) -> None:
-    """Write index.json: with it the set is whole."""
+    """Write index.json, which completes the set."""
     index = {
         "schema": SCHEMA,
         "kind": kind,

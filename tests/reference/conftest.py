@@ -1,4 +1,4 @@
-"""A few small views of a ball before a wall: sets for the machinery of training and evaluation, not for learning."""
+"""Fixtures: small sets of views of a ball in front of a wall, for the mechanics of training and evaluation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MakeSet = Callable[..., Path]
 
 
 def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[str, np.ndarray]:
-    """A textured ball, nearer in its middle, before a wall that comes nearer downwards; points on the ball."""
+    """Draw a textured ball in front of a wall that comes nearer downwards, and points on the ball."""
     rows, columns = np.mgrid[:height, :width]
     x, y, radius = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6), width * rng.uniform(0.25, 0.4)
     square = ((columns - x) / radius) ** 2 + ((rows - y) / radius) ** 2
@@ -37,18 +37,18 @@ def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[
 
 @pytest.fixture(scope="session")
 def make_set() -> MakeSet:
-    """`make_set(folder, seed, views, kind, known)`: a set of views of 96x72 pixels in two shards or more."""
+    """Return `make_set(folder, seed, views, kind, known)`, which writes views of 96x72 pixels, four per shard."""
 
     def make(
         folder: Path, seed: int = 1, views: int = 6, kind: str = "synthetic", known: tuple[int, ...] = (2, 1)
     ) -> Path:
         rng, rows = np.random.default_rng(seed), []
         for number, start in enumerate(range(0, views, 4)):
-            made = [ball(rng, 96, 72, known[n % len(known)]) for n in range(start, min(start + 4, views))]
-            arrays = {name: np.stack([view[name] for view in made]) for name in made[0]}
+            shard = [ball(rng, 96, 72, known[n % len(known)]) for n in range(start, min(start + 4, views))]
+            arrays = {name: np.stack([view[name] for view in shard]) for name in shard[0]}
             about = [
                 {"view": start + n, "pitch": 30.0 * (n % 2), "people": 1, "hair": f"hair{n % 2}", "backlit": n % 2 == 1}
-                for n in range(len(made))
+                for n in range(len(shard))
             ]
             rows.append(write_shard(folder, number, arrays, about))
         write_index(folder, kind, seed, (96, 72), rows)

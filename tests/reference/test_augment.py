@@ -1,4 +1,4 @@
-"""Photo-like augmentation: what must not move does not, what must stay in range does, and a seed repeats itself."""
+"""Photo-like augmentation keeps geometry and range, and a seed repeats itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reference.training.augment import blur, defocus_background, jpeg, photo_lik
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor]:
-    """A red person on the left, a background of fine blue and green stripes."""
+    """Return a red person on the left of fine green and blue stripes, and their matte."""
     image = torch.zeros(3, 64, 48)
     image[1, :, ::2], image[2, :, 1::2] = 1, 1
     image[:, :, :16] = torch.tensor([1.0, 0, 0])[:, None, None]
@@ -44,11 +44,11 @@ def test_jpeg_is_nearly_the_picture() -> None:
 
 def test_photo_like_is_seeded_in_bytes_and_varied() -> None:
     image, alpha = scene()
-    made = [photo_like(image, alpha, np.random.default_rng(seed)) for seed in range(30)]
-    assert torch.equal(made[3], photo_like(image, alpha, np.random.default_rng(3)))
-    for picture in made:
+    pictures = [photo_like(image, alpha, np.random.default_rng(seed)) for seed in range(30)]
+    assert torch.equal(pictures[3], photo_like(image, alpha, np.random.default_rng(3)))
+    for picture in pictures:
         assert picture.shape == image.shape
         assert 0 <= float(picture.min()) <= float(picture.max()) <= 1
         torch.testing.assert_close(picture * 255, (picture * 255).round())
-    means = torch.stack([picture.mean() for picture in made])
+    means = torch.stack([picture.mean() for picture in pictures])
     assert float(means.std()) > 0.03, "exposure varies"

@@ -1,4 +1,4 @@
-"""The model card's tables are a function of the evaluation that is committed, and that is of these weights."""
+"""The model card's tables are generated from the committed evaluation, which is of the committed weights."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def test_the_cards_tables_are_up_to_date(name: str) -> None:
 def test_other_weights_are_refused(own_model: Callable[..., Path], tmp_path: Path) -> None:
     folder = own_model("portrait")
     spec, report = load_spec(folder), json.loads((MODEL / EVALUATION).read_text())
-    foreign, own = tmp_path / "foreign.json", tmp_path / "own.json"
+    foreign, matching = tmp_path / "foreign.json", tmp_path / "matching.json"
     foreign.write_text(json.dumps(report | {"weights": "0" * 64}))
-    own.write_text(json.dumps(report))
+    matching.write_text(json.dumps(report))
     with pytest.raises(StageError, match="000000"):
         publish(spec, foreign, None)
     record = tmp_path / "record.json"
     record.write_text(json.dumps({"weights": {"sha256": "1" * 64}}))
     with pytest.raises(StageError, match="111111"):
-        publish(spec, own, record)
+        publish(spec, matching, record)
     record.write_text(json.dumps({"weights": {"sha256": spec.weights_sha256}}))
-    assert [path.name for path in publish(spec, own, record)] == [EVALUATION, CARD, RECORD]
+    assert [path.name for path in publish(spec, matching, record)] == [EVALUATION, CARD, RECORD]
     (folder / CARD).write_text(f"no block, only {BEGIN}")
     with pytest.raises(StageError, match=END):
-        publish(spec, own, None)
+        publish(spec, matching, None)
     shutil.rmtree(folder)

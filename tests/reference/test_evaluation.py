@@ -1,4 +1,4 @@
-"""Evaluation: a phone's own depth is read, a right and a wrong network are told apart, tables follow the figures."""
+"""Evaluation: a phone's own depth is read, right and wrong networks get different figures, tables show the figures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def jpeg(field: np.ndarray, size: tuple[int, int]) -> bytes:
 
 @pytest.fixture
 def phone_jpeg(tmp_path: Path) -> Path:
-    """A portrait JPEG as phones write it: the photo, then its depth and its matte as further JPEGs."""
+    """Write a portrait JPEG in the form of phones: the photo, then its depth and its matte as further JPEGs."""
     rows = np.repeat(np.linspace(0, 255, 128)[:, None], 96, axis=1)
     matte = np.zeros((128, 96))
     matte[32:, 24:72] = 255
@@ -62,7 +62,7 @@ def test_a_photo_without_depth_is_named(tmp_path: Path) -> None:
 
 
 class Oracle(nn.Module):
-    """Says what it was given, whatever the photo: [1, 1, H, W] of a field resized to the input."""
+    """Returns a fixed field resized to the photo, [1, 1, H, W], whatever the photo shows."""
 
     def __init__(self, field: np.ndarray) -> None:
         super().__init__()
@@ -93,15 +93,15 @@ def test_the_truth_itself_passes_and_its_opposite_fails(make_set: MakeSet, tmp_p
     assert right.points[0] >= 0.9 * right.points[1] > 0
     assert wrong.points[0] <= 0.1 * wrong.points[1]
     assert right.baselines["constant"]["whdr_2"] == 1.0
-    assert 0.2 < right.baselines["ramp"]["whdr_2"] < 0.8, "a ball is no ramp"
+    assert 0.2 < right.baselines["ramp"]["whdr_2"] < 0.8, "a ball is not a ramp"
 
 
 def test_evaluate_writes_figures_tables_and_pictures(make_set: MakeSet, tmp_path: Path, phone_jpeg: Path) -> None:
-    made = make_set(tmp_path / "set", views=4)
-    report = evaluate(Question(load_spec(MODEL), None, (made,), phone_jpeg.parent, 3), tmp_path / "out")
+    folder = make_set(tmp_path / "set", views=4)
+    report = evaluate(Question(load_spec(MODEL), None, (folder,), phone_jpeg.parent, 3), tmp_path / "out")
     assert report == json.loads((tmp_path / "out/evaluation.json").read_text())
     assert report["synthetic"]["all"]["views"] == 3
-    assert set(report["bins"]) == {"pitch", "hair", "backlit"}, "a dimension of one bin says nothing"
+    assert set(report["bins"]) == {"pitch", "hair", "backlit"}, "a dimension with a single bin is left out"
     assert report["bins"]["pitch"]["25° and more"]["views"] == 1
     assert report["worst"]["real"]["photo"] == "portrait.jpg"
     text = (tmp_path / "out/evaluation.md").read_text()

@@ -1,4 +1,4 @@
-"""ImageNet's encoder under the portrait's names."""
+"""ImageNet's encoder is loaded under the portrait's names."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from reference.training.checkpoint import load_named, named
 
 
 def as_published() -> dict[str, torch.Tensor]:
-    """Tensors as the package names them, each filled with a number of its own."""
+    """Return tensors under the package's names, each filled with a different number."""
     torch.manual_seed(5)
-    own = {k: v for k, v in named(build()).items() if k.startswith("encoder.")}
-    made = {
+    encoder = {k: v for k, v in named(build()).items() if k.startswith("encoder.")}
+    tensors = {
         published_name(k.removeprefix("encoder.")): torch.full_like(v, float(i + 1))
-        for i, (k, v) in enumerate(own.items())
+        for i, (k, v) in enumerate(encoder.items())
     }
-    return {**made, "_fc.weight": torch.zeros(1000, 1280)}
+    return {**tensors, "_fc.weight": torch.zeros(1000, 1280)}
 
 
 def test_every_tensor_of_the_encoder_comes_from_its_own_name_and_the_decoders_from_the_seed() -> None:
     published = as_published()
     assert len({float(v.flatten()[0]) for v in published.values()}) == len(published)
-    made = start(published, 1)
-    torch.testing.assert_close(made["encoder.stem.conv.weight"], published["_conv_stem.weight"])
+    tensors = start(published, 1)
+    torch.testing.assert_close(tensors["encoder.stem.conv.weight"], published["_conv_stem.weight"])
     torch.testing.assert_close(
-        made["encoder.blocks.15.project.norm.running_var"], published["_blocks.15._bn2.running_var"]
+        tensors["encoder.blocks.15.project.norm.running_var"], published["_blocks.15._bn2.running_var"]
     )
-    torch.testing.assert_close(made["encoder.blocks.0.depthwise.norm.bias"], published["_blocks.0._bn1.bias"])
-    assert all(torch.equal(v, start(published, 1)[k]) for k, v in made.items())
+    torch.testing.assert_close(tensors["encoder.blocks.0.depthwise.norm.bias"], published["_blocks.0._bn1.bias"])
+    assert all(torch.equal(v, start(published, 1)[k]) for k, v in tensors.items())
     other = start(published, 2)
-    assert torch.equal(other["encoder.stem.conv.weight"], made["encoder.stem.conv.weight"])
-    assert not torch.equal(other["depth.decoder.context.weight"], made["depth.decoder.context.weight"])
-    load_named(build(), made)
+    assert torch.equal(other["encoder.stem.conv.weight"], tensors["encoder.stem.conv.weight"])
+    assert not torch.equal(other["depth.decoder.context.weight"], tensors["depth.decoder.context.weight"])
+    load_named(build(), tensors)
 
 
 def test_a_tensor_that_is_missing_or_of_another_shape_is_named() -> None:
@@ -65,5 +65,5 @@ def test_the_published_weights_give_features_of_a_trained_net(tmp_path: Path) ->
     load_named(modules, load_file(tmp_path / "start.safetensors"))
     with torch.inference_mode():
         features = modules["encoder"](torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)))
-    # Norms that belong to their kernels keep features in range; of strangers they explode within sixteen blocks.
+    # Norms keep features in range if they belong to their kernels; otherwise features explode within sixteen blocks.
     assert all(0.5 < float(f.std()) < 40 for f in features)

@@ -1,4 +1,4 @@
-"""`python -m reference infer`: the pictures it writes, for photos good and bad."""
+"""`python -m reference infer`: its pictures, for good and bad photos."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_infer_writes_maps_of_the_whole_photo(tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / "depth.png") as depth, Image.open(tmp_path / "out" / "matte.png") as matte:
         assert depth.mode.startswith("I;16") and matte.mode == "L" and depth.size == matte.size == size
         near, alpha = np.asarray(depth).astype(float) / 65535, np.asarray(matte) / 255
-    # The face is person, the flag beside it is not, and the person is nearer than what is behind.
+    # The face is person, the flag beside it is not, and the person is nearer than the background.
     assert alpha[200, 280] > 0.9 and alpha[60, 60] < 0.1
     assert np.median(near[alpha > 0.9]) > np.median(near[alpha < 0.1]) + 0.1
     assert report["depth_median"] == pytest.approx(np.median(near[alpha > 0.9]), abs=0.02)
@@ -108,7 +108,7 @@ def test_colors_run_from_dark_to_bright() -> None:
 
 
 def test_infer_and_the_tensor_contract_agree() -> None:
-    """What infer shows is what parity judges: the same modules on the same tensor."""
+    """infer and parity run the same modules on the same tensor."""
     spec = load_spec(ROOT / "models" / "portrait")
     image = to_tensor(load_photo(SAMPLES / "astronaut.png"), spec.size)
     outputs = run(load_modules(spec), spec, image)

@@ -1,4 +1,4 @@
-"""The portrait Hydra: its trained weights see a person, within the budget."""
+"""The portrait Hydra: the trained weights find a person, and the net is within its budget."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PHOTO = MODEL / "samples" / "grace-hopper.jpg"
 
 @pytest.fixture(scope="module")
 def net() -> dict[str, nn.Module]:
-    """The trained modules, loaded strictly."""
+    """Return the trained modules, loaded strictly."""
     weights = load_file(MODEL / "weights.safetensors")
     modules = build()
     for name, module in modules.items():
-        own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
-        module.load_state_dict(own)
+        state = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+        module.load_state_dict(state)
     assert sum(len(module.state_dict()) for module in modules.values()) == len(weights)
     return modules
 
@@ -45,7 +45,7 @@ def features(net: dict[str, nn.Module], image: Tensor) -> tuple[Tensor, ...]:
 
 
 def test_a_photo_gives_a_person_and_bounded_maps(net: dict[str, nn.Module]) -> None:
-    """The public domain portrait among the samples: the heads' maps are their decoders', bounded, and see a person."""
+    """On the public domain portrait: the heads' maps are their decoders' maps, bounded, and show a person."""
     image = to_tensor(load_photo(PHOTO), (256, 192))
     maps = features(net, torch.from_numpy(image))
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_a_photo_gives_a_person_and_bounded_maps(net: dict[str, nn.Module]) -> N
     np.testing.assert_allclose(alpha, 1 / (1 + np.exp(-logit[0, 0].numpy())), atol=1e-6)
     assert logit.max() > 5 > -5 > logit.min()
     assert 0.4 < np.median(depth[alpha > 0.9]) < 0.6, "the person's median is .5"
-    assert np.median(depth[alpha < 0.1]) < 0.35, "what is behind is farther"
+    assert np.median(depth[alpha < 0.1]) < 0.35, "the background is farther"
 
 
 def test_depth_clamps_at_twice_the_median() -> None:
@@ -93,7 +93,7 @@ def test_features_have_the_promised_shapes(net: dict[str, nn.Module]) -> None:
 
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_every_module_exports(net: dict[str, nn.Module], dynamic: bool) -> None:
-    """torch.export at a fixed size, and with H and W free multiples of 32; the program repeats the module."""
+    """Every module exports at a fixed size and at dynamic multiples of 32, and the program equals the module."""
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     maps = features(net, image)
     height, width = torch.export.Dim("height", min=2, max=32), torch.export.Dim("width", min=2, max=32)
@@ -107,7 +107,7 @@ def test_every_module_exports(net: dict[str, nn.Module], dynamic: bool) -> None:
             torch.testing.assert_close(program.module()(*inputs2), net[name](*inputs2), atol=1e-5, rtol=1e-5)
 
 
-def test_the_slim_portrait_takes_the_full_ones_place_at_half_the_cost(net: dict[str, nn.Module]) -> None:
+def test_the_slim_portrait_has_the_full_ones_interface_at_half_the_cost(net: dict[str, nn.Module]) -> None:
     full, slim = (load_spec(MODEL.parent / name) for name in ("portrait", "portrait-slim"))
     assert (slim.tensors, slim.modules, slim.entries, slim.sizes) == (
         full.tensors,
@@ -122,13 +122,13 @@ def test_the_slim_portrait_takes_the_full_ones_place_at_half_the_cost(net: dict[
     with FlopCounterMode(display=False) as counter:
         maps = features(modules, image)
         with torch.no_grad():
-            made = {head: modules[head](*maps) for head in HEADS}
+            small = {head: modules[head](*maps) for head in HEADS}
     assert 0 < counter.get_total_flops() / 2 <= 260e6
     with torch.no_grad():
-        known = {head: net[head](*features(net, image)) for head in HEADS}
-    masks = made["segmentation"] > 0.5, known["segmentation"] > 0.5
+        large = {head: net[head](*features(net, image)) for head in HEADS}
+    masks = small["segmentation"] > 0.5, large["segmentation"] > 0.5
     assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() > 0.97, "it sees the same person"
-    assert (made["depth"] - known["depth"])[masks[1]].abs().mean() < 0.05
+    assert (small["depth"] - large["depth"])[masks[1]].abs().mean() < 0.05
 
 
 def test_model_toml_names_these_weights_and_modules(net: dict[str, nn.Module]) -> None:

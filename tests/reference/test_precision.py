@@ -1,4 +1,4 @@
-"""Training's shortcuts compute what the net computes."""
+"""The patches that speed up training do not change the net's function."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def test_a_folded_norm_changes_neither_outputs_nor_gradients() -> None:
     plain.eval()
     folded = copy.deepcopy(plain)
     fold_norms([folded])
-    image, wanted = torch.randn(2, 3, 32, 32), torch.randn(2, 4, 16, 16)
+    image, gradient = torch.randn(2, 3, 32, 32), torch.randn(2, 4, 16, 16)
     for net in (plain, folded):
-        (net(image) * wanted).sum().backward()
+        (net(image) * gradient).sum().backward()
     assert torch.allclose(plain(image), folded(image), atol=1e-5)
-    for (name, ours), theirs in zip(folded.named_parameters(), plain.parameters(), strict=True):
-        assert ours.grad is not None and theirs.grad is not None
-        assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-3), name
+    for (name, first), second in zip(folded.named_parameters(), plain.parameters(), strict=True):
+        assert first.grad is not None and second.grad is not None
+        assert torch.allclose(first.grad, second.grad, rtol=1e-4, atol=1e-3), name
     assert folded.state_dict().keys() == plain.state_dict().keys()

@@ -1,4 +1,4 @@
-"""Pruning: what is cut was the least of it, the budget holds, and nothing is cut when everything is kept."""
+"""Pruning: the least important channels are cut, the budget holds, and keeping all channels changes nothing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from torch import Tensor, nn
 
 from hydramobile.errors import StageError, UsageError
 from reference.portrait import build, shaped, shaped_as
-from reference.pruning.cut import HEADS, Kept, block_costs, blocks, choose, cut, encoder_rest, head_costs, watched
-from reference.pruning.run import Target, looked_at, prune_file
+from reference.pruning.cut import (
+    HEADS,
+    Ceiling,
+    Kept,
+    block_costs,
+    blocks,
+    choose,
+    cut,
+    encoder_rest,
+    head_costs,
+    watched,
+)
+from reference.pruning.run import Target, first_batches, prune_file
 from reference.training.checkpoint import load_named, named
 from reference.training.loop import Job, Trainer
 from reference.training.objective import compute
@@ -64,46 +75,46 @@ def test_all_channels_kept_is_the_net_itself(full: dict[str, nn.Module]) -> None
 
 
 def test_dead_channels_are_the_ones_that_go(full: dict[str, nn.Module], scores: dict[str, Tensor]) -> None:
-    """With dead channels in every block, and the net pruned to exactly the rest, the maps stay what they were."""
+    """Pruning a net with dead channels in every block to exactly the live ones does not change its maps."""
     modules = build()
     load_named(modules, load_file(WEIGHTS))
-    wanted = {name: score.clone() for name, score in scores.items()}
+    ranked = {name: score.clone() for name, score in scores.items()}
     for number, block in enumerate(blocks(modules)):
         if number:
-            dead = torch.arange(0, block.depthwise.conv.out_channels, 2)[: 8 * (len(wanted[f"block {number}"]) // 32)]
+            dead = torch.arange(0, block.depthwise.conv.out_channels, 2)[: 8 * (len(ranked[f"block {number}"]) // 32)]
             for value in (block.depthwise.norm.weight, block.depthwise.norm.bias):
                 value.data[dead] = 0
-            wanted[f"block {number}"][dead] = 0
-    dead_of = [int((wanted[f"block {i}"] == 0).sum()) for i in range(16)]
-    left = [len(wanted[f"block {i}"]) - n for i, n in enumerate(dead_of)]
+            ranked[f"block {number}"][dead] = 0
+    dead_of = [int((ranked[f"block {i}"] == 0).sum()) for i in range(16)]
+    left = [len(ranked[f"block {i}"]) - n for i, n in enumerate(dead_of)]
     costs = block_costs(modules, SIZE)
     fixed = [a + b for a, b in zip(encoder_rest(modules, SIZE), head_costs(48, SIZE), strict=True)]
     most = [fixed[k] + sum(n * cost[k] for n, cost in zip(left, costs, strict=True)) for k in (0, 1)]
-    kept = choose(modules, wanted, SIZE, 48, (most[0], most[1]))
+    kept = choose(modules, ranked, 48, Ceiling(SIZE, most[0], most[1]))
     assert list(map(len, kept.middles)) == left
     small = shaped(*kept.shape)
     load_named(small, cut(modules, kept))
     image = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
-        for made, theirs in zip(compute(small, image), compute(modules, image), strict=True):
-            assert torch.allclose(made, theirs, atol=1e-4)
+        for pruned, unpruned in zip(compute(small, image), compute(modules, image), strict=True):
+            assert torch.allclose(pruned, unpruned, atol=1e-4)
 
 
 def test_the_budget_holds_and_the_impossible_is_refused(full: dict[str, nn.Module], scores: dict[str, Tensor]) -> None:
-    kept = choose(full, scores, SIZE, 32, (260e6, 1.6e6))
+    kept = choose(full, scores, 32, Ceiling(SIZE, 260e6, 1.6e6))
     small = shaped_as(cut(full, kept))
     assert sum(p.numel() for module in small.values() for p in module.parameters()) <= 1.6e6
     assert all(n % 8 == 0 for n in kept.shape[0]) and kept.shape[1] == 32
-    with pytest.raises(UsageError, match="least that can be reached"):
-        choose(full, scores, SIZE, 48, (10e6, 1e5))
+    with pytest.raises(UsageError, match="smallest reachable net"):
+        choose(full, scores, 48, Ceiling(SIZE, 10e6, 1e5))
     with pytest.raises(UsageError, match="multiple of 8"):
-        choose(full, scores, SIZE, 30, (260e6, 1.6e6))
-    with pytest.raises(StageError, match="no weights of a portrait"):
+        choose(full, scores, 30, Ceiling(SIZE, 260e6, 1.6e6))
+    with pytest.raises(StageError, match="not the weights of a portrait"):
         shaped_as({"other": torch.zeros(1)})
 
 
-def test_a_pruned_nets_norms_know_its_own_sums(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    """With one batch looked at, every norm's statistics are those of that batch in the pruned net."""
+def test_a_pruned_nets_norms_have_its_own_statistics(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    """Measured on one batch, every norm's statistics are those of that batch in the pruned net."""
     student = tmp_path / "slim.safetensors"
     prune_file(WEIGHTS, sets, student, Target(32, 260e6, 1.6e6, 1))
     tensors = load_file(student)
@@ -115,7 +126,7 @@ def test_a_pruned_nets_norms_know_its_own_sums(sets: tuple[Path, Path], tmp_path
     seen: list[Tensor] = []
     with torch.inference_mode():
         # The norms before it used the batch's own statistics too, so eval mode on the same batch must give them again.
-        compute(modules, next(looked_at(sets, 1)).image)
+        compute(modules, next(first_batches(sets, 1)).image)
     assert torch.allclose(seen[0].mean((0, 2, 3)), norm.running_mean, rtol=0.02, atol=0.02)
 
 

@@ -1,4 +1,4 @@
-"""Quantization-aware fine-tuning on a few small views: the rounded net's loss falls, the weights lie on grids."""
+"""Quantization-aware fine-tuning on a few small views: the rounded net's loss falls, and the weights lie on grids."""
 
 from __future__ import annotations
 
@@ -37,48 +37,48 @@ def test_it_lowers_the_loss_of_the_rounded_net(sets: tuple[Path, Path], tmp_path
     path = job.out / "weights.safetensors"
     assert record["weights"]["sha256"] == sha256_file(path)
     assert json.loads((job.out / "record.json").read_text())["from_sha256"] == sha256_file(INIT)
-    made, before = load_file(path), load_file(INIT)
-    assert made.keys() == before.keys()
-    assert all(made[key].shape == value.shape for key, value in before.items())
+    after, before = load_file(path), load_file(INIT)
+    assert after.keys() == before.keys()
+    assert all(after[key].shape == value.shape for key, value in before.items())
     for name, bits in grids(build(), job.recipe).items():
-        weight = made[f"{name}.weight"]
+        weight = after[f"{name}.weight"]
         step = weight.abs().amax(tuple(range(1, weight.ndim)), keepdim=True) / (2 ** (bits - 1) - 1)
         codes = weight / step.clamp(min=1e-12)
         assert torch.allclose(codes, codes.round(), atol=1e-3), f"{name} is not on its own grid"
-    kept = [key for key, value in made.items() if key.endswith("running_var") and torch.equal(value, before[key])]
+    kept = [key for key, value in after.items() if key.endswith("running_var") and torch.equal(value, before[key])]
     assert kept, "batch norms keep their statistics"
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already holds a run"):
         tune(job)
 
 
-def test_a_grid_is_where_rounding_moves_least_and_learns() -> None:
+def test_a_grid_begins_where_rounding_moves_least_and_learns() -> None:
     torch.manual_seed(0)
     weight = torch.randn(5, 40)
-    weight[0, 0] = 9.0  # an outlier, which a grid had better cut
+    weight[0, 0] = 9.0  # an outlier, which the best grid clips
     steps = first_steps(weight, 7)
     assert steps[0, 0] < 9.0 / 7
     grid = OnGrid(weight, 4)
     source = weight.clone().requires_grad_()
-    made = grid(source)
-    assert len(made[1].unique()) <= 15
-    made.square().sum().backward()
+    rounded = grid(source)
+    assert len(rounded[1].unique()) <= 15
+    rounded.square().sum().backward()
     assert source.grad is not None
     assert bool((source.grad[1] != 0).any())
     assert grid.log_step.grad is not None
     assert bool((grid.log_step.grad != 0).all())
-    assert float(made[0].detach().max() / steps[0, 0]) == pytest.approx(7, rel=1e-3)
+    assert float(rounded[0].detach().max() / steps[0, 0]) == pytest.approx(7, rel=1e-3)
 
 
-def test_what_is_trained_for() -> None:
+def test_grids_follow_the_recipe() -> None:
     modules = build()
     plain = grids(modules, recipe("w4"))
     assert set(plain.values()) == {4}
     assert "encoder.stem.conv" not in plain, "small layers stay in float, as in exports"
     mixed = Recipe("own", "mixed", 4, base="w8", layers=(("encoder.blocks.9.*", "w4"), ("depth.*", "float16")))
-    found = grids(modules, mixed)
-    assert found["encoder.blocks.9.expand.conv"] == 4
-    assert not [name for name in found if name.startswith("depth.")]
-    with pytest.raises(UsageError, match=r"as p4: what is trained for are integers"):
+    bits = grids(modules, mixed)
+    assert bits["encoder.blocks.9.expand.conv"] == 4
+    assert not [name for name in bits if name.startswith("depth.")]
+    with pytest.raises(UsageError, match=r"as p4: qat trains for integers"):
         grids(modules, replace(mixed, base="p4"))
     with pytest.raises(UsageError, match="float16 stores no layer as integers"):
         grids(modules, recipe("float16"))

@@ -58,11 +58,11 @@ def test_clothes_follow_the_body(tmp_path: Path) -> None:
 def test_clothes_that_do_not_fit_their_mesh_are_refused(tmp_path: Path) -> None:
     (tmp_path / "square.obj").write_text(SQUARE)
     (tmp_path / "bad.mhclo").write_text("obj_file square.obj\nverts 0\n0\n")
-    with pytest.raises(StageError, match=r"bad\.mhclo does not place"):
+    with pytest.raises(StageError, match=r"bad\.mhclo does not fit"):
         load_clothing(tmp_path / "bad.mhclo")
 
 
-def test_bones_turn_what_hangs_on_them() -> None:
+def test_bones_rotate_their_vertices_and_children() -> None:
     body = np.array([[0, 0, 0], [0, 1, 0], [0, 2, 0]], np.float32)
     bones: dict[str, dict[str, str | None]] = {
         "root": {"head": "a", "tail": "b", "parent": None},
@@ -118,20 +118,20 @@ np.save(sys.argv[1], np.asarray(rasterizer.draw([part], [], camera, light, (32, 
 
 def test_a_square_is_drawn_where_the_camera_sees_it(root: Path, tmp_path: Path) -> None:
     """A red square in the left half, lit from the front: coverage, color and no mirror image."""
-    made = tmp_path / "square.npy"
+    path = tmp_path / "square.npy"
     run = subprocess.run(
-        [sys.executable, "-c", DRAW_A_SQUARE, str(made)], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", DRAW_A_SQUARE, str(path)], cwd=root, capture_output=True, text=True, check=False
     )
     if "no renderer:" in run.stderr:
         pytest.skip(run.stderr.strip())
     assert run.returncode == 0, run.stderr
-    image = np.load(made)
+    image = np.load(path)
     assert image.shape == (32, 32, 4)
     assert np.all(image[2:-2, 2:14, 3] == 255) and np.all(image[:, 18:, 3] == 0)
     assert image[16, 8, 0] > 200 and image[16, 8, 1:3].max() == 0
 
 
 def test_a_folder_that_is_no_wardrobe_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no MakeHuman wardrobe"):
+    with pytest.raises(UsageError, match="not a MakeHuman wardrobe"):
         write_samples(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

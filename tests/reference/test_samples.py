@@ -1,4 +1,4 @@
-"""The committed sample photos: what the list says is there, and the net finds a person in each judged one."""
+"""The committed sample photos match their list, and the net finds a person in each judging photo."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_twelve_of_each_split_and_nothing_unlisted() -> None:
     assert all(sample.source and sample.license in ("CC0-1.0", "public domain") for sample in samples)
 
 
-def test_the_kinds_of_file_an_app_meets_are_among_them() -> None:
+def test_samples_cover_the_files_that_apps_meet() -> None:
     orientations, profiles, formats, landscape = set(), [], set(), 0
     for sample in committed_samples(SPEC):
         assert sample.path is not None

@@ -1,4 +1,4 @@
-"""Synthesized training data: the same for the same seed, whole after a kill, exact in depth, disjoint in its splits."""
+"""Synthesized training data: equal for equal seeds, complete after a kill, exact in depth, disjoint in its splits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ needs_body = pytest.mark.skipif(
 
 
 def run(root: Path, script: str, *arguments: str) -> None:
-    """A process of its own: Mesa's renderer and the converters each bring an LLVM, and the two crash in one."""
+    """Run `script` in another process: Mesa's renderer and the converters each bring an LLVM, which crash together."""
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], cwd=root, capture_output=True, text=True, check=False
     )
@@ -41,7 +41,7 @@ def run(root: Path, script: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-# bone: parent, group of the joint at its head, at its tail
+# bone: its parent, the vertex groups of the joints at its head and at its tail
 _BONES = {
     "root": (None, "joint-pelvis", "joint-spine-4"),
     "spine02": ("root", "joint-spine-3", "joint-spine-2"),
@@ -63,9 +63,9 @@ _BONES = {
 
 @pytest.fixture(scope="session")
 def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wardrobe small enough for tests: patches of the body as clothes, one-hot bones, plain textures.
+    """Write a wardrobe small enough for tests: patches of the body as clothes, one-hot bones, plain textures.
 
-    Laid out as makehumancommunity/makehuman-assets, with one item of each kind for training and one held out.
+    The layout is that of makehumancommunity/makehuman-assets, with one item of each kind for training and one held out.
     """
     folder = tmp_path_factory.mktemp("assets") / "wardrobe"
     _rig(folder / "rigs")
@@ -108,10 +108,10 @@ def _rig(folder: Path) -> None:
     (folder / "default_weights.mhw").write_text(json.dumps({"weights": weights}))
 
 
-def _patch(folder: Path, wanted: NDArray[np.bool_], texture: str, shade: int) -> None:
-    """A garment that lies on the body faces of which all vertices are wanted."""
+def _patch(folder: Path, mask: NDArray[np.bool_], texture: str, shade: int) -> None:
+    """Write a garment that covers the body faces whose vertices are all in `mask`."""
     mesh = base_mesh()
-    faces = mesh.faces[wanted[mesh.faces].all(1) & (mesh.groups == "body")]
+    faces = mesh.faces[mask[mesh.faces].all(1) & (mesh.groups == "body")]
     used = np.unique(faces)
     folder.mkdir(parents=True)
     lines = [f"v {a} {b} {c}" for a, b, c in mesh.vertices[used] * [1.03, 1, 1.03]]
@@ -152,7 +152,7 @@ np.savez(sys.argv[1], rgb=view.rgb, disparity=view.disparity, alpha=view.alpha)
 
 
 def plane(camera: Camera, corner: list[float], right: list[float], up: list[float]) -> np.ndarray:
-    """Disparity [80, 60] in 1/metres of the plane through `corner` along two directions, at pixel centers."""
+    """Return the disparity [80, 60] in 1/metres of the plane through `corner`, at pixel centers."""
     rows, columns = np.indices((80, 60)) + 0.5
     focal = 40 / np.tan(np.deg2rad(camera.field) / 2)
     rays = np.stack([(columns - 30) / focal, (40 - rows) / focal, -np.ones((80, 60))], -1)
@@ -171,7 +171,7 @@ def test_disparity_is_that_of_the_planes_drawn(root: Path, tmp_path: Path) -> No
     on_wall, on_person = np.s_[2:20, 2:10], np.s_[30:40, 26:34]
     for area, truth in ((on_wall, wall), (on_person, person), (np.s_[60:70, 20:40], near)):
         np.testing.assert_allclose(view["disparity"][area], truth[area], rtol=1e-3)
-    # Coverage: whole on the person, none beside it or where something nearer hides it, soft at the edge alone.
+    # Coverage is 255 on the person, 0 beside it or where something nearer hides it, and between at the edge only.
     assert view["alpha"].dtype == np.uint8 and view["alpha"].max() == 255
     assert (view["alpha"][on_person] == 255).all() and (view["alpha"][on_wall] == 0).all()
     assert (view["alpha"][60:70, 26:34] == 0).all()
@@ -219,13 +219,13 @@ def test_a_dataset_is_the_same_for_its_seed_and_after_a_kill(root: Path, tmp_pat
     assert (first != second).any()
     assert (whole / "sheet.png").stat().st_size > 1000
     check_arrays(whole)
-    # An order that differs must not take over another's shards.
+    # Another order must not reuse these shards.
     with pytest.raises(UsageError, match="holds another order"):
         synthesize(Order(wardrobe, 3, 4, "validation"), whole, print)
 
 
 def check_arrays(folder: Path) -> None:
-    """Shapes and ranges, records that fit, and face points that lie on the drawn surface."""
+    """Check shapes and ranges, records, and that face points lie on the drawn surface."""
     seen = 0
     for file in sorted((folder / "shards").glob("*.npz")):
         arrays = np.load(file)
@@ -255,14 +255,14 @@ def test_splits_share_no_asset(wardrobe: Path) -> None:
     for field in fields(Wardrobe):
         if field.name == "folder":
             continue
-        mine, held = ({path.stem for path in getattr(split, field.name)} for split in (train, validation))
-        assert mine and held and not mine & held and held <= HELD_OUT
+        trained, held = ({path.stem for path in getattr(split, field.name)} for split in (train, validation))
+        assert trained and held and not trained & held and held <= HELD_OUT
         assert getattr(validation, field.name) == getattr(test, field.name)
 
 
 @needs_body
 def test_a_wardrobe_that_lacks_something_is_refused(tmp_path: Path, wardrobe: Path) -> None:
-    with pytest.raises(UsageError, match="no MakeHuman wardrobe"):
+    with pytest.raises(UsageError, match="not a MakeHuman wardrobe"):
         load_wardrobe(tmp_path, "train")
     (tmp_path / "rigs").symlink_to(wardrobe / "rigs")
     with pytest.raises(StageError, match="has no hair for train"):
@@ -289,7 +289,7 @@ def test_bins_hold_what_their_names_say() -> None:
     assert {plan.people for plan in plans["two"]} == {2} and {plan.people for plan in plans["three"]} == {3}
     assert all(plan.setting != "backdrop" for plan in plans["scene"])
     assert all(plan.framing == "full" for plan in [*plans["full"], *plans["standing"]])
-    # From the eyes to the knees: neither end of the body is the nearer one in nearly all views.
+    # The camera is anywhere from the eyes to the knees, so that neither end of the body is nearly always nearer.
     under = [-plan.distance * np.sin(np.deg2rad(plan.elevation)) for plan in plans["standing"]]
     assert 0 <= min(under) < 2 and 11 < max(under) <= 13.01 and 4.5 < np.median(under) < 8.5
     assert {plan.framing for plan in plans[""]} == {"selfie", "portrait", "half", "full"}

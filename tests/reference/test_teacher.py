@@ -1,4 +1,4 @@
-"""Labelling photos: which mattes are sure enough, where the detector looks, and, with the teachers, a real portrait."""
+"""Labelling photos: thresholds of mattes, anchors of the detector, and, with the teachers, a real portrait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hydramobile.errors import StageError, UsageError
 from hydramobile.preprocess import load_photo
 from reference.teacher.networks import Teachers, _anchors
-from reference.teacher.photos import Sureness, make_set, photos_of
+from reference.teacher.photos import Confidence, make_set, photos_of
 from reference.training.views import POINT_NAMES, ViewSet
 
 ROOT = Path(__file__).parents[2]
@@ -20,23 +20,23 @@ needs_teachers = pytest.mark.skipif(
 )
 
 
-def test_only_sure_mattes_are_kept() -> None:
+def test_only_confident_mattes_are_kept() -> None:
     alpha = np.zeros((100, 100), np.float32)
     alpha[40:, 20:80] = 1
-    sure = Sureness()
-    assert sure.keeps(alpha, 0.99)
-    assert not sure.keeps(alpha, 0.9), "it sees another person in the mirror"
-    assert not sure.keeps(np.zeros((100, 100), np.float32), 1.0), "nobody"
+    confidence = Confidence()
+    assert confidence.keeps(alpha, 0.99)
+    assert not confidence.keeps(alpha, 0.9), "the mirror image gives another matte"
+    assert not confidence.keeps(np.zeros((100, 100), np.float32), 1.0), "nobody"
     doubtful = alpha.copy()
     doubtful[40:, 50:80] = 0.6
-    assert not sure.keeps(doubtful, 0.99)
+    assert not confidence.keeps(doubtful, 0.99)
 
 
 def test_anchors_are_the_centres_of_two_grids() -> None:
     anchors = _anchors()
     assert anchors.shape == (896, 2)
     assert anchors[0] == pytest.approx([1 / 32, 1 / 32])
-    assert anchors[2] == pytest.approx([3 / 32, 1 / 32]), "x first, two anchors a cell"
+    assert anchors[2] == pytest.approx([3 / 32, 1 / 32]), "x first, two anchors per cell"
     assert anchors[512] == pytest.approx([1 / 16, 1 / 16])
     assert anchors[-1] == pytest.approx([15 / 16, 15 / 16])
 
@@ -72,7 +72,7 @@ def test_a_portrait_is_labelled(tmp_path: Path) -> None:
 
 
 @needs_teachers
-def test_a_photo_without_people_is_not_learnt_from(tmp_path: Path) -> None:
+def test_a_photo_without_people_is_not_kept(tmp_path: Path) -> None:
     from PIL import Image
 
     (tmp_path / "photos").mkdir()

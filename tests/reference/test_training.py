@@ -1,4 +1,4 @@
-"""Training: batches depend on the step alone, an interrupted run ends as an uninterrupted one, errors are named."""
+"""Training: batches depend on the step alone, an interruption does not change the result, errors name their cause."""
 
 from __future__ import annotations
 
@@ -75,28 +75,28 @@ def test_batches_depend_on_the_step_alone(sets: tuple[Path, Path, Path]) -> None
     assert not torch.equal(one.image, rank1.image)
 
 
-def test_every_view_comes_once_before_any_comes_again(sets: tuple[Path, Path, Path]) -> None:
+def test_every_view_appears_once_before_any_repeats(sets: tuple[Path, Path, Path]) -> None:
     source = Source([ViewSet(sets[0]), ViewSet(sets[2])], 1)
     for epoch in range(2):
         seen = [source.at(epoch * len(source) + n) for n in range(len(source))]
         assert len({view.rgb[:, :, 0].tobytes() for view in seen}) == len(source) == 10
 
 
-def test_targets_are_over_the_person(sets: tuple[Path, Path, Path]) -> None:
+def test_targets_are_divided_by_the_persons_median(sets: tuple[Path, Path, Path]) -> None:
     views = ViewSet(sets[0])
-    exact, merely = sample(views.view(0), (64, 32), None), sample(views.view(1), (64, 32), None)
+    exact, partial = sample(views.view(0), (64, 32), None), sample(views.view(1), (64, 32), None)
     inside = exact.person > 0
     assert float(exact.disparity[inside].median()) == pytest.approx(1, abs=0.01)
     assert float(exact.disparity[exact.background > 0].max()) < 0.5
     assert float((exact.background * exact.person).sum()) == 0
     assert float(exact.behind.sum()) == 0, "all of the background is exact"
-    assert float(merely.background.sum()) == 0
-    assert float(merely.behind.mean()) > 0.2
+    assert float(partial.background.sum()) == 0
+    assert float(partial.behind.mean()) > 0.2
     x, y, truth = (exact.points[0, 0, 5, part] for part in range(3))
     assert float(exact.disparity[0, int(y), int(x)]) == pytest.approx(float(truth), rel=0.03)
 
 
-def test_a_mirror_image_mirrors_all_of_it(sets: tuple[Path, Path, Path]) -> None:
+def test_a_mirror_image_mirrors_truth_and_points(sets: tuple[Path, Path, Path]) -> None:
     batch = sample(ViewSet(sets[0]).view(0), (64, 32), None)
     flipped = mirror(batch)
     assert torch.equal(flipped.image, batch.image.flip(-1))
@@ -108,7 +108,7 @@ def test_a_mirror_image_mirrors_all_of_it(sets: tuple[Path, Path, Path]) -> None
 
 @pytest.fixture(scope="module")
 def whole(sets: tuple[Path, Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of four steps without an interruption."""
+    """Train four steps without an interruption; return the run."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     start(job(run, sets))
     return run
@@ -130,8 +130,8 @@ def test_a_run_leaves_weights_record_and_curve(whole: Path) -> None:
     assert not any(key.startswith(("encoder.stem.", "encoder.blocks.0.", "encoder.blocks.4.")) for key in changed)
 
 
-def test_interrupted_is_as_uninterrupted(whole: Path, sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """A run that is killed at its third step and goes on from the checkpoint of the second: equal to the last bit."""
+def test_an_interrupted_run_ends_with_the_same_bits(whole: Path, sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    """A run that is killed at its third step and continues from the checkpoint of the second is bit-equal."""
     run, stopped = tmp_path / "run", 0
 
     def interrupt(self: Batches, step: int) -> object:
@@ -157,7 +157,7 @@ def test_interrupted_is_as_uninterrupted(whole: Path, sets: tuple[Path, Path, Pa
 
 @pytest.mark.slow
 def test_two_processes_repeat_themselves_and_resume(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """Two processes: the same run twice is equal, and so is one that goes on from the checkpoint of its second step."""
+    """With two processes, the same run twice is equal, and so is one that continues from its second step."""
     options, first = replace(TINY, processes=2, photos=0), tmp_path / "a"
     for name in ("a", "b"):
         start(job(tmp_path / name, sets, options))
@@ -174,7 +174,7 @@ def test_two_processes_repeat_themselves_and_resume(sets: tuple[Path, Path, Path
 
 
 def test_a_run_is_not_begun_twice_nor_resumed_on_other_data(whole: Path, sets: tuple[Path, Path, Path]) -> None:
-    with pytest.raises(UsageError, match="holds a run already"):
+    with pytest.raises(UsageError, match="already holds a run"):
         start(job(whole, sets))
     with pytest.raises(UsageError, match="other data"):
         resume(whole, sets[:1], sets[2:])
@@ -201,7 +201,7 @@ def test_options_are_checked() -> None:
     for words, message in (
         (["stepz=7"], "did you mean 'steps'"),
         (["weights.releif=1"], r"weights\.relief"),
-        (["steps"], "no assignment"),
+        (["steps"], "not an assignment"),
         (["steps=x"], "takes a int"),
         (["synthetic=0"], "at least one synthetic"),
         (["sizes=1"], "256x192:0.7"),
@@ -215,7 +215,7 @@ def test_options_are_checked() -> None:
 
 
 def test_the_net_learns_the_balls(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """Sixteen steps on six views bring the loss down: every part of the machine pulls in the right direction."""
+    """Sixteen steps on six views lower the validation score: all parts of training work together."""
     options = replace(TINY, steps=16, photos=0, sizes=((64, 32, 1.0),), warmup=2, ema=0.5, checkpoint_every=100)
     start(job(tmp_path / "run", sets, replace(options, validate_every=4)))
     log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
@@ -224,22 +224,22 @@ def test_the_net_learns_the_balls(sets: tuple[Path, Path, Path], tmp_path: Path)
     assert np.isfinite(scores).all()
 
 
-def test_the_mean_teacher_looks_at_photos_alone(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    asked = replace(TINY, weights=replace(TINY.weights, photo_consistency=0.5))
-    trainer = Trainer(job(tmp_path / "run", sets, asked), 0)
+def test_the_mean_teacher_labels_photos_alone(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    options = replace(TINY, weights=replace(TINY.weights, photo_consistency=0.5))
+    trainer = Trainer(job(tmp_path / "run", sets, options), 0)
     batch = trainer.batches.batch(0)
     taught = trainer._taught(batch)
     photos = batch.known == 0
     assert bool(photos.any()) and bool((~photos).any())
     assert bool((taught[~photos] == 0).all()) and bool((taught[photos] != 0).any())
-    assert not torch.equal(batch.image, batch.clean), "the net is shown other colours than its teacher"
+    assert not torch.equal(batch.image, batch.clean), "the net and its teacher get different colours"
     terms = trainer.train_step(0.0)
     assert 0 < terms["photo_consistency"] < 2
 
 
 @pytest.mark.slow
 def test_no_process_outlives_a_run_that_was_killed(sets: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    """An orphan would go on writing into the folder of the run that follows it."""
+    """An orphan would keep writing into the folder of the run that follows it."""
     words = ["processes=2", "steps=100000", "synthetic=1", "photos=0", "sizes=64x32:1", "checkpoint_every=100000"]
     command = [sys.executable, "-m", "reference", "train", str(sets[0]), "--out", str(tmp_path / "run")]
     with subprocess.Popen([*command, *(part for word in words for part in ("--set", word))]) as run:
@@ -254,5 +254,5 @@ def test_no_process_outlives_a_run_that_was_killed(sets: tuple[Path, Path, Path]
 def _wait(done: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < end, "it did not come to that in time"
+        assert time.monotonic() < end, "the condition did not hold in time"
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Sets of views: what is written is read, and a damaged or foreign set is refused by name."""
+"""Sets of views: written views are read back, and a damaged or foreign set is refused by name."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_damage_is_named(make_set: MakeSet, tmp_path: Path) -> None:
         ViewSet(folder).verify()
     shard.write_bytes(good)
     (folder / "shards/0000.jsonl").write_text("{}\n")
-    with pytest.raises(StageError, match="not one a view"):
+    with pytest.raises(StageError, match="not one per view"):
         ViewSet(folder).view(0)
     index = json.loads((folder / "index.json").read_text())
     (folder / "index.json").write_text(json.dumps(index | {"schema": 9}))
@@ -92,13 +92,13 @@ def test_shards_of_other_arrays_are_refused(make_set: MakeSet, tmp_path: Path) -
 
 
 def test_views_as_labels(make_set: MakeSet, tmp_path: Path) -> None:
-    """What is written asks for the order of the disparity that the view holds; a mirrored one answers otherwise."""
+    """A label asks for the order of the view's own disparity: that disparity passes, its negative fails."""
     view = ViewSet(make_set(tmp_path / "set", known=(2,))).view(0)
     view.about.update(framing="selfie", scene="room", light="soft")
-    made = pictures(view)
-    assert made.description == "one person, selfie, room, light soft"
+    files = pictures(view)
+    assert files.description == "one person, selfie, room, light soft"
     for name in ("photo", "truth", "matte"):
-        (tmp_path / name).write_bytes(getattr(made, name))
+        (tmp_path / name).write_bytes(getattr(files, name))
     photo = Sample("ball", "label", "", tmp_path / "photo", "drawn", "CC0-1.0")
     question = order_test(Label(photo, tmp_path / "truth", tmp_path / "matte"))
     disparity = np.asarray(view.disparity, np.float32)[None, None]
@@ -106,16 +106,16 @@ def test_views_as_labels(make_set: MakeSet, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "split", "told"),
+    ("kind", "split", "message"),
     [
-        ("photos", "test", "is a set of photos: nobody knows their depth"),
-        ("synthetic", "train", "is of the split 'train'; what was trained on judges nothing"),
+        ("photos", "test", "is a set of photos, whose depth is unknown"),
+        ("synthetic", "train", "is of the split 'train'; labels are of the split test"),
         ("synthetic", "test", "has 3 views with exact depth everywhere, not 4; synthesize more"),
     ],
 )
-def test_no_labels_of_such_views(make_set: MakeSet, tmp_path: Path, kind: str, split: str, told: str) -> None:
+def test_unsuitable_sets_give_no_labels(make_set: MakeSet, tmp_path: Path, kind: str, split: str, message: str) -> None:
     index = make_set(tmp_path / "set", kind=kind) / "index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "split": split}))
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         write_labels(tmp_path / "set", tmp_path / "labels", 4)
     assert not (tmp_path / "labels").exists()
