@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from export.passes.complex_to_real.rewrite import is_complex
 from export.program import Program
-from export.targets.litert.patches.constant_cache import constants_kept
+from export.targets.litert.patches.constant_lifetime import keep_constants_alive
 from hydramobile.targets import TARGETS
 from support.emit import Error, emit_run_compare, errors_of
 from support.programs import Cases, Function, ops_program
@@ -156,7 +156,7 @@ def test_litert_keeps_what_it_has_written() -> None:
     and then: that the converter needs this is shown with strided weights, in test_litert.py."""
     module: Any = import_module("litert_torch.backend.inline_consts")
     vendors = module._ConstantFingerprint
-    with constants_kept():
+    with keep_constants_alive():
         value = torch.zeros(1000)
         alive = weakref.ref(value)
         assert isinstance(module._ConstantFingerprint.from_tensor(value), vendors)

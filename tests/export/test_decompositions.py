@@ -268,7 +268,7 @@ def test_litert_keeps_the_order_of_operands(
     program = ops_program({"y": function}, MAPS, 0.1, 2.0)
     assert beyond(emit_run_compare(program, "litert", tmp_path / "patched"), LIMIT) == {}
     converter = import_module("export.targets.litert.convert")
-    monkeypatch.setattr(converter, "kept_second", lambda inputs: contextlib.nullcontext())
+    monkeypatch.setattr(converter, "keep_operand_order", lambda inputs: contextlib.nullcontext())
     assert emit_run_compare(program, "litert", tmp_path / "plain")["y"].max_abs > 0.1
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from export.program import Program
 from export.targets.litert import flatbuffer
-from export.targets.litert.passes import widen_channel_constants as rows
+from export.targets.litert.passes.flatbuffer import tile_channel_constants as tile
 from support.emit import emit, errors_of
 from support.programs import ops_program
 
@@ -91,7 +91,7 @@ def test_constants_of_few_channels_span_a_row(tmp_path: Path, monkeypatch: pytes
     model = flatbuffer.load(tmp_path / "artifact/ops.tflite", "test")
     shapes = [list(map(int, tensor.shape)) for tensor in model.subgraphs[0].tensors if tensor.name.endswith(b"/row")]
     assert shapes.count([1, 1, 10, 3]) == 2
-    monkeypatch.setattr(rows, "CHANNELS", 0)
+    monkeypatch.setattr(tile, "MAX_CHANNELS", 0)
     assert np.array_equal(found, emitted(program, tmp_path / "plain")[1])
 
 

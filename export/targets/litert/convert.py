@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from export.program import Program
 from export.targets.litert import flatbuffer
 from export.targets.litert.metadata import RUNTIME, minimum_runtime, order
-from export.targets.litert.patches.constant_cache import constants_kept
-from export.targets.litert.patches.constant_operand_order import kept_second
+from export.targets.litert.patches.constant_lifetime import keep_constants_alive
+from export.targets.litert.patches.operand_order import keep_operand_order
 from export.targets.litert.pipeline import lower
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
@@ -50,7 +50,7 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
         wrapped = litert_torch.to_channel_last_io(module, moved(inputs), moved(outputs))
         # Its content is in evaluation mode; an exported graph refuses to be told so.
         wrapped.training = False
-        with torch.no_grad(), kept_second(len(inputs)), constants_kept():
+        with torch.no_grad(), keep_operand_order(len(inputs)), keep_constants_alive():
             model = flatbuffer.parse(litert_torch.convert(wrapped, sample).model_content())
     except StageError as error:
         raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error

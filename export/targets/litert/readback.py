@@ -14,7 +14,7 @@ from export.program import Program
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import COPY
 from export.targets.litert.describe import DTYPES
-from export.targets.litert.passes.widen_last_conv import shapes_before
+from export.targets.litert.passes.flatbuffer.decompose_single_channel_conv import original_weight_shapes
 from export.targets.litert.recipes import DEPTHWISE_BITS
 from export.targets.litert.static import WEIGHTED, lead_and_tail
 from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
@@ -35,7 +35,7 @@ def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
     for entry in entries:
         model = flatbuffer.load(folder / entry.file, STAGE)
         graph = model.subgraphs[flatbuffer.signature(model, entry.function or entry.name).subgraphIndex]
-        spread = dict(shapes_before(model, graph))
+        spread = dict(original_weight_shapes(model, graph))
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
             full = flatbuffer.text(tensor.name)

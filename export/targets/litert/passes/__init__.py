@@ -1,0 +1,1 @@
+"""Graph passes of the LiteRT target, one folder per program representation. Their order: ../pipeline.py."""

@@ -1,5 +1,10 @@
-"""Symptom: "view size is not compatible with input tensor's size and stride" while the converter runs the graph on
-channels-last maps.
+"""Replace `aten.view` by `aten.reshape`.
+
+Before: view(x, shape)
+After:  reshape(x, shape)
+
+Symptom: "view size is not compatible with input tensor's size and stride" while litert-torch runs the graph on
+channels-last feature maps.
 Cause: `run_decompositions` turns `aten.reshape` into `aten.view` for the contiguous maps that it traces with.
 Retired by: a litert-torch that keeps maps contiguous, or reshapes (seen in 0.10.0).
 """

@@ -1,0 +1,117 @@
+"""Decompose the ATen ops that litert-torch refuses or lowers wrongly.
+
+Before: hypot(x, y); exp2(x); div(x, y, rounding_mode="floor"); add(x, y, alpha=3); x[x < 0.4] = 0.4
+After:  sqrt(x * x + y * y); exp(x * ln 2); floor(x / y); x + y * 3; where(x < 0.4, 0.4, x)
+
+Symptom: "Lowering not found" for `aten.exp2`, `aten.hypot`, and adaptive max pools whose output size does not divide
+the input size; NonConcreteBooleanIndexError for a scalar that is written under a mask (`x[x < 0.4] = 0.4`); "failed to
+legalize mhlo.round_nearest_afz" for divisions rounded down; "unexpected keyword argument 'alpha'" for `aten.add` and
+`aten.sub` with alpha.
+Cause: litert-torch has no lowering of these ops, and PyTorch's table of core decompositions leaves them as they are. It
+lowers a masked write through JAX's indexing, which needs the number of elements that the mask selects.
+Retired by: a litert-torch that lowers them (seen in 0.10.0).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from export.passes.base import PassResult
+from export.passes.decompose import dynamic_conv, einsum, elementwise, pooling, scatter
+from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable, only
+from export.passes.pipelines import RARE_OPS
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
+
+# The highest rank that TFLite's POW takes.
+POW_MAX_RANK = 4
+
+
+def exp2_and_floor_division(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.exp2` and `aten.div` with rounding_mode="floor"."""
+    import torch
+
+    aten = torch.ops.aten
+    return {aten.exp2.default: lambda x: torch.exp(x * math.log(2.0)), aten.div.Tensor_mode: floor_division}
+
+
+def floor_division(x: torch.Tensor, y: torch.Tensor, *, rounding_mode: str | None = None) -> Any:
+    """Decompose floor division of floats. Integers and other rounding modes stay."""
+    import torch
+
+    if rounding_mode != "floor" or not (x.is_floating_point() or y.is_floating_point()):
+        return KEEP_OP
+    return torch.floor(x / y)
+
+
+def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.einsum` so that both operands have their common axes in the same order.
+
+    Otherwise "bchw,wc->bh" gives wrong values without an error: the converter pairs the summed axes in the order in
+    which each operand has them.
+    """
+    import torch
+
+    target = torch.ops.aten.einsum.default
+    shared = einsum.decompositions(program)[target]
+
+    def sorted_einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
+        decomposed = shared(equation, operands, path=path)
+        terms, _, output = equation.replace(" ", "").partition("->")
+        first, _, second = terms.partition(",")
+        common = [letter for letter in second if letter in first]
+        if decomposed is not KEEP_OP or common == sorted(common, key=first.index):
+            return decomposed
+        order = sorted(range(len(second)), key=lambda axis: first.find(second[axis]))
+        permuted = "".join(second[axis] for axis in order)
+        return torch.einsum(f"{first},{permuted}->{output}", [operands[0], operands[1].permute(order)])
+
+    return {target: sorted_einsum}
+
+
+def high_rank_squares(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.pow(x, 2)` of rank 5 and more, which "failed to legalize operation 'tfl.pow'", into a product.
+
+    The table is empty for a program without such a node.
+    """
+    import torch
+
+    target = torch.ops.aten.pow.Tensor_Scalar
+
+    def power(x: torch.Tensor, exponent: float) -> Any:
+        return x * x if exponent == 2 and x.ndim > POW_MAX_RANK else KEEP_OP
+
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
+    return {target: power} if any(node.args[0].meta["val"].ndim > POW_MAX_RANK for node in nodes) else {}
+
+
+DECOMPOSE = DecomposeOps(
+    "decompose_unsupported",
+    only(elementwise.arithmetic, "hypot.default"),
+    pooling.adaptive_max_pool,
+    only(scatter.slice_writes, "index_put.default"),
+    *RARE_OPS,
+    exp2_and_floor_division,
+    elementwise.add_alpha,
+    einsum_in_shared_order,
+    high_rank_squares,
+    dynamic_conv.decompositions,
+)
+
+
+def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Decompose the ops of `DECOMPOSE`, where the program has one of them.
+
+    A program without them is left as it is, to be converted from the PyTorch module, whose tensor names are better.
+    In-place ops alone are no reason to decompose, but masked writes (`aten.index_put_`) are.
+    """
+    import torch
+
+    table = DECOMPOSE.table(program)
+    ops = {*table, torch.ops.aten.index_put_.default}
+    if not any(node.target in ops for node in program.graph_module.graph.nodes):
+        return PassResult(program, False)
+    return DECOMPOSE(program)

@@ -1,0 +1,1 @@
+"""Passes on the parsed .tflite (`ModelT`), after conversion and quantization."""

@@ -1,0 +1,1 @@
+"""Passes on the `fx.GraphModule` that litert-torch converts."""
