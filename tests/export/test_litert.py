@@ -116,7 +116,7 @@ def test_a_fused_entry_that_costs_too_much_is_a_file_of_its_own(
         "head": Part(nn.Conv2d(8, 40, 3), ("f",), ("y",)),
     }
     pair = wired_program(parts, {"x": torch.randn(1, 3, 8, 8)}, fused="ops")
-    monkeypatch.setattr("export.targets.litert.target.FUSED_LIMIT", -1.0)
+    monkeypatch.setattr("export.targets.litert.entries.MAX_FUSED_GROWTH", -1.0)
     built = emit(pair, "litert", tmp_path, name)
     # The model has the entry's name: the two files must not be the same one.
     assert {entry.id: entry.file for entry in built.emitted.entries} == {

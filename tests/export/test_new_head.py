@@ -107,5 +107,8 @@ def graphs(folder: Path) -> dict[str, bytes]:
     for model in whole:
         # What describes the whole file is of no one graph.
         model.metadata, model.metadataBuffer = [], []
-    alone = {name: flatbuffer.compact(flatbuffer.only(model, name)) for name, model in zip(names, whole, strict=True)}
+    alone = {
+        name: flatbuffer.compact(flatbuffer.extract_signature(model, name))
+        for name, model in zip(names, whole, strict=True)
+    }
     return {name: flatbuffer.serialize(model) for name, model in alone.items()}

@@ -1,4 +1,4 @@
-"""The LiteRT target: one multi-signature .tflite a model, NHWC, float32 inputs and outputs."""
+"""The LiteRT target: one .tflite per model, with one signature per entry, NHWC, and float32 inputs and outputs."""
 
 from export.targets.litert.target import LiteRTTarget
 

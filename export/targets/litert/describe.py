@@ -1,16 +1,17 @@
-"""Facts read from a saved .tflite, without TensorFlow."""
+"""Read facts from a saved .tflite, without TensorFlow."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from export.targets.litert import flatbuffer
 from export.targets.litert.metadata import NAME
 
-# TensorType values of the schema and numpy's names for them.
+# NumPy's names of the schema's TensorType values.
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
     7: "int16", 9: "int8", 10: "float64", 12: "uint64", 15: "uint32", 16: "uint16", 17: "int4",
@@ -18,9 +19,9 @@ DTYPES = {
 
 
 def describe_file(path: Path) -> dict[str, Any]:
-    """Signatures with their tensors, weight bytes by storage type, op counts and metadata of a .tflite.
+    """Return the signatures with their tensors, the weight bytes by dtype, the op counts and the metadata of a .tflite.
 
-    Raises StageError("inspect") naming the file when it is not one.
+    Raises StageError("inspect") naming the file where it is not one.
     """
     model = flatbuffer.load(path, "inspect")
     metadata = {}
@@ -42,6 +43,7 @@ def describe_file(path: Path) -> dict[str, Any]:
 
 
 def read_json(value: str) -> Any:
+    """Parse JSON, or return the text where it is none."""
     try:
         return json.loads(value)
     except json.JSONDecodeError:
@@ -49,6 +51,7 @@ def read_json(value: str) -> Any:
 
 
 def entry_facts(model: Any, signature: Any, notes: dict[str, Any]) -> dict[str, Any]:
+    """Return the name, inputs, outputs and op counts of one signature. `notes`: the tensors of `hydra.json`."""
     graph = model.subgraphs[signature.subgraphIndex]
 
     def facts(item: Any) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def entry_facts(model: Any, signature: Any, notes: dict[str, Any]) -> dict[str, 
         return {
             "name": name,
             "shape": [int(side) for side in (tensor.shape if tensor.shape is not None else ())],
-            "dtype": DTYPES.get(tensor.type, flatbuffer.names_of("TensorType")[tensor.type].lower()),
+            "dtype": dtype_name(tensor),
             "description": notes.get(name, {}).get("description", ""),
         }
 
@@ -69,18 +72,20 @@ def entry_facts(model: Any, signature: Any, notes: dict[str, Any]) -> dict[str, 
 
 
 def weight_bytes(model: Any) -> dict[str, int]:
-    """Bytes of constants with more than 16 values by storage type; a buffer that graphs share counts once."""
+    """Return the bytes of constants of more than 16 elements, by dtype. A buffer that graphs share counts once."""
     counted: dict[int, tuple[str, int]] = {}
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             data = model.buffers[tensor.buffer].data
-            values = 1
-            for side in tensor.shape if tensor.shape is not None else ():
-                values *= int(side)
-            if data is not None and values > flatbuffer.CONSTANT:
-                kind = DTYPES.get(tensor.type, flatbuffer.names_of("TensorType")[tensor.type].lower())
-                counted[tensor.buffer] = (kind, len(data))
+            elements = prod(int(side) for side in (tensor.shape if tensor.shape is not None else ()))
+            if data is not None and elements > flatbuffer.MAX_SMALL_CONSTANT:
+                counted[tensor.buffer] = (dtype_name(tensor), len(data))
     total: Counter[str] = Counter()
-    for kind, size in counted.values():
-        total[kind] += size
+    for dtype, size in counted.values():
+        total[dtype] += size
     return dict(sorted(total.items()))
+
+
+def dtype_name(tensor: Any) -> str:
+    """Return NumPy's name of a tensor's dtype, or the schema's where NumPy has none."""
+    return DTYPES.get(tensor.type, flatbuffer.names_of("TensorType")[tensor.type].lower())

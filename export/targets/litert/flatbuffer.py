@@ -1,7 +1,7 @@
-"""A .tflite file as Python objects: read, write with aligned buffers, merge files, keep only what is used.
+"""Read and write .tflite files as Python objects, merge models, and remove their unused parts.
 
-The objects are the schema's own (`ai_edge_litert.schema_py_generated`: ModelT, SubGraphT, TensorT, ...), typed as
-Any because the schema ships no annotations.
+The objects are the schema's own (`ai_edge_litert.schema_py_generated`: ModelT, SubGraphT, TensorT, ...), typed as Any
+because the schema ships no annotations.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from hydramobile.files import sha256_bytes
 IDENTIFIER = b"TFL3"
 # Buffer.data is declared force_align: 16 in the schema; kernels read weights in place.
 ALIGNMENT = 16
-CONSTANT = 16
-"""Constants of more values than this count as weights; smaller ones are shapes, axes and scales."""
+# Constants of more elements than this count as weights. Smaller ones are shapes, axes and scales.
+MAX_SMALL_CONSTANT = 16
 
 
 @functools.cache
 def schema() -> Any:
+    """Import the generated schema."""
     from ai_edge_litert import schema_py_generated
 
     return schema_py_generated
@@ -36,12 +37,12 @@ def schema() -> Any:
 
 @functools.cache
 def names_of(enum: str) -> dict[int, str]:
-    """The names of one of the schema's enums by value, such as "TensorType" -> {0: "FLOAT32", ...}."""
+    """Return the names of one of the schema's enums by value: "TensorType" gives {0: "FLOAT32", ...}."""
     return {value: name for name, value in vars(getattr(schema(), enum)).items() if isinstance(value, int)}
 
 
 def parse(data: bytes) -> Any:
-    """The ModelT of a .tflite's bytes. Raises ValueError when they are not one."""
+    """Return the ModelT of a .tflite's bytes. Raises ValueError where they are not one."""
     if data[4:8] != IDENTIFIER:
         raise ValueError("it has no TFL3 identifier")
     try:
@@ -51,7 +52,7 @@ def parse(data: bytes) -> Any:
     if not model.subgraphs or not model.buffers:
         raise ValueError("it holds no graph")
     for buffer in model.buffers:
-        # Some writers put large constants behind the flatbuffer and leave their place in the file.
+        # Some writers put large constants behind the flatbuffer, and store their offset and size.
         if buffer.offset > 1:
             if buffer.offset + buffer.size > len(data):
                 raise ValueError("a constant lies beyond its end")
@@ -61,7 +62,7 @@ def parse(data: bytes) -> Any:
 
 
 def load(path: Path, stage: str) -> Any:
-    """The ModelT of a file. Raises StageError(`stage`) naming the file when it is missing or not a .tflite."""
+    """Return the ModelT of a file. Raises StageError(`stage`) naming the file if it is missing or not a .tflite."""
     try:
         return parse(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -69,29 +70,29 @@ def load(path: Path, stage: str) -> Any:
 
 
 def serialize(model: Any) -> bytes:
-    """The model's bytes: the same for equal models, constants aligned to 16 bytes as the schema asks.
+    """Return the model's bytes: the same for equal models, with constants aligned to 16 bytes as the schema asks.
 
-    The generated Python writer ignores `force_align`, hence the own buffer writer. Equal quantization tables are
-    written once: with a scale and a zero point a channel they weigh a tenth of a small int8 file.
+    The generated Python writer ignores `force_align`, hence `AlignedBuffer`. Equal quantization tables are written
+    once: with one scale and one zero point per channel, they are a tenth of a small int8 file.
     """
     import flatbuffers
 
-    packed = copy.copy(model)
-    packed.buffers = [_Aligned(buffer.data) for buffer in model.buffers]
-    packed.subgraphs = [copy.copy(graph) for graph in model.subgraphs]
+    result = copy.copy(model)
+    result.buffers = [AlignedBuffer(buffer.data) for buffer in model.buffers]
+    result.subgraphs = [copy.copy(graph) for graph in model.subgraphs]
     written: dict[bytes, Any] = {}
-    for graph in packed.subgraphs:
+    for graph in result.subgraphs:
         graph.tensors = [copy.copy(tensor) for tensor in graph.tensors]
         for tensor in graph.tensors:
             if tensor.quantization is not None:
-                tensor.quantization = _Shared(tensor.quantization, written)
+                tensor.quantization = SharedTable(tensor.quantization, written)
     builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(packed.Pack(builder), file_identifier=IDENTIFIER)
+    builder.Finish(result.Pack(builder), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
-class _Aligned:
-    """A BufferT whose bytes start at a multiple of ALIGNMENT in the file."""
+class AlignedBuffer:
+    """Write a BufferT whose bytes start at a multiple of ALIGNMENT in the file."""
 
     def __init__(self, data: Any) -> None:
         self.data = None if data is None or len(data) == 0 else np.frombuffer(bytes(bytearray(data)), np.uint8)
@@ -110,21 +111,21 @@ class _Aligned:
         return api.BufferEnd(builder)
 
 
-class _Shared:
-    """A table that is written once a file, however many others refer to it."""
+class SharedTable:
+    """Write a table once per file, however many other tables refer to it. `written` maps content to offset."""
 
     def __init__(self, table: Any, written: dict[bytes, Any]) -> None:
         self.table, self.written = table, written
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802 - the name the generated writer calls
-        content = packed_alone(self.table)
+        content = packed(self.table)
         if content not in self.written:
             self.written[content] = self.table.Pack(builder)
         return self.written[content]
 
 
-def packed_alone(table: Any) -> bytes:
-    """The bytes of one table as a flatbuffer of its own: equal for equal content."""
+def packed(table: Any) -> bytes:
+    """Return the bytes of one table as a flatbuffer of its own, equal for equal content. Empty for None."""
     import flatbuffers
 
     if table is None:
@@ -135,35 +136,40 @@ def packed_alone(table: Any) -> bytes:
 
 
 def text(value: bytes | str | None) -> str:
-    """A flatbuffer string as str (the reader gives bytes, our own edits str)."""
+    """Return a flatbuffer string as str. The reader gives bytes, edits of this package str."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else (value or "")
 
 
 def opcode(model: Any, operator: Any) -> str:
-    """The name of an operator's op, such as "CONV_2D"; "CUSTOM:<name>" for custom ones."""
+    """Return the name of an operator's op, such as "CONV_2D", or "CUSTOM:<name>"."""
     code = model.operatorCodes[operator.opcodeIndex]
     name = names_of("BuiltinOperator")[max(code.builtinCode, code.deprecatedBuiltinCode)]
     return f"CUSTOM:{text(code.customCode)}" if name == "CUSTOM" else name
 
 
 def count_ops(model: Any, graph: Any) -> Counter[str]:
+    """Count the operators of a graph by op."""
     return Counter(opcode(model, operator) for operator in graph.operators or [])
 
 
 def signature(model: Any, key: str) -> Any:
-    """The SignatureDefT named `key`."""
+    """Return the SignatureDefT named `key`."""
     return next(item for item in model.signatureDefs if text(item.signatureKey) == key)
 
 
 def signature_tensors(model: Any, name: str) -> dict[str, str]:
-    """Names in the signature -> names of the tensors in its graph."""
-    found = signature(model, name)
-    tensors = model.subgraphs[found.subgraphIndex].tensors
-    return {text(item.name): text(tensors[item.tensorIndex].name) for item in [*found.inputs, *found.outputs]}
+    """Map the names of the signature's inputs and outputs to the names of their tensors in its graph."""
+    definition = signature(model, name)
+    tensors = model.subgraphs[definition.subgraphIndex].tensors
+    ports = [*definition.inputs, *definition.outputs]
+    return {text(port.name): text(tensors[port.tensorIndex].name) for port in ports}
 
 
 def called_graphs(operator: Any) -> Iterator[tuple[Any, str]]:
-    """The (options, attribute) pairs by which an operator names graphs to call: control flow, composites, reducers."""
+    """Yield the (options, attribute) that hold the indices of graphs that an operator calls.
+
+    Control flow, composites and reducers have such attributes.
+    """
     for options in (operator.builtinOptions, operator.builtinOptions2):
         for attribute, value in sorted(vars(options).items()) if options is not None else ():
             if "subgraph" in attribute.lower() and isinstance(value, int) and value >= 0:
@@ -171,7 +177,7 @@ def called_graphs(operator: Any) -> Iterator[tuple[Any, str]]:
 
 
 def merge(parts: Iterable[Any]) -> Any:
-    """One model with the graphs and signatures of all `parts`, whose operator codes are shared. Consumes the parts."""
+    """Return one model with the graphs and signatures of all `parts`, which share operator codes. Consumes `parts`."""
     api = schema()
     merged = api.ModelT()
     merged.version, merged.description = 3, ""
@@ -201,12 +207,15 @@ def merge(parts: Iterable[Any]) -> Any:
     return merged
 
 
-def only(model: Any, key: str) -> Any:
-    """A model with one signature and the graphs that it reaches. Consumes `model`: graph indices in options move."""
-    alone = copy.copy(model)
-    chosen = copy.copy(signature(model, key))
-    reached = [chosen.subgraphIndex]
-    for index in reached:  # grows while it is walked
+def extract_signature(model: Any, key: str) -> Any:
+    """Return a model with one signature and the graphs that it reaches.
+
+    Consumes `model`: the graph indices in its operators' options change.
+    """
+    result = copy.copy(model)
+    definition = copy.copy(signature(model, key))
+    reached = [definition.subgraphIndex]
+    for index in reached:  # grows during the loop
         for operator in model.subgraphs[index].operators:
             for options, attribute in called_graphs(operator):
                 if getattr(options, attribute) not in reached:
@@ -215,42 +224,42 @@ def only(model: Any, key: str) -> Any:
         for operator in model.subgraphs[index].operators:
             for options, attribute in called_graphs(operator):
                 setattr(options, attribute, reached.index(getattr(options, attribute)))
-    alone.subgraphs = [model.subgraphs[index] for index in reached]
-    chosen.subgraphIndex = 0
-    alone.signatureDefs = [chosen]
-    return alone
+    result.subgraphs = [model.subgraphs[index] for index in reached]
+    definition.subgraphIndex = 0
+    result.signatureDefs = [definition]
+    return result
 
 
 def compact(model: Any) -> Any:
-    """A copy in which equal constants share a buffer, and nothing unused is kept.
+    """Return a copy in which equal constants share a buffer, without unused buffers and operator codes.
 
-    Tensors without a constant all point to buffer 0, which the schema reserves for that.
+    Tensors that are no constants point to buffer 0, which the schema reserves for them.
     """
     api = schema()
     result = copy.copy(model)
     result.buffers, result.subgraphs = [api.BufferT()], []
-    known: dict[str, int] = {}
+    indices: dict[str, int] = {}
 
-    def place(data: Any) -> int:
+    def buffer_index(data: Any) -> int:
         if data is None or len(data) == 0:
             return 0
         digest = sha256_bytes(bytes(bytearray(data)))
-        if digest not in known:
-            known[digest] = len(result.buffers)
+        if digest not in indices:
+            indices[digest] = len(result.buffers)
             buffer = api.BufferT()
             buffer.data = data
             result.buffers.append(buffer)
-        return known[digest]
+        return indices[digest]
 
-    for graph in model.subgraphs:
-        kept = copy.copy(graph)
-        kept.tensors = [copy.copy(tensor) for tensor in graph.tensors]
-        for tensor in kept.tensors:
-            tensor.buffer = place(model.buffers[tensor.buffer].data)
-        result.subgraphs.append(kept)
+    for original in model.subgraphs:
+        graph = copy.copy(original)
+        graph.tensors = [copy.copy(tensor) for tensor in original.tensors]
+        for tensor in graph.tensors:
+            tensor.buffer = buffer_index(model.buffers[tensor.buffer].data)
+        result.subgraphs.append(graph)
     result.metadata = [copy.copy(item) for item in model.metadata or []]
     for item in result.metadata:
-        item.buffer = place(model.buffers[item.buffer].data)
+        item.buffer = buffer_index(model.buffers[item.buffer].data)
     used = sorted({operator.opcodeIndex for graph in result.subgraphs for operator in graph.operators})
     result.operatorCodes = [model.operatorCodes[index] for index in used]
     renumbered = {old: new for new, old in enumerate(used)}
@@ -262,7 +271,7 @@ def compact(model: Any) -> Any:
 
 
 def store(model: Any, tensor: Any, values: NDArray[Any]) -> None:
-    """Give the tensor a buffer of its own with `values`: the old one may be another tensor's too."""
+    """Store `values` in a new buffer for the tensor: others may share its old one."""
     buffer = schema().BufferT()
     buffer.data = np.frombuffer(values.tobytes(), np.uint8)
     model.buffers.append(buffer)
@@ -270,6 +279,7 @@ def store(model: Any, tensor: Any, values: NDArray[Any]) -> None:
 
 
 def add_metadata(model: Any, name: str, content: bytes) -> None:
+    """Add a metadata entry in a buffer of its own."""
     api = schema()
     buffer, item = api.BufferT(), api.MetadataT()
     buffer.data = np.frombuffer(content, np.uint8)
@@ -279,14 +289,15 @@ def add_metadata(model: Any, name: str, content: bytes) -> None:
 
 
 def read_metadata(model: Any) -> dict[str, bytes]:
+    """Return the metadata entries by name."""
     return {text(item.name): bytes(bytearray(model.buffers[item.buffer].data)) for item in model.metadata or []}
 
 
 def rename_tensors(graph: Any, prefix: str, ports: dict[int, str], taken: Counter[str]) -> None:
-    """Readable names, unique in `taken`: `ports` by index, "<prefix>/<path in the module>" for the rest.
+    """Rename the tensors of a graph: `ports` by index, the others "<prefix>/<path in the module>", unique in `taken`.
 
-    The converter's names hold the Python class of every wrapper around a layer, joined for all layers that were
-    fused, and make up 4 % of a small file.
+    The converter's names hold the Python class of every wrapper around a layer, joined for all layers that were fused,
+    and make up 4 % of a small file.
     """
     taken.update(ports.values())
     for index, tensor in enumerate(graph.tensors):
@@ -299,12 +310,12 @@ def rename_tensors(graph: Any, prefix: str, ports: dict[int, str], taken: Counte
 
 
 def layer_path(name: str) -> str:
-    """The attribute names on the way to a layer, from the converter's name for what the layer made.
+    """Return the attribute path to a layer from the converter's name for the layer's output.
 
-    "a.Wrapper/b.Wired_wrapped/c.Net_net/d.Block_block/e.Conv2d_conv;5;;..." -> "block/conv".
+    "a.Wrapper/b.Wired_wrapped/c.Net_net/d.Block_block/e.Conv2d_conv;5;;..." gives "block/conv".
     """
     first = name.split(";", 1)[0]
-    steps = [re.sub(r"^.*\.", "", step).partition("_")[2] for step in first.split("/")]
-    kept = [step for step in steps if step]
-    # The layout wrapper and the entry's own module say nothing.
-    return "/".join(kept[2:] if kept[:1] == ["wrapped"] else kept) or "graph"
+    attributes = [re.sub(r"^.*\.", "", step).partition("_")[2] for step in first.split("/")]
+    path = [attribute for attribute in attributes if attribute]
+    # The first two are the layout wrapper and the entry's own module: the same for every layer.
+    return "/".join(path[2:] if path[:1] == ["wrapped"] else path) or "graph"

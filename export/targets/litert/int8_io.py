@@ -10,7 +10,7 @@ import numpy as np
 from export.program import Program
 from export.quantize.observers import Ranges
 from export.targets.litert import edit, flatbuffer
-from export.targets.litert.fuse import drop_unused, held, skip_round_trips
+from export.targets.litert.fuse import encoding, remove_round_trips, remove_unused
 
 FLOAT32, INT8 = 0, 9
 # The version of QUANTIZE and DEQUANTIZE that does.
@@ -42,8 +42,8 @@ def with_int8_ports(program: Program, model: Any, ranges: Ranges) -> Any:
             port.tensorIndex = give(model, graph, int(port.tensorIndex), scales[flatbuffer.text(port.name)])
         graph.inputs = [int(port.tensorIndex) for port in item.inputs]
         graph.outputs = [int(port.tensorIndex) for port in item.outputs]
-        skip_round_trips(model, graph)
-        drop_unused(graph)
+        remove_round_trips(model, graph)
+        remove_unused(graph)
         for ports, indices in ((item.inputs, graph.inputs), (item.outputs, graph.outputs)):
             for port, index in zip(ports, indices, strict=True):
                 port.tensorIndex = index
@@ -88,7 +88,7 @@ def give(model: Any, graph: Any, index: int, quantization: Any) -> int:
     for before in graph.operators:
         if flatbuffer.opcode(model, before) == "DEQUANTIZE" and int(before.outputs[0]) == index:
             source = int(before.inputs[0])
-            if held(graph.tensors[source]) == held(graph.tensors[made]):
+            if encoding(graph.tensors[source]) == encoding(graph.tensors[made]):
                 return source
     graph.operators.append(edit.operator(model, "QUANTIZE", KNOWS_INT8, [index], made))
     return made

@@ -43,7 +43,7 @@ def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
             if data is None or not len(data) or tensor.shape is None or len(tensor.shape) < 2 or name in seen:
                 continue
             storage = DTYPES.get(tensor.type, "")
-            if int(np.prod(tensor.shape)) > flatbuffer.CONSTANT and (storage in NUMPY or storage == "int4"):
+            if int(np.prod(tensor.shape)) > flatbuffer.MAX_SMALL_CONSTANT and (storage in NUMPY or storage == "int4"):
                 seen.add(name)
                 values = decoded(tensor, bytes(bytearray(data)), storage)
                 yield Saved(name, values.reshape(spread.get(full, values.shape)), storage)
@@ -91,7 +91,7 @@ def originals(program: Program, converted: bytes, recipe: Recipe) -> dict[str, W
                 continue
             value = decoded(tensor, bytes(bytearray(data)), "float32")
             float_layer = any(flatbuffer.text(graph.tensors[int(made)].name) in held for made in operator.outputs)
-            if value.size > flatbuffer.CONSTANT:
+            if value.size > flatbuffer.MAX_SMALL_CONSTANT:
                 if named is not None:
                     found[flatbuffer.text(tensor.name)] = wanted_layer(value, named(value), "float32")
                     continue

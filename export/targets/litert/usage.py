@@ -1,4 +1,4 @@
-"""USAGE.md of a LiteRT artifact: Kotlin for Android, with the signatures of these files."""
+"""Write USAGE.md of a LiteRT artifact: Kotlin for Android, with the signatures of its files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
 
 def usage_kotlin(emitted: Emitted) -> str:
+    """Render the template.
+
+    The encoder is the first entry of one module that reads a photo. Heads are the entries that read only its outputs.
+    """
     entries = emitted.entries
     photos = [port for entry in entries for port in entry.inputs if port.kind == "rgb-photo"]
-    first = next((entry for entry in entries if len(entry.modules) == 1 and entry.inputs[0].kind == "rgb-photo"), None)
-    made = {port.name for port in first.outputs} if first else set()
-    heads = [entry for entry in entries if {port.name for port in entry.inputs} <= made]
+    alone = (entry for entry in entries if len(entry.modules) == 1)
+    encoder = next((entry for entry in alone if entry.inputs[0].kind == "rgb-photo"), None)
+    features = {port.name for port in encoder.outputs} if encoder else set()
+    heads = [entry for entry in entries if {port.name for port in entry.inputs} <= features]
     template = Template(TEMPLATE.read_text(encoding="utf-8"), keep_trailing_newline=True)
     text: str = template.render(
         entries=entries,
         files=list(dict.fromkeys(entry.file for entry in entries)),
         photo=photos[0] if photos else None,
-        encoder=first,
+        encoder=encoder,
         heads=heads,
         requires=emitted.requires,
     )
