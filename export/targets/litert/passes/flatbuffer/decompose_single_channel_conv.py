@@ -8,8 +8,8 @@ After:  CONV_2D, weight [h * w, 1, 1, c]                          one output cha
 Symptom: a 3x3 convolution from 24 channels to one, at half the photo's size, takes a quarter of a head's time in
 float32, and more in int8, where the last convolution stays float.
 Cause: the lanes of a kernel are output channels (16 with AVX-512), and this convolution has one. On ARM, where XNNPACK
-has kernels of two output channels, little is won; docs/decisions has the numbers. The products are the same, summed in
-another order. The weight keeps its elements and its name.
+has kernels of two output channels, little is won: docs/decisions/artifacts.md has the numbers. The products are the
+same, summed in another order. The weight keeps its elements and its name.
 Retired by: XNNPACK kernels of few output channels for x86.
 """
 

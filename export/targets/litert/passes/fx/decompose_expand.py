@@ -3,10 +3,15 @@
 Before: expand(x [1, c, 1, 1], [1, c, 2, 32])
 After:  index_select(cat([x, x], 2), 3, indices), with indices = [0] * 32
 
-Symptom: an `a.expand(...)` that is permuted, or read by an op that broadcasts nothing (the relative positions of BoTNet
-and HaloNet), fails when the file is opened or gives wrong values, as in sink_expand.py. A product with ones would
-become a broadcast again.
-Cause: as in sink_expand.py. litert-torch's layout pass turns no axes of `aten.repeat` either.
+Symptom: between convolutions, `torch.minimum(a.expand(-1, -1, H, -1), b)` with b broadcast along another axis fails
+when the file is opened, with "BROADCAST_TO: Output shape must be broadcastable from input shape". Where sizes of
+different axes happen to be equal, it gives wrong values without an error. The same holds for maximum, comparisons,
+powers and atan2, and for an `a.expand(...)` that is permuted, or read by an op that broadcasts nothing (the relative
+positions of BoTNet and HaloNet).
+Cause: the litert-torch pass that keeps convolutions channels-last leaves `aten.expand` channels-first between two
+transposes. These fold into a broadcast of permuted axes, and a later pass moves broadcasts behind elementwise operators
+without looking at the permutation: the operands then meet in different layouts. The first pass permutes no axes of
+`aten.repeat` either. A product with ones would become a broadcast again.
 Retired by: a litert-torch or litert-converter that keeps the axes of such broadcasts (seen in 0.10.0 with 0.5.0).
 """
 

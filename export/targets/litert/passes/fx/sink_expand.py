@@ -3,16 +3,11 @@
 Before: minimum(expand(a [1, c, 1, 1], [1, c, h, 1]), b [1, 1, 1, w])
 After:  minimum(a, b)
 
-The result is expanded where it is smaller than before. Nothing else is computed, and less of it.
+The result is expanded where it is smaller than before. The same is computed, from fewer elements.
 
-Symptom: between convolutions, `torch.minimum(a.expand(-1, -1, H, -1), b)` with b broadcast along another axis fails
-when the file is opened, with "BROADCAST_TO: Output shape must be broadcastable from input shape". Where sizes of
-different axes happen to be equal, it gives wrong values without an error. The same holds for maximum, comparisons,
-powers and atan2.
-Cause: the litert-torch pass that keeps convolutions channels-last leaves `aten.expand` channels-first between two
-transposes. These fold into a broadcast of permuted axes, and a later pass moves broadcasts behind elementwise operators
-without looking at the permutation: the operands then meet in different layouts.
-Retired by: a litert-torch or litert-converter that keeps the axes of such broadcasts (seen in 0.10.0 with 0.5.0).
+Symptom: without the pass, decompose_expand copies the operand of every such op.
+Cause: litert-torch gets `aten.expand` wrong (decompose_expand.py), so no expand may stay.
+Retired by: the same as decompose_expand.py.
 """
 
 from __future__ import annotations
