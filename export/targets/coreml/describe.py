@@ -1,4 +1,4 @@
-"""What a saved .mlpackage says about itself, for `inspect`."""
+"""Describe a saved .mlpackage from its bytes, for `inspect`."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from export.targets.coreml.package import MULTIARRAY, body, descriptions, read_model
+from export.targets.coreml.package import MAIN, MULTIARRAY, body, function_descriptions, read_model
 
-# MIL.DataType to (name, bits)
+# MIL.DataType to (name, bits per element)
 DTYPES = {
     1: ("bool", 8), 2: ("string", 0), 10: ("float16", 16), 11: ("float32", 32), 12: ("float64", 64),
     21: ("int8", 8), 22: ("int16", 16), 23: ("int32", 32), 24: ("int64", 64), 25: ("int4", 4),
     31: ("uint8", 8), 32: ("uint16", 16), 33: ("uint32", 32), 34: ("uint64", 64), 35: ("uint4", 4),
     36: ("uint2", 2), 37: ("uint1", 1), 38: ("uint6", 6), 39: ("uint3", 3),
 }  # fmt: skip
+# Specification version to the oldest iOS that reads it.
 IOS = {6: "15.0", 7: "16.0", 8: "17.0", 9: "18.0", 10: "26.0"}
-# Scales, shapes and biases of a few values are not weights.
+# Constants of so many elements and fewer (scales, shapes, biases) are not counted as weights.
 SMALL = 16
 
 
 def describe_package(path: Path) -> dict[str, Any]:
-    """Format, metadata, entries with their tensors, weight bytes by dtype, op counts; all from the file's bytes."""
+    """Return format, metadata, entries with tensors and op counts, and the weight bytes by dtype."""
     model = read_model(path)
     metadata = model.description.metadata
     functions = model.mlProgram.functions
     entries = []
-    for description in descriptions(model):
-        name = getattr(description, "name", "") or "main"
-        operations = body(functions[name]).operations
-        ops = Counter(op.type for op in operations if op.type != "const")
+    for name, description in function_descriptions(model).items():
+        ops = Counter(op.type for op in body(functions[name]).operations if op.type != "const")
         entries.append(
             {
                 "name": name,
-                "inputs": [feature(row) for row in description.input],
-                "outputs": [feature(row) for row in description.output],
+                "inputs": [describe_feature(feature) for feature in description.input],
+                "outputs": [describe_feature(feature) for feature in description.output],
                 "ops": dict(sorted(ops.items())),
             }
         )
@@ -50,45 +49,46 @@ def describe_package(path: Path) -> dict[str, Any]:
             "license": metadata.license,
             **dict(sorted(metadata.userDefined.items())),
         },
-        "default": model.description.defaultFunctionName or "main",
+        "default": model.description.defaultFunctionName or MAIN,
         "entries": entries,
         "weights": weight_bytes(functions.values()),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     }
 
 
-def feature(row: Any) -> dict[str, Any]:
-    kind = row.type.WhichOneof("Type")
-    found = {"name": row.name, "type": kind, "description": row.shortDescription}
-    if kind == "imageType":
-        image = row.type.imageType
+def describe_feature(feature: Any) -> dict[str, Any]:
+    """Return the name, type, description, shape and dtype of an input or output; an image has a colour space too."""
+    type_name = feature.type.WhichOneof("Type")
+    row = {"name": feature.name, "type": type_name, "description": feature.shortDescription}
+    if type_name == "imageType":
+        image = feature.type.imageType
         space = type(image).ColorSpace.Name(image.colorSpace)
-        return {**found, "shape": [1, image.height, image.width, 3], "dtype": "uint8", "color": space}
-    array = row.type.multiArrayType
-    return {**found, "shape": list(array.shape), "dtype": MULTIARRAY.get(array.dataType, str(array.dataType))}
+        return {**row, "shape": [1, image.height, image.width, 3], "dtype": "uint8", "color": space}
+    array = feature.type.multiArrayType
+    return {**row, "shape": list(array.shape), "dtype": MULTIARRAY.get(array.dataType, str(array.dataType))}
 
 
 def weight_bytes(functions: Any) -> dict[str, int]:
-    """Bytes of constants of more than 16 values by dtype; a blob that functions share counts once."""
-    found: Counter[str] = Counter()
-    seen: set[tuple[str, int]] = set()
+    """Return the bytes by dtype of constants of more than SMALL elements. A blob that functions share counts once."""
+    totals: Counter[str] = Counter()
+    counted: set[tuple[str, int]] = set()
     for function in functions:
         for op in body(function).operations:
             for value in constants(op):
                 tensor = value.type.tensorType
                 count = prod(dim.constant.size for dim in tensor.dimensions)
                 blob = (value.blobFileValue.fileName, value.blobFileValue.offset)
-                if count <= SMALL or tensor.dataType not in DTYPES or blob in seen:
+                if count <= SMALL or tensor.dataType not in DTYPES or blob in counted:
                     continue
                 if value.WhichOneof("value") == "blobFileValue":
-                    seen.add(blob)
+                    counted.add(blob)
                 name, bits = DTYPES[tensor.dataType]
-                found[name] += (count * bits + 7) // 8
-    return dict(sorted(found.items()))
+                totals[name] += (count * bits + 7) // 8
+    return dict(sorted(totals.items()))
 
 
 def constants(op: Any) -> list[Any]:
-    """The literal tensors of an op: a const's value, and what a constexpr op holds in attributes or arguments."""
+    """Return the literal tensors of an op: the value of a `const`, the attributes and arguments of a `constexpr_*`."""
     values = [value for key, value in op.attributes.items() if key != "name"]
     values += [row.value for argument in op.inputs.values() for row in argument.arguments if row.HasField("value")]
     return [value for value in values if value.type.WhichOneof("type") == "tensorType"]

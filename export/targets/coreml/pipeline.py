@@ -27,8 +27,8 @@ from export.targets.coreml.passes.replace_bitwise_bool import replace_bitwise_bo
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-# The highest rank of a tensor in a MIL program.
-MOST_AXES = 5
+# Of a tensor in a MIL program.
+MAX_RANK = 5
 
 
 def decompose_to_core_aten(program: ExportedProgram) -> PassResult[ExportedProgram]:
@@ -49,7 +49,7 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
     # On the training IR: resizes at ratios that MIL cannot express, rare ops, tensors of more than five axes.
     decompose_resize,
     DecomposeOps("decompose_rare_ops", *RARE_OPS, dynamic_conv.decompositions),
-    ReduceRank(MOST_AXES),
+    ReduceRank(MAX_RANK),
     decompose_to_core_aten,
     # On core ATen: what coremltools 9.0 refuses on its export path, or gets wrong on every path.
     *with_cleanup(

@@ -18,10 +18,11 @@ from export.target import Emitted, LayerStorage
 from export.targets.coreml import compress, layerwise, readback
 from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package
 from export.targets.coreml.describe import describe_package
-from export.targets.coreml.package import describe_entry, function_name, seal
+from export.targets.coreml.package import Location, describe_entry, function_name, seal
 from export.targets.coreml.static import convert_pairs, quantize_static_weights
 from export.targets.coreml.usage import usage_text
 from export.verify.readback import Saved, Wanted
+from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
 
@@ -72,14 +73,13 @@ class CoreMLTarget:
         file = f"{program.spec.name}.mlpackage"
         model = seal(merged, folder / file, program, program.entries)
         entries = [
-            describe_entry(model, program, entry, entry.name, (file, function_name(entry.name), ""))
+            describe_entry(model, program, entry, Location(file, function_name(entry.name)))
             for entry in program.entries
         ]
         for entry in program.entries:
             file = f"separate/{entry.name}.mlpackage"
             model = seal(plain[entry.name].package, folder / file, program, (entry,))
-            where = (file, None, "separate")
-            entries.append(describe_entry(model, program, entry, f"{entry.name}@separate", where))
+            entries.append(describe_entry(model, program, entry, Location(file, variant="separate")))
         requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
 
@@ -119,8 +119,8 @@ def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe
     return compress.compress_weights(plain, package, recipe, program.least_quantized())
 
 
-def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Any:
+def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Entry:
     (entry,) = program.entries
     file = f"{program.spec.name}.mlpackage"
     model = seal(plain[entry.name].package, folder / file, program, (entry,))
-    return describe_entry(model, program, entry, entry.name, (file, None, ""))
+    return describe_entry(model, program, entry, Location(file))

@@ -1,4 +1,4 @@
-"""The body of USAGE.md: Swift for these packages, with their real names and shapes. Nothing here is compiled."""
+"""Write the body of USAGE.md: Swift for these packages, with their real names and shapes. It is not compiled here."""
 
 from __future__ import annotations
 
@@ -90,18 +90,19 @@ IMAGE_GOLDEN = "An image's bytes are rows of interleaved RGB: copy them into a B
 
 
 def usage_text(emitted: Emitted) -> str:
-    """Markdown: the tensors, the input image, loading, running the modules in turn, the golden check."""
+    """Return Markdown: the tensors, loading, the input image, running the modules in order, the golden check."""
     primary = [entry for entry in emitted.entries if not entry.variant]
     photo = next((port for entry in primary for port in entry.inputs if port.dtype == "uint8"), None)
-    parts = [INTRODUCTION, tensors(primary), loading(emitted, primary)]
+    parts = [INTRODUCTION, tensor_table(primary), load_section(emitted, primary)]
     if photo is not None:
         _, height, width, _ = photo.shape
         parts.append(PIXELS.format(name=photo.file_name, height=height, width=width))
-    parts += [running(primary), GOLDEN.replace("{image}", IMAGE_GOLDEN if photo is not None else "")]
+    parts += [run_section(primary), GOLDEN.replace("{image}", IMAGE_GOLDEN if photo is not None else "")]
     return "\n".join(parts)
 
 
-def tensors(entries: list[Entry]) -> str:
+def tensor_table(entries: list[Entry]) -> str:
+    """Return a table with one row per tensor of each entry."""
     rows = ["## Entries", "", "| entry | side | tensor | shape | type |", "| --- | --- | --- | --- | --- |"]
     for entry in entries:
         for side, ports in (("input", entry.inputs), ("output", entry.outputs)):
@@ -122,7 +123,8 @@ def type_text(port: Port) -> str:
     return "image, 8-bit RGB" if port.dtype == "uint8" else f"MLMultiArray, {port.dtype}"
 
 
-def loading(emitted: Emitted, primary: list[Entry]) -> str:
+def load_section(emitted: Emitted, primary: list[Entry]) -> str:
+    """Return the section that loads the package, by function name where it has several functions."""
     first = primary[0]
     stem = first.file.rpartition("/")[2].removesuffix(".mlpackage")
     if first.function is None:
@@ -137,14 +139,14 @@ def loading(emitted: Emitted, primary: list[Entry]) -> str:
     return f"## Load it (iOS {emitted.requires['ios']})\n\n{text}\n{older}"
 
 
-def running(primary: list[Entry]) -> str:
-    """Every entry that is fed by nobody, then those that read what it makes: an encoder, then its heads."""
+def run_section(primary: list[Entry]) -> str:
+    """Return the section that runs the entries in order. A head reads the features that the encoder returned."""
     lines = ["## Run it", "", "```swift"]
-    made: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for entry in primary:
         name = identifier(entry.id)
         lines.append(f"let {name} = try load({f'{chr(34)}{entry.function}{chr(34)}' if entry.function else ''})")
-        feeds = ", ".join(feed(port, made) for port in entry.inputs)
+        feeds = ", ".join(input_feature(port, variables) for port in entry.inputs)
         lines += [
             f"let {name}Out = try {name}.prediction(from: MLDictionaryFeatureProvider(dictionary: [{feeds}]))",
             *(
@@ -153,7 +155,7 @@ def running(primary: list[Entry]) -> str:
             ),
             "",
         ]
-        made |= {port.name: f"{name}_{port.name}" for port in entry.outputs if port.name not in made}
+        variables |= {port.name: f"{name}_{port.name}" for port in entry.outputs if port.name not in variables}
     lines[-1] = "```"
     note = (
         "Keep the encoder's features: a head run again on them costs a fraction of the whole.\n"
@@ -163,13 +165,15 @@ def running(primary: list[Entry]) -> str:
     return "\n".join([*lines, "", note])
 
 
-def feed(port: Port, made: dict[str, str]) -> str:
+def input_feature(port: Port, variables: dict[str, str]) -> str:
+    """Return one item of the input dictionary. `variables` holds the Swift variable of each output so far."""
     if port.dtype == "uint8":
         value = "MLFeatureValue(pixelBuffer: pixelBuffer(photo))"
     else:
-        value = f"MLFeatureValue(multiArray: {made.get(port.name, port.name)})"
+        value = f"MLFeatureValue(multiArray: {variables.get(port.name, port.name)})"
     return f'"{port.file_name}": {value}'
 
 
 def identifier(text: str) -> str:
+    """Return `text` as a Swift identifier."""
     return "".join(char if char.isalnum() else "_" for char in text)

@@ -1,4 +1,4 @@
-"""coremltools, imported without what it does not need here."""
+"""Import coremltools without the frameworks that this target does not use."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-MISSING = object()
-
 
 def load_coremltools() -> Any:
-    """The coremltools module.
+    """Import coremltools with TensorFlow hidden.
 
-    Its import looks for TensorFlow, and where that is installed spends 12 s on importing it for a frontend
-    that is not used here: it is hidden for as long as the import lasts.
+    coremltools imports TensorFlow where it is installed, for a frontend that is not used here. That takes 12 s.
     """
     if "coremltools" in sys.modules:
         return sys.modules["coremltools"]
@@ -30,6 +27,6 @@ def load_coremltools() -> Any:
 
 
 def load_compression() -> Any:
-    """coremltools.optimize.coreml: weight compression of finished packages."""
+    """Import coremltools.optimize.coreml, which compresses the weights of finished packages."""
     load_coremltools()
     return import_module("coremltools.optimize.coreml")

@@ -1,8 +1,11 @@
-"""Graph fix: outputs that are inputs, such as the photo among an encoder's features.
+"""Copy outputs that are inputs, such as an encoder that returns the photo among its features.
+
+Before: return (x,)                  x: a placeholder, or clones of one
+After:  return (aten.add(x, 0),)
 
 Symptom: "Main block's input name, 'x', is different from its corresponding var's name, 'z'".
-Cause: coremltools 9.0 renames the variable of an output to the output's name, which here is an input's.
-Retired by: a coremltools that copies it (tests/export/test_state.py keeps the net).
+Cause: coremltools 9.0 renames the variable of an output to the output's name. Here it is the variable of an input.
+Retired by: a coremltools that copies it (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -16,27 +19,27 @@ if TYPE_CHECKING:
 
 
 def copy_passthrough_outputs(program: ExportedProgram) -> PassResult[ExportedProgram]:
-    """Return a sum with nothing where the program returns an input, in place."""
+    """Replace each output that is a placeholder, or clones of one, by `aten.add(placeholder, 0)`."""
     import torch
 
     graph, modified = program.graph_module.graph, False
-    output = next(node for node in graph.nodes if node.op == "output")
-    specs, values = program.graph_signature.output_specs, list(output.args[0])
-    for place, (spec, value) in enumerate(zip(specs, values, strict=True)):
-        origin = value
-        while origin.op == "call_function" and origin.target is torch.ops.aten.clone.default:
-            origin = origin.args[0]
-        if origin.op != "placeholder":
+    output_node = graph.output_node()
+    specs, outputs = program.graph_signature.output_specs, list(output_node.args[0])
+    for index, (spec, output) in enumerate(zip(specs, outputs, strict=True)):
+        source = output
+        while source.op == "call_function" and source.target is torch.ops.aten.clone.default:
+            source = source.args[0]
+        if source.op != "placeholder":
             continue
-        with graph.inserting_before(output):
-            # A clone would be the same variable.
-            copy = graph.call_function(torch.ops.aten.add.Tensor, (origin, 0))
-        copy.meta = {**origin.meta}
+        with graph.inserting_before(output_node):
+            # coremltools converts a clone to the variable that it clones.
+            copy = graph.call_function(torch.ops.aten.add.Tensor, (source, 0))
+        copy.meta = {**source.meta}
         # The signature names outputs by node.
         spec.arg.name = copy.name
-        values[place] = copy
+        outputs[index] = copy
         modified = True
-    output.args = (tuple(values),)
+    output_node.args = (tuple(outputs),)
     graph.eliminate_dead_code()
     program.graph_module.recompile()
     return PassResult(program, modified)

@@ -1,9 +1,12 @@
-"""Graph fix: affine grids (spatial transformers).
+"""Decompose `aten.affine_grid_generator` (spatial transformers).
+
+Before: aten.affine_grid_generator(theta [N, 2, 3], size, align_corners)
+After:  PyTorch's own decomposition: a constant base grid, multiplied by theta and summed  [N, H, W, 2]
 
 Symptom: `F.grid_sample(x, F.affine_grid(theta, ...))` converts to MIL's `affine` with align_corners=False, which the
-op's own documentation calls not supported; other padding and sampling modes are refused.
-Cause: coremltools 9.0 joins the two functions into `affine` and never makes the grid, which `resample` could read.
-Retired by: a coremltools that converts `affine_grid_generator` by itself (tests/export/test_coreml_fixes.py).
+documentation of `affine` calls not supported. Other padding modes and sampling modes are refused.
+Cause: coremltools 9.0 fuses the two functions into `affine` and never computes the grid, which `resample` could read.
+Retired by: a coremltools that converts `affine_grid_generator` by itself (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def affine_grid(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.affine_grid_generator` into products and sums, as PyTorch does it."""
+    """Return PyTorch's decomposition of `aten.affine_grid_generator` into products and sums."""
     import torch
 
     target = torch.ops.aten.affine_grid_generator.default

@@ -1,12 +1,20 @@
-"""Graph fix: arguments that coremltools drops or misreads.
+"""Decompose ops of which coremltools drops or misreads an argument.
 
-Symptom: `torch.add(x, y, alpha=2)` comes out as x + y and `softplus` as if its threshold were infinite, without a word;
-a boolean mask that becomes one of floats (nn.MultiheadAttention's attn_mask) fails with "`y` must have the same data
-type"; so do clamp, hardtanh and threshold with whole numbers as bounds; clamp with tensors as bounds with "truth value
-of an array"; attention with fewer keys than queries (`enable_gqa=True`) with "Incompatible dim".
-Cause: coremltools 9.0 reads neither alpha nor threshold nor enable_gqa nor the dtype of zeros_like and its kin, and
-takes bounds as they are written.
-Retired by: a coremltools that reads them as PyTorch does (tests/export/test_uncommon.py keeps the nets).
+Before                                                   After
+aten.add(x, y, alpha=a), aten.sub(x, y, alpha=a)         x + a * y, x - a * y
+aten.softplus(x, beta, threshold < 20)                   where(beta * x > threshold, x, aten.softplus(x, beta))
+aten.zeros_like(x, dtype=d), aten.ones_like(x, dtype=d)  aten.full(shape of x, 0 or 1, dtype=d)
+aten.clamp.Tensor(x, low, high)                          minimum(maximum(x, low), high)
+aten.clamp, aten.hardtanh, aten.threshold by integers    the same ops by floats
+aten.scaled_dot_product_attention(enable_gqa=True)       keys and values repeated for the queries that share them
+
+Symptom: `torch.add(x, y, alpha=2)` silently converts to x + y, and `softplus` as if its threshold were infinite. A
+boolean mask that is converted to float (attn_mask of nn.MultiheadAttention) fails with "`y` must have the same data
+type", and so do clamp, hardtanh and threshold of floats with integer bounds. clamp with tensors as bounds fails with
+"truth value of an array", and attention with fewer keys than queries (`enable_gqa=True`) with "Incompatible dim".
+Cause: coremltools 9.0 reads neither `alpha` (apple/coremltools#2573) nor `threshold` nor `enable_gqa` nor the dtype of
+`zeros_like` and `ones_like`, and gives bounds the dtype that they are written in.
+Retired by: a coremltools that reads these arguments as PyTorch does (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -21,44 +29,43 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+# PyTorch's default. Above it, softplus and its asymptote are the same float32.
 SOFTPLUS_THRESHOLD = 20.0
 
 
-def bounds(program: ExportedProgram) -> DecompositionTable:
-    """Tensors as bounds: maxima and minima."""
+def clamp_tensor_bounds(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.clamp.Tensor` into `aten.maximum` and `aten.minimum`."""
     import torch
 
-    aten = torch.ops.aten
-
-    def clamp_tensors(x: torch.Tensor, low: torch.Tensor | None = None, high: torch.Tensor | None = None) -> Any:
+    def clamp(x: torch.Tensor, low: torch.Tensor | None = None, high: torch.Tensor | None = None) -> torch.Tensor:
         x = x if low is None else torch.maximum(x, low.to(x.dtype))
         return x if high is None else torch.minimum(x, high.to(x.dtype))
 
-    return {aten.clamp.Tensor: clamp_tensors}
+    return {torch.ops.aten.clamp.Tensor: clamp}
 
 
-def likes(program: ExportedProgram) -> DecompositionTable:
-    """zeros_like and its kin with a type of their own."""
+def constants_like(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.zeros_like` and `aten.ones_like` to another dtype into `aten.full`."""
     import torch
 
     aten = torch.ops.aten
 
-    def filled(number: float) -> Any:
+    def filled_with(value: float) -> Any:
         def like(x: torch.Tensor, *, dtype: torch.dtype | None = None, **more: Any) -> Any:
-            return KEEP_OP if dtype in (None, x.dtype) else torch.full(x.shape, number, dtype=dtype)
+            return KEEP_OP if dtype in (None, x.dtype) else torch.full(x.shape, value, dtype=dtype)
 
         return like
 
-    return {aten.zeros_like.default: filled(0), aten.ones_like.default: filled(1)}
+    return {aten.zeros_like.default: filled_with(0), aten.ones_like.default: filled_with(1)}
 
 
-def softplus(program: ExportedProgram) -> DecompositionTable:
+def softplus_threshold(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.softplus` with a threshold below the default into `aten.where`."""
     import torch
 
     aten = torch.ops.aten
 
     def softplus(x: torch.Tensor, beta: float = 1.0, threshold: float = SOFTPLUS_THRESHOLD) -> Any:
-        # Above the usual one the curve and its asymptote are the same float.
         if threshold >= SOFTPLUS_THRESHOLD:
             return KEEP_OP
         return torch.where(x * beta > threshold, x, aten.softplus.default(x, beta))
@@ -67,5 +74,11 @@ def softplus(program: ExportedProgram) -> DecompositionTable:
 
 
 decompose_arguments = DecomposeOps(
-    "decompose_arguments", bounds, likes, softplus, attention, add_alpha, float_clamp_bounds
+    "decompose_arguments",
+    clamp_tensor_bounds,
+    constants_like,
+    softplus_threshold,
+    attention,
+    add_alpha,
+    float_clamp_bounds,
 )

@@ -1,9 +1,11 @@
-"""Graph fix: ops that coremltools does not know, though PyTorch can spell them out in ops that it does.
+"""Decompose every op that coremltools does not convert and that can be decomposed into ops that it does.
 
-Symptom: coremltools refuses a torch.export program with "Unsupported fx node celu, kind celu" (hypot, logaddexp,
-expm1, ... the same).
-Cause: coremltools 9.0 converts some 450 ops one by one and asks PyTorch for the decomposition of none.
-Retired by: a coremltools that decomposes what it has no conversion for (tests/export/test_coreml_fixes.py).
+Before: aten.celu(x), aten.hypot(x, y), aten.logaddexp(x, y), aten.expm1(x), ...
+After:  the decomposition of this package, of PyTorch's table, or of PyTorch's composite ops, in this order
+
+Symptom: coremltools refuses the program with "Unsupported fx node celu, kind celu".
+Cause: coremltools 9.0 converts some 450 ops one by one, and asks PyTorch for the decomposition of none.
+Retired by: a coremltools that decomposes ops that it does not convert (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -20,48 +22,49 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-# What a decomposition is made of may be unknown too.
-ROUNDS = 4
+# The ops of a decomposition may be unsupported too.
+MAX_ROUNDS = 4
 
 
 def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgram]:
-    """The program with every op that coremltools has no conversion for decomposed, where there is a way to.
-
-    What is left unknown is for coremltools to refuse by its name.
-    """
+    """Decompose the unsupported ops. One without a decomposition stays, for coremltools to refuse by its name."""
     modified = False
-    for _ in range(ROUNDS):
-        table = decompositions(program, unknown(program))
+    for _ in range(MAX_ROUNDS):
+        table = decompositions(program, unsupported_ops(program))
         if not table:
             break
-        # Decompositions select between tensors and numbers, too.
+        # Decompositions may write `aten.where` with numbers.
         program, modified = program.run_decompositions(table | where_scalars(program)), True
     return PassResult(program, modified)
 
 
-def unknown(program: ExportedProgram) -> list[Any]:
-    """The ops of the program that coremltools has no conversion for, or one that does not work."""
+def unsupported_ops(program: ExportedProgram) -> list[Any]:
+    """Return the ops of the program that coremltools has no conversion for, or one that fails."""
     import torch
 
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")._TORCH_OPS_REGISTRY
+    broken = failing_conversions()
     targets = {node.target: None for node in program.graph_module.graph.nodes if node.op == "call_function"}
     return [
         target
         for target in targets
-        if isinstance(target, torch._ops.OpOverload) and (registry.get_func(target.name()) is None or target in own())
+        if isinstance(target, torch._ops.OpOverload) and (registry.get_func(target.name()) is None or target in broken)
     ]
 
 
-def own() -> DecompositionTable:
-    """Ops that PyTorch spells out in what coremltools does not know either (prod), or that it takes for known, and
-    then fails with "type object 'Builder' has no attribute 'asinh'" (asinh, acosh)."""
+def failing_conversions() -> DecompositionTable:
+    """Return decompositions of ops that coremltools seems to convert, and cannot.
+
+    asinh and acosh fail with "type object 'Builder' has no attribute 'asinh'". PyTorch decomposes prod into an op that
+    coremltools does not convert either.
+    """
     import torch
 
     aten = torch.ops.aten
 
     def asinh(x: torch.Tensor) -> torch.Tensor:
-        size = torch.abs(x)
-        return torch.sign(x) * torch.log(size + torch.sqrt(size * size + 1))
+        magnitude = torch.abs(x)
+        return torch.sign(x) * torch.log(magnitude + torch.sqrt(magnitude * magnitude + 1))
 
     def prod(x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> torch.Tensor:
         x = x if dtype is None else x.to(dtype)
@@ -79,11 +82,11 @@ def own() -> DecompositionTable:
 
 
 def decompositions(program: ExportedProgram, targets: list[Any]) -> DecompositionTable:
-    """How to spell the ops out: our way, PyTorch's, or that of its composite ops; nothing for those with no way."""
+    """Return the decompositions of `targets`, without those that have none. This package's win over PyTorch's."""
     import torch
 
     composite = torch.export.default_decompositions().materialize()
     table: DecompositionTable = import_module("torch._decomp").get_decompositions(targets)
     table |= {target: composite[target] for target in targets if target not in table and target in composite}
-    ours = arithmetic(program) | own()
-    return table | {target: ours[target] for target in targets if target in ours}
+    own = arithmetic(program) | failing_conversions()
+    return table | {target: own[target] for target in targets if target in own}

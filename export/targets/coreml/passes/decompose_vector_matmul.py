@@ -1,10 +1,13 @@
-"""Graph fix: products with vectors.
+"""Decompose products with vectors, `aten.matmul` and `aten.outer`.
 
-Symptom: `x @ v` with a v of one axis fails with "IndexError: list index out of range", and names nothing; the outer
-product of whole numbers and fractions with "named outer, the named input `y` must have the same data type".
-Cause: coremltools 9.0 takes the last two axes of both operands of `aten.matmul`, and writes `aten.outer` as a product
-of matrices, which promotes no types.
-Retired by: a coremltools that does both as PyTorch does (tests/export/test_coreml_fixes.py keeps the nets).
+Before: aten.matmul(x [.., M, K], v [K]); aten.outer(a [M], b [N])
+After:  aten.matmul(x, v [K, 1]) without its last axis; a [M, 1] * b [1, N]
+
+Symptom: `x @ v` with a vector fails with "IndexError: list index out of range", which names no op. `torch.outer` of
+integers and floats fails with "named outer, the named input `y` must have the same data type".
+Cause: coremltools 9.0 reads the last two axes of both operands of `aten.matmul`, and converts `aten.outer` to a matrix
+product, which promotes no dtypes.
+Retired by: a coremltools that does both as PyTorch does (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -19,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def vector_products(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.matmul` with a vector into a product with a matrix of one row or column, and `aten.outer`.
-
-    Empty where no operand of such an op has one axis.
-    """
+    """Decompose `aten.matmul` with a vector, and `aten.outer`. Empty where no operand of either is a vector."""
     import torch
 
     def matmul(a: torch.Tensor, b: torch.Tensor) -> Any:
@@ -38,8 +38,8 @@ def vector_products(program: ExportedProgram) -> DecompositionTable:
         aten.outer.default: lambda a, b: a.unsqueeze(1) * b.unsqueeze(0),
     }
     products = [node for node in program.graph_module.graph.nodes if node.target in table]
-    vector = any(operand.meta["val"].ndim == 1 for node in products for operand in node.all_input_nodes)
-    return table if vector else {}
+    vectors = any(operand.meta["val"].ndim == 1 for node in products for operand in node.all_input_nodes)
+    return table if vectors else {}
 
 
 decompose_vector_matmul = DecomposeOps("decompose_vector_matmul", vector_products)

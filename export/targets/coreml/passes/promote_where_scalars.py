@@ -1,9 +1,13 @@
-"""Graph fix: selections between a tensor and a number.
+"""Promote the numbers of `aten.where` to tensors of the result's dtype.
 
-Symptom: `torch.where(x > 0, 0, x)` (nn.Hardshrink too) fails with "the named input `b` must have the same data type as
-the named input `a`"; `torch.where(x > 0, x, 0)` with "Unsupported fx node where".
-Cause: coremltools 9.0 gives the number the type it is written in, and knows `where.self` and `where.ScalarSelf` alone.
-Retired by: a coremltools that promotes numbers to the tensor's type (tests/export/test_coreml_fixes.py).
+Before: aten.where.ScalarSelf(mask, 0, x), aten.where.ScalarOther(mask, x, 0), aten.where.Scalar(mask, 1.0, 0.0)
+After:  aten.where.self(mask, aten.full_like(x, 0), x), ...
+
+Symptom: `torch.where(x > 0, 0, x)` and nn.Hardshrink fail with "the named input `b` must have the same data type as
+the named input `a`", `torch.where(x > 0, x, 0)` with "Unsupported fx node where".
+Cause: coremltools 9.0 gives a number the dtype that it is written in, and converts only `where.self` and
+`where.ScalarSelf`.
+Retired by: a coremltools that promotes numbers to the tensor's dtype (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -18,20 +22,23 @@ if TYPE_CHECKING:
 
 
 def where_scalars(program: ExportedProgram) -> DecompositionTable:
-    """How: decompositions of other ops select between tensors and numbers too."""
+    """Decompose `aten.where` with numbers into `aten.where.self`.
+
+    For any program: decompositions of other ops may write `aten.where` with numbers too.
+    """
     import torch
 
     aten = torch.ops.aten
 
     def where(condition: torch.Tensor, a: torch.Tensor | float, b: torch.Tensor | float) -> torch.Tensor:
-        kind = torch.result_type(a, b)
+        dtype = torch.result_type(a, b)
         like = next((value for value in (a, b) if isinstance(value, torch.Tensor)), condition)
-        sides = [
-            value.to(kind) if isinstance(value, torch.Tensor) else torch.full_like(like, value, dtype=kind)
+        operands = [
+            value.to(dtype) if isinstance(value, torch.Tensor) else torch.full_like(like, value, dtype=dtype)
             for value in (a, b)
         ]
-        made: torch.Tensor = aten.where.self(condition, *sides)
-        return made
+        result: torch.Tensor = aten.where.self(condition, *operands)
+        return result
 
     return dict.fromkeys((aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar), where)
 

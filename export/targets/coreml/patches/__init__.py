@@ -1,4 +1,7 @@
-"""Patch coremltools 9.0 where it converts wrongly: context managers, one file per fault."""
+"""Patch coremltools 9.0 where it converts wrongly: context managers, one file per fault.
+
+Nothing is patched at import or for good: after a context, coremltools is as it was.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ CONVERTER_PATCHES = (gelu_mode, exact_reciprocal, transposes_around_binary_ops)
 
 @contextmanager
 def patched_converter() -> Iterator[None]:
-    """Apply CONVERTER_PATCHES to coremltools, which must be imported, while the context lasts."""
+    """Apply CONVERTER_PATCHES to coremltools while the context lasts. coremltools must be imported."""
     with ExitStack() as stack:
         for patch in CONVERTER_PATCHES:
             stack.enter_context(patch())

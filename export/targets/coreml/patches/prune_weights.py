@@ -1,9 +1,9 @@
-"""Compression fix: the smallest weights of a large tensor.
+"""Patch magnitude pruning of large float16 tensors (`coremltools.optimize.coreml.prune_weights`).
 
-Symptom: a sparse recipe leaves every float16 tensor of more than 65,504 values as it was, without a word.
-Cause: coremltools 9.0 asks numpy for a percentile of float16 values; numpy computes its place among them in float16
-too, whose last number is 65,504, and nothing is smaller than the NaN that comes out.
-Retired by: a coremltools or numpy that counts in more bits (tests/export/test_coreml_fixes.py).
+Symptom: a sparse recipe silently leaves each float16 tensor of more than 65,504 elements as it is.
+Cause: coremltools 9.0 asks numpy for a percentile of float16 elements. numpy computes the percentile's index in float16
+too, whose largest number is 65,504. The result is NaN, and no element is smaller than NaN.
+Retired by: a coremltools or numpy that computes the index in a wider dtype (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 
 @contextmanager
 def magnitudes_in_float32() -> Iterator[None]:
-    """Have coremltools rank magnitudes in float32 while the context lasts; the kept elements keep their dtype."""
+    """Have coremltools rank magnitudes in float32 while the context lasts. The elements that stay keep their dtype."""
     pruning = import_module("coremltools.optimize.coreml._quantization_passes").prune_weights
-    original = pruning.compress_by_magnitude
+    original = vars(pruning)["compress_by_magnitude"]  # the static method, not the function that it gives
 
     @wraps(original)
     def in_float32(val: Any, *arguments: Any, **named: Any) -> Any:
@@ -32,4 +32,4 @@ def magnitudes_in_float32() -> Iterator[None]:
     try:
         yield
     finally:
-        pruning.compress_by_magnitude = staticmethod(original)
+        pruning.compress_by_magnitude = original

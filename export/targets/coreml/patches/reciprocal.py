@@ -1,8 +1,9 @@
-"""Converter fix: reciprocals.
+"""Patch the conversion of `aten.reciprocal`.
 
-Symptom: `1 / x` comes out as 1 / (x + 1e-4): 4e-4 off at x = 0.5, worse the smaller x, without a word.
-Cause: coremltools 9.0 converts `aten.reciprocal` to MIL's `inverse` and leaves its epsilon at the default of 1e-4.
-Retired by: a coremltools that passes a smaller epsilon or divides (tests/export/test_coreml.py keeps the net).
+Symptom: `1 / x` silently converts to 1 / (x + 1e-4): 4e-4 off at x = 0.5, and worse for smaller x.
+Cause: coremltools 9.0 converts `aten.reciprocal` to MIL's `inverse`, whose epsilon is 1e-4 by default.
+Retired by: the first release after 9.0 with https://github.com/apple/coremltools/pull/2773, which is merged
+(tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from export.targets.coreml.patches.registry import conversion
 def exact_reciprocal() -> Iterator[None]:
     """Convert `aten.reciprocal` to a division while the context lasts."""
     mb = import_module("coremltools.converters.mil").Builder
-    inputs_of = import_module("coremltools.converters.mil.frontend.torch.ops")._get_inputs
+    get_inputs = import_module("coremltools.converters.mil.frontend.torch.ops")._get_inputs
 
     def reciprocal(context: Any, node: Any) -> None:
-        (x,) = inputs_of(context, node, expected=1)
+        (x,) = get_inputs(context, node, expected=1)
         context.add(mb.real_div(x=1.0, y=x, name=node.name))
 
     with conversion("reciprocal", reciprocal):

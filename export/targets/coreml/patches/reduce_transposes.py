@@ -1,10 +1,9 @@
-"""Converter fix: transposes around powers.
+"""Patch the MIL pass `common::reduce_transposes`, which moves transposes through `pow` and `softplus_parametric`.
 
-Symptom: `x.permute(0, 2, 3, 1) ** y` with an exponent a channel is refused with "Incompatible dim", or, where the axes
-happen to be of one size, takes each exponent for another axis without a word.
-Cause: coremltools 9.0's pass `reduce_transposes` takes `pow` and `softplus_parametric`, which have a second operand,
-for ops of one operand (https://github.com/apple/coremltools/pull/2784).
-Retired by: a coremltools with that pull request (tests/export/test_uncommon.py keeps the net).
+Symptom: `x.permute(0, 2, 3, 1) ** y` with one exponent per channel is refused with "Incompatible dim". Where the axes
+happen to have the same size, exponents are silently applied along another axis.
+Cause: coremltools 9.0 takes `pow` and `softplus_parametric`, which have a second operand, for unary ops.
+Retired by: a coremltools with https://github.com/apple/coremltools/pull/2784 (tests/export/test_coreml_passes.py).
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-BINARY = {"pow", "softplus_parametric"}
+NOT_UNARY = {"pow", "softplus_parametric"}
 
 
 @contextmanager
 def transposes_around_binary_ops() -> Iterator[None]:
-    """Have the pass `reduce_transposes` keep transposes around BINARY ops while the context lasts."""
+    """Have `reduce_transposes` keep the transposes around NOT_UNARY ops while the context lasts."""
     optimization = import_module(
         "coremltools.converters.mil.mil.passes.defs.optimize_repeat_ops"
     )._TransposeOptimization
     original = optimization._UNARY_LIKE_OP_TYPES
-    optimization._UNARY_LIKE_OP_TYPES = original - BINARY
+    optimization._UNARY_LIKE_OP_TYPES = original - NOT_UNARY
     try:
         yield
     finally:
