@@ -1,8 +1,8 @@
-"""Core ML on an attached iPhone or on this Mac, through coremltools' own instruments: its benchmarker, compute plan,
-inspector, comparator and remote device. Nothing of theirs is written again here.
+"""Run Core ML on an attached iPhone or on this Mac, through coremltools' own benchmarker, compute plan, inspector,
+comparator and remote device.
 
-No one has run this file on a Mac or an iPhone yet: its tests reach what a stand-in for Apple's `devicectl` can show on
-Linux (finding devices, refusals, errors); every line that predicts is written from coremltools' code and untested.
+This file has not been run on a Mac or an iPhone yet. Its tests cover what a stand-in for Apple's `devicectl` can show
+on Linux: finding devices, refusals, errors. Every line that predicts is written from coremltools' code and untested.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from hydramobile.files import sha256_bytes
 EXPERIMENTAL = "coremltools.models.ml_program.experimental"
 VARIABLE = "HYDRA_IOS_DEVICE"
 UNITS = ("CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE", "ALL")
-# What an app gets that asks for nothing.
+# The compute units of an app that sets none.
 DEFAULT = "ALL"
 WEIGHTS = "Data/com.apple.CoreML/weights"
-MOST_RUNS = 1000
-# A float16 value of one place of arithmetic against another's, as a share of the tensor's range.
-DISAGREES = 0.01
+MAX_RUNS = 1000
+# The largest difference between two compute units that counts as float16 rounding, as a share of the tensor's range.
+TOLERANCE = 0.01
 
 
 class AppleRuntime:
-    """What an iPhone and a Mac have in common. `reach` gives coremltools' Device, or None for this Mac."""
+    """Implement the runtime for iPhone and Mac. `remote` is coremltools' Device, or None for this Mac."""
 
     name = ""
     evidence = ""
@@ -57,16 +57,18 @@ class AppleRuntime:
         return self.missing()
 
     def missing(self) -> str | None:
+        """Return what this runtime lacks besides a Mac and coremltools, or None."""
         return None
 
     @cached_property
-    def reach(self) -> Any:
+    def remote(self) -> Any:
         return None
 
     def version(self) -> dict[str, str]:
         return {"coremltools": version("coremltools"), "macos": mac_ver()[0] or "not macOS"}
 
     def model(self, folder: Path, entry: Entry, units: str) -> Any:
+        """Load one function of a package on this Mac. Raises StageError("open")."""
         ct = import_module("coremltools")
         try:
             return ct.models.MLModel(
@@ -76,10 +78,10 @@ class AppleRuntime:
             raise StageError("open", f"{folder / entry.file}: {error}") from error
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> AppleSession:
-        """`threads` is not used: Core ML chooses its own."""
-        missing = self.unavailable()
-        if missing:
-            raise StageError("open", missing)
+        """Load one function of a package. `threads` is not used: Core ML chooses its own."""
+        reason = self.unavailable()
+        if reason:
+            raise StageError("open", reason)
         wrapper = import_module(f"{EXPERIMENTAL}.async_wrapper").MLModelAsyncWrapper
         ct = import_module("coremltools")
         model = wrapper.from_spec_or_path(
@@ -87,7 +89,7 @@ class AppleRuntime:
             weights_dir=str(folder / entry.file / WEIGHTS),
             compute_units=ct.ComputeUnit[DEFAULT],
             function_name=entry.function,
-            device=self.reach,
+            device=self.remote,
         )
         wait(model.load(), "open", f"{folder / entry.file} on {self.name}")
         return AppleSession(model, entry)
@@ -96,7 +98,7 @@ class AppleRuntime:
         return load_runtime("coreml-mil").read_dtypes(folder, entry)
 
     def condition(self) -> dict[str, Any]:
-        """coremltools reports no temperature."""
+        """Return no thermal status: coremltools reports none."""
         return {"thermal_status": None}
 
     def device(self) -> dict[str, Any]:
@@ -106,42 +108,45 @@ class AppleRuntime:
         return []
 
     def benchmarker(self, folder: Path, entry: Entry, units: str) -> Any:
-        kind = import_module(f"{EXPERIMENTAL}.perf_utils").MLModelBenchmarker
-        return kind(self.model(folder, entry, units), device=self.reach)
+        benchmarker = import_module(f"{EXPERIMENTAL}.perf_utils").MLModelBenchmarker
+        return benchmarker(self.model(folder, entry, units), device=self.remote)
 
     def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> dict[str, Any]:
-        """Predict's own durations, without coremltools' copies; about `seconds` of them after a first."""
-        bench, inputs = self.benchmarker(folder, entry, configuration), example(entry)
-        what = f"{entry.id} with {configuration}"
-        load = wait(bench.benchmark_load(iterations=1), "run", what)
-        first = wait(bench.benchmark_predict(inputs=inputs, iterations=1), "run", what)
-        runs = int(min(MOST_RUNS, max(5, seconds * 1e3 / max(first.samples[0], 1e-3))))
-        found = wait(bench.benchmark_predict(inputs=inputs, iterations=runs, warmup=True), "run", what)
-        return {"init_ms": load.samples[0], "first_ms": first.samples[0], **summary(found.samples)}
+        """Time loading, the first run, and `seconds` of further runs, in ms, without coremltools' copies."""
+        benchmarker, inputs = self.benchmarker(folder, entry, configuration), example(entry)
+        label = f"{entry.id} with {configuration}"
+        load = wait(benchmarker.benchmark_load(iterations=1), "run", label)
+        first = wait(benchmarker.benchmark_predict(inputs=inputs, iterations=1), "run", label)
+        runs = int(min(MAX_RUNS, max(5, seconds * 1e3 / max(first.samples[0], 1e-3))))
+        warm = wait(benchmarker.benchmark_predict(inputs=inputs, iterations=runs, warmup=True), "run", label)
+        return {"init_ms": load.samples[0], "first_ms": first.samples[0], **summary(warm.samples)}
 
     def operators(self, folder: Path, entry: Entry) -> list[OpTime]:
-        """The device each operator is planned on. Its time is predict's time by the plan's weights, not measured."""
-        bench = self.benchmarker(folder, entry, DEFAULT)
+        """Return the compute device that each op is planned on. Its time is its share of `predict` by the plan."""
+        benchmarker = self.benchmarker(folder, entry, DEFAULT)
         rows = wait(
-            bench.benchmark_operation_execution(inputs=example(entry), iterations=20, warmup=True), "profile", entry.id
+            benchmarker.benchmark_operation_execution(inputs=example(entry), iterations=20, warmup=True),
+            "profile",
+            entry.id,
         )
         return [planned(row) for row in rows if row.measurement.statistics is not None]
 
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """Every tensor, by models cut after each: what our evaluator is compared with, operator by operator."""
+        """Return every tensor by name, from models that are cut after each op: the reference for our evaluator."""
         inspector = import_module(f"{EXPERIMENTAL}.debugging_utils").MLModelInspector(
-            self.model(folder, entry, DEFAULT), device=self.reach
+            self.model(folder, entry, DEFAULT), device=self.remote
         )
         values = {port.file_name: as_feature(port, to_file(port, inputs[port.name])) for port in entry.inputs}
-        work = inspector.retrieve_outputs(inputs=values, output_names=inspector.output_names)
-        found = wait(work, "run", entry.id)
-        return {name: np.array(value, np.float32) for name, value in found.items() if value is not None}
+        coroutine = inspector.retrieve_outputs(inputs=values, output_names=inspector.output_names)
+        tensors = wait(coroutine, "run", entry.id)
+        return {name: np.array(value, np.float32) for name, value in tensors.items() if value is not None}
 
     def disagreements(self, folder: Path, entry: Entry, inputs: Tensors) -> list[str]:
-        """Operators whose result first leaves the CPU's when Core ML may choose any unit: coremltools' comparator."""
-        kind = import_module(f"{EXPERIMENTAL}.debugging_utils").MLModelComparator
-        sides = [self.model(folder, entry, units) for units in ("CPU_ONLY", DEFAULT)]
-        comparator = kind(*sides, reference_device=self.reach, target_device=self.reach)
+        """Return the first ops whose results differ between CPU_ONLY and all units, by coremltools' comparator."""
+        models = [self.model(folder, entry, units) for units in ("CPU_ONLY", DEFAULT)]
+        comparator = import_module(f"{EXPERIMENTAL}.debugging_utils").MLModelComparator(
+            *models, reference_device=self.remote, target_device=self.remote
+        )
         values = {port.file_name: as_feature(port, to_file(port, inputs[port.name])) for port in entry.inputs}
         rows = wait(comparator.find_failing_ops(inputs=values, compare_outputs=agrees), "run", entry.id)
         return [str(row.outputs[0].name) for row in rows]
@@ -161,22 +166,22 @@ class PhoneRuntime(AppleRuntime):
     def missing(self) -> str | None:
         if which("devicectl") is None or which("xcrun") is None:
             return "Apple's devicectl is missing; install Xcode and its command line tools"
-        asked, found = os.environ.get(VARIABLE, ""), self.attached
-        names = ", ".join(found) or "none"
-        if asked and asked not in found:
-            return f"no device {asked!r} is connected (connected: {names})"
-        if not found:
+        chosen, attached = os.environ.get(VARIABLE, ""), self.attached
+        names = ", ".join(attached) or "none"
+        if chosen and chosen not in attached:
+            return f"no device {chosen!r} is connected (connected: {names})"
+        if not attached:
             return "no iPhone or iPad is connected; connect one with developer mode on"
-        return None if asked or len(found) == 1 else f"several devices ({names}): choose one with --device ios:NAME"
+        return None if chosen or len(attached) == 1 else f"several devices ({names}): choose one with --device ios:NAME"
 
     @cached_property
     def attached(self) -> dict[str, Any]:
-        """Connected iPhones and iPads by name, from coremltools' own list."""
-        remote = import_module(f"{EXPERIMENTAL}.remote_device")
-        kinds = (remote.DeviceType.IPHONE, remote.DeviceType.IPAD)
+        """The connected iPhones and iPads by name, as coremltools lists them."""
+        remote_device = import_module(f"{EXPERIMENTAL}.remote_device")
+        types = (remote_device.DeviceType.IPHONE, remote_device.DeviceType.IPAD)
         try:
-            return {row.name: row for kind in kinds for row in remote.Device.get_connected_devices(kind)}
-        except Exception as error:  # devicectl's failures come as types of coremltools' own and of json
+            return {row.name: row for type_ in types for row in remote_device.Device.get_connected_devices(type_)}
+        except Exception as error:  # coremltools raises types of its own and of json where devicectl fails
             raise StageError("device", f"devicectl gave no list of devices: {type(error).__name__}: {error}") from error
 
     @property
@@ -184,40 +189,47 @@ class PhoneRuntime(AppleRuntime):
         return self.attached[os.environ.get(VARIABLE, "") or next(iter(self.attached))]
 
     @cached_property
-    def reach(self) -> Any:
+    def remote(self) -> Any:
         return wait(self.chosen.prepare_for_model_debugging(), "device", f"setting up {self.chosen.name}")
 
     def device(self) -> dict[str, Any]:
-        row = self.chosen
-        named = {"model": str(row.type.value), "os": f"{row.os_version} ({row.os_build_number})"}
-        return {"emulator": False, **named, "serial": sha256_bytes(str(row.udid).encode())[:12]}
+        chosen = self.chosen
+        return {
+            "emulator": False,
+            "model": str(chosen.type.value),
+            "os": f"{chosen.os_version} ({chosen.os_build_number})",
+            "serial": sha256_bytes(str(chosen.udid).encode())[:12],
+        }
 
 
 class AppleSession:
     def __init__(self, model: Any, entry: Entry) -> None:
         self.model, self.entry = model, entry
         self.bound: dict[str, Any] = {}
-        self.made: Mapping[str, Any] = {}
+        self.outputs: Mapping[str, Any] = {}
 
     def bind(self, inputs: Tensors) -> None:
         self.bound = {port.file_name: as_feature(port, to_file(port, inputs[port.name])) for port in self.entry.inputs}
 
     def invoke(self) -> float:
-        started = perf_counter()
-        self.made = wait(self.model.predict(self.bound), "run", self.entry.id)
-        return perf_counter() - started
+        start = perf_counter()
+        self.outputs = wait(self.model.predict(self.bound), "run", self.entry.id)
+        return perf_counter() - start
 
     def fetch(self) -> dict[str, Array]:
-        return {port.name: from_file(port, self.made[port.file_name]) for port in self.entry.outputs}
+        return {port.name: from_file(port, self.outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
         if self.model is not None:
             wait(self.model.unload(), "run", self.entry.id)
-        self.bound, self.made, self.model = {}, {}, None
+        self.bound, self.outputs, self.model = {}, {}, None
 
 
 def example(entry: Entry) -> dict[str, Any]:
-    """Inputs for timing: noise of each port's range. Always given: without, coremltools 9.0 fails on images (#2678)."""
+    """Return inputs for timing: noise in each port's range.
+
+    coremltools 9.0 makes inputs of its own where none are given, and fails on images (apple/coremltools#2678).
+    """
     random = np.random.default_rng(0)
     values = {}
     for port in entry.inputs:
@@ -227,7 +239,7 @@ def example(entry: Entry) -> dict[str, Any]:
 
 
 def as_feature(port: Port, value: Array) -> Any:
-    """What predict takes: a PIL image for the bytes of an image input, an array for a MultiArray."""
+    """Return a value as `predict` takes it: a PIL image for an image input, an array for a MultiArray."""
     if port.dtype != "uint8":
         return value
     from PIL import Image
@@ -236,25 +248,32 @@ def as_feature(port: Port, value: Array) -> Any:
 
 
 def summary(samples: list[float]) -> dict[str, Any]:
-    """Milliseconds of several runs."""
+    """Return the mean, quantiles and extremes of samples in milliseconds."""
     values = np.array(samples)
-    spread = dict(zip(("p50_ms", "p95_ms"), (float(v) for v in np.quantile(values, (0.5, 0.95))), strict=True))
-    found = {"mean_ms": float(values.mean()), **spread, "min_ms": float(values.min()), "max_ms": float(values.max())}
-    return {**{key: round(value, 4) for key, value in found.items()}, "runs": len(samples)}
+    p50, p95 = (float(value) for value in np.quantile(values, (0.5, 0.95)))
+    statistics = {
+        "mean_ms": float(values.mean()),
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "min_ms": float(values.min()),
+        "max_ms": float(values.max()),
+    }
+    return {**{key: round(value, 4) for key, value in statistics.items()}, "runs": len(samples)}
 
 
 def planned(row: Any) -> OpTime:
-    """An operator of coremltools' plan: its type and the compute device it is planned on."""
+    """Return an op of coremltools' plan, with the compute device that it is planned on."""
     usage = row.compute_device_usage
-    where = type(usage.preferred_compute_device).__name__ if usage is not None else "unplanned"
-    where = where.removeprefix("ML").removesuffix("ComputeDevice").removesuffix("Device")
+    device = type(usage.preferred_compute_device).__name__ if usage is not None else "unplanned"
+    device = device.removeprefix("ML").removesuffix("ComputeDevice").removesuffix("Device")
     name = str(row.spec.outputs[0].name) if row.spec.outputs else str(row.spec.type)
-    return OpTime(f"{row.spec.type} on {where}", name, float(row.measurement.statistics.median), 1.0)
+    return OpTime(f"{row.spec.type} on {device}", name, float(row.measurement.statistics.median), 1.0)
 
 
 def agrees(operation: Any, reference: Any, target: Any) -> bool:
+    """Return whether two results of an op differ by no more than TOLERANCE of the reference's range."""
     if reference is None or target is None:
         return True
     a, b = np.asarray(reference, np.float64), np.asarray(target, np.float64)
     spread = float(a.max() - a.min()) if a.size else 0.0
-    return bool(a.size == 0 or float(np.abs(a - b).max()) <= DISAGREES * (spread or 1.0))
+    return bool(a.size == 0 or float(np.abs(a - b).max()) <= TOLERANCE * (spread or 1.0))

@@ -1,7 +1,7 @@
-"""Core ML on a Mac, through coremltools' predict.
+"""Run Core ML on a Mac through coremltools' `predict`.
 
-No one has run this file on a Mac yet: it is written from coremltools' documentation, and its tests cover what
-Linux can reach. Its numbers are the Mac's ("host"), not a phone's.
+This file has not been run on a Mac yet: it is written from coremltools' documentation, and its tests cover what Linux
+can reach. Its numbers are the Mac's ("host"), not a phone's.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry, Port
 from hydramobile.errors import StageError, unknown
 
-# coremltools.ComputeUnit by name. CPU_ONLY computes float16 programs in float16 or float32 as it sees fit;
-# ALL lets Core ML pick the Neural Engine and the GPU.
+# Names of coremltools.ComputeUnit. CPU_ONLY computes float16 programs in float16 or float32, as Core ML decides; ALL
+# includes the Neural Engine and the GPU.
 UNITS = ("CPU_ONLY", "ALL", "CPU_AND_GPU", "CPU_AND_NE")
 VARIABLE = "HYDRA_COREML_UNITS"
 
@@ -46,13 +46,13 @@ class PredictRuntime:
 
     def version(self) -> dict[str, str]:
         try:
-            found = version("coremltools")
+            coremltools = version("coremltools")
         except PackageNotFoundError:
-            found = "not installed"
-        return {"coremltools": found, "macos": mac_ver()[0] or "not macOS", "compute_units": units()}
+            coremltools = "not installed"
+        return {"coremltools": coremltools, "macos": mac_ver()[0] or "not macOS", "compute_units": units()}
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> PredictSession:
-        """`threads` is not used: Core ML chooses its own."""
+        """Load one function of a package. `threads` is not used: Core ML chooses its own."""
         reason = self.unavailable()
         if reason:
             raise StageError("open", reason)
@@ -66,22 +66,23 @@ class PredictRuntime:
         return PredictSession(model, entry)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
-        """Large constants of the loaded program's function by dtype, read through coremltools' own loader."""
+        """Return the bytes of the function's large constants by dtype, as coremltools' own loader reads them."""
         ct = import_module("coremltools")
         package = folder / entry.file
         spec = ct.utils.load_spec(str(package))
         load = import_module("coremltools.converters.mil.frontend.milproto.load").load
         weights = package / "Data" / "com.apple.CoreML" / "weights"
         program = load(spec, specification_version=spec.specificationVersion, file_weights_dir=str(weights))
-        found: dict[str, int] = {}
+        totals: dict[str, int] = {}
         for operation in program.functions[entry.function or "main"].operations:
             value = operation.outputs[0].val if operation.op_type == "const" else None
             if isinstance(value, np.ndarray) and value.size > 16:
-                found[str(value.dtype)] = found.get(str(value.dtype), 0) + value.nbytes
-        return dict(sorted(found.items()))
+                totals[str(value.dtype)] = totals.get(str(value.dtype), 0) + value.nbytes
+        return dict(sorted(totals.items()))
 
 
 def units() -> str:
+    """Return the compute units that HYDRA_COREML_UNITS names. Raises UsageError for unknown ones."""
     chosen = os.environ.get(VARIABLE, "CPU_ONLY")
     if chosen not in UNITS:
         raise unknown("Core ML compute unit", chosen, UNITS)
@@ -93,7 +94,7 @@ class PredictSession:
         self.model = model
         self.entry = entry
         self.bound: dict[str, Any] = {}
-        self.made: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
 
     def __enter__(self) -> PredictSession:
         return self
@@ -106,18 +107,18 @@ class PredictSession:
 
     def invoke(self) -> float:
         start = perf_counter()
-        self.made = self.model.predict(self.bound)
+        self.outputs = self.model.predict(self.bound)
         return perf_counter() - start
 
     def fetch(self) -> dict[str, Array]:
-        return {port.name: from_file(port, self.made[port.file_name]) for port in self.entry.outputs}
+        return {port.name: from_file(port, self.outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
-        self.bound, self.made, self.model = {}, {}, None
+        self.bound, self.outputs, self.model = {}, {}, None
 
 
 def as_feature(port: Port, value: Array) -> Any:
-    """What predict takes: a PIL image for the bytes of an image input, an array for a MultiArray."""
+    """Return a value as `predict` takes it: a PIL image for an image input, an array for a MultiArray."""
     if port.dtype != "uint8":
         return value
     from PIL import Image

@@ -1,7 +1,7 @@
-"""Core ML on any system: the saved ML program read back and evaluated op by op in numpy.
+"""Core ML on any system: read the saved ML program back and evaluate it op by op in numpy.
 
-It proves the file: weights (decoded from their compressed form), layout, op parameters, names, the image's /255.
-It does not prove Apple's kernels: neither the Neural Engine's arithmetic nor its scheduling.
+It proves the file: weights (decoded from their compressed form), layout, op parameters, names, the division of an image
+by 255. It does not prove Apple's kernels: neither the Neural Engine's arithmetic nor its scheduling.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hydramobile.errors import StageError
 
 __all__ = ["MILRuntime", "MILSession"]
 
-# What Core ML hands the program for the colours an image input names; bytes come as RGB.
+# Colour space of an image input to the order in which Core ML passes the channels. The bytes of a pixel buffer are RGB.
 CHANNELS = {"RGB": (0, 1, 2), "BGR": (2, 1, 0)}
 
 
@@ -43,25 +43,25 @@ class MILRuntime:
         return None
 
     def version(self) -> dict[str, str]:
-        found = {"numpy": np.__version__}
+        versions = {"numpy": np.__version__}
         try:
-            found["coremltools"] = version("coremltools")
+            versions["coremltools"] = version("coremltools")
         except PackageNotFoundError:
-            found["coremltools"] = "not installed"
-        return found
+            versions["coremltools"] = "not installed"
+        return versions
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> MILSession:
-        """`threads` is not used: numpy's BLAS takes its number from the environment."""
+        """Read one function of a package. `threads` is not used: the environment sets those of numpy's BLAS."""
         function = load_function(folder / entry.file, entry.function)
         return MILSession(prepare(function), entry)
 
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """Every value of the program, rounded as its type in the file says."""
-        session, seen = self.open(folder, entry), dict[str, Array]()
-        session.observe = lambda name, value: seen.__setitem__(name, np.asarray(value))
+        """Return every tensor of the program by name, rounded to its dtype in the file."""
+        session, tensors = self.open(folder, entry), dict[str, Array]()
+        session.observe = lambda name, value: tensors.__setitem__(name, np.asarray(value))
         session.bind(inputs)
         session.invoke()
-        return seen
+        return tensors
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return weight_bytes(load_function(folder / entry.file, entry.function))
@@ -71,14 +71,14 @@ class MILRuntime:
 
 
 class MILSession:
-    """One function of a package. `observe`, when set, sees every intermediate value by its name in the file."""
+    """Run one function of a package. `observe`, if set, is called with each intermediate tensor and its name."""
 
     def __init__(self, plan: Plan, entry: Entry) -> None:
         self.plan = plan
         self.entry = entry
         self.observe: Observer | None = None
         self.bound: dict[str, Array] = {}
-        self.made: dict[str, Array] = {}
+        self.outputs: dict[str, Array] = {}
         check_names(plan.function, entry)
 
     def __enter__(self) -> MILSession:
@@ -96,7 +96,7 @@ class MILSession:
             expected = function.inputs[port.file_name].shape
             if tuple(value.shape) != expected:
                 raise StageError(
-                    "run", f"{port.file_name!r} has shape {list(value.shape)}, the file wants {list(expected)}"
+                    "run", f"{port.file_name!r} has shape {list(value.shape)}, the file expects {list(expected)}"
                 )
             self.bound[port.file_name] = value.astype(np.float32) if value.dtype.kind == "f" else value
 
@@ -104,35 +104,39 @@ class MILSession:
         if not self.bound:
             raise StageError("run", "no inputs are bound")
         start = perf_counter()
-        self.made = evaluate(self.plan, self.bound, self.observe)
+        self.outputs = evaluate(self.plan, self.bound, self.observe)
         return perf_counter() - start
 
     def fetch(self) -> dict[str, Array]:
-        return {port.name: from_file(port, self.made[port.file_name]) for port in self.entry.outputs}
+        return {port.name: from_file(port, self.outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
-        self.bound, self.made = {}, {}
+        self.bound, self.outputs = {}, {}
 
 
 def from_pixels(value: Array, image: Image, port: Port) -> Array:
-    """The bytes of a pixel buffer [1, H, W, 3] as the program's float tensor [1, 3, H, W] of 0..255."""
+    """Return the bytes of a pixel buffer [1, H, W, 3] as float32 [1, 3, H, W] of 0..255, as Core ML passes it."""
     if image.order not in CHANNELS:
         raise StageError("run", f"image colour space {image.order} is not supported (supported: {', '.join(CHANNELS)})")
     if tuple(value.shape) != (1, image.height, image.width, 3):
         raise StageError(
             "run",
             f"image {port.file_name!r} has shape {list(value.shape)}, "
-            f"the file wants [1, {image.height}, {image.width}, 3]",
+            f"the file expects [1, {image.height}, {image.width}, 3]",
         )
     planes = np.moveaxis(value, -1, 1)[:, CHANNELS[image.order]]
     return np.ascontiguousarray(planes, np.float32)
 
 
 def check_names(function: Function, entry: Entry) -> None:
-    """The artifact's tensors are the file's. Raises StageError("open") for one that the file does not have."""
+    """Raise StageError("open") where the artifact's tensors are not those of the file.
+
+    The inputs must be all inputs of the function; some of its outputs may be missing.
+    """
     for side, ports, names in (("input", entry.inputs, function.inputs), ("output", entry.outputs, function.outputs)):
-        asked = {port.file_name for port in ports}
-        if asked - set(names) or (side == "input" and asked != set(names)):
+        expected = {port.file_name for port in ports}
+        if expected - set(names) or (side == "input" and expected != set(names)):
             raise StageError(
-                "open", f"{entry.file}: {side}s {sorted(asked)} do not match the file's (available: {', '.join(names)})"
+                "open",
+                f"{entry.file}: {side}s {sorted(expected)} do not match the file's (available: {', '.join(names)})",
             )

@@ -1,7 +1,7 @@
-"""Running a MIL function op by op in numpy.
+"""Evaluate a MIL function op by op in numpy.
 
-Values of a floating type are held as float32. After every op whose declared output is float16 the result is rounded
-to float16, so a float16 program shows float16's storage error with float32 sums, and a float32 program none.
+Tensors of floating dtypes are held as float32. Each result that the file declares as float16 is rounded to float16: a
+float16 program has the storage error of float16, with sums in float32, and a float32 program has no such error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.runtimes.coreml_mil.program import Function, Literal, Operation
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, ValueType
 from hydramobile.errors import StageError
 
-# The smallest magnitude that float16 rounds to infinity, and its smallest normal value.
+# The smallest magnitude that float16 rounds to infinity, and the smallest normal float16.
 HALF_OVERFLOW = np.float32(65520.0)
 HALF_NORMAL = np.float32(2.0**-14)
 
@@ -27,19 +27,19 @@ Observer = Callable[[str, NDArray[np.generic]], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A function ready to run: constants folded (compressed weights decoded), the steps left, when values die."""
+    """A function with its constants folded (compressed weights decoded), and the ops that are left to run."""
 
     function: Function
     constants: Mapping[str, Value]
     steps: tuple[Operation, ...]
-    # Names of values that no step after this one reads.
-    dead: tuple[tuple[str, ...], ...]
+    # For each step the names of the values that no later step reads.
+    last_reads: tuple[tuple[str, ...], ...]
 
 
 def prepare(function: Function) -> Plan:
-    """Check that every op is known and fold what depends on constants alone.
+    """Fold the constants and compressed weights of a function.
 
-    Raises StageError("open") naming all unknown ops beside the list of those supported.
+    Raises StageError("open") where an op is not supported, with the names of all such ops and of all that are.
     """
     unknown = sorted({op.type for op in function.operations if op.type not in OPS and op.type not in CONSTANT_OPS})
     if unknown:
@@ -49,107 +49,111 @@ def prepare(function: Function) -> Plan:
     steps: list[Operation] = []
     for op in function.operations:
         if op.type in CONSTANT_OPS:
-            constants |= folded(op, constants)
+            constants |= fold(op, constants)
         else:
             steps.append(op)
-    return Plan(function, constants, tuple(steps), lifetimes(function, steps))
+    return Plan(function, constants, tuple(steps), last_reads(function, steps))
 
 
-def folded(op: Operation, constants: Mapping[str, Value]) -> dict[str, Value]:
-    """The results of an op on constants, by name: one, or two where a sparse weight is handed on with its mask."""
-    call = Call(op.type, op.name, bind(op, constants), op.outputs)
+def fold(op: Operation, constants: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the results of an op on constants by name: one, or a sparse weight's mask and elements."""
+    call = Call(op.type, op.name, bind_arguments(op, constants), op.outputs)
     text = call.arguments.get("val")
     if op.type == "const" and isinstance(text, str):
         return {op.name: text}
-    made = as_tuple(CONSTANT_OPS[op.type](call))
-    return {output[0]: settle(op, output, value) for output, value in zip(op.outputs, made, strict=True)}
+    results = as_tuple(CONSTANT_OPS[op.type](call))
+    return {output[0]: as_declared(op, output, value) for output, value in zip(op.outputs, results, strict=True)}
 
 
-def as_tuple(made: Array | tuple[Array, ...]) -> tuple[Array, ...]:
-    return made if isinstance(made, tuple) else (made,)
+def as_tuple(results: Array | tuple[Array, ...]) -> tuple[Array, ...]:
+    return results if isinstance(results, tuple) else (results,)
 
 
-def lifetimes(function: Function, steps: list[Operation]) -> tuple[tuple[str, ...], ...]:
+def last_reads(function: Function, steps: list[Operation]) -> tuple[tuple[str, ...], ...]:
+    """Return for each step the names of the values that no later step reads, without the function's outputs."""
     last: dict[str, int] = {}
     for index, op in enumerate(steps):
         for argument in op.arguments.values():
             for name in (argument,) if isinstance(argument, str) else argument if isinstance(argument, tuple) else ():
                 last[name] = index
-    kept = set(function.outputs.values())
-    dead: list[list[str]] = [[] for _ in steps]
+    outputs = set(function.outputs.values())
+    names: list[list[str]] = [[] for _ in steps]
     for name, index in last.items():
-        if name not in kept:
-            dead[index].append(name)
-    return tuple(map(tuple, dead))
+        if name not in outputs:
+            names[index].append(name)
+    return tuple(map(tuple, names))
 
 
 def evaluate(plan: Plan, inputs: Mapping[str, Array], observe: Observer | None = None) -> dict[str, Array]:
-    """Run the function on `inputs` (by the file's names, float32, int32 or bool arrays of the declared shapes).
+    """Run the function on `inputs`: float32, int32 or bool arrays of the declared shapes, by the file's names.
 
-    `observe(name, value)` sees every intermediate value as it is made; it must not change it.
-    Raises StageError("run") when an op fails or makes another shape than the file declares.
+    `observe(name, value)` is called with each intermediate value, which it must not change.
+    Raises StageError("run") where an op fails, or returns another shape than the file declares.
     """
-    known: dict[str, Value] = {**plan.constants, **inputs}
+    values: dict[str, Value] = {**plan.constants, **inputs}
     for index, op in enumerate(plan.steps):
-        call = Call(op.type, op.name, bind(op, known), op.outputs)
+        call = Call(op.type, op.name, bind_arguments(op, values), op.outputs)
         try:
-            # Overflow to infinity is what float16 does; it shows up in the outputs, where it is judged.
+            # float16 overflows to infinity here as on a device. The outputs are judged, and show it.
             with np.errstate(all="ignore"):
-                made = as_tuple(OPS[op.type](call))
-                settled = [settle(op, output, value) for output, value in zip(op.outputs, made, strict=True)]
+                results = as_tuple(OPS[op.type](call))
+                results = tuple(as_declared(op, output, x) for output, x in zip(op.outputs, results, strict=True))
         except (ValueError, KeyError, IndexError, TypeError, NotImplementedError) as error:
             raise StageError("run", f"op {op.type!r} ({op.name}): {type(error).__name__}: {error}") from error
-        for (name, _), value in zip(op.outputs, settled, strict=True):
-            known[name] = value
+        for (name, _), value in zip(op.outputs, results, strict=True):
+            values[name] = value
             if observe is not None:
                 observe(name, value)
-        for name in plan.dead[index]:
+        for name in plan.last_reads[index]:
             if name not in plan.constants:
-                del known[name]
-    return {name: np.asarray(known[result]) for name, result in plan.function.outputs.items()}
+                del values[name]
+    return {name: np.asarray(values[result]) for name, result in plan.function.outputs.items()}
 
 
-def bind(op: Operation, known: Mapping[str, Value]) -> dict[str, Value]:
-    """An op's arguments as values. A list of values becomes a tuple."""
+def bind_arguments(op: Operation, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the arguments of an op as values. A list of names becomes a tuple of arrays."""
     bound: dict[str, Value] = {}
     for key, argument in op.arguments.items():
         if isinstance(argument, Literal):
             bound[key] = widen(argument.value)
         elif isinstance(argument, tuple):
-            bound[key] = tuple(np.asarray(known[name]) for name in argument)
+            bound[key] = tuple(np.asarray(values[name]) for name in argument)
         else:
-            bound[key] = known[argument]
+            bound[key] = values[argument]
     return bound
 
 
 def widen(value: Array | str) -> Array | str:
+    """Return a floating constant as float32."""
     if isinstance(value, np.ndarray) and value.dtype in (np.float16, np.float64):
         return value.astype(np.float32)
     return value
 
 
-def settle(op: Operation, output: tuple[str, ValueType], value: Array) -> Array:
-    """Give a result its declared type: shape checked, dtype cast, float16 rounded."""
-    name, kind = output
+def as_declared(op: Operation, output: tuple[str, ValueType], value: Array) -> Array:
+    """Return a result in its declared dtype. Raises StageError("run") where its shape is not the declared one."""
+    name, declared = output
     value = np.asarray(value)
-    if kind.known and tuple(value.shape) != kind.shape:
+    if declared.known and tuple(value.shape) != declared.shape:
         raise StageError(
-            "run", f"op {op.type!r} made {name!r} of shape {list(value.shape)}, the file says {list(kind.shape)}"
+            "run",
+            f"op {op.type!r} returned {name!r} of shape {list(value.shape)}, the file says {list(declared.shape)}",
         )
-    if kind.dtype == "float16":
+    if declared.dtype == "float16":
         return round_to_half(value.astype(np.float32, copy=False))
-    target = np.dtype(BY_NAME[kind.dtype].numpy)
-    return value if value.dtype == target else value.astype(target)
+    dtype = np.dtype(BY_NAME[declared.dtype].numpy)
+    return value if value.dtype == dtype else value.astype(dtype)
 
 
 def round_to_half(value: Array) -> Array:
-    """The nearest float16 of every value (ties to even), as float32.
+    """Round each element to the nearest float16 (ties to even), as float32.
 
-    The same as a cast there and back, which takes numpy five times as long: for values within float16's normal range
-    the last 13 bits are rounded off in place, for smaller ones a sum with .75 leaves multiples of 2**-24.
+    The result is that of a cast to float16 and back, which takes numpy five times as long. In the normal range of
+    float16 the last 13 bits are rounded off in place. For smaller elements, adding and subtracting 0.75 leaves
+    multiples of 2**-24.
     """
-    size = np.abs(value)
-    if not np.all(size < HALF_OVERFLOW):
+    magnitude = np.abs(value)
+    if not np.all(magnitude < HALF_OVERFLOW):
         with np.errstate(over="ignore", invalid="ignore"):
             return value.astype(np.float16).astype(np.float32)
     bits = np.ascontiguousarray(value).view(np.uint32)
@@ -157,8 +161,8 @@ def round_to_half(value: Array) -> Array:
     rounded += bits
     rounded += np.uint32(0xFFF)
     rounded &= np.uint32(0xFFFFE000)
-    made = rounded.view(np.float32).reshape(value.shape)
-    small = size < HALF_NORMAL
+    result = rounded.view(np.float32).reshape(value.shape)
+    small = magnitude < HALF_NORMAL
     if small.any():
-        np.copyto(made, np.copysign((size + np.float32(0.75)) - np.float32(0.75), value), where=small)
-    return made
+        np.copyto(result, np.copysign((magnitude + np.float32(0.75)) - np.float32(0.75), value), where=small)
+    return result

@@ -1,4 +1,4 @@
-"""A saved .mlpackage read back: its functions as lists of operations, constants decoded, nothing run yet."""
+"""Read a saved .mlpackage: its functions as lists of operations, with decoded constants. Nothing is run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from hydramobile.errors import StageError
 STAGE = "open"
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 WEIGHTS = "Data/com.apple.CoreML/weights"
-# Scales, shapes and biases of a few values are not weights.
+# Constants of so many elements and fewer (scales, shapes, biases) are not counted as weights.
 SMALL = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One MIL operation. An argument is the name of a value, a list of names, or a constant written in place."""
+    """One MIL operation. An argument is the name of a value, a list of names, or a literal."""
 
     type: str
     name: str
@@ -32,7 +32,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant in the file. `size` in bytes as stored; `blob` tells equal places in weight.bin apart, or is None."""
+    """A constant of the file. `size` is its bytes as stored, `blob` its file and offset; None where it is inline."""
 
     value: Constant
     type: ValueType
@@ -45,7 +45,7 @@ Argument = str | tuple[str, ...] | Literal
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image input: Core ML hands the program 0..255 in the order the file names; /255 lies in the program."""
+    """An image input. Core ML passes 0..255 in the channel `order` of the file; the program divides by 255."""
 
     width: int
     height: int
@@ -54,7 +54,10 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """`images` are the inputs whose description says image; every other one is a MultiArray."""
+    """One function of a program. `images` are the inputs described as images; all others are MultiArrays.
+
+    `outputs` maps the name of each output to the value that it is.
+    """
 
     name: str
     inputs: Mapping[str, ValueType]
@@ -64,7 +67,7 @@ class Function:
 
 
 def load_function(package: Path, name: str | None) -> Function:
-    """Read one function of a package (`name` None: its only or default one). Raises StageError("open")."""
+    """Read one function of a package: `name`, or its default function. Raises StageError("open")."""
     model = read_model(package)
     functions = model.mlProgram.functions
     chosen = name or model.description.defaultFunctionName or "main"
@@ -79,7 +82,7 @@ def load_function(package: Path, name: str | None) -> Function:
         inputs={row.name: value_type(row.type) for row in proto.inputs},
         images=read_images(described[0].input),
         operations=operations,
-        # A program may name a result otherwise than its description does; the two lists have one order.
+        # A program may name an output otherwise than its description does. The two lists have the same order.
         outputs={row.name: result for row, result in zip(described[0].output, body.outputs, strict=True)}
         if {row.name for row in described[0].output} != set(body.outputs)
         else {result: result for result in body.outputs},
@@ -87,6 +90,7 @@ def load_function(package: Path, name: str | None) -> Function:
 
 
 def read_model(package: Path) -> Any:
+    """Parse the model of a package. Raises StageError("open") where it is missing, damaged, or no ML program."""
     path = package / MODEL
     if not path.is_file():
         raise StageError(STAGE, f"{package} is not an .mlpackage: it has no {MODEL}")
@@ -95,13 +99,14 @@ def read_model(package: Path) -> Any:
         model.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's DecodeError; its class depends on protobuf's backend
         raise StageError(STAGE, f"{path} is not a Core ML model: {error}") from error
-    kind = model.WhichOneof("Type")
-    if kind != "mlProgram":
-        raise StageError(STAGE, f"{path} is a {kind} model; only ML programs are evaluated here")
+    model_type = model.WhichOneof("Type")
+    if model_type != "mlProgram":
+        raise StageError(STAGE, f"{path} is a {model_type} model; only ML programs are evaluated here")
     return model
 
 
 def read_images(features: Any) -> dict[str, Image]:
+    """Return the features that are images, by name."""
     images = {}
     for feature in features:
         if feature.type.WhichOneof("Type") == "imageType":
@@ -121,8 +126,8 @@ def read_operation(proto: Any, weights: Path) -> Operation:
     for key, argument in proto.inputs.items():
         rows = list(argument.arguments)
         if len(rows) == 1 and key != "values":
-            named = rows[0].WhichOneof("binding") == "name"
-            arguments[key] = str(rows[0].name) if named else read_literal(rows[0].value, weights)
+            is_name = rows[0].WhichOneof("binding") == "name"
+            arguments[key] = str(rows[0].name) if is_name else read_literal(rows[0].value, weights)
         elif all(row.WhichOneof("binding") == "name" for row in rows):
             arguments[key] = tuple(str(row.name) for row in rows)
         else:
@@ -132,33 +137,33 @@ def read_operation(proto: Any, weights: Path) -> Operation:
 
 
 def read_literal(proto: Any, weights: Path) -> Literal:
-    kind = value_type(proto.type)
+    type_ = value_type(proto.type)
     value = read_value(proto, weights)
-    in_file = proto.WhichOneof("value") == "blobFileValue"
-    blob = (str(proto.blobFileValue.fileName), int(proto.blobFileValue.offset)) if in_file else None
+    is_blob = proto.WhichOneof("value") == "blobFileValue"
+    blob = (str(proto.blobFileValue.fileName), int(proto.blobFileValue.offset)) if is_blob else None
     count = 1 if isinstance(value, str) else value.size
-    return Literal(value, kind, (count * BY_NAME[kind.dtype].bits + 7) // 8, blob)
+    return Literal(value, type_, (count * BY_NAME[type_.dtype].bits + 7) // 8, blob)
 
 
 def weight_bytes(function: Function) -> dict[str, int]:
-    """Bytes of the constants of more than 16 values that a function reads, by stored dtype; a shared blob once."""
-    found: dict[str, int] = {}
-    seen: set[tuple[str, int]] = set()
+    """Return the bytes of constants of more than SMALL elements by stored dtype. A shared blob counts once."""
+    totals: dict[str, int] = {}
+    counted: set[tuple[str, int]] = set()
     for operation in function.operations:
         for key, argument in operation.arguments.items():
             if not isinstance(argument, Literal) or isinstance(argument.value, str) or argument.value.size <= SMALL:
                 continue
             if argument.blob is not None:
-                if argument.blob in seen:
+                if argument.blob in counted:
                     continue
-                seen.add(argument.blob)
-            kind = packed_type(operation, key) or argument.type.dtype
-            found[kind] = found.get(kind, 0) + argument.size
-    return dict(sorted(found.items()))
+                counted.add(argument.blob)
+            dtype = packed_dtype(operation, key) or argument.type.dtype
+            totals[dtype] = totals.get(dtype, 0) + argument.size
+    return dict(sorted(totals.items()))
 
 
-def packed_type(operation: Operation, argument: str) -> str | None:
-    """The type of what iOS 16 packs into bytes and describes by other arguments: a palette's indices, a bit mask."""
+def packed_dtype(operation: Operation, argument: str) -> str | None:
+    """Return the dtype of an argument that iOS 16 packs into bytes: a palette's indices, a mask. None for any other."""
     if "shape" not in operation.arguments:
         return None
     lut = operation.arguments.get("lut")

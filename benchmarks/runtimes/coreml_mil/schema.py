@@ -1,7 +1,7 @@
-"""The Core ML file schema (protobuf), without importing coremltools.
+"""Import the protobuf schema of Core ML files without coremltools.
 
-coremltools ships the generated protobuf modules; importing the package itself costs 6 to 18 s and pulls torch in
-where it is installed. The generated modules need nothing but protobuf, so they are loaded by path.
+coremltools ships the generated protobuf modules. Importing coremltools itself takes 6 to 18 s, and imports torch where
+it is installed. The generated modules need only protobuf, so they are imported by path.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ PACKAGE = "_coreml_proto"
 
 
 def load_schema() -> Any:
-    """The generated module Model_pb2. Raises StageError("open") where coremltools is not installed."""
+    """Import the generated module Model_pb2. Raises StageError("open") where coremltools is not installed."""
     if PACKAGE not in modules:
-        found = find_spec("coremltools")
-        if found is None or not found.submodule_search_locations:
+        package = find_spec("coremltools")
+        if package is None or not package.submodule_search_locations:
             raise StageError("open", "coremltools is not installed; run: make setup")
-        root = Path(found.submodule_search_locations[0]) / "proto"
+        root = Path(package.submodule_search_locations[0]) / "proto"
         spec = spec_from_file_location(PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)])
         if spec is None or spec.loader is None:
             raise StageError("open", f"{root} holds no Core ML schema")

@@ -1,7 +1,7 @@
-"""Constants of a MIL program: literal values in the graph file, and blobs in weight.bin.
+"""Read constants of a MIL program: literals of the graph file, and blobs of weight.bin.
 
-The blob file (MIL "storage v2"): a 64-byte header, then for each blob 64 bytes of metadata at the offset that the
-program names: u32 sentinel 0xDEADBEEF, u32 type, u64 bytes, u64 offset of the data, u64 unused bits at its end.
+A blob file (MIL "storage v2") has a 64-byte header, then 64 bytes of metadata per blob at the offset that the program
+names: u32 sentinel 0xDEADBEEF, u32 dtype, u64 bytes, u64 offset of the data, u64 unused bits at the end of the data.
 """
 
 from __future__ import annotations
@@ -24,26 +24,27 @@ METADATA = struct.Struct("<IIQQQ")
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """A tensor type of the program. `dtype` is MIL's name; a dimension of unknown size is -1."""
+    """A tensor type of the program. `dtype` is MIL's name. An axis of unknown size is -1."""
 
     dtype: str
     shape: tuple[int, ...]
 
     @property
     def known(self) -> bool:
+        """Whether every axis has a fixed size."""
         return -1 not in self.shape
 
 
 @dataclass(frozen=True, slots=True)
 class DType:
-    """How a MIL type is stored (`bits` a value) and which numpy type holds it here."""
+    """How a MIL dtype is stored (`bits` per element), and the numpy dtype that holds it here."""
 
     name: str
     bits: int
     numpy: str
 
 
-# By number in MIL.DataType.
+# By the number of MIL.DataType.
 DTYPES = {
     1: DType("bool", 8, "bool"),
     2: DType("string", 0, "O"),
@@ -71,10 +72,10 @@ Constant = NDArray[np.generic] | str
 
 
 def value_type(proto: Any) -> ValueType:
-    """The type of a MIL ValueType message. Raises StageError("open") for lists, tuples, states and unknown dtypes."""
-    kind = proto.WhichOneof("type")
-    if kind != "tensorType":
-        raise StageError(STAGE, f"a value of MIL type {kind!r} is not supported (supported: tensorType)")
+    """Return the type of a MIL ValueType message. Raises StageError("open") for any but tensors of known dtypes."""
+    category = proto.WhichOneof("type")
+    if category != "tensorType":
+        raise StageError(STAGE, f"a value of MIL type {category!r} is not supported (supported: tensorType)")
     tensor = proto.tensorType
     if tensor.dataType not in DTYPES:
         known = ", ".join(BY_NAME)
@@ -84,25 +85,26 @@ def value_type(proto: Any) -> ValueType:
 
 
 def read_value(proto: Any, weights: Path) -> Constant:
-    """A MIL Value message as an array of its shape (a string scalar as str). `weights` is the folder of the blobs."""
-    kind = value_type(proto.type)
-    dtype = BY_NAME[kind.dtype]
+    """Return a MIL Value message as an array, or as str for a scalar string. `weights` is the folder of the blobs."""
+    type_ = value_type(proto.type)
+    dtype = BY_NAME[type_.dtype]
     if proto.WhichOneof("value") == "blobFileValue":
         blob = proto.blobFileValue
-        return decode(read_blob(weights / blob.fileName.rpartition("/")[2], int(blob.offset)), dtype, kind.shape)
+        return decode(read_blob(weights / blob.fileName.rpartition("/")[2], int(blob.offset)), dtype, type_.shape)
     tensor = proto.immediateValue.tensor
     field = tensor.WhichOneof("value")
     values = getattr(tensor, field).values if field else ()
     if dtype.name == "string":
         texts = [str(item) for item in values]
-        return np.array(texts, dtype=object) if kind.shape else texts[0]
+        return np.array(texts, dtype=object) if type_.shape else texts[0]
     if field == "bytes":
-        return decode(bytes(values), dtype, kind.shape)
+        return decode(bytes(values), dtype, type_.shape)
     array = np.array(list(values), dtype=dtype.numpy)
-    return np.full(kind.shape, array[0]) if array.size == 1 else array.reshape(kind.shape)
+    return np.full(type_.shape, array[0]) if array.size == 1 else array.reshape(type_.shape)
 
 
 def read_blob(path: Path, offset: int) -> bytes:
+    """Return the data of the blob whose metadata is at `offset`. Raises StageError("open") where there is none."""
     if not path.is_file():
         raise StageError(STAGE, f"{path} does not exist; the program refers to it")
     with path.open("rb") as stream:
@@ -121,7 +123,7 @@ def read_blob(path: Path, offset: int) -> bytes:
 
 
 def decode(data: bytes, dtype: DType, shape: tuple[int, ...]) -> NDArray[np.generic]:
-    """Raw bytes as an array; types below 8 bits are packed from the least significant bit up."""
+    """Return bytes as an array. Dtypes of fewer than 8 bits are packed, the first element in the lowest bits."""
     count = prod(shape)
     if dtype.bits >= 8:
         flat = np.frombuffer(data, dtype=np.dtype(dtype.numpy).newbyteorder("<"))
@@ -132,5 +134,5 @@ def decode(data: bytes, dtype: DType, shape: tuple[int, ...]) -> NDArray[np.gene
         if dtype.name.startswith("int"):
             flat = flat.astype(np.int8) - ((flat >> (dtype.bits - 1)) << dtype.bits).astype(np.int8)
     if flat.size < count:
-        raise StageError(STAGE, f"a constant of shape {list(shape)} holds {flat.size} values of {dtype.name}")
+        raise StageError(STAGE, f"a constant of shape {list(shape)} holds {flat.size} elements of {dtype.name}")
     return flat[:count].reshape(shape)

@@ -1,7 +1,7 @@
-"""The ops of MIL in numpy: one table, filled by families.
+"""The ops of MIL in numpy, one table per op family.
 
-Semantics are those documented for MIL (the op definitions in coremltools), not those of the framework a net came
-from: a converter that picks the wrong sampling mode must show up here as a wrong result.
+Semantics are those that MIL documents (the op definitions in coremltools), not those of the framework that a net was
+written in: where a converter picks the wrong sampling mode, the result must be wrong here too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.runtimes.coreml_mil.ops.resize import OPS as RESIZE
 from benchmarks.runtimes.coreml_mil.ops.sampling import OPS as SAMPLING
 from benchmarks.runtimes.coreml_mil.ops.selection import OPS as SELECTION
 
-# Folded when a file is opened: constants, and weights stored compressed.
+# Folded when a file is opened: constants and compressed weights.
 CONSTANT_OPS: Mapping[str, Op] = CONSTEXPR
 OPS: Mapping[str, Op] = {
     **ACTIVATION,

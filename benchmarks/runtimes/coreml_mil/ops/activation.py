@@ -11,7 +11,7 @@ from benchmarks.runtimes.coreml_mil.ops.elementwise import erf, unary
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), without overflow for large |x|."""
+    """Return 1 / (1 + exp(-x)) without overflow for large |x|."""
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, np.float32(1), small) / (1.0 + small))
 
@@ -21,7 +21,7 @@ def softplus(x: Array) -> Array:
 
 
 def gelu(call: Call) -> Array:
-    x, mode = call.tensor("x"), call.text("mode", "EXACT")
+    x, mode = call.tensor("x"), call.string("mode", "EXACT")
     if mode == "EXACT":
         return np.asarray(0.5 * x * (1.0 + erf(x * np.float32(np.sqrt(0.5)))))
     if mode == "TANH_APPROXIMATION":
@@ -34,48 +34,48 @@ def gelu(call: Call) -> Array:
 
 def elu(call: Call) -> Array:
     x = call.tensor("x")
-    return np.where(x > 0, x, call.real("alpha") * np.expm1(np.minimum(x, 0)))
+    return np.where(x > 0, x, call.scalar("alpha") * np.expm1(np.minimum(x, 0)))
 
 
 def leaky_relu(call: Call) -> Array:
     x = call.tensor("x")
-    return np.where(x >= 0, x, call.real("alpha") * x)
+    return np.where(x >= 0, x, call.scalar("alpha") * x)
 
 
 def prelu(call: Call) -> Array:
     x = call.tensor("x")
-    return np.where(x > 0, x, call.channels("alpha", x.ndim) * x)
+    return np.where(x > 0, x, call.per_channel("alpha", x.ndim) * x)
 
 
 def clamped_relu(call: Call) -> Array:
     x = call.tensor("x")
-    return np.asarray(np.minimum(call.real("beta"), np.where(x >= 0, x, call.real("alpha") * x)))
+    return np.asarray(np.minimum(call.scalar("beta"), np.where(x >= 0, x, call.scalar("alpha") * x)))
 
 
 def thresholded_relu(call: Call) -> Array:
     x = call.tensor("x")
-    return np.where(x >= call.real("alpha"), x, np.float32(0))
+    return np.where(x >= call.scalar("alpha"), x, np.float32(0))
 
 
 def linear_activation(call: Call) -> Array:
-    return np.asarray(call.tensor("x") * call.real("alpha") + call.real("beta"))
+    return np.asarray(call.tensor("x") * call.scalar("alpha") + call.scalar("beta"))
 
 
 def scaled_tanh(call: Call) -> Array:
-    return np.asarray(call.real("alpha") * np.tanh(call.tensor("x") * call.real("beta")))
+    return np.asarray(call.scalar("alpha") * np.tanh(call.tensor("x") * call.scalar("beta")))
 
 
 def sigmoid_hard(call: Call) -> Array:
-    return np.clip(call.tensor("x") * call.real("alpha") + call.real("beta"), 0, 1)
+    return np.clip(call.tensor("x") * call.scalar("alpha") + call.scalar("beta"), 0, 1)
 
 
 def softplus_parametric(call: Call) -> Array:
     x = call.tensor("x")
-    return call.channels("alpha", x.ndim) * softplus(x * call.channels("beta", x.ndim))
+    return call.per_channel("alpha", x.ndim) * softplus(x * call.per_channel("beta", x.ndim))
 
 
 def softmax(call: Call) -> Array:
-    x, axis = call.tensor("x"), call.whole("axis", -1)
+    x, axis = call.tensor("x"), call.integer("axis", -1)
     powers = np.exp(x - x.max(axis=axis, keepdims=True))
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 

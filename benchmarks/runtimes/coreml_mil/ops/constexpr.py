@@ -1,4 +1,4 @@
-"""Constants, and weights stored compressed: decoded once, when a file is opened."""
+"""Constants and compressed weights. They are decoded once, when a file is opened."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from benchmarks.runtimes.coreml_mil.values import DType, decode
 
 def const(call: Call) -> Array:
     value: Value = call.arguments["val"]
-    return value  # type: ignore[return-value]  # a string constant is kept as it is
+    return value  # type: ignore[return-value]  # a string constant stays a string
 
 
 def affine_dequantize(call: Call) -> Array:
-    """scale * (quantized_data - zero_point), both a scalar or one a channel of `axis`."""
-    data, axis = call.tensor("quantized_data"), call.whole("axis")
+    """Return scale * (quantized_data - zero_point). Both are scalars, or vectors along `axis`."""
+    data, axis = call.tensor("quantized_data"), call.integer("axis")
     shape = tuple(-1 if index == axis % data.ndim else 1 for index in range(data.ndim))
     scale, zero = (
         value.reshape(shape) if value.ndim else value for value in (call.tensor("scale"), call.tensor("zero_point"))
@@ -27,28 +27,28 @@ def affine_dequantize(call: Call) -> Array:
 
 
 def blockwise_shift_scale(call: Call) -> Array:
-    """scale * (data - offset); scale and offset hold one value a block of data."""
+    """Return scale * (data - offset). scale and offset hold one element per block of data."""
     return shift_scale(call, call.tensor("data"))
 
 
 def shift_scale(call: Call, data: Array) -> Array:
-    scale = spread(call.tensor("scale"), data.shape)
-    offset = call.maybe("offset")
+    scale = repeat_blocks(call.tensor("scale"), data.shape)
+    offset = call.optional("offset")
     shifted = data.astype(np.float32)
-    return scale * (shifted if offset is None else shifted - spread(offset.astype(np.float32), data.shape))
+    return scale * (shifted if offset is None else shifted - repeat_blocks(offset.astype(np.float32), data.shape))
 
 
 def sparse_blockwise_shift_scale(call: Call) -> tuple[Array, Array]:
-    """The same for the values a mask names alone, in the mask's order; the mask is handed on."""
-    mask, found = call.tensor("data_mask"), call.tensor("nonzero_data")
+    """Return the mask, and scale * (data - offset) of the elements where it is 1, in its order."""
+    mask, packed = call.tensor("data_mask"), call.tensor("nonzero_data")
     kept = mask.astype(bool)
-    dense = np.zeros(mask.shape, found.dtype)
-    dense[kept] = found
+    dense = np.zeros(mask.shape, packed.dtype)
+    dense[kept] = packed
     return mask, shift_scale(call, dense)[kept]
 
 
-def spread(values: Array, shape: tuple[int, ...]) -> Array:
-    """Repeat each value over its block, so that it has `shape`."""
+def repeat_blocks(values: Array, shape: tuple[int, ...]) -> Array:
+    """Repeat each element over its block, so that the result has `shape`."""
     for axis, size in enumerate(shape):
         if values.shape[axis] != size:
             values = np.repeat(values, size // values.shape[axis], axis)
@@ -56,48 +56,53 @@ def spread(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 def lut_to_dense(call: Call) -> Array:
-    """Palettized weights. iOS 16: indices packed into bytes, one table, a shape. iOS 18: tables a group, vectors."""
+    """Return palettized weights.
+
+    iOS 16: indices packed into bytes, one palette of scalars, and a shape. iOS 18: indices of the weight's own shape,
+    and a palette of scalars or vectors per group.
+    """
     lut, indices = call.tensor("lut"), call.tensor("indices")
     if "shape" in call.arguments:
         bits = int(log2(lut.size))
         packed = DType(f"uint{bits}", bits, "uint8")
-        return np.asarray(lut.ravel()[decode(indices.tobytes(), packed, call.numbers("shape"))])
-    return looked_up(call, indices)
+        return np.asarray(lut.ravel()[decode(indices.tobytes(), packed, call.integers("shape"))])
+    return look_up(call, indices)
 
 
-def looked_up(call: Call, indices: Array) -> Array:
+def look_up(call: Call, indices: Array) -> Array:
+    """Return the palette entries at `indices`. `lut` is [*groups, entries, vector length]."""
     lut = call.tensor("lut")
     groups, size, length = lut.shape[:-2], lut.shape[-2], lut.shape[-1]
-    tables = lut.reshape(-1, size, length)
-    table = spread(np.arange(prod(groups)).reshape(groups), indices.shape)
-    found = tables[table, indices]
+    palettes = lut.reshape(-1, size, length)
+    palette = repeat_blocks(np.arange(prod(groups)).reshape(groups), indices.shape)
+    entries = palettes[palette, indices]
     if length == 1:
-        return np.asarray(found[..., 0])
-    axis = call.whole("vector_axis") % indices.ndim
+        return np.asarray(entries[..., 0])
+    axis = call.integer("vector_axis") % indices.ndim
     shape = list(indices.shape)
     shape[axis] *= length
-    return np.moveaxis(found, -1, axis + 1).reshape(shape)
+    return np.moveaxis(entries, -1, axis + 1).reshape(shape)
 
 
 def lut_to_sparse(call: Call) -> tuple[Array, Array]:
-    """Palettized values where a mask says, in the mask's order; the mask is handed on. Tables hold numbers."""
-    mask, found = call.tensor("indices_mask"), call.tensor("indices_nonzero_data")
+    """Return the mask, and the palette entries of the elements where it is 1, in its order. Entries are scalars."""
+    mask, packed = call.tensor("indices_mask"), call.tensor("indices_nonzero_data")
     if call.tensor("lut").shape[-1] != 1:
         raise NotImplementedError("a sparse palette of vectors")
     kept = mask.astype(bool)
-    indices = np.zeros(mask.shape, found.dtype)
-    indices[kept] = found
-    return mask, looked_up(call, indices)[kept]
+    indices = np.zeros(mask.shape, packed.dtype)
+    indices[kept] = packed
+    return mask, look_up(call, indices)[kept]
 
 
 def sparse_to_dense(call: Call) -> Array:
-    """Zeros except where a bit mask says. iOS 16 packs the mask into bytes and gives a shape; iOS 18 does neither."""
+    """Return zeros except where the mask is 1. iOS 16 packs the mask into bytes and adds a shape; iOS 18 does not."""
     mask, data = call.tensor("mask"), call.tensor("nonzero_data")
     if "shape" in call.arguments:
-        mask = decode(mask.tobytes(), DType("uint1", 1, "uint8"), call.numbers("shape"))
-    made = np.zeros(mask.shape, data.dtype)
-    made[mask.astype(bool)] = data
-    return made
+        mask = decode(mask.tobytes(), DType("uint1", 1, "uint8"), call.integers("shape"))
+    dense = np.zeros(mask.shape, data.dtype)
+    dense[mask.astype(bool)] = data
+    return dense
 
 
 def cast(call: Call) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.runtimes.coreml_mil.ops.call import Array, Call, Op
 
-# Terms of both expansions: enough for 1e-12 over the whole range.
+# Terms of both expansions of erf: enough for 2e-15 over the whole range.
 ERF_SERIES = 40
 
 
@@ -19,17 +19,17 @@ def unary(function: Callable[[Array], Array]) -> Op:
 
 def binary(function: Callable[[Array, Array], Any]) -> Op:
     def apply(call: Call) -> Array:
-        made: Array = function(call.tensor("x"), call.tensor("y"))
-        return made
+        result: Array = function(call.tensor("x"), call.tensor("y"))
+        return result
 
     return apply
 
 
 def erf(x: Array) -> Array:
-    """The error function to 1e-15, by two expansions in double precision.
+    """Return the error function of x, computed to 2e-15 by two expansions in float64.
 
-    Taylor's (with all terms positive: Abramowitz and Stegun 7.1.6) to 2.5, and Lentz's continued fraction of the
-    complement beyond (7.1.14).
+    Up to |x| = 2.5 it is the Taylor series whose terms are all positive (Abramowitz and Stegun 7.1.6), beyond that the
+    continued fraction of the complement (7.1.14).
     """
     z = np.abs(np.asarray(x, np.float64))
     near = np.minimum(z, 2.5)
@@ -48,9 +48,9 @@ def erf(x: Array) -> Array:
 
 
 def cast(call: Call) -> Array:
-    """To the declared output type, which the caller applies; floats lose their fraction toward zero."""
+    """Prepare the cast to the declared output dtype, which the evaluator applies: floats to integers truncate."""
     x = call.tensor("x")
-    dtype = call.text("dtype")
+    dtype = call.string("dtype")
     if dtype == "bool":
         return np.asarray(x != 0)
     return np.trunc(x) if "int" in dtype and x.dtype.kind == "f" else x
@@ -61,28 +61,28 @@ def floor_div(x: Array, y: Array) -> Array:
 
 
 def real_div(x: Array, y: Array) -> Array:
-    """Whole numbers divide as floats and are cut to the declared type."""
+    """Divide. Integers divide as floats, and the evaluator truncates them to the declared dtype."""
     return np.asarray(x / y)
 
 
 def clip(call: Call) -> Array:
-    return np.clip(call.tensor("x"), call.real("alpha"), call.real("beta"))
+    return np.clip(call.tensor("x"), call.scalar("alpha"), call.scalar("beta"))
 
 
 def inverse(call: Call) -> Array:
-    return 1.0 / (call.tensor("x") + call.real("epsilon", 1e-4))
+    return 1.0 / (call.tensor("x") + call.scalar("epsilon", 1e-4))
 
 
 def log(call: Call) -> Array:
-    return np.log(call.tensor("x") + call.real("epsilon", 1e-45))
+    return np.log(call.tensor("x") + call.scalar("epsilon", 1e-45))
 
 
 def rsqrt(call: Call) -> Array:
-    return 1.0 / np.sqrt(call.tensor("x") + call.real("epsilon", 1e-12))
+    return 1.0 / np.sqrt(call.tensor("x") + call.scalar("epsilon", 1e-12))
 
 
 def threshold(call: Call) -> Array:
-    return np.maximum(call.tensor("x"), call.real("alpha"))
+    return np.maximum(call.tensor("x"), call.scalar("alpha"))
 
 
 OPS: Mapping[str, Op] = {

@@ -3,78 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 
 from benchmarks.runtimes.coreml_mil.ops.call import Array, Call, Op
-from benchmarks.runtimes.coreml_mil.ops.windows import Pairs, pad_spatial, padding, tap
+from benchmarks.runtimes.coreml_mil.ops.windows import Pads, pad_spatial, padding, tap
 
 
-def geometry(call: Call, spatial: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], Pairs, tuple[int, ...]]:
-    """(kernel, strides, padding, output size). In ceil mode the last window may start inside the padding's far end,
-    but not beyond it; what it reads past the padding belongs to nothing."""
-    kernel = call.numbers("kernel_sizes")
-    strides = call.numbers("strides", (1,) * len(kernel))
-    pairs = padding(call, spatial, kernel, strides)
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of a pool, per spatial axis. `out` is the number of windows."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: Pads
+    out: tuple[int, ...]
+
+    def overhang(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Return how far the last window reaches beyond the end of an axis of each size; below 0 inside it."""
+        return tuple(
+            (count - 1) * stride + taps - size
+            for count, stride, taps, size in zip(self.out, self.strides, self.kernel, sizes, strict=True)
+        )
+
+    def views(self, padded: Array) -> list[Array]:
+        """Return what each kernel element reads, one array of `out` elements per axis each."""
+        return [tap(padded, index, self.strides, self.out) for index in np.ndindex(*self.kernel)]
+
+
+def windows_of(call: Call, spatial: tuple[int, ...]) -> Windows:
+    """Return the windows over axes of sizes `spatial`.
+
+    In ceil mode the last window must start inside the input or the padding before it. What it reads beyond the padding
+    after it counts as nothing.
+    """
+    kernel = call.integers("kernel_sizes")
+    strides = call.integers("strides", (1,) * len(kernel))
+    pads = padding(call, spatial, kernel, strides)
     out = []
-    for size, taps, stride, (before, after) in zip(spatial, kernel, strides, pairs, strict=True):
+    for size, taps, stride, (before, after) in zip(spatial, kernel, strides, pads, strict=True):
         room = size + before + after - taps
         count = room // stride + 1
-        if call.flag("ceil_mode"):
+        if call.boolean("ceil_mode"):
             count = -(-room // stride) + 1
             if (count - 1) * stride >= size + before:
                 count -= 1
         out.append(count)
-    return kernel, strides, pairs, tuple(out)
+    return Windows(kernel, strides, pads, tuple(out))
 
 
-def windows(call: Call, x: Array, fill: float) -> tuple[list[Array], Pairs]:
-    """For every kernel element the values it meets, `fill` outside of x; and the padding that was asked for."""
-    kernel, strides, pairs, out = geometry(call, x.shape[2:])
-    wide = tuple(
-        (before, max(after, (count - 1) * stride + taps - size - before))
-        for size, taps, stride, (before, after), count in zip(x.shape[2:], kernel, strides, pairs, out, strict=True)
-    )
-    padded = pad_spatial(x, wide, fill)
-    return [tap(padded, index, strides, out) for index in np.ndindex(*kernel)], pairs
+def padded_views(call: Call, x: Array, fill: float) -> list[Array]:
+    """Return what each kernel element reads of x [N, C, *D], `fill` outside of x."""
+    windows = windows_of(call, x.shape[2:])
+    before = tuple(first for first, _ in windows.pads)
+    beyond = windows.overhang(tuple(size + first for size, first in zip(x.shape[2:], before, strict=True)))
+    pads = tuple((first, max(last, over)) for (first, last), over in zip(windows.pads, beyond, strict=True))
+    return windows.views(pad_spatial(x, pads, fill))
 
 
 def max_pool(call: Call) -> Array:
-    views, _ = windows(call, call.tensor("x"), -np.inf)
-    return reduce(np.maximum, views).copy()
+    return reduce(np.maximum, padded_views(call, call.tensor("x"), -np.inf)).copy()
 
 
 def avg_pool(call: Call) -> Array:
-    """Padding counts as zeros unless `exclude_padding_from_average`; beyond it (ceil mode) nothing counts."""
+    """Average each window. Padding counts as zeros unless `exclude_padding_from_average`; beyond it nothing counts."""
     x = call.tensor("x")
-    views, pairs = windows(call, x, 0.0)
-    ones = np.ones((1, 1, *x.shape[2:]), np.float32)
-    if not call.flag("exclude_padding_from_average"):
-        # The padding counts: it is part of what the windows are over.
-        ones = pad_spatial(ones, tuple((0, 0) for _ in pairs))
-        counted = pad_spatial(ones, pairs, 0.0)
-        counted[...] = 1.0
-        counts = sum(windows_over(call, counted, x.shape[2:]))
+    if call.boolean("exclude_padding_from_average"):
+        counts = sum(padded_views(call, np.ones((1, 1, *x.shape[2:]), np.float32), 0.0))
     else:
-        counts = sum(windows(call, ones, 0.0)[0])
-    return np.asarray(sum(views) / counts)
-
-
-def windows_over(call: Call, padded: Array, spatial: tuple[int, ...]) -> list[Array]:
-    """Windows over an array that already holds its padding; zeros beyond it."""
-    kernel, strides, _, out = geometry(call, spatial)
-    beyond = tuple(
-        (0, max(0, (count - 1) * stride + taps - size))
-        for size, taps, stride, count in zip(padded.shape[2:], kernel, strides, out, strict=True)
-    )
-    wide = pad_spatial(padded, beyond)
-    return [tap(wide, index, strides, out) for index in np.ndindex(*kernel)]
+        windows = windows_of(call, x.shape[2:])
+        sizes = tuple(size + sum(pad) for size, pad in zip(x.shape[2:], windows.pads, strict=True))
+        beyond = tuple((0, max(0, over)) for over in windows.overhang(sizes))
+        counts = sum(windows.views(pad_spatial(np.ones((1, 1, *sizes), np.float32), beyond)))
+    return np.asarray(sum(padded_views(call, x, 0.0)) / counts)
 
 
 def l2_pool(call: Call) -> Array:
-    views, _ = windows(call, np.square(call.tensor("x")), 0.0)
-    return np.asarray(np.sqrt(sum(views)))
+    return np.asarray(np.sqrt(sum(padded_views(call, np.square(call.tensor("x")), 0.0))))
 
 
 OPS: Mapping[str, Op] = {"avg_pool": avg_pool, "l2_pool": l2_pool, "max_pool": max_pool}

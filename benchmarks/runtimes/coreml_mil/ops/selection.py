@@ -1,4 +1,4 @@
-"""Gathering, selecting, and tensors made from shapes and numbers."""
+"""Gather, scatter, select, and tensors filled with constants."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def select(call: Call) -> Array:
 
 
 def gather(call: Call) -> Array:
-    """Slices of x along `axis`; the first `batch_dims` axes of x and indices run together."""
+    """Take slices of x along `axis`. The first `batch_dims` axes of x and of indices are batches of the same size."""
     x, indices = call.tensor("x"), call.tensor("indices").astype(np.int64)
-    axis, batch = call.whole("axis") % max(call.tensor("x").ndim, 1), call.whole("batch_dims")
+    axis, batch = call.integer("axis") % max(call.tensor("x").ndim, 1), call.integer("batch_dims")
     if batch == 0:
         return np.asarray(np.take(x, indices, axis))
     shape = x.shape[:batch]
@@ -25,12 +25,12 @@ def gather(call: Call) -> Array:
 
 
 def gather_along_axis(call: Call) -> Array:
-    return np.take_along_axis(call.tensor("x"), call.tensor("indices").astype(np.int64), call.whole("axis"))
+    return np.take_along_axis(call.tensor("x"), call.tensor("indices").astype(np.int64), call.integer("axis"))
 
 
 def gather_nd(call: Call) -> Array:
-    """The last axis of indices addresses the axes of x that follow the `batch_dims` first."""
-    x, indices, batch = call.tensor("x"), call.tensor("indices").astype(np.int64), call.whole("batch_dims")
+    """Index x by the last axis of indices, which addresses the axes of x after the first `batch_dims`."""
+    x, indices, batch = call.tensor("x"), call.tensor("indices").astype(np.int64), call.integer("batch_dims")
     if batch == 0:
         return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))])
     shape = x.shape[:batch]
@@ -41,39 +41,40 @@ def gather_nd(call: Call) -> Array:
 MODES = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "min": np.minimum, "max": np.maximum, "div": np.divide}
 
 
-def combined(call: Call, place: tuple[Array | slice, ...]) -> Array:
-    """A copy of `data` with `updates` put into, or combined with, what is at `place`; the default mode is "add"."""
-    data, updates, mode = call.tensor("data").copy(), call.tensor("updates"), call.text("mode", "add")
+def combine(call: Call, index: tuple[Array | slice, ...]) -> Array:
+    """Return a copy of `data` with `updates` written to, or combined with, `data[index]`. The default mode is "add"."""
+    data, updates, mode = call.tensor("data").copy(), call.tensor("updates"), call.string("mode", "add")
     if mode == "update":
-        data[place] = updates
+        data[index] = updates
     elif mode in MODES:
-        MODES[mode].at(data, place, updates)  # type: ignore[arg-type]  # slices are indices too
+        MODES[mode].at(data, index, updates)  # type: ignore[arg-type]  # slices are indices too
     else:
         raise ValueError(f"scatter mode {mode!r} is not known (known: update, {', '.join(MODES)})")
     return data
 
 
 def scatter_nd(call: Call) -> Array:
-    return combined(call, tuple(np.moveaxis(call.tensor("indices").astype(np.int64), -1, 0)))
+    """Update the elements or slices of data that the last axis of indices addresses."""
+    return combine(call, tuple(np.moveaxis(call.tensor("indices").astype(np.int64), -1, 0)))
 
 
 def scatter(call: Call) -> Array:
-    """Whole slices along `axis`: slice i of updates goes to indices[i]."""
-    axis = call.whole("axis") % call.tensor("data").ndim
-    return combined(call, (*(slice(None),) * axis, call.tensor("indices").astype(np.int64)))
+    """Update whole slices along `axis`: slice i of updates goes to indices[i]."""
+    axis = call.integer("axis") % call.tensor("data").ndim
+    return combine(call, (*(slice(None),) * axis, call.tensor("indices").astype(np.int64)))
 
 
 def scatter_along_axis(call: Call) -> Array:
-    """Single values: indices has the shape of updates, and says where along `axis` each goes."""
-    indices, axis = call.tensor("indices").astype(np.int64), call.whole("axis") % call.tensor("data").ndim
-    place = list(np.indices(indices.shape, sparse=True))
-    place[axis] = indices
-    return combined(call, tuple(place))
+    """Update single elements: indices has the shape of updates, and holds the index of each along `axis`."""
+    indices, axis = call.tensor("indices").astype(np.int64), call.integer("axis") % call.tensor("data").ndim
+    index = list(np.indices(indices.shape, sparse=True))
+    index[axis] = indices
+    return combine(call, tuple(index))
 
 
 def fill(call: Call) -> Array:
     value = call.tensor("value") if "value" in call.arguments else np.float32(0)
-    return np.full(call.numbers("shape"), value)
+    return np.full(call.integers("shape"), value)
 
 
 def fill_like(call: Call) -> Array:
@@ -82,11 +83,11 @@ def fill_like(call: Call) -> Array:
 
 
 def one_hot(call: Call) -> Array:
-    """A new axis of `one_hot_vector_size` at `axis`: on_value where the index is, off_value elsewhere."""
-    indices, size = call.tensor("indices"), call.whole("one_hot_vector_size")
-    places = np.arange(size) == np.expand_dims(indices, -1)
-    made = np.where(places, call.tensor("on_value"), call.tensor("off_value"))
-    return np.moveaxis(made, -1, call.whole("axis", -1))
+    """Insert an axis of `one_hot_vector_size` at `axis`: on_value at the index, off_value elsewhere."""
+    indices, size = call.tensor("indices"), call.integer("one_hot_vector_size")
+    is_index = np.arange(size) == np.expand_dims(indices, -1)
+    result = np.where(is_index, call.tensor("on_value"), call.tensor("off_value"))
+    return np.moveaxis(result, -1, call.integer("axis", -1))
 
 
 def range_1d(call: Call) -> Array:
