@@ -7,11 +7,10 @@ channels, and integers or palettes with zeros left out since 18.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.targets.coreml.convert import Converted, Plain
+from export.targets.coreml.convert import PackageCache, SingleFunctionPackage
 from export.targets.coreml.patches.prune_weights import magnitudes_in_float32
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from hydramobile.recipes import Recipe
@@ -52,19 +51,13 @@ def oldest_system(recipe: Recipe, merged: bool = False) -> int:
     return NEWER if newer else 0
 
 
-def basis(converted: Converted, recipe: Recipe) -> Converted:
+def basis(converted: PackageCache, recipe: Recipe) -> PackageCache:
     """`converted`, or conversions for the newer system that `recipe` needs, shared by all recipes that do."""
     oldest = oldest_system(recipe, merged=len(converted.exported) > 1)
-    if not oldest:
-        return converted
-    if oldest not in converted.later:
-        scratch = converted.scratch / f"ios{oldest}"
-        scratch.mkdir()
-        converted.later[oldest] = replace(converted, scratch=scratch, systems=(oldest,), plain={}, later={})
-    return converted.later[oldest]
+    return converted.for_system(oldest) if oldest else converted
 
 
-def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) -> Plain:
+def compress_weights(plain: SingleFunctionPackage, package: Path, recipe: Recipe, least: int) -> SingleFunctionPackage:
     """The package with the weights of `least` values and more stored as `recipe` says; smaller ones stay float16.
 
     Integers are symmetric, one scale an output channel or a block of input channels. Palettes are found by k-means,
@@ -84,7 +77,7 @@ def compress_weights(plain: Plain, package: Path, recipe: Recipe, least: int) ->
         # On a model without zeros left out, joint compression would find nothing to compress.
         model = squeeze(model, config, joint_compression=recipe.sparsity > 0)
     model.save(str(package))
-    return Plain(package, plain.ios, plain.note)
+    return SingleFunctionPackage(package, plain.ios, plain.note)
 
 
 def settings(compression: Any, recipe: Recipe, threshold: int) -> Any:

@@ -1,18 +1,18 @@
-"""From a captured entry to a plain single-function .mlpackage."""
+"""Convert the entries of a program to single-function packages by coremltools."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from export.passes.base import run_passes
+from export.passes.base import first_line, run_passes
 from export.program import Program
 from export.targets.coreml import pipeline
 from export.targets.coreml.patches import patched_converter
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "convert"
-# The oldest system first: a net that needs a newer op set is converted for the next one and says so.
+# Deployment targets to try, the oldest first. An entry that needs a newer op set gets the next one, and a note.
 IOS = (16, 18)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
-UNSUPPORTED = (
+UNSUPPORTED_OP = (
     re.compile(r"Unsupported fx node \w+, kind (?P<op>[\w.:]+)"),
     re.compile(r"convert function for op '(?P<op>[\w.:]+)' not implemented"),
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
-    """One entry as a single-function package. `ios`: the oldest system that loads it; `note`: what was unusual."""
+class SingleFunctionPackage:
+    """One entry as a package. `ios` is the oldest system that loads it, `note` says why it is not the usual one."""
 
     package: Path
     ios: int
@@ -43,159 +43,200 @@ class Plain:
 
 
 @dataclass(frozen=True, slots=True)
-class Converted:
-    """Every entry, by precision and entry name. float32 is made by `convert_all`, others when first asked for.
+class Conversion:
+    """What coremltools is asked for: an entry at a precision ("float32" or "float16") for a deployment target."""
 
-    `systems`: the iOS versions to convert for, the oldest first. `may_trace`: what torch.export or coremltools refuses
-    may be traced instead. `later`: the same for a newer system alone, by its version, for recipes that older ones lack.
+    program: Program
+    entry: EntrySpec
+    precision: str
+    ios: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A conversion that failed. `attempt` names the source of the graph and the deployment target."""
+
+    attempt: str
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.attempt}: {describe_error(self.error)}"
+
+
+class PackageCache:
+    """Convert each entry to a single-function package when it is first asked for, and keep the package.
+
+    `exported` holds the ATen graph of each entry, or the error that torch.export or a pass raised. `systems` are the
+    deployment targets to try, the oldest first. `may_trace` allows jit.trace for entries that cannot be converted from
+    their ATen graph.
     """
 
-    scratch: Path
-    exported: dict[str, ExportedProgram | StageError]
-    plain: dict[tuple[str, str], Plain] = field(default_factory=dict)
-    systems: tuple[int, ...] = IOS
-    may_trace: bool = True
-    later: dict[int, Converted] = field(default_factory=dict)
+    def __init__(
+        self,
+        program: Program,
+        scratch: Path,
+        exported: Mapping[str, ExportedProgram | StageError],
+        systems: tuple[int, ...] = IOS,
+        may_trace: bool = True,
+    ) -> None:
+        self.program = program
+        self.scratch = scratch
+        self.exported = dict(exported)
+        self.systems = systems
+        self.may_trace = may_trace
+        self._packages: dict[tuple[str, str], SingleFunctionPackage] = {}
+        self._newer: dict[int, PackageCache] = {}
+
+    def package(self, entry: str, precision: str) -> SingleFunctionPackage:
+        """Return the package of an entry at `precision`. Raises StageError("convert") naming the entry and the op."""
+        key = (precision, entry)
+        if key not in self._packages:
+            path = self.scratch / f"{precision}-{entry}.mlpackage"
+            self._packages[key] = self._convert(self.program.spec.entries[entry], precision, path)
+        return self._packages[key]
+
+    def for_system(self, ios: int) -> PackageCache:
+        """Return the cache of the same entries for one newer system, for recipes that older systems do not read."""
+        if ios not in self._newer:
+            scratch = self.scratch / f"ios{ios}"
+            scratch.mkdir()
+            self._newer[ios] = PackageCache(self.program, scratch, self.exported, (ios,), self.may_trace)
+        return self._newer[ios]
+
+    def _convert(self, entry: EntrySpec, precision: str, path: Path) -> SingleFunctionPackage:
+        """Convert one entry from the first source, for the oldest system, that works.
+
+        torch.export comes first: it takes nets that tracing refuses, and keeps names.
+        """
+        exported, failures = self.exported[entry.name], list[Failure]()
+        sources: dict[str, Callable[[], Any]] = {}
+        if isinstance(exported, StageError):
+            failures.append(Failure("torch.export", exported))
+        else:
+            sources["torch.export"] = lambda: exported
+        if self.may_trace:
+            sources["jit.trace"] = lambda: trace(self.program, entry)
+        for source, load in sources.items():
+            for ios in self.systems:
+                try:
+                    save_package(load(), Conversion(self.program, entry, precision, ios), path)
+                except Exception as error:  # noqa: BLE001 - coremltools raises any type; reported if nothing works
+                    failures.append(Failure(f"{source} for iOS {ios}", error))
+                else:
+                    return SingleFunctionPackage(path, ios, fallback_note(entry, source, ios, failures))
+        raise conversion_error(entry, failures)
 
 
-def convert_all(program: Program, scratch: Path) -> Converted:
-    """Export every entry once and convert it at float32. Raises StageError("convert") naming the entry and the op."""
+def convert_all(program: Program, scratch: Path) -> PackageCache:
+    """Export each entry and convert it at float32. Raises StageError("convert") naming the entry and the op."""
     load_coremltools()
-    converted = Converted(scratch, {entry.name: decompose(program, entry) for entry in program.entries})
+    packages = PackageCache(program, scratch, {entry.name: aten_graph(program, entry) for entry in program.entries})
     for entry in program.entries:
-        plain_package(program, converted, entry, "float32")
-    return converted
+        packages.package(entry.name, "float32")
+    return packages
 
 
-def decompose(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
-    """Return the entry's ATen graph after the pipeline, or the reason why there is none (tracing is tried then)."""
+def aten_graph(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
+    """Return the ATen graph of an entry after the pipeline, or the error that torch.export or a pass raised."""
     try:
         return run_passes(program.exported(entry).program, pipeline.ATEN_PASSES).program
     except StageError as error:
         return StageError(STAGE, f"torch.export: {error.message}")
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; reported if tracing fails too
-        return StageError(STAGE, f"torch.export: {describe(error)}")
-
-
-def plain_package(program: Program, converted: Converted, entry: EntrySpec, precision: str) -> Plain:
-    """The entry at `precision` ("float32" or "float16"), converted when first asked for.
-
-    torch.export comes first (it takes nets that tracing refuses, and names survive); jit.trace is the fallback.
-    """
-    key = (precision, entry.name)
-    if key not in converted.plain:
-        package = converted.scratch / f"{precision}-{entry.name}.mlpackage"
-        converted.plain[key] = attempt(program, converted, entry, precision, package)
-    return converted.plain[key]
-
-
-def attempt(program: Program, converted: Converted, entry: EntrySpec, precision: str, package: Path) -> Plain:
-    exported = converted.exported[entry.name]
-    failures: list[tuple[str, Exception]] = []
-    if isinstance(exported, StageError):
-        failures.append(("torch.export", exported))
-    sources: dict[str, Callable[[], Any]] = {"jit.trace": lambda: trace(program, entry)} if converted.may_trace else {}
-    if not isinstance(exported, StageError):
-        sources = {"torch.export": lambda: exported, **sources}
-    for source, make in sources.items():
-        for ios in converted.systems:
-            try:
-                save(make(), program, entry, precision, (ios, package))
-            except Exception as error:  # noqa: BLE001 - coremltools raises every type; all are told if nothing works
-                failures.append((f"{source} for iOS {ios}", error))
-            else:
-                return Plain(package, ios, explain(entry, source, ios, failures))
-    raise refusal(entry, failures)
+        return StageError(STAGE, f"torch.export: {describe_error(error)}")
 
 
 def trace(program: Program, entry: EntrySpec) -> Any:
+    """Return the entry as a TorchScript module, traced on the program's example."""
     import torch
 
     with torch.no_grad():
         return torch.jit.trace(program.callable(entry), program.example(entry), check_trace=False)
 
 
-def save(source: Any, program: Program, entry: EntrySpec, precision: str, where: tuple[int, Path]) -> None:
-    """Convert `source` (an ExportedProgram or a traced module) and save it. `where` is (iOS version, package)."""
+def save_package(source: Any, conversion: Conversion, path: Path) -> None:
+    """Convert `source`, an ExportedProgram or a traced module, and save the package at `path`."""
     ct = load_coremltools()
-    ios, package = where
+    program, entry, precision = conversion.program, conversion.entry, conversion.precision
     mil_passes = ct.PassPipeline.DEFAULT
-    # Merges equal strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
+    # Deduplicates strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
     mil_passes.set_options("common::const_deduplication", {"const_threshold": 1})
     with patched_converter():
         model = ct.convert(
             source,
             inputs=[input_type(program, name, precision) for name in entry.inputs],
-            outputs=[ct.TensorType(name=name, dtype=file_dtype(program, name, precision)) for name in entry.outputs],
+            outputs=[ct.TensorType(name=name, dtype=array_dtype(program, name, precision)) for name in entry.outputs],
             convert_to="mlprogram",
-            compute_precision=getattr(ct.precision, PRECISIONS[precision]),
-            minimum_deployment_target=getattr(ct.target, f"iOS{ios}"),
+            compute_precision=ct.precision[PRECISIONS[precision]],
+            minimum_deployment_target=ct.target[f"iOS{conversion.ios}"],
             pass_pipeline=mil_passes,
             skip_model_load=True,
         )
-    model.save(str(package))
+    model.save(str(path))
 
 
 def input_type(program: Program, name: str, precision: str) -> Any:
-    """A photo is an image of 8-bit RGB whose /255 lies in the graph; anything else a MultiArray."""
+    """Return coremltools' type of an input: an 8-bit RGB image for a photo, a MultiArray for any other tensor.
+
+    The program divides an image by 255.
+    """
     ct = load_coremltools()
     shape = tuple(program.tensors[name].shape)
     declared = program.spec.tensors.get(name)
     if declared is not None and declared.kind == "rgb-photo":
         return ct.ImageType(name=name, shape=shape, scale=1 / 255.0, color_layout=ct.colorlayout.RGB)
-    return ct.TensorType(name=name, shape=shape, dtype=file_dtype(program, name, precision))
+    return ct.TensorType(name=name, shape=shape, dtype=array_dtype(program, name, precision))
 
 
-def file_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
-    """The MultiArray type of a tensor: Core ML has float32, float16 and int32 only."""
-    value = program.tensors[name]
-    if not value.is_floating_point():
+def array_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
+    """Return the dtype of a tensor as a MultiArray, which Core ML has in float32, float16 and int32."""
+    if not program.tensors[name].is_floating_point():
         return np.int32
     return np.float16 if precision == "float16" else np.float32
 
 
-def merge(functions: dict[str, Path], default: str, package: Path) -> None:
-    """One multifunction package of single-function ones, equal weights stored once."""
+def merge_functions(packages: Mapping[str, Path], default: str, path: Path) -> None:
+    """Save one multifunction package of single-function ones, by function name. Equal weights are stored once."""
     ct = load_coremltools()
     descriptor = ct.utils.MultiFunctionDescriptor()
-    for name, path in functions.items():
-        descriptor.add_function(str(path), src_function_name="main", target_function_name=name)
+    for name, package in packages.items():
+        descriptor.add_function(str(package), src_function_name="main", target_function_name=name)
     descriptor.default_function_name = default
-    ct.utils.save_multifunction(descriptor, str(package))
+    ct.utils.save_multifunction(descriptor, str(path))
 
 
-def explain(entry: EntrySpec, source: str, ios: int, failures: list[tuple[str, Exception]]) -> str:
+def fallback_note(entry: EntrySpec, source: str, ios: int, failures: list[Failure]) -> str:
+    """Return which source and system an entry was converted with, and why not the first ones; "" where it was these."""
     if not failures:
         return ""
-    reasons = "; ".join(f"{path}: {describe(error)}" for path, error in failures)
+    reasons = "; ".join(map(str, failures))
     return f"entry {entry.name!r} was converted through {source} for iOS {ios}, because of {reasons}"
 
 
-def refusal(entry: EntrySpec, failures: list[tuple[str, Exception]]) -> StageError:
-    """The error after every way failed: the unsupported op where one is the reason, and what each way said."""
-    reasons = "; ".join(f"{path}: {describe(error)}" for path, error in failures)
-    for _, error in failures:
-        for pattern in UNSUPPORTED:
-            if match := pattern.search(str(error)):
+def conversion_error(entry: EntrySpec, failures: list[Failure]) -> StageError:
+    """Return the error of an entry that cannot be converted: the unsupported op, if that is it, and each failure."""
+    reasons = "; ".join(map(str, failures))
+    for failure in failures:
+        for pattern in UNSUPPORTED_OP:
+            if match := pattern.search(str(failure.error)):
                 op = match["op"]
                 return StageError(
                     STAGE,
-                    f"entry {entry.name!r}: op {op!r} is not supported by coremltools ({supported(op)}): {reasons}",
+                    f"entry {entry.name!r}: op {op!r} is not supported by coremltools ({supported_ops(op)}): {reasons}",
                 )
     return StageError(STAGE, f"entry {entry.name!r} cannot be converted: {reasons}")
 
 
-def supported(op: str) -> str:
-    """How many ops coremltools converts, and those whose names come near."""
+def supported_ops(op: str) -> str:
+    """Return how many ops coremltools converts, and the names that are nearest to `op`."""
     load_coremltools()
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")
     names = sorted(registry._TORCH_OPS_REGISTRY.name_to_func_mapping)
     short = op.rpartition("::")[2].partition(".")[0]
-    near = difflib.get_close_matches(short, names, n=3, cutoff=0.6)
-    return f"supported: {len(names)} ops" + (f"; nearest: {', '.join(near)}" if near else "")
+    nearest = difflib.get_close_matches(short, names, n=3, cutoff=0.6)
+    return f"supported: {len(names)} ops" + (f"; nearest: {', '.join(nearest)}" if nearest else "")
 
 
-def describe(error: Exception) -> str:
-    text = str(error).strip()
-    line = text.splitlines()[0] if text else ""
-    return f"{type(error).__name__}: {line[:300]}"
+def describe_error(error: Exception) -> str:
+    """Return the type of an error and the first line of its message."""
+    return f"{type(error).__name__}: {first_line(error)}"

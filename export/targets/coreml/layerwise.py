@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from export.quantize.gptq import as_matrix, from_matrix, half, palette_grid, to_grid
 from export.quantize.layers import Assigned, Layer, Plan, decoded_by_channel, laid_like
 from export.targets.coreml import compress
-from export.targets.coreml.convert import Plain
+from export.targets.coreml.convert import SingleFunctionPackage
 from export.targets.coreml.package import WEIGHTS
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from hydramobile.errors import StageError
@@ -64,7 +64,7 @@ def layer_bytes(layer: Layer, recipe: Recipe) -> float:
     return size * recipe.weight_bits / 8 + (2 * outputs if recipe.scheme == "int" else 0)
 
 
-def compress_layers(plain: Plain, package: Path, plan: Plan) -> Plain:
+def compress_layers(plain: SingleFunctionPackage, package: Path, plan: Plan) -> SingleFunctionPackage:
     """The package with every weight that is a layer's stored as `plan` says; all else stays float16."""
     ct, compression = load_coremltools(), load_compression()
     model = ct.models.MLModel(str(plain.package), skip_model_load=True)
@@ -92,7 +92,7 @@ def compress_layers(plain: Plain, package: Path, plan: Plan) -> Plain:
     if integers:
         model = compression.linear_quantize_weights(model, compression.OptimizationConfig(op_name_configs=integers))
     model.save(str(package))
-    return Plain(package, plain.ios, plain.note)
+    return SingleFunctionPackage(package, plain.ios, plain.note)
 
 
 def replace_weights(package: Path, rounded: list[tuple[bytes, bytes]]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.program import Program
 from export.targets.coreml import compress
-from export.targets.coreml.convert import Converted, plain_package
+from export.targets.coreml.convert import PackageCache
 from export.targets.coreml.static import integer_weights
 from export.targets.coreml.vendor import load_coremltools
 from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
@@ -88,13 +88,13 @@ def type_name(var: Any) -> str:
     return {"fp16": "float16", "fp32": "float32"}.get(name, name)
 
 
-def originals(program: Program, converted: Converted, recipe: Recipe) -> dict[str, Wanted]:
+def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict[str, Wanted]:
     """The weights of every entry before the recipe, and how it stores each: those of the float16 package that is
     compressed (of the one with pairs, for static integers), and of the float32 one for float16 itself."""
     found: dict[str, Wanted] = {}
     named = layer_finder(program, recipe, "coreml") if recipe.base else None
     for entry in program.entries:
-        package = source_package(program, converted, recipe, entry.name)
+        package = source_package(converted, recipe, entry.name)
         integers = {SUFFIXES.sub("", name) for name in integer_weights(package)} if recipe.activation_bits else set()
         for name, value, storage in read_functions(package)["main"]:
             if recipe.scheme == "float" and NUMBERED.fullmatch(name):
@@ -112,13 +112,13 @@ def originals(program: Program, converted: Converted, recipe: Recipe) -> dict[st
     return found
 
 
-def source_package(program: Program, converted: Converted, recipe: Recipe, entry: str) -> Path:
+def source_package(converted: PackageCache, recipe: Recipe, entry: str) -> Path:
     """The package whose weights `recipe` stores."""
     if recipe.activation_bits:
         return converted.scratch / recipe.name / f"float16-{entry}.mlpackage"
     precision = "float32" if recipe.scheme == "float" else "float16"
     source = converted if recipe.scheme == "float" else compress.basis(converted, recipe)
-    return plain_package(program, source, program.spec.entries[entry], precision).package
+    return source.package(entry, precision).package
 
 
 def reached(value: Array, recipe: Recipe, least: int) -> bool:

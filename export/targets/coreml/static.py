@@ -25,7 +25,7 @@ from export.passes.aten import schema_name
 from export.passes.dataflow import computed_from
 from export.program import Program
 from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
-from export.targets.coreml.convert import Converted, Plain, decompose
+from export.targets.coreml.convert import PackageCache, SingleFunctionPackage, aten_graph
 from export.targets.coreml.package import body, read_model
 from export.targets.coreml.vendor import load_compression, load_coremltools
 from hydramobile.errors import StageError
@@ -53,7 +53,7 @@ LEAST_SCALE = 2.0**-14
 MOST_SCALE = float(np.finfo(np.float16).max)
 
 
-def convert_pairs(program: Program, recipe: Recipe, converted: Converted) -> Converted:
+def convert_pairs(program: Program, recipe: Recipe, converted: PackageCache) -> PackageCache:
     """Every entry with quantize/dequantize pairs, ready to be converted at float16.
 
     The first layers of the net and the last one of a dense output get none, nor do tensors whose values are so small
@@ -75,12 +75,12 @@ def convert_pairs(program: Program, recipe: Recipe, converted: Converted) -> Con
     quantized = replace(program, modules=modules)
     scratch = converted.scratch / recipe.name
     scratch.mkdir(exist_ok=True)
-    exported = {entry.name: decompose(quantized, entry) for entry in program.entries}
+    exported = {entry.name: aten_graph(quantized, entry) for entry in program.entries}
     # coremltools drops the pairs from a traced module without a word.
-    return Converted(scratch, exported, systems=IOS, may_trace=False)
+    return PackageCache(program, scratch, exported, systems=IOS, may_trace=False)
 
 
-def graph_of(converted: Converted, entry: EntrySpec) -> GraphModule:
+def graph_of(converted: PackageCache, entry: EntrySpec) -> GraphModule:
     """A copy of one module's graph of core ATen operators; parameters are attributes of it."""
     import torch
 
@@ -277,7 +277,7 @@ def tail(program: Program, entry: EntrySpec, graph: GraphModule) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def quantize_static_weights(plain: Plain, package: Path) -> Plain:
+def quantize_static_weights(plain: SingleFunctionPackage, package: Path) -> SingleFunctionPackage:
     """int8 weights, symmetric, one scale per output channel, for the operators whose input is dequantized."""
     ct, compression = load_coremltools(), load_compression()
     config = compression.OpLinearQuantizerConfig(
@@ -291,7 +291,7 @@ def quantize_static_weights(plain: Plain, package: Path) -> Plain:
             model, compression.OptimizationConfig(global_config=None, op_name_configs=names)
         )
     made.save(str(package))
-    return Plain(package, plain.ios, plain.note)
+    return SingleFunctionPackage(package, plain.ios, plain.note)
 
 
 def integer_weights(package: Path) -> list[str]:

@@ -1,8 +1,8 @@
 """Core ML: ML programs in .mlpackage folders, converted by coremltools.
 
-Two ways to ship the same modules: one multifunction package in which every entry is a function and equal
-weights are stored once (iOS 18), and one package an entry (iOS 16 and up, in `separate/`).
-A model of a single entry is one plain package.
+A model of several entries is shipped in two ways. One multifunction package has a function per entry, with equal
+weights stored once (iOS 18). In `separate/` each entry has a package of its own (iOS 16 and newer). A model of a single
+entry is one single-function package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from export.program import Program
 from export.quantize.layers import Plan, make_plan
 from export.target import Emitted, LayerStorage
 from export.targets.coreml import compress, layerwise, readback
-from export.targets.coreml.convert import Converted, Plain, convert_all, merge, plain_package
+from export.targets.coreml.convert import PackageCache, SingleFunctionPackage, convert_all, merge_functions
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import Location, describe_entry, function_name, seal
 from export.targets.coreml.static import convert_pairs, quantize_static_weights
@@ -28,9 +28,10 @@ from hydramobile.recipes import Recipe
 
 __all__ = ["CoreMLTarget"]
 
-# What is made without compressing weights alone. All other recipes compress those of the float16 package.
-MADE = ("float32", "float16", "w8a8")
+# Recipes that `compress` has no part in. All others compress the weights of the float16 package.
+UNCOMPRESSED = ("float32", "float16", "w8a8")
 MULTIFUNCTION_IOS = 18
+SEPARATE = "separate"
 
 
 class CoreMLTarget:
@@ -40,18 +41,18 @@ class CoreMLTarget:
     storage: LayerStorage = layerwise
 
     def refuses(self, recipe: Recipe) -> str | None:
-        return None if recipe.plain in MADE or recipe.base else compress.refuses(recipe)
+        return None if recipe.plain in UNCOMPRESSED or recipe.base else compress.refuses(recipe)
 
     def unavailable(self) -> str | None:
         if find_spec("coremltools") is None:
             return "coremltools is not installed; run: make setup"
         return None
 
-    def convert(self, program: Program, scratch: Path) -> Converted:
+    def convert(self, program: Program, scratch: Path) -> PackageCache:
         check_names(program)
         return convert_all(program, scratch)
 
-    def emit(self, program: Program, converted: Converted, recipe: Recipe, folder: Path) -> Emitted:
+    def emit(self, program: Program, converted: PackageCache, recipe: Recipe, folder: Path) -> Emitted:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
@@ -59,34 +60,24 @@ class CoreMLTarget:
             convert_pairs(program, recipe, converted) if recipe.activation_bits else compress.basis(converted, recipe)
         )
         plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
-        plain = {entry.name: make_plain(program, source, entry.name, recipe, plan) for entry in program.entries}
-        notes = tuple(row.note for row in plain.values() if row.note)
+        packages = {entry.name: make_package(program, source, entry.name, recipe, plan) for entry in program.entries}
+        notes = tuple(package.note for package in packages.values() if package.note)
         notes += plan.finish(self.name) if plan else ()
-        oldest = max(row.ios for row in plain.values())
-        if len(plain) == 1:
-            written = (write_single(program, plain, folder),)
-            return Emitted(written, {"ios": f"{oldest}.0"}, notes, plan.stored() if plan else {})
-        merged = converted.scratch / f"{recipe.name}-multifunction.mlpackage"
-        # The fused entry is what most apps call first; without one, the model's last module.
-        default = function_name(program.entries[-1].name)
-        merge({function_name(name): row.package for name, row in plain.items()}, default, merged)
-        file = f"{program.spec.name}.mlpackage"
-        model = seal(merged, folder / file, program, program.entries)
-        entries = [
-            describe_entry(model, program, entry, Location(file, function_name(entry.name)))
-            for entry in program.entries
-        ]
-        for entry in program.entries:
-            file = f"separate/{entry.name}.mlpackage"
-            model = seal(plain[entry.name].package, folder / file, program, (entry,))
-            entries.append(describe_entry(model, program, entry, Location(file, variant="separate")))
-        requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
-        return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
+        oldest = max(package.ios for package in packages.values())
+        entries: tuple[Entry, ...]
+        if len(packages) == 1:
+            entries = (write_single(program, packages, folder),)
+            requires = {"ios": f"{oldest}.0"}
+        else:
+            merged = converted.scratch / f"{recipe.name}-multifunction.mlpackage"
+            entries = (*write_merged(program, packages, merged, folder), *write_separate(program, packages, folder))
+            requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
+        return Emitted(entries, requires, notes, plan.stored() if plan else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
 
-    def originals(self, program: Program, converted: Converted, recipe: Recipe) -> Mapping[str, Wanted]:
+    def originals(self, program: Program, converted: PackageCache, recipe: Recipe) -> Mapping[str, Wanted]:
         return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
@@ -97,7 +88,7 @@ class CoreMLTarget:
 
 
 def check_names(program: Program) -> None:
-    """Two entries whose names differ by "-" and "_" alone would be one function."""
+    """Raise StageError("convert") where the names of two entries differ only by "-" and "_": one function name."""
     names: dict[str, str] = {}
     for entry in program.entries:
         clash = names.setdefault(function_name(entry.name), entry.name)
@@ -105,22 +96,48 @@ def check_names(program: Program) -> None:
             raise StageError("convert", f"entries {clash!r} and {entry.name!r} have the same name as Core ML functions")
 
 
-def make_plain(program: Program, converted: Converted, name: str, recipe: Recipe, layers: Plan | None) -> Plain:
-    """The single-function package of an entry in `recipe`, in the scratch folder."""
-    precision = "float32" if recipe.name == "float32" else "float16"
-    plain = plain_package(program, converted, program.spec.entries[name], precision)
-    package = converted.scratch / f"{recipe.name}-{name}.mlpackage"
+def make_package(
+    program: Program, converted: PackageCache, entry: str, recipe: Recipe, plan: Plan | None
+) -> SingleFunctionPackage:
+    """Return the package of an entry in `recipe`, below the scratch folder. `plan` is for recipes by layer."""
+    source = converted.package(entry, "float32" if recipe.name == "float32" else "float16")
+    path = converted.scratch / f"{recipe.name}-{entry}.mlpackage"
     if recipe.activation_bits:
-        return quantize_static_weights(plain, package)
+        return quantize_static_weights(source, path)
     if recipe.scheme == "float":
-        return plain
-    if layers:
-        return layerwise.compress_layers(plain, package, layers)
-    return compress.compress_weights(plain, package, recipe, program.least_quantized())
+        return source
+    if plan:
+        return layerwise.compress_layers(source, path, plan)
+    return compress.compress_weights(source, path, recipe, program.least_quantized())
 
 
-def write_single(program: Program, plain: dict[str, Plain], folder: Path) -> Entry:
+def write_single(program: Program, packages: Mapping[str, SingleFunctionPackage], folder: Path) -> Entry:
+    """Write the package of the only entry."""
     (entry,) = program.entries
     file = f"{program.spec.name}.mlpackage"
-    model = seal(plain[entry.name].package, folder / file, program, (entry,))
+    model = seal(packages[entry.name].package, folder / file, program, (entry,))
     return describe_entry(model, program, entry, Location(file))
+
+
+def write_merged(
+    program: Program, packages: Mapping[str, SingleFunctionPackage], merged: Path, folder: Path
+) -> list[Entry]:
+    """Write the multifunction package, which coremltools saves at `merged`."""
+    # The fused entry is what most apps call first. It is the last; without one, this is the model's last module.
+    default = function_name(program.entries[-1].name)
+    merge_functions({function_name(name): row.package for name, row in packages.items()}, default, merged)
+    file = f"{program.spec.name}.mlpackage"
+    model = seal(merged, folder / file, program, program.entries)
+    return [
+        describe_entry(model, program, entry, Location(file, function_name(entry.name))) for entry in program.entries
+    ]
+
+
+def write_separate(program: Program, packages: Mapping[str, SingleFunctionPackage], folder: Path) -> list[Entry]:
+    """Write one package per entry."""
+    entries = []
+    for entry in program.entries:
+        file = f"{SEPARATE}/{entry.name}.mlpackage"
+        model = seal(packages[entry.name].package, folder / file, program, (entry,))
+        entries.append(describe_entry(model, program, entry, Location(file, variant=SEPARATE)))
+    return entries
