@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.coreml import as_feature, load_model
 from benchmarks.coroutines import wait
 from benchmarks.profile import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
-from hydramobile.artifact import Entry, Port
+from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes
 
@@ -67,16 +68,6 @@ class AppleRuntime:
     def version(self) -> dict[str, str]:
         return {"coremltools": version("coremltools"), "macos": mac_ver()[0] or "not macOS"}
 
-    def model(self, folder: Path, entry: Entry, units: str) -> Any:
-        """Load one function of a package on this Mac. Raises StageError("open")."""
-        ct = import_module("coremltools")
-        try:
-            return ct.models.MLModel(
-                str(folder / entry.file), compute_units=ct.ComputeUnit[units], function_name=entry.function
-            )
-        except Exception as error:  # coremltools raises RuntimeError and worse for a package Core ML refuses
-            raise StageError("open", f"{folder / entry.file}: {error}") from error
-
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> AppleSession:
         """Load one function of a package. `threads` is not used: Core ML chooses its own."""
         reason = self.unavailable()
@@ -109,7 +100,7 @@ class AppleRuntime:
 
     def benchmarker(self, folder: Path, entry: Entry, units: str) -> Any:
         benchmarker = import_module(f"{EXPERIMENTAL}.perf_utils").MLModelBenchmarker
-        return benchmarker(self.model(folder, entry, units), device=self.remote)
+        return benchmarker(load_model(folder, entry, units), device=self.remote)
 
     def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> dict[str, Any]:
         """Time loading, the first run, and `seconds` of further runs, in ms, without coremltools' copies."""
@@ -134,7 +125,7 @@ class AppleRuntime:
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
         """Return every tensor by name, from models that are cut after each op: the reference for our evaluator."""
         inspector = import_module(f"{EXPERIMENTAL}.debugging_utils").MLModelInspector(
-            self.model(folder, entry, DEFAULT), device=self.remote
+            load_model(folder, entry, DEFAULT), device=self.remote
         )
         values = {port.file_name: as_feature(port, to_file(port, inputs[port.name])) for port in entry.inputs}
         coroutine = inspector.retrieve_outputs(inputs=values, output_names=inspector.output_names)
@@ -143,7 +134,7 @@ class AppleRuntime:
 
     def disagreements(self, folder: Path, entry: Entry, inputs: Tensors) -> list[str]:
         """Return the first ops whose results differ between CPU_ONLY and all units, by coremltools' comparator."""
-        models = [self.model(folder, entry, units) for units in ("CPU_ONLY", DEFAULT)]
+        models = [load_model(folder, entry, units) for units in ("CPU_ONLY", DEFAULT)]
         comparator = import_module(f"{EXPERIMENTAL}.debugging_utils").MLModelComparator(
             *models, reference_device=self.remote, target_device=self.remote
         )
@@ -236,15 +227,6 @@ def example(entry: Entry) -> dict[str, Any]:
         low, high = (0, 255) if port.dtype == "uint8" else port.range or (0.0, 1.0)
         values[port.file_name] = as_feature(port, random.uniform(low, high, port.shape).astype(port.dtype))
     return values
-
-
-def as_feature(port: Port, value: Array) -> Any:
-    """Return a value as `predict` takes it: a PIL image for an image input, an array for a MultiArray."""
-    if port.dtype != "uint8":
-        return value
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(value[0], np.uint8))
 
 
 def summary(samples: list[float]) -> dict[str, Any]:

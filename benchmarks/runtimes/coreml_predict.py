@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.coreml import as_feature, load_model
 from benchmarks.runtime import Array, Tensors, from_file, to_file
-from hydramobile.artifact import Entry, Port
+from hydramobile.artifact import Entry
 from hydramobile.errors import StageError, unknown
 
 # Names of coremltools.ComputeUnit. CPU_ONLY computes float16 programs in float16 or float32, as Core ML decides; ALL
@@ -56,14 +57,7 @@ class PredictRuntime:
         reason = self.unavailable()
         if reason:
             raise StageError("open", reason)
-        ct = import_module("coremltools")
-        try:
-            model = ct.models.MLModel(
-                str(folder / entry.file), compute_units=ct.ComputeUnit[units()], function_name=entry.function
-            )
-        except Exception as error:  # coremltools raises RuntimeError and worse for a package Core ML refuses
-            raise StageError("open", f"{folder / entry.file}: {error}") from error
-        return PredictSession(model, entry)
+        return PredictSession(load_model(folder, entry, units()), entry)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         """Return the bytes of the function's large constants by dtype, as coremltools' own loader reads them."""
@@ -115,12 +109,3 @@ class PredictSession:
 
     def close(self) -> None:
         self.bound, self.outputs, self.model = {}, {}, None
-
-
-def as_feature(port: Port, value: Array) -> Any:
-    """Return a value as `predict` takes it: a PIL image for an image input, an array for a MultiArray."""
-    if port.dtype != "uint8":
-        return value
-    from PIL import Image
-
-    return Image.fromarray(np.ascontiguousarray(value[0], np.uint8))
