@@ -1,4 +1,4 @@
-"""iPhone and Mac: what a stand-in for Apple's devicectl can show here; predictions need the real thing."""
+"""The runtimes of iPhone and Mac, with a stand-in for Apple's devicectl. Predictions need a Mac, and are not tested."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def phone(name: str, kind: str = "iPhone", state: str = "connected") -> dict[str
 
 @pytest.fixture
 def attach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`attach(phone("mine"))`: a Mac whose devicectl lists these devices, through coremltools' own reader."""
+    """`attach(phone("mine"))`: a Mac whose devicectl lists these devices. coremltools' own code reads the list."""
     remote = importlib.import_module("coremltools.models.ml_program.experimental.remote_device")
     monkeypatch.setattr(remote._DeviceCtl, "_validation_done", False, raising=False)
     monkeypatch.setattr(coreml_device, "system", lambda: "Darwin")
@@ -75,10 +75,10 @@ def test_the_connected_phone_is_found(attach: Callable[..., None], monkeypatch: 
     attach(phone("Ann's iPhone"), phone("a Mac", "mac"), phone("far away", state="disconnected"))
     runtime: Any = PhoneRuntime()
     assert runtime.unavailable() is None
-    found = runtime.device()
-    assert (found["model"], found["os"], found["emulator"]) == ("iphone", "18.5 (22F76)", False)
+    device = runtime.device()
+    assert (device["model"], device["os"], device["emulator"]) == ("iphone", "18.5 (22F76)", False)
     # Neither a person's name nor the device's number goes into a report.
-    assert "Ann" not in json.dumps(found) and "udid" not in json.dumps(found)
+    assert "Ann" not in json.dumps(device) and "udid" not in json.dumps(device)
     assert isinstance(runtime, OnDevice)
     assert PhoneRuntime().evidence == "measured-on-device" and MacRuntime().evidence == "host"
     monkeypatch.setenv("HYDRA_IOS_DEVICE", "Bob's iPad")
@@ -110,7 +110,7 @@ def test_without_xcode_the_phone_cannot_be_set_up(attach: Callable[..., None], a
     assert runtime.read_dtypes(folder, entry)["float32"] > 0
 
 
-def test_a_mac_that_cannot_predict_fails_with_its_stage(attach: Callable[..., None], artifact: Artifacts) -> None:
+def test_a_mac_that_cannot_predict_names_the_stage(attach: Callable[..., None], artifact: Artifacts) -> None:
     attach()
     folder = artifact("classifier", "coreml", "float32")
     entry = read_artifact(folder).entries[0]
@@ -121,13 +121,13 @@ def test_a_mac_that_cannot_predict_fails_with_its_stage(attach: Callable[..., No
 
 
 @pytest.mark.slow
-def test_whole_runs_end_in_rows(
+def test_failed_runs_are_reported_as_rows(
     attach: Callable[..., None],
     artifact: Artifacts,
     out_with: Callable[..., Path],
     model_dir: Callable[[str], Path],
 ) -> None:
-    """The worker processes know the real system: each comparison fails with its reason, and the command with 3."""
+    """Worker processes see the real system: each comparison fails with its reason, and the command with code 3."""
     attach(phone("mine"))
     out = out_with("classifier", artifact("classifier", "coreml", "float32"))
     document = run_device(Request(load_spec(model_dir("classifier")), out), Run("ios", 0.1, 0))
@@ -138,7 +138,7 @@ def test_whole_runs_end_in_rows(
 
 
 def test_inputs_for_timing_fit_the_ports(artifact: Artifacts) -> None:
-    """An image for an image input, an array for the others, both of the file's size."""
+    """An image input gets an image, any other an array, both of the file's size."""
     (port,) = read_artifact(artifact("classifier", "coreml", "float32")).entries[0].inputs
     image = as_feature(replace(port, dtype="uint8"), np.zeros((1, 8, 6, 3), np.uint8))
     assert (image.size, image.mode) == ((6, 8), "RGB")
@@ -151,7 +151,7 @@ def test_inputs_for_timing_fit_the_ports(artifact: Artifacts) -> None:
             assert (value.size[::-1] if port.dtype == "uint8" else value.shape) == size
 
 
-def test_samples_and_plans_are_read() -> None:
+def test_samples_and_compute_plans_are_summarised() -> None:
     assert summary([1.0, 2.0, 3.0]) == {
         "mean_ms": 2.0, "p50_ms": 2.0, "p95_ms": 2.9, "min_ms": 1.0, "max_ms": 3.0, "runs": 3,
     }  # fmt: skip
@@ -168,13 +168,13 @@ def test_samples_and_plans_are_read() -> None:
     assert planned(info) == OpTime("conv on NeuralEngine", "x_1", 3.0, 1.0)
 
 
-def test_where_processors_disagree() -> None:
+def test_results_of_compute_units_agree_within_the_tolerance() -> None:
     values = np.linspace(0, 10, 11)
     assert agrees(None, values, values + 0.09) and not agrees(None, values, values + 0.11)
     assert agrees(None, None, values)
 
 
-def test_our_evaluator_against_another(artifact: Artifacts, golden: Golden) -> None:
+def test_traces_are_compared_tensor_by_tensor(artifact: Artifacts, golden: Golden) -> None:
     """The comparison that a Mac will make, here between float16 and float32 files in our own evaluator."""
     runtime: Any = load_runtime("coreml-mil")
     traces = []
@@ -183,9 +183,9 @@ def test_our_evaluator_against_another(artifact: Artifacts, golden: Golden) -> N
         entry = read_artifact(folder).entry("paint")
         inputs = {port.name: golden("mixed")[port.name] for port in entry.inputs}
         traces.append(runtime.trace(folder, entry, inputs))
-    found = compare_traces(traces[1], traces[0])
-    assert found["compared"] > 3
-    assert 0 < found["median"] < 0.01 and found["worst"][0]["error"] >= found["median"]
+    comparison = compare_traces(traces[1], traces[0])
+    assert comparison["compared"] > 3
+    assert 0 < comparison["median"] < 0.01 and comparison["worst"][0]["error"] >= comparison["median"]
     same = compare_traces(traces[0], traces[0])
     assert same["median"] == 0 and same["worst"][0]["error"] == 0
     assert compare_traces({}, traces[0]) == {"compared": 0, "median": None, "worst": []}

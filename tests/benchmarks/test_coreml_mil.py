@@ -1,4 +1,4 @@
-"""The Core ML evaluator on real packages: parity with the reference, what it refuses, and Apple's runtime's absence."""
+"""The MIL evaluator on real packages: parity with the reference, refusals, and Apple's runtime away from a Mac."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def open_and_run(folder: Path, entry: Entry, values: dict[str, NDArray[Any]]) ->
 
 @pytest.fixture
 def copied(artifact: Artifact, tmp_path: Path) -> Path:
-    """A copy of the classifier's artifact that a test may damage."""
+    """A copy of the classifier's artifact, for tests that damage it."""
     return Path(shutil.copytree(artifact("classifier", "coreml", "float32"), tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_portrait_computes_what_the_reference_computes(artifact: Artifact, golden: Golden, name: str) -> None:
+def test_portrait_agrees_with_the_reference(artifact: Artifact, golden: Golden, name: str) -> None:
     folder, values = artifact("portrait", "coreml", name), golden("portrait")
     for entry in read_artifact(folder).entries:
-        made = open_and_run(folder, entry, values)
+        outputs = open_and_run(folder, entry, values)
         for port in entry.outputs:
-            error = np.abs(made[port.name] - values[port.name])
+            error = np.abs(outputs[port.name] - values[port.name])
             if port.judge:
                 assert error.mean() <= MEANS[name], (entry.id, port.name)
             if name == "float32":
@@ -56,8 +56,8 @@ def test_separate_packages_equal_the_functions(artifact: Artifact, golden: Golde
     folder, values = artifact("portrait", "coreml", "w8"), golden("portrait")
     sealed = read_artifact(folder)
     for name in ("depth", "portrait"):
-        ours, theirs = (open_and_run(folder, sealed.entry(i), values) for i in (name, f"{name}@separate"))
-        assert all(np.array_equal(ours[key], theirs[key]) for key in ours)
+        merged, separate = (open_and_run(folder, sealed.entry(i), values) for i in (name, f"{name}@separate"))
+        assert all(np.array_equal(merged[key], separate[key]) for key in merged)
 
 
 def test_encoder_then_head_agrees_with_the_fused_entry(artifact: Artifact, golden: Golden) -> None:
@@ -72,33 +72,33 @@ def test_encoder_then_head_agrees_with_the_fused_entry(artifact: Artifact, golde
 def test_classifier(artifact: Artifact, golden: Golden) -> None:
     folder, values = artifact("classifier", "coreml", "float32"), golden("classifier")
     (entry,) = read_artifact(folder).entries
-    made = open_and_run(folder, entry, values)
+    outputs = open_and_run(folder, entry, values)
     for port in entry.outputs:
-        assert np.abs(made[port.name] - values[port.name]).max() < 1e-5
+        assert np.abs(outputs[port.name] - values[port.name]).max() < 1e-5
 
 
 def test_dtypes_are_read_from_the_file(artifact: Artifact) -> None:
     runtime = MILRuntime()
-    found = {}
+    sizes = {}
     for name in MEANS:
         folder = artifact("portrait", "coreml", name)
-        found[name] = runtime.read_dtypes(folder, read_artifact(folder).entry("portrait"))
-    assert set(found["float32"]) == {"float32"} and set(found["float16"]) == {"float16"}
-    assert found["w8"]["int8"] > 0.9 * sum(found["w8"].values())
-    assert found["float32"]["float32"] == 2 * found["float16"]["float16"]
+        sizes[name] = runtime.read_dtypes(folder, read_artifact(folder).entry("portrait"))
+    assert set(sizes["float32"]) == {"float32"} and set(sizes["float16"]) == {"float16"}
+    assert sizes["w8"]["int8"] > 0.9 * sum(sizes["w8"].values())
+    assert sizes["float32"]["float32"] == 2 * sizes["float16"]["float16"]
 
 
-def test_intermediate_values_are_seen_by_name(artifact: Artifact, golden: Golden) -> None:
+def test_intermediate_values_are_observed_by_name(artifact: Artifact, golden: Golden) -> None:
     folder = artifact("classifier", "coreml", "float32")
     (entry,) = read_artifact(folder).entries
-    seen: list[str] = []
+    names: list[str] = []
     with MILRuntime().open(folder, entry) as session:
-        session.observe = lambda name, value: seen.append(name)
+        session.observe = lambda name, value: names.append(name)
         run(session, {port.name: golden("classifier")[port.name] for port in entry.inputs})
-    assert set(seen) >= {port.file_name for port in entry.outputs} and len(seen) > 20
+    assert set(names) >= {port.file_name for port in entry.outputs} and len(names) > 20
 
 
-def test_flipped_weight_bytes_load_and_show(copied: Path, golden: Golden) -> None:
+def test_flipped_weight_bytes_change_the_outputs(copied: Path, golden: Golden) -> None:
     (entry,) = read_artifact(copied).entries
     before = open_and_run(copied, entry, golden("classifier"))
     function = load_function(copied / entry.file, None)
@@ -107,7 +107,7 @@ def test_flipped_weight_bytes_load_and_show(copied: Path, golden: Golden) -> Non
     assert largest.blob is not None
     path = copied / entry.file / BLOB
     data = bytearray(path.read_bytes())
-    # A blob is 64 bytes of metadata, then its values.
+    # A blob is 64 bytes of metadata, then its elements.
     start = largest.blob[1] + 64
     for index in range(start, start + largest.size // 2):
         data[index] ^= 0x3F
@@ -171,9 +171,9 @@ folder = Path(sys.argv[1])
 (entry,) = read_artifact(folder).entries
 session = load_runtime("coreml-mil").open(folder, entry)
 shape = entry.inputs[0].shape
-made = run(session, {entry.inputs[0].name: np.full((1, 3, shape[1], shape[2]), 0.5, np.float32)})
+outputs = run(session, {entry.inputs[0].name: np.full((1, 3, shape[1], shape[2]), 0.5, np.float32)})
 assert "coremltools" not in sys.modules
-print(sorted(made))
+print(sorted(outputs))
 """
     command = [sys.executable, "-c", script, str(artifact("classifier", "coreml", "float32"))]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)

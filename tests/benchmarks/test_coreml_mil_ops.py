@@ -1,7 +1,7 @@
-"""Ops of the MIL evaluator that no torch function converts to, built with coremltools' own builder.
+"""MIL ops that no torch function converts to, built with coremltools' builder.
 
-Each is saved, read back, evaluated, and compared with a formula in torch. test_mil_ops.py has the others,
-test_coreml_mil_weights.py the ways to store weights.
+Each is saved, read back, evaluated, and compared with a formula in torch. test_mil_ops.py has the other ops,
+test_coreml_mil_weights.py the storage formats of weights.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 @dataclass(frozen=True)
 class Built:
-    """`build(mb, *inputs)` makes the op with coremltools' builder; `expected(*tensors)` is the formula in torch."""
+    """`build(mb, *inputs)` builds the op with coremltools' builder, `expected(*tensors)` is the formula in torch.
+
+    `integers` are the indices of int32 inputs.
+    """
 
     name: str
     build: Callable[..., Any]
@@ -42,14 +45,14 @@ class Built:
     integers: frozenset[int] = field(default_factory=frozenset)
 
 
-def interpolated(x: Tensor, at: Tensor) -> Tensor:
-    """Linear interpolation of the last axis at the positions `at`."""
-    low = at.floor().long().clamp(max=x.shape[-1] - 1)
+def interpolated(x: Tensor, grid: Tensor) -> Tensor:
+    """Interpolate linearly along the last axis at the positions of `grid`."""
+    low = grid.floor().long().clamp(max=x.shape[-1] - 1)
     high = (low + 1).clamp(max=x.shape[-1] - 1)
-    return x[..., low] + (x[..., high] - x[..., low]) * (at - low)
+    return x[..., low] + (x[..., high] - x[..., low]) * (grid - low)
 
 
-# The grids of a resize from 7 to 5 columns, written out from MIL's documentation.
+# The sampling grids of a resize from 7 to 5 columns, from MIL's documentation.
 GRIDS = {
     "STRICT_ALIGN_CORNERS": torch.arange(5) * 6 / 4,
     "ALIGN_CORNERS": torch.arange(5) * 6 / 4,

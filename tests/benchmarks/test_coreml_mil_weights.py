@@ -1,6 +1,6 @@
-"""Ways in which a Core ML file stores weights, as the MIL evaluator decodes them: built with coremltools' own builder.
+"""The storage formats of Core ML weights: each decoded by the MIL evaluator, and compared with a formula in numpy.
 
-Each is the weight of a dense layer that is saved, read back, evaluated, and compared with the decoded weight in torch.
+coremltools' builder makes a linear layer with the weight in that format. It is saved, read back and evaluated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 @dataclass(frozen=True)
 class Stored:
-    """`weight(mb)` makes the constant, of 4 x 6, with coremltools' builder; `decoded` is what it stands for."""
+    """`weight(mb)` builds the constant [4, 6] with coremltools' builder, `decoded` is the weight that it encodes."""
 
     name: str
     weight: Callable[[Any], Any]
@@ -39,19 +39,19 @@ SPARSE_MASK = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 
 
 
 def bits(values: np.ndarray) -> np.ndarray:
-    """The values in coremltools' own one-bit type."""
+    """Return values in coremltools' one-bit dtype."""
     return values.astype(import_module("coremltools.converters.mil.mil.types").np_uint1_dtype)
 
 
 def scattered(values: np.ndarray) -> np.ndarray:
-    """`values` where SPARSE_MASK says, in its order."""
-    made = np.zeros(SPARSE_MASK.shape)
-    made[SPARSE_MASK == 1] = values
-    return made
+    """Return zeros with `values` where SPARSE_MASK is 1, in its order."""
+    dense = np.zeros(SPARSE_MASK.shape)
+    dense[SPARSE_MASK == 1] = values
+    return dense
 
 
 def sparse(mb: Any, packed: Any) -> Any:
-    """The dense weight of a packed one, which is a pair."""
+    """Build the dense weight of a packed one, which is a pair of mask and elements."""
     return mb.constexpr_sparse_to_dense(**dict(zip(("mask", "nonzero_data"), packed, strict=True)))
 
 
@@ -133,10 +133,10 @@ STORED = [
 
 
 @pytest.mark.parametrize("case", STORED, ids=lambda case: case.name)
-def test_a_stored_weight(case: Stored, evaluated: Evaluated) -> None:
+def test_decoded_weight(case: Stored, evaluated: Evaluated) -> None:
     x = torch.rand((2, 6), generator=torch.Generator().manual_seed(3)) * 4 - 2
-    ops, made = evaluated(lambda mb, value: mb.linear(x=value, weight=case.weight(mb)), [x.numpy()], case.ios)
+    ops, output = evaluated(lambda mb, value: mb.linear(x=value, weight=case.weight(mb)), [x.numpy()], case.ios)
     assert case.op in ops
-    wanted = F.linear(x, torch.from_numpy(case.decoded.astype(np.float32))).numpy()
-    assert made.shape == wanted.shape
-    assert np.abs(made - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
+    expected = F.linear(x, torch.from_numpy(case.decoded.astype(np.float32))).numpy()
+    assert output.shape == expected.shape
+    assert np.abs(output - expected).max() <= 1e-5 * max(1.0, float(np.abs(expected).max()))

@@ -1,6 +1,6 @@
-"""Ops of the MIL evaluator that torch converts to: a tiny net, converted at float32, saved, evaluated, compared.
+"""MIL ops that torch functions convert to: small nets, converted at float32, saved, evaluated, compared with PyTorch.
 
-The ops that no torch function leads to are in test_coreml_mil_ops.py.
+test_coreml_mil_ops.py has the ops that no torch function converts to.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ IMAGE = (1, 6, 9, 7)
 # Vendors warn: coremltools leaves its temporary folders to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-# Cases converted as one net.
-TOGETHER = 20
+# Cases per net: the time of a conversion grows little with the number of ops.
+CASES_PER_NET = 20
 
 
 @dataclass(frozen=True)
 class Case:
-    """`made` is a module or a function of tensors; `ops` the MIL ops that must be in the file."""
+    """`function` is a module or a function of tensors, `ops` are the MIL ops that the file must have."""
 
     name: str
-    made: Callable[..., Tensor | tuple[Tensor, ...]]
+    function: Callable[..., Tensor | tuple[Tensor, ...]]
     ops: str
     shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
     low: float = -2.0
@@ -42,7 +42,7 @@ class Case:
 
 
 def seeded(module: nn.Module) -> nn.Module:
-    """Weights and statistics away from their neutral starting values."""
+    """Set weights and running statistics to random numbers, away from their neutral defaults."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for value in module.state_dict().values():
@@ -193,7 +193,7 @@ CASES = [
     Case("transpose", lambda x: x.permute(0, 2, 3, 1).flatten(1, 2), "transpose reshape"),
     Case("tril", lambda x: torch.tril(x, 1), "band_part"),
     Case("roll", lambda x: torch.roll(x, 2, 3), "gather"),
-    # sampling at computed places
+    # sampling at computed coordinates
     *(
         Case(
             f"sample_{mode}_{padding}{'_corners' * corners}",
@@ -216,29 +216,31 @@ CASES = [
 
 @dataclass(frozen=True)
 class Group:
-    """Cases converted together, as one net: converting has a price by the net, not by the op."""
+    """The cases of one net, with the outputs of the evaluator and of PyTorch by name."""
 
     function: Function
-    made: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
 
 
 class Net(nn.Module):
-    """Every case beside the others; case 3 reads in3_0, in3_1, ... and makes out3_0, ..."""
+    """Run all cases side by side. Case 3 reads in3_0, in3_1, ... and returns out3_0, ..."""
 
     def __init__(self, cases: list[Case]) -> None:
         super().__init__()
-        self.parts = [seeded(case.made) if isinstance(case.made, nn.Module) else case.made for case in cases]
+        self.parts = [
+            seeded(case.function) if isinstance(case.function, nn.Module) else case.function for case in cases
+        ]
         self.counts = [len(case.shapes) for case in cases]
         self.weights = nn.ModuleList(part for part in self.parts if isinstance(part, nn.Module))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        made: list[Tensor] = []
+        outputs: list[Tensor] = []
         for part, count in zip(self.parts, self.counts, strict=True):
             result = part(*inputs[:count])
-            made += result if isinstance(result, tuple) else (result,)
+            outputs += result if isinstance(result, tuple) else (result,)
             inputs = inputs[count:]
-        return tuple(made)
+        return tuple(outputs)
 
 
 def build(cases: list[Case], folder: Path) -> Group:
@@ -248,10 +250,10 @@ def build(cases: list[Case], folder: Path) -> Group:
     expected: dict[str, Tensor] = {}
     net = Net(cases).eval()
     for index, case in enumerate(cases):
-        own = [torch.rand(shape, generator=generator) * (case.high - case.low) + case.low for shape in case.shapes]
-        inputs |= {f"in{index}_{i}": tensor for i, tensor in enumerate(own)}
+        examples = [torch.rand(shape, generator=generator) * (case.high - case.low) + case.low for shape in case.shapes]
+        inputs |= {f"in{index}_{i}": tensor for i, tensor in enumerate(examples)}
         with torch.no_grad():
-            result = net.parts[index](*own)
+            result = net.parts[index](*examples)
         expected |= {f"out{index}_{i}": t for i, t in enumerate(result if isinstance(result, tuple) else (result,))}
     with torch.no_grad():
         exported = torch.export.export(net, tuple(inputs.values()), strict=False).run_decompositions({})
@@ -265,22 +267,22 @@ def build(cases: list[Case], folder: Path) -> Group:
     )
     model.save(str(folder / "net.mlpackage"))
     function = load_function(folder / "net.mlpackage", None)
-    made = evaluate(prepare(function), {name: tensor.numpy() for name, tensor in inputs.items()})
-    return Group(function, made, {name: tensor.detach().numpy() for name, tensor in expected.items()})
+    outputs = evaluate(prepare(function), {name: tensor.numpy() for name, tensor in inputs.items()})
+    return Group(function, outputs, {name: tensor.detach().numpy() for name, tensor in expected.items()})
 
 
 def ops_behind(function: Function, outputs: set[str]) -> set[str]:
-    """The types of the ops that lead to `outputs`."""
-    wanted = {function.outputs[name] for name in outputs}
-    found = set()
+    """Return the types of the ops that `outputs` depend on."""
+    values = {function.outputs[name] for name in outputs}
+    types = set()
     for op in reversed(function.operations):
-        if wanted & {name for name, _ in op.outputs}:
-            found.add(op.type)
+        if values & {name for name, _ in op.outputs}:
+            types.add(op.type)
             for argument in op.arguments.values():
-                wanted |= (
+                values |= (
                     {argument} if isinstance(argument, str) else set(argument) if isinstance(argument, tuple) else set()
                 )
-    return found
+    return types
 
 
 @pytest.fixture(scope="module")
@@ -289,17 +291,17 @@ def groups() -> dict[int, Group]:
 
 
 @pytest.mark.parametrize("index", range(len(CASES)), ids=[case.name for case in CASES])
-def test_converted(index: int, groups: dict[int, Group], tmp_path: Path) -> None:
-    number, place = divmod(index, TOGETHER)
+def test_converted_op(index: int, groups: dict[int, Group], tmp_path: Path) -> None:
+    number, position = divmod(index, CASES_PER_NET)
     if number not in groups:
-        groups[number] = build(CASES[number * TOGETHER : (number + 1) * TOGETHER], tmp_path)
+        groups[number] = build(CASES[number * CASES_PER_NET : (number + 1) * CASES_PER_NET], tmp_path)
     group = groups[number]
-    names = {name for name in group.expected if name.startswith(f"out{place}_")}
+    names = {name for name in group.expected if name.startswith(f"out{position}_")}
     assert set(CASES[index].ops.split()) <= ops_behind(group.function, names)
     for name in names:
-        mine, wanted = group.made[name].astype(np.float64), group.expected[name].astype(np.float64)
-        assert mine.shape == wanted.shape
-        assert np.abs(mine - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
+        output, expected = group.outputs[name].astype(np.float64), group.expected[name].astype(np.float64)
+        assert output.shape == expected.shape
+        assert np.abs(output - expected).max() <= 1e-5 * max(1.0, float(np.abs(expected).max()))
 
 
 def test_round_to_half_is_a_cast() -> None:
@@ -310,7 +312,7 @@ def test_round_to_half_is_a_cast() -> None:
             [0.0, -0.0, 1.00048828125, 1.0014648437, 2.0**-14, 2.0**-25, 3 * 2.0**-25, 65519.0, -65504.0],
         ]
     ).astype(np.float32)
-    wanted = values.astype(np.float16).astype(np.float32)
-    assert np.array_equal(round_to_half(values), wanted)
-    assert np.array_equal(np.signbit(round_to_half(values)), np.signbit(wanted))
+    expected = values.astype(np.float16).astype(np.float32)
+    assert np.array_equal(round_to_half(values), expected)
+    assert np.array_equal(np.signbit(round_to_half(values)), np.signbit(expected))
     assert np.isinf(round_to_half(np.array([70000.0], np.float32))).all()
