@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 
 from benchmarks.bisect import compare_traces
+from benchmarks.coreml import as_feature
 from benchmarks.device import OnDevice, Run, conclude_device, run_device
 from benchmarks.parity import Request
 from benchmarks.profile import OpTime
 from benchmarks.runtime import load_runtime, resolve_runtimes
 from benchmarks.runtimes import coreml_device
-from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, as_feature, example, planned, summary
+from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, example, planned, summary
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import load_spec
-from support.fixtures import Golden
-
-Artifacts = Callable[[str, str, str], Path]
+from support.fixtures import Artifacts, Golden
 
 
 def phone(name: str, kind: str = "iPhone", state: str = "connected") -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from benchmarks.runtimes.coreml_mil import MILRuntime
 from benchmarks.runtimes.coreml_mil.program import Literal, load_function, read_model
 from hydramobile.artifact import Entry, read_artifact
 from hydramobile.errors import StageError
-from support.fixtures import Golden
+from support.fixtures import Artifacts, Golden
 
-Artifact = Callable[[str, str, str], Path]
 BLOB = "Data/com.apple.CoreML/weights/weight.bin"
 MODEL = "Data/com.apple.CoreML/model.mlmodel"
 # Mean absolute error of the outputs, all of them in [0, 1].
@@ -34,13 +32,13 @@ def open_and_run(folder: Path, entry: Entry, values: dict[str, NDArray[Any]]) ->
 
 
 @pytest.fixture
-def copied(artifact: Artifact, tmp_path: Path) -> Path:
+def copied(artifact: Artifacts, tmp_path: Path) -> Path:
     """A copy of the classifier's artifact, for tests that damage it."""
     return Path(shutil.copytree(artifact("classifier", "coreml", "float32"), tmp_path / "copy"))
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_portrait_agrees_with_the_reference(artifact: Artifact, golden: Golden, name: str) -> None:
+def test_portrait_agrees_with_the_reference(artifact: Artifacts, golden: Golden, name: str) -> None:
     folder, values = artifact("portrait", "coreml", name), golden("portrait")
     for entry in read_artifact(folder).entries:
         outputs = open_and_run(folder, entry, values)
@@ -52,7 +50,7 @@ def test_portrait_agrees_with_the_reference(artifact: Artifact, golden: Golden, 
                 assert error.max() <= 1e-4 * max(1.0, float(np.abs(values[port.name]).max())), (entry.id, port.name)
 
 
-def test_separate_packages_equal_the_functions(artifact: Artifact, golden: Golden) -> None:
+def test_separate_packages_equal_the_functions(artifact: Artifacts, golden: Golden) -> None:
     folder, values = artifact("portrait", "coreml", "w8"), golden("portrait")
     sealed = read_artifact(folder)
     for name in ("depth", "portrait"):
@@ -60,7 +58,7 @@ def test_separate_packages_equal_the_functions(artifact: Artifact, golden: Golde
         assert all(np.array_equal(merged[key], separate[key]) for key in merged)
 
 
-def test_encoder_then_head_agrees_with_the_fused_entry(artifact: Artifact, golden: Golden) -> None:
+def test_encoder_then_head_agrees_with_the_fused_entry(artifact: Artifacts, golden: Golden) -> None:
     folder, values = artifact("portrait", "coreml", "float16"), golden("portrait")
     sealed = read_artifact(folder)
     features = open_and_run(folder, sealed.entry("encoder"), values)
@@ -69,7 +67,7 @@ def test_encoder_then_head_agrees_with_the_fused_entry(artifact: Artifact, golde
     assert np.abs(split - fused).mean() < 1e-3
 
 
-def test_classifier(artifact: Artifact, golden: Golden) -> None:
+def test_classifier(artifact: Artifacts, golden: Golden) -> None:
     folder, values = artifact("classifier", "coreml", "float32"), golden("classifier")
     (entry,) = read_artifact(folder).entries
     outputs = open_and_run(folder, entry, values)
@@ -77,7 +75,7 @@ def test_classifier(artifact: Artifact, golden: Golden) -> None:
         assert np.abs(outputs[port.name] - values[port.name]).max() < 1e-5
 
 
-def test_dtypes_are_read_from_the_file(artifact: Artifact) -> None:
+def test_dtypes_are_read_from_the_file(artifact: Artifacts) -> None:
     runtime = MILRuntime()
     sizes = {}
     for name in MEANS:
@@ -88,7 +86,7 @@ def test_dtypes_are_read_from_the_file(artifact: Artifact) -> None:
     assert sizes["float32"]["float32"] == 2 * sizes["float16"]["float16"]
 
 
-def test_intermediate_values_are_observed_by_name(artifact: Artifact, golden: Golden) -> None:
+def test_intermediate_values_are_observed_by_name(artifact: Artifacts, golden: Golden) -> None:
     folder = artifact("classifier", "coreml", "float32")
     (entry,) = read_artifact(folder).entries
     names: list[str] = []
@@ -157,7 +155,7 @@ def test_wrong_input_shapes_are_refused(copied: Path, golden: Golden) -> None:
             session.bind({port.name: golden("classifier")[port.name][..., :-1] for port in entry.inputs})
 
 
-def test_it_needs_neither_torch_nor_the_converter(artifact: Artifact, root: Path) -> None:
+def test_it_needs_neither_torch_nor_the_converter(artifact: Artifacts, root: Path) -> None:
     script = """
 import sys
 for name in ("torch", "tensorflow", "coremltools"):
@@ -181,7 +179,7 @@ print(sorted(outputs))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="Core ML itself is there")
-def test_apples_runtime_says_why_it_is_not_here(artifact: Artifact) -> None:
+def test_apples_runtime_says_why_it_is_not_here(artifact: Artifacts) -> None:
     runtime = load_runtime("coreml-predict")
     assert "macOS only" in (runtime.unavailable() or "")
     assert runtime.version()["compute_units"] == "CPU_ONLY"

@@ -326,17 +326,17 @@ BUILT = [
 
 
 @pytest.mark.parametrize("case", BUILT, ids=lambda case: case.name)
-def test_built(case: Built, evaluated: Evaluated) -> None:
+def test_built_op(case: Built, evaluated: Evaluated) -> None:
     generator = torch.Generator().manual_seed(3)
     tensors = [torch.rand(shape, generator=generator) * (case.high - case.low) + case.low for shape in case.shapes]
     tensors = [value.int() if index in case.integers else value for index, value in enumerate(tensors)]
-    ops, made = evaluated(case.build, [tensor.numpy() for tensor in tensors], case.ios)
+    ops, output = evaluated(case.build, [tensor.numpy() for tensor in tensors], case.ios)
     assert set(case.ops.split()) <= ops
-    expected = case.expected(*tensors)
-    assert isinstance(expected, Tensor)
-    wanted = expected.numpy()
-    assert made.shape == wanted.shape
-    assert np.abs(made - wanted).max() <= 1e-5 * max(1.0, float(np.abs(wanted).max()))
+    formula = case.expected(*tensors)
+    assert isinstance(formula, Tensor)
+    expected = formula.numpy()
+    assert output.shape == expected.shape
+    assert np.abs(output - expected).max() <= 1e-5 * max(1.0, float(np.abs(expected).max()))
 
 
 def test_every_op_has_a_case(root: Path) -> None:
