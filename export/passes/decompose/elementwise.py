@@ -101,6 +101,21 @@ def arithmetic(program: ExportedProgram) -> DecompositionTable:
     }
 
 
+def inverse_hyperbolic(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.asinh` and `aten.acosh` into logarithms and square roots.
+
+    asinh is computed of |x|, with the sign of x: for negative x the formula would cancel.
+    """
+    import torch
+
+    def asinh(x: torch.Tensor) -> torch.Tensor:
+        magnitude = torch.abs(x)
+        return torch.sign(x) * torch.log(magnitude + torch.sqrt(magnitude * magnitude + 1))
+
+    aten = torch.ops.aten
+    return {aten.asinh.default: asinh, aten.acosh.default: lambda x: torch.log(x + torch.sqrt(x * x - 1))}
+
+
 def nan_to_num(program: ExportedProgram) -> DecompositionTable:
     """Decompose `aten.nan_to_num` into three `aten.where`."""
     import torch

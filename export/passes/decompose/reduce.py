@@ -35,6 +35,21 @@ def cumprod() -> DecompositionTable:
     return {torch.ops.aten.cumprod.default: scan}
 
 
+def prod_by_halves(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.prod` over an axis into log2(n) products of its halves."""
+    import torch
+
+    def prod(x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+        x = x if dtype is None else x.to(dtype)
+        while (size := x.shape[dim]) > 1:
+            half = size // 2
+            rest = [x.narrow(dim, 2 * half, 1)] if size % 2 else []
+            x = torch.cat([x.narrow(dim, 0, half) * x.narrow(dim, half, half), *rest], dim)
+        return x if keepdim else x.squeeze(dim)
+
+    return {torch.ops.aten.prod.dim_int: prod}
+
+
 def moments() -> DecompositionTable:
     """Decompose `aten.var_mean` and `aten.std_mean` into means; `correction` defaults to 1 (Bessel)."""
     import torch

@@ -14,12 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from export.passes.base import PassResult
-from export.passes.decompose.elementwise import arithmetic
+from export.passes.decompose.elementwise import arithmetic, inverse_hyperbolic
+from export.passes.decompose.reduce import prod_by_halves
 from export.passes.decompose.table import DecompositionTable
 from export.targets.coreml.passes.promote_where_scalars import where_scalars
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
 
 # The ops of a decomposition may be unsupported too.
@@ -43,7 +43,7 @@ def unsupported_ops(program: ExportedProgram) -> list[Any]:
     import torch
 
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")._TORCH_OPS_REGISTRY
-    broken = failing_conversions()
+    broken = failing_conversions(program)
     targets = {node.target: None for node in program.graph_module.graph.nodes if node.op == "call_function"}
     return [
         target
@@ -52,33 +52,13 @@ def unsupported_ops(program: ExportedProgram) -> list[Any]:
     ]
 
 
-def failing_conversions() -> DecompositionTable:
+def failing_conversions(program: ExportedProgram) -> DecompositionTable:
     """Return decompositions of ops that coremltools seems to convert, and cannot.
 
     asinh and acosh fail with "type object 'Builder' has no attribute 'asinh'". PyTorch decomposes prod into an op that
     coremltools does not convert either.
     """
-    import torch
-
-    aten = torch.ops.aten
-
-    def asinh(x: torch.Tensor) -> torch.Tensor:
-        magnitude = torch.abs(x)
-        return torch.sign(x) * torch.log(magnitude + torch.sqrt(magnitude * magnitude + 1))
-
-    def prod(x: torch.Tensor, dim: int, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> torch.Tensor:
-        x = x if dtype is None else x.to(dtype)
-        while (size := x.shape[dim]) > 1:
-            half = size // 2
-            rest = [x.narrow(dim, 2 * half, 1)] if size % 2 else []
-            x = torch.cat([x.narrow(dim, 0, half) * x.narrow(dim, half, half), *rest], dim)
-        return x if keepdim else x.squeeze(dim)
-
-    return {
-        aten.asinh.default: asinh,
-        aten.acosh.default: lambda x: torch.log(x + torch.sqrt(x * x - 1)),
-        aten.prod.dim_int: prod,
-    }
+    return inverse_hyperbolic(program) | prod_by_halves(program)
 
 
 def decompositions(program: ExportedProgram, targets: list[Any]) -> DecompositionTable:
@@ -88,5 +68,5 @@ def decompositions(program: ExportedProgram, targets: list[Any]) -> Decompositio
     composite = torch.export.default_decompositions().materialize()
     table: DecompositionTable = import_module("torch._decomp").get_decompositions(targets)
     table |= {target: composite[target] for target in targets if target not in table and target in composite}
-    own = arithmetic(program) | failing_conversions()
+    own = arithmetic(program) | failing_conversions(program)
     return table | {target: own[target] for target in targets if target in own}
