@@ -140,16 +140,27 @@ function change(patch, {glide = true} = {}) {
 
 function buildTabs() {
   const step = {ArrowRight: 1, ArrowLeft: -1};
-  byId('tabs').replaceChildren(...MODES.map((mode, index) => h('button', {
-    id: `tab-${mode.id}`, type: 'button', role: 'tab', 'aria-controls': 'controls',
-    onclick: () => choose(mode),
-    onkeydown: ({key}) => {
-      if (!step[key]) return;
-      const next = byId('tabs').children[(index + step[key] + MODES.length) % MODES.length];
-      next.focus();
-      next.click();
-    },
-  }, mode.title)));
+  byId('tabs').replaceChildren(
+    ...MODES.map((mode, index) =>
+      h(
+        'button',
+        {
+          id: `tab-${mode.id}`,
+          type: 'button',
+          role: 'tab',
+          'aria-controls': 'controls',
+          onclick: () => choose(mode),
+          onkeydown: ({key}) => {
+            if (!step[key]) return;
+            const next = byId('tabs').children[(index + step[key] + MODES.length) % MODES.length];
+            next.focus();
+            next.click();
+          },
+        },
+        mode.title,
+      ),
+    ),
+  );
 }
 
 function wire() {
@@ -195,7 +206,8 @@ function holdOriginal() {
     app.painter.ask();
   };
   button.addEventListener('pointerdown', () => set(true));
-  for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'blur']) button.addEventListener(name, () => set(false));
+  for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'blur'])
+    button.addEventListener(name, () => set(false));
   button.addEventListener('keydown', ({key}) => key === ' ' && set(true));
   button.addEventListener('keyup', ({key}) => key === ' ' && set(false));
 }

@@ -4,12 +4,14 @@
 const CACHE = 'hydra-page-1';
 
 addEventListener('install', (event) => {
-  event.waitUntil((async () => {
-    const cache = await caches.open(CACHE);
-    const files = await (await fetch('/shell.json')).json();
-    await cache.addAll([...files, '/catalog.json']);
-    await skipWaiting();
-  })());
+  event.waitUntil(
+    (async () => {
+      const cache = await caches.open(CACHE);
+      const files = await (await fetch('/shell.json')).json();
+      await cache.addAll([...files, '/catalog.json']);
+      await skipWaiting();
+    })(),
+  );
 });
 
 addEventListener('activate', (event) => event.waitUntil(clients.claim()));

@@ -25,7 +25,9 @@ function handler(file) {
   return {
     load: async () => {
       const {modelTopology, weightsManifest, ...rest} = JSON.parse(readFileSync(file, 'utf8'));
-      const shards = weightsManifest.flatMap((group) => group.paths).map((path) => readFileSync(join(dirname(file), path)));
+      const shards = weightsManifest
+        .flatMap((group) => group.paths)
+        .map((path) => readFileSync(join(dirname(file), path)));
       const data = Buffer.concat(shards);
       const weightData = data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength);
       return {modelTopology, weightSpecs: weightsManifest.flatMap((group) => group.weights), weightData, ...rest};
@@ -69,7 +71,9 @@ function bind({tensors}, payload) {
   for (const {name, shape, dtype} of tensors) {
     const count = shape.reduce((product, size) => product * size, 1);
     const bytes = count * VALUES[dtype].BYTES_PER_ELEMENT;
-    const values = new VALUES[dtype](payload.buffer.slice(payload.byteOffset + start, payload.byteOffset + start + bytes));
+    const values = new VALUES[dtype](
+      payload.buffer.slice(payload.byteOffset + start, payload.byteOffset + start + bytes),
+    );
     state.inputs[name] = tf.tensor(values, shape, dtype);
     start += bytes;
   }
@@ -82,7 +86,10 @@ async function execute() {
   const values = await Promise.all(made.map((tensor) => tensor.data()));
   const seconds = (performance.now() - started) / 1000;
   const results = made.map((tensor, index) => ({
-    name: state.outputs[index], shape: tensor.shape, dtype: tensor.dtype, values: values[index],
+    name: state.outputs[index],
+    shape: tensor.shape,
+    dtype: tensor.dtype,
+    values: values[index],
   }));
   // An input handed through as an output stays ours.
   const ours = new Set(Object.values(state.inputs).map((tensor) => tensor.id));
@@ -99,7 +106,12 @@ async function invoke() {
     const missing = /Kernel '(\w+)' not registered for backend 'wasm'/.exec(error.message);
     if (!missing || tf.getBackend() !== 'wasm') throw error;
     state.fallback = `wasm has no kernel ${missing[1]}`;
-    const kept = Object.entries(state.inputs).map(([name, tensor]) => [name, tensor.dataSync(), tensor.shape, tensor.dtype]);
+    const kept = Object.entries(state.inputs).map(([name, tensor]) => [
+      name,
+      tensor.dataSync(),
+      tensor.shape,
+      tensor.dtype,
+    ]);
     await load('cpu');
     for (const [name, values, shape, dtype] of kept) state.inputs[name] = tf.tensor(values, shape, dtype);
     done = await execute();
@@ -110,7 +122,10 @@ async function invoke() {
 
 function fetchResults() {
   const payload = state.results.map(({values}) => Buffer.from(values.buffer, values.byteOffset, values.byteLength));
-  return {tensors: state.results.map(({name, shape, dtype}) => ({name, shape, dtype})), payload: Buffer.concat(payload)};
+  return {
+    tensors: state.results.map(({name, shape, dtype}) => ({name, shape, dtype})),
+    payload: Buffer.concat(payload),
+  };
 }
 
 function send({payload = Buffer.alloc(0), ...content}) {

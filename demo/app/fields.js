@@ -58,7 +58,8 @@ export function widen(source, width, height, radius) {
     for (let index = 0; index < count; index++) {
       let most = -Infinity;
       const last = Math.min(index + radius, count - 1);
-      for (let near = Math.max(index - radius, 0); near <= last; near++) most = Math.max(most, from[start + near * step]);
+      for (let near = Math.max(index - radius, 0); near <= last; near++)
+        most = Math.max(most, from[start + near * step]);
       to[start + index * step] = most;
     }
   };
@@ -74,10 +75,13 @@ export function fill(channels, weight, width, height) {
   for (let level = levels[0]; level.width > 1 || level.height > 1; level = levels.at(-1)) levels.push(halve(level));
   let coarse = levels.at(-1);
   for (const level of levels.reverse().slice(1)) {
-    const spread = coarse.channels.map((values) => scale(values, coarse.width, coarse.height, level.width, level.height));
+    const spread = coarse.channels.map((values) =>
+      scale(values, coarse.width, coarse.height, level.width, level.height),
+    );
     const filled = level.channels.map((values, channel) => {
       const made = spread[channel];
-      for (let index = 0; index < made.length; index++) made[index] += (values[index] - made[index]) * level.weight[index];
+      for (let index = 0; index < made.length; index++)
+        made[index] += (values[index] - made[index]) * level.weight[index];
       return made;
     });
     coarse = {...level, channels: filled};
@@ -91,7 +95,10 @@ function halve({channels, weight, width, height}) {
   const sum = (values) => {
     const made = new Float32Array(toWidth * toHeight);
     for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) made[(y >> 1) * toWidth + (x >> 1)] += values ? values[y * width + x] * weight[y * width + x] : weight[y * width + x];
+      for (let x = 0; x < width; x++)
+        made[(y >> 1) * toWidth + (x >> 1)] += values
+          ? values[y * width + x] * weight[y * width + x]
+          : weight[y * width + x];
     }
     return made;
   };

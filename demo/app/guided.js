@@ -4,7 +4,14 @@
 
 import {mean} from './fields.js';
 
-const PAIRS = [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]];
+const PAIRS = [
+  [0, 0],
+  [0, 1],
+  [0, 2],
+  [1, 1],
+  [1, 2],
+  [2, 2],
+];
 
 // channels: three of the guide, in [0, 1]; `radius` in pixels.
 export class Guide {
@@ -29,7 +36,9 @@ export class Guide {
   // epsilon: the variance of colour that counts as an edge. -> Float32Array [height, width, 4]
   fit(values, epsilon) {
     const center = this.mean(values);
-    const [x, y, z] = this.channels.map((channel, index) => this.covariance(channel, values, this.means[index], center));
+    const [x, y, z] = this.channels.map((channel, index) =>
+      this.covariance(channel, values, this.means[index], center),
+    );
     const slopes = this.solve(x, y, z, epsilon);
     const offset = center.slice();
     slopes.forEach((slope, channel) => {

@@ -44,7 +44,12 @@ export function lift({guide, alpha, depth, net}) {
 
 function layerDepths(alpha, depth, {width, height}) {
   const outer = widen(alpha, width, height, BLEED_OUT);
-  const inner = widen(alpha.map((value) => 1 - value), width, height, BLEED_IN);
+  const inner = widen(
+    alpha.map((value) => 1 - value),
+    width,
+    height,
+    BLEED_IN,
+  );
   const person = inner.map((value) => smoothstep(0.5, 0.1, value));
   const behind = outer.map((value) => smoothstep(0.5, 0.1, value));
   // Without a person, or without a background, the other layer's depth serves both.
@@ -56,13 +61,23 @@ function layerDepths(alpha, depth, {width, height}) {
 
 function layerColors(colors, alpha, width, height) {
   // A little inside and outside of the matte: the mixed pixels of the edge itself belong to neither.
-  const inner = widen(alpha.map((value) => 1 - value), width, height, 1).map((value) => smoothstep(0.25, 0.02, value));
+  const inner = widen(
+    alpha.map((value) => 1 - value),
+    width,
+    height,
+    1,
+  ).map((value) => smoothstep(0.25, 0.02, value));
   const outer = widen(alpha, width, height, 2).map((value) => smoothstep(0.25, 0.02, value));
   const pack = (channels) => {
     const made = new Uint8Array(width * height * 4).fill(255);
-    channels.forEach((values, channel) => values.forEach((value, index) => (made[index * 4 + channel] = Math.round(value * 255))));
+    channels.forEach((values, channel) =>
+      values.forEach((value, index) => (made[index * 4 + channel] = Math.round(value * 255))),
+    );
     return made;
   };
   const floor = (weight) => weight.map((value) => Math.max(value, 1e-4)); // a photo without people has colours too
-  return {front: pack(fill(colors, floor(inner), width, height)), back: pack(fill(colors, floor(outer), width, height))};
+  return {
+    front: pack(fill(colors, floor(inner), width, height)),
+    back: pack(fill(colors, floor(outer), width, height)),
+  };
 }

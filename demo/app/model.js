@@ -20,7 +20,9 @@ export async function loadModel({row, backend, threads}, onProgress) {
 // A worker has one engine; two artifacts that are compared share it.
 let engine;
 async function engineOf(name, backend, threads) {
-  engine ??= import(`../engines/${name}.js`).then(({start}) => start({npm: new URL('/npm/', location.href), backend, threads}));
+  engine ??= import(`../engines/${name}.js`).then(({start}) =>
+    start({npm: new URL('/npm/', location.href), backend, threads}),
+  );
   return engine;
 }
 
@@ -31,14 +33,23 @@ class Model {
 
   async open(name, files) {
     const {file, signature, outputs} = this.row.modules[name];
-    this.runners[name] = await this.engine.open({file, files, signature, outputs: outputs.map((port) => port.file_name)});
+    this.runners[name] = await this.engine.open({
+      file,
+      files,
+      signature,
+      outputs: outputs.map((port) => port.file_name),
+    });
   }
 
   // rgb: Uint8 [H, W, 3] at the model's size. Keeps the features on the device; the former photo's go.
   async encode(rgb) {
     this.forget();
     const {inputs, outputs} = this.row.modules.encoder;
-    const image = await this.engine.upload({data: toFile(inputs[0], rgb), shape: inputs[0].shape, dtype: inputs[0].dtype});
+    const image = await this.engine.upload({
+      data: toFile(inputs[0], rgb),
+      shape: inputs[0].shape,
+      dtype: inputs[0].dtype,
+    });
     const made = await this.runners.encoder.run({[inputs[0].file_name]: image});
     await this.engine.settle(made);
     this.engine.release(image);

@@ -29,11 +29,12 @@ export class Net {
   }
 
   call(name, args) {
-    const run = () => new Promise((resolve, reject) => {
-      const call = this.next++;
-      this.waiting.set(call, {resolve, reject});
-      this.worker.postMessage({call, name, args});
-    });
+    const run = () =>
+      new Promise((resolve, reject) => {
+        const call = this.next++;
+        this.waiting.set(call, {resolve, reject});
+        this.worker.postMessage({call, name, args});
+      });
     const result = this.tail.then(run, run);
     this.tail = result.catch(() => {});
     return result;

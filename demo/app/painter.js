@@ -78,7 +78,8 @@ export class Painter {
   }
 
   output(name) {
-    if (!this.outputs.has(name)) this.outputs.set(name, this.stage.target(this.stage.canvas.width, this.stage.canvas.height));
+    if (!this.outputs.has(name))
+      this.outputs.set(name, this.stage.target(this.stage.canvas.width, this.stage.canvas.height));
     return this.outputs.get(name);
   }
 

@@ -10,7 +10,9 @@ export class PhotoError extends Error {}
 export async function openPhoto(file, name = file.name ?? 'photo') {
   const claimed = await claimedSize(file);
   if (claimed && claimed.width * claimed.height > MOST_PIXELS) {
-    throw new PhotoError(`${name} is ${claimed.width} × ${claimed.height}: more than ${MOST_PIXELS / 1e6} megapixels do not fit a browser tab`);
+    throw new PhotoError(
+      `${name} is ${claimed.width} × ${claimed.height}: more than ${MOST_PIXELS / 1e6} megapixels do not fit a browser tab`,
+    );
   }
   const bitmap = await decode(file, name);
   try {

@@ -33,7 +33,8 @@ export function resize({data, width, height}, toWidth, toHeight) {
       const {first, weights} = across[x];
       for (let channel = 0; channel < 3; channel++) {
         let sum = 0;
-        for (let index = 0; index < weights.length; index++) sum += data[(y * width + first + index) * 4 + channel] * weights[index];
+        for (let index = 0; index < weights.length; index++)
+          sum += data[(y * width + first + index) * 4 + channel] * weights[index];
         narrow[(y * toWidth + x) * 3 + channel] = toByte(sum);
       }
     }

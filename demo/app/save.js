@@ -50,7 +50,12 @@ export function* cover(width, height, margin, side) {
     const found = [];
     for (let from = 0; from < size; from += step) {
       const to = Math.min(from + step, size);
-      found.push({from, to, start: Math.max(Math.floor((from - margin) / GRID) * GRID, 0), end: Math.min(to + margin, size)});
+      found.push({
+        from,
+        to,
+        start: Math.max(Math.floor((from - margin) / GRID) * GRID, 0),
+        end: Math.min(to + margin, size),
+      });
     }
     return found;
   };
@@ -69,7 +74,12 @@ function renderTile({stage, scene, mode, settings}, bitmap, {outer, inner}) {
   context.fillStyle = 'white';
   context.fillRect(0, 0, outer.width, outer.height);
   context.drawImage(bitmap, -outer.x, -outer.y);
-  const region = [outer.x / bitmap.width, outer.y / bitmap.height, outer.width / bitmap.width, outer.height / bitmap.height];
+  const region = [
+    outer.x / bitmap.width,
+    outer.y / bitmap.height,
+    outer.width / bitmap.width,
+    outer.height / bitmap.height,
+  ];
   const view = new View(stage, scene.lifted, canvas, region);
   const output = stage.target(outer.width, outer.height);
   try {

@@ -87,7 +87,12 @@ function findPeople({alpha, depth, width, height}) {
     for (let next = 0; next < queue.length; next++) {
       const at = queue[next];
       const x = at % width;
-      const near = [x > 0 && at - 1, x < width - 1 && at + 1, at >= width && at - width, at < width * (height - 1) && at + width];
+      const near = [
+        x > 0 && at - 1,
+        x < width - 1 && at + 1,
+        at >= width && at - width,
+        at < width * (height - 1) && at + width,
+      ];
       for (const index of near) {
         if (index === false || seen[index] || alpha[index] <= 0.5) continue;
         seen[index] = 1;

@@ -7,7 +7,8 @@ import {Scene} from './scene.js';
 export const BACKENDS = {tfjs: ['wasm', 'webgl', 'webgpu'], ort: ['wasm', 'webgpu'], litert: ['wasm', 'webgpu']};
 
 // Half of the cores: the other half draws the page. One where the browser gives WebAssembly no threads.
-const threads = () => (globalThis.crossOriginIsolated ? Math.min(Math.max(Math.floor((navigator.hardwareConcurrency ?? 2) / 2), 1), 4) : 1);
+const threads = () =>
+  globalThis.crossOriginIsolated ? Math.min(Math.max(Math.floor((navigator.hardwareConcurrency ?? 2) / 2), 1), 4) : 1;
 
 export class Session {
   constructor(catalog, stage, onProgress) {

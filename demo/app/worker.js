@@ -46,16 +46,26 @@ const calls = {
   async lift(job) {
     const [, , {lift}] = await modules;
     const {value, ms} = await timed(() => lift(job));
-    return {value: {...value, ms}, transfer: Object.values(value).filter((item) => item.buffer).map((item) => item.buffer)};
+    return {
+      value: {...value, ms},
+      transfer: Object.values(value)
+        .filter((item) => item.buffer)
+        .map((item) => item.buffer),
+    };
   },
 
   // Bytes of the runtime's own files as the server sends them.
   async weigh() {
-    const names = performance.getEntriesByType('resource').map(({name}) => name).filter((name) => name.includes('/npm/'));
-    const sizes = await Promise.all([...new Set(names)].map(async (name) => {
-      const answer = await fetch(name, {method: 'HEAD'});
-      return Number(answer.headers.get('Content-Length'));
-    }));
+    const names = performance
+      .getEntriesByType('resource')
+      .map(({name}) => name)
+      .filter((name) => name.includes('/npm/'));
+    const sizes = await Promise.all(
+      [...new Set(names)].map(async (name) => {
+        const answer = await fetch(name, {method: 'HEAD'});
+        return Number(answer.headers.get('Content-Length'));
+      }),
+    );
     return {value: sizes.reduce((sum, size) => sum + size, 0)};
   },
 

@@ -3,7 +3,8 @@
 export async function start({npm, backend, threads}) {
   const litert = await import(new URL('@litertjs/core/dist/index.js', npm).href);
   const threaded = threads > 1 && Boolean(globalThis.crossOriginIsolated);
-  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) throw new Error('the browser has no WebGPU adapter');
+  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter()))
+    throw new Error('the browser has no WebGPU adapter');
   // What waits for a GPU inside WebAssembly needs the build with JSPI, which has no threads.
   // In a worker the loader cannot tell where its script came from, and would look beside the worker's.
   const locateFile = (name) => new URL(`@litertjs/core/wasm/${name}`, npm).href;
@@ -57,7 +58,9 @@ class Engine {
   async settle(results) {
     if (this.facts.backend === 'wasm') return;
     const count = (tensor) => tensor.type.layout.dimensions.reduce((product, size) => product * size, 1);
-    await Object.values(results).reduce((least, tensor) => (count(tensor) < count(least) ? tensor : least)).data();
+    await Object.values(results)
+      .reduce((least, tensor) => (count(tensor) < count(least) ? tensor : least))
+      .data();
   }
 
   release(tensor) {

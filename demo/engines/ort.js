@@ -7,14 +7,19 @@ export async function start({npm, backend, threads}) {
   ort.env.wasm.wasmPaths = new URL('onnxruntime-web/dist/', npm).href;
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
   ort.env.logLevel = 'error';
-  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) throw new Error('the browser has no WebGPU adapter');
+  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter()))
+    throw new Error('the browser has no WebGPU adapter');
   return new Engine(ort, backend);
 }
 
 class Engine {
   constructor(ort, backend) {
     this.ort = ort;
-    this.facts = {'onnxruntime-web': ort.env.versions.web ?? ort.env.versions.common, backend, threads: ort.env.wasm.numThreads};
+    this.facts = {
+      'onnxruntime-web': ort.env.versions.web ?? ort.env.versions.common,
+      backend,
+      threads: ort.env.wasm.numThreads,
+    };
   }
 
   async open({file, files, outputs}) {
@@ -38,7 +43,9 @@ class Engine {
   // Waits for queued work. The queue is in order: the smallest result is there when all are.
   async settle(results) {
     if (this.facts.backend === 'wasm') return;
-    await Object.values(results).reduce((least, tensor) => (tensor.size < least.size ? tensor : least)).getData();
+    await Object.values(results)
+      .reduce((least, tensor) => (tensor.size < least.size ? tensor : least))
+      .getData();
   }
 
   release(tensor) {

@@ -58,7 +58,9 @@ class Engine {
   // Waits for queued work. The queue is in order: the smallest result is there when all are.
   async settle(results) {
     if (this.facts.backend === 'wasm') return;
-    await Object.values(results).reduce((least, tensor) => (tensor.size < least.size ? tensor : least)).data();
+    await Object.values(results)
+      .reduce((least, tensor) => (tensor.size < least.size ? tensor : least))
+      .data();
   }
 
   release(tensor) {
@@ -76,7 +78,8 @@ class Model {
     const made = [this.graph.execute(inputs, this.outputs)].flat();
     const ours = new Set(Object.values(inputs).map((tensor) => tensor.id));
     return Object.fromEntries(
-      made.map((tensor, index) => [this.outputs[index], ours.has(tensor.id) ? this.tf.clone(tensor) : tensor]));
+      made.map((tensor, index) => [this.outputs[index], ours.has(tensor.id) ? this.tf.clone(tensor) : tensor]),
+    );
   }
 
   close() {

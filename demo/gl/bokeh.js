@@ -97,7 +97,14 @@ export class Bokeh {
   // focus: [from, to] in depth; radius: of the blur far from it, of the photo's diagonal; flat: see FOCUS.
   render(view, {focus, radius, shape, bloom, flat = false}, output) {
     const {stage, cost} = this;
-    const common = {...view.uniforms, focus, bloom, most: radius * view.diagonal, flat_: Number(flat), size: [view.width, view.height]};
+    const common = {
+      ...view.uniforms,
+      focus,
+      bloom,
+      most: radius * view.diagonal,
+      flat_: Number(flat),
+      size: [view.width, view.height],
+    };
     const [behindLayer, peopleLayer] = this.layers(view, bloom, common).textures;
     const {points, area} = this.aperture(shape);
     // Variances add up: making a layer smaller (a box) and reading it twice (a tent each), against the same at size 1.

@@ -33,7 +33,8 @@ export class Stage {
     const texture = gl.createTexture();
     const {width, height, data} = source;
     gl.bindTexture(gl.TEXTURE_2D, texture);
-    if (data instanceof Float32Array) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, width, height, 0, gl.RGBA, gl.FLOAT, data);
+    if (data instanceof Float32Array)
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, width, height, 0, gl.RGBA, gl.FLOAT, data);
     else if (data) gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, data);
     else gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, source);
     this.sample(filter);
@@ -106,15 +107,20 @@ export class Stage {
 class Program {
   constructor(gl, fragment) {
     Object.assign(this, {gl, program: gl.createProgram(), places: new Map()});
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, `#version 300 es\nprecision highp float;\n${fragment}`]]) {
+    for (const [kind, source] of [
+      [gl.VERTEX_SHADER, VERTEX],
+      [gl.FRAGMENT_SHADER, `#version 300 es\nprecision highp float;\n${fragment}`],
+    ]) {
       const shader = gl.createShader(kind);
       gl.shaderSource(shader, source);
       gl.compileShader(shader);
       gl.attachShader(this.program, shader);
-      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) throw new StageError(gl.getShaderInfoLog(shader));
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost())
+        throw new StageError(gl.getShaderInfoLog(shader));
     }
     gl.linkProgram(this.program);
-    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) throw new StageError(gl.getProgramInfoLog(this.program));
+    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost())
+      throw new StageError(gl.getProgramInfoLog(this.program));
     for (let index = 0; index < gl.getProgramParameter(this.program, gl.ACTIVE_UNIFORMS); index++) {
       const {name, type} = gl.getActiveUniform(this.program, index);
       this.places.set(name.replace('[0]', ''), {type, at: gl.getUniformLocation(this.program, name)});

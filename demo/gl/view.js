@@ -64,7 +64,13 @@ export class View {
   }
 
   get uniforms() {
-    return {source: this.source, maps: this.maps, front: this.lifted.front, back: this.lifted.back, region: this.region};
+    return {
+      source: this.source,
+      maps: this.maps,
+      front: this.lifted.front,
+      back: this.lifted.back,
+      region: this.region,
+    };
   }
 
   // A target that lives as long as the view, made at the first call.
@@ -83,7 +89,10 @@ export class Lifted {
   constructor(stage, {width, height, matte, near, far, front, back}) {
     const table = (data) => stage.texture({data, width, height}, {filter: 'NEAREST'});
     Object.assign(this, {stage, matte: table(matte), near: table(near), far: table(far)});
-    Object.assign(this, {front: stage.texture({data: front, width, height}), back: stage.texture({data: back, width, height})});
+    Object.assign(this, {
+      front: stage.texture({data: front, width, height}),
+      back: stage.texture({data: back, width, height}),
+    });
   }
 
   free() {

@@ -36,15 +36,30 @@ export const cutout = {
 
   controls: () => [
     {
-      kind: 'choice', key: 'background', label: 'Background', items: [
+      kind: 'choice',
+      key: 'background',
+      label: 'Background',
+      items: [
         {value: 'clear', label: 'transparent', icon: '▦'},
         {value: 'blur', label: 'blurred', icon: '◌'},
         ...Object.entries(COLORS).map(([value, swatch]) => ({value, label: value, swatch})),
         {value: 'picture', label: 'your picture', icon: '＋', shown: ({picture}) => Boolean(picture)},
       ],
     },
-    {kind: 'range', key: 'blur', label: 'Blur', low: 'soft', high: 'strong', shown: ({background}) => background === 'blur'},
-    {kind: 'file', key: 'picture', label: 'Choose a background picture', set: async (file) => ({picture: await pictureOf(file), background: 'picture'})},
+    {
+      kind: 'range',
+      key: 'blur',
+      label: 'Blur',
+      low: 'soft',
+      high: 'strong',
+      shown: ({background}) => background === 'blur',
+    },
+    {
+      kind: 'file',
+      key: 'picture',
+      label: 'Choose a background picture',
+      set: async (file) => ({picture: await pictureOf(file), background: 'picture'}),
+    },
   ],
 
   margin: ({background, blur}) => (background === 'blur' ? blur * BLUR : 0),
@@ -59,7 +74,11 @@ export const cutout = {
     const texture = filled ? textureOf(stage, picture) : view.source;
     const color = filled ? [0, 0, 0, 1] : COLORS[background] ? rgba(COLORS[background]) : [0, 0, 0, 0];
     const shape = (scene.width / scene.height) * (texture.height / texture.width);
-    stage.draw(CUT, {...view.uniforms, picture: texture, cover: [Math.min(shape, 1), Math.min(1 / shape, 1)], color, filled}, output);
+    stage.draw(
+      CUT,
+      {...view.uniforms, picture: texture, cover: [Math.min(shape, 1), Math.min(1 / shape, 1)], color, filled},
+      output,
+    );
   },
 };
 

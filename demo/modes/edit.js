@@ -5,7 +5,12 @@ import {VIEW} from '../gl/view.js';
 
 const KEYS = ['exposure', 'contrast', 'saturation', 'temperature'];
 const LABELS = {exposure: 'Exposure', contrast: 'Contrast', saturation: 'Saturation', temperature: 'Temperature'};
-const ENDS = {exposure: ['dark', 'bright'], contrast: ['flat', 'hard'], saturation: ['grey', 'vivid'], temperature: ['cool', 'warm']};
+const ENDS = {
+  exposure: ['dark', 'bright'],
+  contrast: ['flat', 'hard'],
+  saturation: ['grey', 'vivid'],
+  temperature: ['cool', 'warm'],
+};
 
 const EDIT = `${VIEW}
 uniform vec4 near, far;       // exposure, contrast, saturation, temperature, each -1 to 1
@@ -33,10 +38,18 @@ void main() {
   result = vec4(color, 1.0);
 }`;
 
-const sliders = (part, title) => KEYS.map((key) => ({
-  kind: 'range', key: `${part}.${key}`, label: `${title} ${LABELS[key].toLowerCase()}`, short: LABELS[key],
-  min: -1, max: 1, low: ENDS[key][0], high: ENDS[key][1], shown: (settings) => settings.part === part,
-}));
+const sliders = (part, title) =>
+  KEYS.map((key) => ({
+    kind: 'range',
+    key: `${part}.${key}`,
+    label: `${title} ${LABELS[key].toLowerCase()}`,
+    short: LABELS[key],
+    min: -1,
+    max: 1,
+    low: ENDS[key][0],
+    high: ENDS[key][1],
+    shown: (settings) => settings.part === part,
+  }));
 
 export const edit = {
   id: 'edit',
@@ -45,11 +58,24 @@ export const edit = {
 
   start(scene) {
     const neutral = (part) => KEYS.map((key) => [`${part}.${key}`, 0]);
-    return {...Object.fromEntries([...neutral('near'), ...neutral('far')]), part: 'far', threshold: between(scene), softness: 0.05};
+    return {
+      ...Object.fromEntries([...neutral('near'), ...neutral('far')]),
+      part: 'far',
+      threshold: between(scene),
+      softness: 0.05,
+    };
   },
 
   controls: (scene) => [
-    {kind: 'choice', key: 'part', label: 'Part', items: [{value: 'near', label: 'Foreground'}, {value: 'far', label: 'Background'}]},
+    {
+      kind: 'choice',
+      key: 'part',
+      label: 'Part',
+      items: [
+        {value: 'near', label: 'Foreground'},
+        {value: 'far', label: 'Background'},
+      ],
+    },
     ...sliders('near', 'Foreground'),
     ...sliders('far', 'Background'),
     {kind: 'histogram', key: 'threshold', label: 'Depth threshold', values: scene.pixels.depth, spread: 'softness'},

@@ -61,12 +61,20 @@ export const place = {
   controls: (scene) => [
     {kind: 'text', key: 'text', label: 'Words', shown: ({kind}) => kind === 'text'},
     {
-      kind: 'range', key: 'depth', label: 'Depth', low: 'far', high: 'near', shown: isChosen,
+      kind: 'range',
+      key: 'depth',
+      label: 'Depth',
+      low: 'far',
+      high: 'near',
+      shown: isChosen,
       get: ({depth}) => scene.placeOf(depth ?? 0.5),
       set: (at) => ({depth: scene.depthOf(at)}),
     },
     {
-      kind: 'actions', label: 'Where it stands', shown: isChosen, items: [
+      kind: 'actions',
+      label: 'Where it stands',
+      shown: isChosen,
+      items: [
         {label: 'Behind the person', off: !scene.people.length, run: () => ({depth: behindPeople(scene)})},
         {label: 'Before everything', run: () => ({depth: 1.1})},
       ],
@@ -74,21 +82,37 @@ export const place = {
     {kind: 'range', key: 'size', label: 'Size', low: 'small', high: 'large', min: 0.02, max: 1, shown: isChosen},
     {kind: 'range', key: 'turn', label: 'Turn', low: '↺', high: '↻', min: -1, max: 1, step: 0.01, shown: isChosen},
     {
-      kind: 'choice', key: 'color', label: 'Colour', shown: ({kind}) => kind && kind !== 'picture',
+      kind: 'choice',
+      key: 'color',
+      label: 'Colour',
+      shown: ({kind}) => kind && kind !== 'picture',
       items: Object.entries(COLORS).map(([label, value]) => ({value, label, swatch: value})),
     },
     {
-      kind: 'choice', key: 'drag', label: 'Dragging moves it', shown: isChosen,
-      items: [{value: 'place', label: 'across'}, {value: 'depth', label: 'in depth'}],
-    },
-    {
-      kind: 'actions', label: 'Put in', items: [
-        {label: 'Words', run: (settings) => added(settings, text(scene, 'Words'))},
-        ...Object.keys(STICKERS).map((name) => ({label: name, run: (settings) => added(settings, sticker(scene, name))})),
+      kind: 'choice',
+      key: 'drag',
+      label: 'Dragging moves it',
+      shown: isChosen,
+      items: [
+        {value: 'place', label: 'across'},
+        {value: 'depth', label: 'in depth'},
       ],
     },
     {
-      kind: 'file', key: 'picture', label: 'Put in a picture',
+      kind: 'actions',
+      label: 'Put in',
+      items: [
+        {label: 'Words', run: (settings) => added(settings, text(scene, 'Words'))},
+        ...Object.keys(STICKERS).map((name) => ({
+          label: name,
+          run: (settings) => added(settings, sticker(scene, name)),
+        })),
+      ],
+    },
+    {
+      kind: 'file',
+      key: 'picture',
+      label: 'Put in a picture',
       set: async (file, settings) => added(settings, {...sticker(scene, 'picture'), picture: await pictureOf(file)}),
     },
     {kind: 'actions', label: 'Take out', shown: isChosen, items: [{label: 'Take it out', run: removed}]},
@@ -106,7 +130,8 @@ export const place = {
     }
     if (!this.dragging || !isChosen(settings)) return false;
     if (phase === 'end') this.dragging = false;
-    else if (settings.drag === 'depth') change({depth: scene.depthOf(clamp(scene.placeOf(settings.depth) + dy * 1.2, 0, 1))});
+    else if (settings.drag === 'depth')
+      change({depth: scene.depthOf(clamp(scene.placeOf(settings.depth) + dy * 1.2, 0, 1))});
     else change({x: clamp(settings.x + dx, 0, 1), y: clamp(settings.y + dy, 0, 1)});
     return true;
   },
@@ -134,10 +159,19 @@ export const place = {
       for (const item of farToNear(settings)) {
         const box = boxOf(scene, item);
         const {texture, free} = textureOf(stage, item, box.width * view.diagonal);
-        stage.draw(ITEM, {
-          ...view.uniforms, item: texture, matrix: box.inverse, middle: [item.x, item.y], photo: shapeOf(scene),
-          depth: item.depth, soft: SOFT,
-        }, layers);
+        stage.draw(
+          ITEM,
+          {
+            ...view.uniforms,
+            item: texture,
+            matrix: box.inverse,
+            middle: [item.x, item.y],
+            photo: shapeOf(scene),
+            depth: item.depth,
+            soft: SOFT,
+          },
+          layers,
+        );
         free?.();
       }
     } finally {
@@ -192,11 +226,13 @@ function removed(settings) {
 // The nearest item at a place of the photo.
 function hit(scene, settings, x, y) {
   const [width, height] = shapeOf(scene);
-  return farToNear(settings).reverse().find((item) => {
-    const [a, b, c, d] = boxOf(scene, item).inverse;
-    const [dx, dy] = [(x - item.x) * width, (y - item.y) * height];
-    return Math.abs(a * dx + c * dy) <= 0.5 && Math.abs(b * dx + d * dy) <= 0.5;
-  });
+  return farToNear(settings)
+    .reverse()
+    .find((item) => {
+      const [a, b, c, d] = boxOf(scene, item).inverse;
+      const [dx, dy] = [(x - item.x) * width, (y - item.y) * height];
+      return Math.abs(a * dx + c * dy) <= 0.5 && Math.abs(b * dx + d * dy) <= 0.5;
+    });
 }
 
 const shapeOf = ({width, height}) => [width, height].map((side) => side / Math.hypot(width, height));
@@ -217,7 +253,11 @@ function boxOf(scene, item) {
 const looks = new Map();
 
 function drawn({kind, text: words, color, picture}) {
-  if (kind === 'picture') return {ratio: picture.width / picture.height, paint: (context, width, height) => context.drawImage(picture, 0, 0, width, height)};
+  if (kind === 'picture')
+    return {
+      ratio: picture.width / picture.height,
+      paint: (context, width, height) => context.drawImage(picture, 0, 0, width, height),
+    };
   const key = JSON.stringify([kind, words, color]);
   if (!looks.has(key)) looks.set(key, draw(kind, words, color));
   return looks.get(key);
@@ -256,7 +296,10 @@ let pictures = 0;
 async function pictureOf(file) {
   const bitmap = await createImageBitmap(file);
   const factor = Math.min(2048 / Math.max(bitmap.width, bitmap.height), 1);
-  const {canvas, context} = canvasOf(Math.max(Math.round(bitmap.width * factor), 1), Math.max(Math.round(bitmap.height * factor), 1));
+  const {canvas, context} = canvasOf(
+    Math.max(Math.round(bitmap.width * factor), 1),
+    Math.max(Math.round(bitmap.height * factor), 1),
+  );
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   bitmap.close();
   pictures += 1;

@@ -34,18 +34,29 @@ export const refocus = {
 
   controls: (scene) => [
     {
-      kind: 'range', key: 'depth', label: 'Focal plane', low: 'far', high: 'near',
+      kind: 'range',
+      key: 'depth',
+      label: 'Focal plane',
+      low: 'far',
+      high: 'near',
       get: ({depth}) => scene.placeOf(depth),
       set: (place) => plane(scene.depthOf(place)),
     },
     {kind: 'range', key: 'aperture', label: 'Aperture', low: 'f/16', high: 'f/1.2'},
     {
-      kind: 'actions', label: 'Focus', items: [
+      kind: 'actions',
+      label: 'Focus',
+      items: [
         {label: 'Focus the person', off: !scene.people.length, run: () => onPerson(scene.people[0])},
         {label: 'All people sharp', off: !scene.people.length, run: () => everyone(scene)},
       ],
     },
-    {kind: 'choice', key: 'shape', label: 'Bokeh', items: SHAPE_NAMES.map((name) => ({value: name, label: name, icon: ICONS[name]}))},
+    {
+      kind: 'choice',
+      key: 'shape',
+      label: 'Bokeh',
+      items: SHAPE_NAMES.map((name) => ({value: name, label: name, icon: ICONS[name]})),
+    },
     {kind: 'range', key: 'bloom', label: 'Highlights', low: 'calm', high: 'bloom'},
   ],
 

@@ -46,14 +46,40 @@ export const scene3d = {
 
   controls: () => [
     {
-      kind: 'choice', key: 'motion', label: 'Motion',
-      items: [{value: 'parallax', label: 'Parallax'}, {value: 'orbit', label: 'Orbit'}],
+      kind: 'choice',
+      key: 'motion',
+      label: 'Motion',
+      items: [
+        {value: 'parallax', label: 'Parallax'},
+        {value: 'orbit', label: 'Orbit'},
+      ],
     },
-    {kind: 'choice', key: 'look', label: 'Look', items: [{value: 'photo', label: 'Photo'}, {value: 'depth', label: 'Depth'}]},
-    {kind: 'choice', key: 'shape', label: 'Shape', items: [{value: 'mesh', label: 'Surface'}, {value: 'points', label: 'Points'}]},
+    {
+      kind: 'choice',
+      key: 'look',
+      label: 'Look',
+      items: [
+        {value: 'photo', label: 'Photo'},
+        {value: 'depth', label: 'Depth'},
+      ],
+    },
+    {
+      kind: 'choice',
+      key: 'shape',
+      label: 'Shape',
+      items: [
+        {value: 'mesh', label: 'Surface'},
+        {value: 'points', label: 'Points'},
+      ],
+    },
     {kind: 'range', key: 'relief', label: 'Relief', low: 'flat', high: 'deep'},
     {kind: 'actions', label: 'Camera', items: [{label: 'Back to the camera', run: () => ({home: (homes += 1)})}]},
-    {kind: 'actions', label: 'Tilt', shown: () => needsLeave(), items: [{label: 'Let it feel the tilt', run: allowTilt}]},
+    {
+      kind: 'actions',
+      label: 'Tilt',
+      shown: () => needsLeave(),
+      items: [{label: 'Let it feel the tilt', run: allowTilt}],
+    },
   ],
 
   mount(host, {stage, scene, settings}) {
@@ -81,7 +107,8 @@ export const scene3d = {
 let homes = 0;
 
 // Some browsers give a phone's tilt away only after a question, which only a tap may ask.
-const needsLeave = () => matchMedia('(pointer: coarse)').matches && typeof globalThis.DeviceOrientationEvent?.requestPermission === 'function';
+const needsLeave = () =>
+  matchMedia('(pointer: coarse)').matches && typeof globalThis.DeviceOrientationEvent?.requestPermission === 'function';
 
 function allowTilt() {
   DeviceOrientationEvent.requestPermission().catch(() => {});
@@ -98,7 +125,10 @@ class Space {
 
   async open() {
     this.host.replaceChildren(h('p', {class: 'own-note', role: 'status'}, 'Building it …'));
-    const [three, {OrbitControls}] = await Promise.all([import('three'), import('three/addons/controls/OrbitControls.js')]);
+    const [three, {OrbitControls}] = await Promise.all([
+      import('three'),
+      import('three/addons/controls/OrbitControls.js'),
+    ]);
     if (this.closed) return;
     this.three = three;
     this.renderer = new three.WebGLRenderer({antialias: true, preserveDrawingBuffer: true, alpha: false});
@@ -107,8 +137,19 @@ class Space {
     this.world.background = new three.Color(0x0b0c10);
     this.camera = new three.PerspectiveCamera(FIELD, this.scene.width / this.scene.height, 0.05, 50);
     this.orbit = new OrbitControls(this.camera, this.renderer.domElement);
-    Object.assign(this.orbit, {enableDamping: !calm(), enablePan: false, minDistance: 0.15, maxDistance: 6, enabled: false});
-    Object.assign(this.orbit, {minPolarAngle: Math.PI * 0.2, maxPolarAngle: Math.PI * 0.8, minAzimuthAngle: -1.2, maxAzimuthAngle: 1.2});
+    Object.assign(this.orbit, {
+      enableDamping: !calm(),
+      enablePan: false,
+      minDistance: 0.15,
+      maxDistance: 6,
+      enabled: false,
+    });
+    Object.assign(this.orbit, {
+      minPolarAngle: Math.PI * 0.2,
+      maxPolarAngle: Math.PI * 0.8,
+      minAzimuthAngle: -1.2,
+      maxAzimuthAngle: 1.2,
+    });
     this.orbit.addEventListener('change', () => this.ask());
     this.show();
     this.listen();
@@ -147,24 +188,38 @@ class Space {
       Object.assign(this.eye, {wantX: Math.min(Math.max(x, -1), 1), wantY: Math.min(Math.max(y, -1), 1)});
       this.ask();
     };
-    canvas.addEventListener('pointermove', (event) => {
-      const box = canvas.getBoundingClientRect();
-      look(((event.clientX - box.left) / box.width) * 2 - 1, ((event.clientY - box.top) / box.height) * 2 - 1);
-    }, {signal});
+    canvas.addEventListener(
+      'pointermove',
+      (event) => {
+        const box = canvas.getBoundingClientRect();
+        look(((event.clientX - box.left) / box.width) * 2 - 1, ((event.clientY - box.top) / box.height) * 2 - 1);
+      },
+      {signal},
+    );
     canvas.addEventListener('pointerleave', () => look(0, 0), {signal});
-    canvas.addEventListener('keydown', (event) => {
-      const [dx, dy] = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key] ?? [0, 0];
-      if (!dx && !dy) return;
-      event.preventDefault();
-      look(this.eye.wantX + dx * 0.25, this.eye.wantY + dy * 0.25);
-    }, {signal});
+    canvas.addEventListener(
+      'keydown',
+      (event) => {
+        const [dx, dy] = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key] ?? [
+          0, 0,
+        ];
+        if (!dx && !dy) return;
+        event.preventDefault();
+        look(this.eye.wantX + dx * 0.25, this.eye.wantY + dy * 0.25);
+      },
+      {signal},
+    );
     // Where the phone is held at first is straight ahead.
     let rest = null;
-    addEventListener('deviceorientation', ({beta, gamma}) => {
-      if (beta === null || gamma === null || calm()) return;
-      rest ??= {beta, gamma};
-      look((gamma - rest.gamma) / 18, (beta - rest.beta) / 18);
-    }, {signal});
+    addEventListener(
+      'deviceorientation',
+      ({beta, gamma}) => {
+        if (beta === null || gamma === null || calm()) return;
+        rest ??= {beta, gamma};
+        look((gamma - rest.gamma) / 18, (beta - rest.beta) / 18);
+      },
+      {signal},
+    );
   }
 
   update(settings) {
@@ -227,12 +282,21 @@ class Space {
     if (format === 'png') {
       this.paint();
       return new Promise((resolve, reject) => {
-        this.renderer.domElement.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('the browser could not code the picture'))), 'image/png');
+        this.renderer.domElement.toBlob(
+          (blob) => (blob ? resolve(blob) : reject(new Error('the browser could not code the picture'))),
+          'image/png',
+        );
       });
     }
     // What is taken away is the photo's surface, whatever is shown now; a PLY file knows colours by vertex alone.
     const shape = format === 'ply' ? 'points' : 'mesh';
-    const content = build(this.three, this.scene, this.textures, {...this.settings, look: 'photo', shape, field: FIELD, border: 0});
+    const content = build(this.three, this.scene, this.textures, {
+      ...this.settings,
+      look: 'photo',
+      shape,
+      field: FIELD,
+      border: 0,
+    });
     try {
       return format === 'glb' ? await glb(content.group) : await ply(this.three, content.group);
     } finally {
@@ -288,11 +352,17 @@ async function ply(three, group) {
     const bytes = new Uint8Array(linear.count * 3);
     for (let index = 0; index < linear.count; index++) {
       color.fromBufferAttribute(linear, index).convertLinearToSRGB();
-      bytes.set([color.r, color.g, color.b].map((value) => Math.round(value * 255)), index * 3);
+      bytes.set(
+        [color.r, color.g, color.b].map((value) => Math.round(value * 255)),
+        index * 3,
+      );
     }
     // Normalized attributes it writes as floats: this one is of bytes, and read as 0 to 1.
     const share = (offset) => (index) => bytes[index * 3 + offset] / 255;
-    geometry.setAttribute('color', Object.assign(new three.Uint8BufferAttribute(bytes, 3), {getX: share(0), getY: share(1), getZ: share(2)}));
+    geometry.setAttribute(
+      'color',
+      Object.assign(new three.Uint8BufferAttribute(bytes, 3), {getX: share(0), getY: share(1), getZ: share(2)}),
+    );
   });
   const managed = three.ColorManagement.enabled;
   three.ColorManagement.enabled = false;

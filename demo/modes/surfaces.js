@@ -7,13 +7,21 @@ const OVERLAP = 1.3; // of points, so that from the camera hardly a gap is seen
 const SHOWN = 0.02; // alpha below which the people's surface ends
 
 // Viridis: even steps look even, in grey too.
-export const SCALE_STOPS = [[0, '#440154'], [0.25, '#3b528b'], [0.5, '#21918c'], [0.75, '#5ec962'], [1, '#fde725']];
+export const SCALE_STOPS = [
+  [0, '#440154'],
+  [0.25, '#3b528b'],
+  [0.5, '#21918c'],
+  [0.75, '#5ec962'],
+  [1, '#fde725'],
+];
 
 // place in [0, 1] -> [r, g, b] in [0, 1], sRGB
 export function colorScale(place) {
   const at = Math.min(Math.max(place, 0), 1) * (SCALE_STOPS.length - 1);
   const low = Math.min(Math.floor(at), SCALE_STOPS.length - 2);
-  const [a, b] = [SCALE_STOPS[low][1], SCALE_STOPS[low + 1][1]].map((hex) => [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16) / 255));
+  const [a, b] = [SCALE_STOPS[low][1], SCALE_STOPS[low + 1][1]].map((hex) =>
+    [1, 3, 5].map((from) => parseInt(hex.slice(from, from + 2), 16) / 255),
+  );
   return a.map((value, index) => value + (b[index] - value) * (at - low));
 }
 
@@ -32,7 +40,11 @@ export function build(three, scene, textures, {relief, look, shape, field, borde
   for (const layer of layers) {
     const geometry = surface(three, scene, grid, layer, {distance, field, points: shape === 'points', border});
     if (!geometry) continue;
-    const {material, texture} = materialOf(three, scene, layer, geometry, {look, shape, gap: gapOf(grid, geometry, distance, border)});
+    const {material, texture} = materialOf(three, scene, layer, geometry, {
+      look,
+      shape,
+      gap: gapOf(grid, geometry, distance, border),
+    });
     const made = shape === 'points' ? new three.Points(geometry, material) : new three.Mesh(geometry, material);
     made.name = layer.name;
     made.renderOrder = layer.alpha ? 1 : 0;
@@ -70,7 +82,13 @@ function surface(three, scene, {columns, rows}, {depth, alpha}, {distance, field
   const uv = [];
   const depths = [];
   const inPhoto = (index, count) => (index / (count - 1) - 0.5) * grown + 0.5;
-  const kept = alpha && visible((column, row) => alpha[pixelAt(scene, inPhoto(column, columns), inPhoto(row, rows))], {columns, rows}, points ? 0 : 1);
+  const kept =
+    alpha &&
+    visible(
+      (column, row) => alpha[pixelAt(scene, inPhoto(column, columns), inPhoto(row, rows))],
+      {columns, rows},
+      points ? 0 : 1,
+    );
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) {
       const cell = row * columns + column;
@@ -95,7 +113,8 @@ function surface(three, scene, {columns, rows}, {depth, alpha}, {distance, field
 }
 
 const within = (value) => Math.min(Math.max(value, 0), 1);
-const pixelAt = ({width, height}, u, v) => Math.round(within(v) * (height - 1)) * width + Math.round(within(u) * (width - 1));
+const pixelAt = ({width, height}, u, v) =>
+  Math.round(within(v) * (height - 1)) * width + Math.round(within(u) * (width - 1));
 
 // The cells where a layer can be seen, and a rim around them for its soft edge.
 function visible(alphaOf, {columns, rows}, rim) {
@@ -104,7 +123,8 @@ function visible(alphaOf, {columns, rows}, rim) {
     for (let column = 0; column < columns; column++) {
       if (alphaOf(column, row) <= (rim ? SHOWN : 0.5)) continue;
       for (let y = Math.max(row - rim, 0); y <= Math.min(row + rim, rows - 1); y++) {
-        for (let x = Math.max(column - rim, 0); x <= Math.min(column + rim, columns - 1); x++) seen[y * columns + x] = 1;
+        for (let x = Math.max(column - rim, 0); x <= Math.min(column + rim, columns - 1); x++)
+          seen[y * columns + x] = 1;
       }
     }
   }
@@ -147,9 +167,16 @@ function materialOf(three, scene, layer, geometry, {look, shape, gap}) {
     // The matte still cuts the people out.
     const cut = layer.alpha ? {alphaMap: matteOf(three, layer.canvas), transparent: true} : {};
     texture.dispose();
-    return {material: new three.MeshBasicMaterial({vertexColors: true, side: three.DoubleSide, ...cut}), texture: cut.alphaMap};
+    return {
+      material: new three.MeshBasicMaterial({vertexColors: true, side: three.DoubleSide, ...cut}),
+      texture: cut.alphaMap,
+    };
   }
-  const material = new three.MeshBasicMaterial({map: texture, side: three.DoubleSide, transparent: Boolean(layer.alpha)});
+  const material = new three.MeshBasicMaterial({
+    map: texture,
+    side: three.DoubleSide,
+    transparent: Boolean(layer.alpha),
+  });
   return {material, texture};
 }
 

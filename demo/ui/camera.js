@@ -3,13 +3,20 @@
 import {byId, h} from './dom.js';
 
 export async function takePhoto(open) {
-  const stream = await navigator.mediaDevices?.getUserMedia({video: {facingMode: 'user', width: {ideal: 1920}}}).catch(() => null);
+  const stream = await navigator.mediaDevices
+    ?.getUserMedia({video: {facingMode: 'user', width: {ideal: 1920}}})
+    .catch(() => null);
   if (stream) finder(stream, open);
   else system(open);
 }
 
 function system(open) {
-  const input = h('input', {type: 'file', accept: 'image/*', capture: 'user', onchange: () => input.files.length && open(input.files[0])});
+  const input = h('input', {
+    type: 'file',
+    accept: 'image/*',
+    capture: 'user',
+    onchange: () => input.files.length && open(input.files[0]),
+  });
   input.click();
 }
 
@@ -17,14 +24,23 @@ function finder(stream, open) {
   const dialog = byId('camera');
   const video = h('video', {autoplay: true, playsinline: true, muted: true});
   video.srcObject = stream;
-  const shutter = h('button', {type: 'button', class: 'shutter', 'aria-label': 'Take the photo', onclick: async () => {
-    const canvas = h('canvas', {width: video.videoWidth, height: video.videoHeight});
-    canvas.getContext('2d').drawImage(video, 0, 0);
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
-    dialog.close();
-    open(blob, 'camera.png');
-  }});
-  dialog.replaceChildren(video, shutter, h('button', {type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close()}, '×'));
+  const shutter = h('button', {
+    type: 'button',
+    class: 'shutter',
+    'aria-label': 'Take the photo',
+    onclick: async () => {
+      const canvas = h('canvas', {width: video.videoWidth, height: video.videoHeight});
+      canvas.getContext('2d').drawImage(video, 0, 0);
+      const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+      dialog.close();
+      open(blob, 'camera.png');
+    },
+  });
+  dialog.replaceChildren(
+    video,
+    shutter,
+    h('button', {type: 'button', class: 'plain close', 'aria-label': 'Close', onclick: () => dialog.close()}, '×'),
+  );
   dialog.onclose = () => stream.getTracks().forEach((track) => track.stop());
   dialog.showModal();
 }

@@ -10,7 +10,12 @@ export function histogram({key, label, values, spread}, settings, change) {
   const counts = count(values);
   const canvas = h('canvas', {width: BINS * 4, height: HEIGHT * 2, 'aria-hidden': 'true'});
   const input = h('input', {
-    id, type: 'range', min: 0, max: counts.most, step: 0.002, 'data-key': key,
+    id,
+    type: 'range',
+    min: 0,
+    max: counts.most,
+    step: 0.002,
+    'data-key': key,
     oninput: () => change({[key]: input.valueAsNumber}, {glide: false}),
   });
   const update = (current) => {
@@ -18,7 +23,12 @@ export function histogram({key, label, values, spread}, settings, change) {
     input.setAttribute('aria-valuetext', `${Math.round((current[key] / counts.most) * 100)} % from far to near`);
     draw(canvas, counts, current[key], current[spread]);
   };
-  const element = h('div', {class: 'control histogram'}, h('label', {for: id}, label), h('div', {class: 'plot'}, canvas, input));
+  const element = h(
+    'div',
+    {class: 'control histogram'},
+    h('label', {for: id}, label),
+    h('div', {class: 'plot'}, canvas, input),
+  );
   return {element, update};
 }
 

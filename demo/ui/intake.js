@@ -49,6 +49,9 @@ function thumbnail({url, name, title, width, height}, open) {
       notice(`${name} could not be fetched (${error.message})`);
     }
   };
-  return h('button', {type: 'button', class: 'thumb', 'data-name': name, onclick: load},
-    h('img', {src: url, alt: title, width, height, loading: 'lazy', decoding: 'async'}));
+  return h(
+    'button',
+    {type: 'button', class: 'thumb', 'data-name': name, onclick: load},
+    h('img', {src: url, alt: title, width, height, loading: 'lazy', decoding: 'async'}),
+  );
 }

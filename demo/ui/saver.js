@@ -11,7 +11,13 @@ export function openSaver({stage, scene, mode, settings}) {
   const formats = mode.formats ?? (clear ? ['png'] : ['jpeg', 'png']);
   const status = h('p', {class: 'small', role: 'status'});
   const bar = h('progress', {max: 1, value: 0, hidden: true, 'aria-label': 'Rendering'});
-  const buttons = formats.map((format) => h('button', {type: 'button', class: 'door', 'data-format': format, onclick: () => run(format)}, format.toUpperCase()));
+  const buttons = formats.map((format) =>
+    h(
+      'button',
+      {type: 'button', class: 'door', 'data-format': format, onclick: () => run(format)},
+      format.toUpperCase(),
+    ),
+  );
 
   async function run(format) {
     buttons.forEach((button) => (button.disabled = true));
@@ -32,9 +38,22 @@ export function openSaver({stage, scene, mode, settings}) {
   }
 
   dialog.replaceChildren(
-    h('header', {}, h('h2', {id: 'saver-title'}, 'Save'), h('button', {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()}, '×')),
-    h('p', {}, mode.saved ?? `${mode.title} at the photo's own size, ${scene.photo.width} × ${scene.photo.height}.`, clear ? ' PNG, with the matte as its transparency.' : ''),
-    h('div', {class: 'doors'}, buttons), bar, status);
+    h(
+      'header',
+      {},
+      h('h2', {id: 'saver-title'}, 'Save'),
+      h('button', {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()}, '×'),
+    ),
+    h(
+      'p',
+      {},
+      mode.saved ?? `${mode.title} at the photo's own size, ${scene.photo.width} × ${scene.photo.height}.`,
+      clear ? ' PNG, with the matte as its transparency.' : '',
+    ),
+    h('div', {class: 'doors'}, buttons),
+    bar,
+    status,
+  );
   dialog.showModal();
 }
 

@@ -5,7 +5,8 @@ const VALUES = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8
 const state = {engine: null, sessions: new Map(), kept: new Map(), next: 1};
 
 // Browsers of before 2025 have no base64 of their own for bytes.
-const bytesOf = (text) => Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+const bytesOf = (text) =>
+  Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 const textOf = (bytes) => bytes.toBase64?.() ?? btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
 const decode = (text, dtype) => new VALUES[dtype](bytesOf(text).buffer);
 const encode = (values) => textOf(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
@@ -13,11 +14,13 @@ const encode = (values) => textOf(new Uint8Array(values.buffer, values.byteOffse
 async function adapter() {
   const found = await navigator.gpu?.requestAdapter();
   const info = found?.info;
-  return found ? {
-    name: [info?.vendor, info?.architecture, info?.device, info?.description].filter(Boolean).join(' '),
-    f16: found.features.has('shader-f16'),
-    fallback: Boolean(info?.isFallbackAdapter ?? found.isFallbackAdapter),
-  } : null;
+  return found
+    ? {
+        name: [info?.vendor, info?.architecture, info?.device, info?.description].filter(Boolean).join(' '),
+        f16: found.features.has('shader-f16'),
+        fallback: Boolean(info?.isFallbackAdapter ?? found.isFallbackAdapter),
+      }
+    : null;
 }
 
 // The renderer behind WebGL; null without WebGL 2.
@@ -52,11 +55,13 @@ async function start({library, backend, threads}) {
 }
 
 async function download(base, paths) {
-  const files = await Promise.all(paths.map(async (path) => {
-    const answer = await fetch(base + path.split('/').map(encodeURIComponent).join('/'));
-    if (!answer.ok) throw new Error(`${path}: HTTP ${answer.status}`);
-    return [path, await answer.arrayBuffer()];
-  }));
+  const files = await Promise.all(
+    paths.map(async (path) => {
+      const answer = await fetch(base + path.split('/').map(encodeURIComponent).join('/'));
+      if (!answer.ok) throw new Error(`${path}: HTTP ${answer.status}`);
+      return [path, await answer.arrayBuffer()];
+    }),
+  );
   return Object.fromEntries(files);
 }
 

@@ -8,7 +8,9 @@ const remembered = JSON.parse(sessionStorage.getItem('hydra') ?? '{"rows": []}')
 const remember = (change) => sessionStorage.setItem('hydra', JSON.stringify(Object.assign(remembered, change)));
 const state = {session: '', leaving: false, hidden: document.hidden};
 
-const status = (text) => { element('status').textContent = text; };
+const status = (text) => {
+  element('status').textContent = text;
+};
 
 async function post(path, body, options = {}) {
   const headers = {'Content-Type': 'application/json', 'X-Hydra-Token': token};
@@ -20,23 +22,34 @@ async function post(path, body, options = {}) {
 
 function show(rows) {
   element('results').hidden = !rows.length;
-  element('results').tBodies[0].replaceChildren(...rows.map((row) => {
-    const line = document.createElement('tr');
-    const cells = [row.artifact, row.runtime, row.entry, row.first, row.median];
-    line.append(...cells.map((text, index) => {
-      const cell = document.createElement('td');
-      cell.className = index > 2 ? 'n' : '';
-      cell.textContent = text ?? row.reason ?? '';
-      return cell;
-    }));
-    return line;
-  }));
+  element('results').tBodies[0].replaceChildren(
+    ...rows.map((row) => {
+      const line = document.createElement('tr');
+      const cells = [row.artifact, row.runtime, row.entry, row.first, row.median];
+      line.append(
+        ...cells.map((text, index) => {
+          const cell = document.createElement('td');
+          cell.className = index > 2 ? 'n' : '';
+          cell.textContent = text ?? row.reason ?? '';
+          return cell;
+        }),
+      );
+      return line;
+    }),
+  );
 }
 
 // What the command may ask for beside what main.js offers.
 const own = {
-  say: ({text}) => { status(text); return {}; },
-  row: ({rows}) => { remember({rows: [...remembered.rows, ...rows]}); show(remembered.rows); return {}; },
+  say: ({text}) => {
+    status(text);
+    return {};
+  },
+  row: ({rows}) => {
+    remember({rows: [...remembered.rows, ...rows]});
+    show(remembered.rows);
+    return {};
+  },
   // Whether the page was ever out of sight: a browser slows such a page down.
   watched: () => ({hidden: state.hidden}),
 };
@@ -77,7 +90,15 @@ async function begin() {
   navigator.wakeLock?.request('screen').catch(() => {});
   try {
     const facts = await hydra.offers();
-    const device = {name: remembered.name, facts: {...facts, touch: navigator.maxTouchPoints, screen: [screen.width, screen.height], pixel_ratio: devicePixelRatio}};
+    const device = {
+      name: remembered.name,
+      facts: {
+        ...facts,
+        touch: navigator.maxTouchPoints,
+        screen: [screen.width, screen.height],
+        pixel_ratio: devicePixelRatio,
+      },
+    };
     ({session: state.session} = await post('/hello', {...device, session: remembered.session}));
     remember({session: state.session});
     await work();
@@ -91,7 +112,9 @@ element('form').addEventListener('submit', (event) => {
   remember({name: element('name').value.trim(), running: true, rows: []});
   begin();
 });
-addEventListener('visibilitychange', () => { state.hidden ||= document.hidden; });
+addEventListener('visibilitychange', () => {
+  state.hidden ||= document.hidden;
+});
 addEventListener('pagehide', () => {
   if (state.session && !state.leaving) post('/bye', {session: state.session}, {keepalive: true}).catch(() => {});
 });
@@ -100,6 +123,7 @@ element('name').value = remembered.name ?? '';
 element('offer').textContent = navigator.userAgent;
 if (!isSecureContext) {
   element('warning').hidden = false;
-  element('warning').textContent = 'This address is no secure context for the browser: no WebGPU and one thread only. Its results will be marked.';
+  element('warning').textContent =
+    'This address is no secure context for the browser: no WebGPU and one thread only. Its results will be marked.';
 }
 if (remembered.running) begin();
