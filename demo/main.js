@@ -1,30 +1,75 @@
-// The demo: one photo, one scene, one mode at a time. What is here only ties the parts together.
+// The demo: one photo, one scene, one mode at a time. This file only ties the parts together.
 
-import {openPhoto} from './app/photo.js';
+/** @import {Photo} from './app/photo.js' */
+/** @import {Scene} from './app/scene.js' */
+/** @import {Choice} from './app/session.js' */
+/** @import {BuiltControl, Change, Mode, Point, Settings} from './modes/types.d.ts' */
+
+import {messageOf} from './app/errors.js';
 import {Painter} from './app/painter.js';
+import {openPhoto} from './app/photo.js';
 import {Session} from './app/session.js';
 import {Stage} from './gl/stage.js';
 import {MODES} from './modes/table.js';
 import {buildControls} from './ui/controls.js';
-import {byId, calm, h} from './ui/dom.js';
-import {buildInspector} from './ui/inspector.js';
-import {takeIn} from './ui/intake.js';
-import {busy, notice, progress} from './ui/notices.js';
+import {byId, h, inside, prefersReducedMotion} from './ui/dom.js';
+import {openInspector} from './ui/inspector.js';
+import {listenForPhotos} from './ui/intake.js';
+import {showBusy, showNotice, showProgress} from './ui/notices.js';
+import {keepOffline} from './ui/offline.js';
 import {listen} from './ui/pointer.js';
 import {openSaver} from './ui/saver.js';
-import {keepOffline} from './ui/offline.js';
 
-const app = {mode: MODES[0], settings: new Map(), scene: null, other: null, turn: 0};
+/**
+ * The state of the page.
+ *
+ * @typedef {object} App
+ * @property {Stage} stage
+ * @property {Painter} painter
+ * @property {Session} session
+ * @property {Choice} choice the artifact and its backend
+ * @property {Promise<boolean>} ready whether the chosen artifact loaded
+ * @property {Mode[]} modes
+ * @property {Mode} mode
+ * @property {Map<string, Settings>} settings of the modes that were opened on this photo, by id
+ * @property {Photo | null} photo
+ * @property {Scene | null} scene
+ * @property {Scene | null} other the same photo by a second artifact
+ * @property {BuiltControl | null} panel the mode's controls
+ * @property {number} turn counts photos: work for an older one is dropped
+ * @property {Change} change
+ * @property {(mode: Mode) => void} choose
+ */
 
+const REVEAL = 900; // ms
+
+/** @type {App} made by `boot`; `demo` in the console and in the tests */
+let app;
+
+/** Start the page. */
 async function boot() {
   const catalog = await (await fetch('/catalog.json')).json();
   await keepOffline();
-  app.stage = new Stage(byId('canvas'));
-  app.painter = new Painter(app.stage);
-  app.session = new Session(catalog, app.stage, progress);
-  app.choice = {id: catalog.artifacts[0].id, backend: 'wasm'};
-  app.modes = MODES;
-  takeIn(catalog.samples, photograph);
+  const stage = new Stage(byId('canvas'));
+  app = {
+    stage,
+    painter: new Painter(stage),
+    session: new Session(catalog, stage, showProgress),
+    choice: {id: catalog.artifacts[0].id, backend: 'wasm'},
+    ready: Promise.resolve(false),
+    modes: MODES,
+    mode: MODES[0],
+    settings: new Map(),
+    photo: null,
+    scene: null,
+    other: null,
+    panel: null,
+    turn: 0,
+    change,
+    choose,
+  };
+  Object.assign(globalThis, {demo: app});
+  listenForPhotos(catalog.samples, photograph);
   buildTabs();
   wire();
   app.ready = loadNet();
@@ -32,49 +77,62 @@ async function boot() {
   await app.ready;
 }
 
-// Loads the chosen artifact; a failure is shown with a retry, and thrown for whoever waits.
+/**
+ * Load the chosen artifact. A failure is shown with a retry.
+ *
+ * @returns {Promise<boolean>} whether it loaded
+ */
 async function loadNet() {
   try {
     await app.session.load(app.choice);
-    notice(null);
+    showNotice(null);
     document.body.dataset.net = `${app.choice.id} ${app.choice.backend}`;
     return true;
   } catch (error) {
-    notice(error.message, async () => {
+    showNotice(messageOf(error), async () => {
       app.ready = loadNet();
-      if ((await app.ready) && app.photo) await see();
+      if ((await app.ready) && app.photo) await analyze(app.photo);
     });
     return false;
   } finally {
-    progress(null);
+    showProgress(null);
   }
 }
 
-// A photo from anywhere: a file, a sample, the camera.
+/**
+ * Open a photo from anywhere: a file, a sample, the camera.
+ *
+ * @param {Blob & {name?: string}} file
+ * @param {string} [name]
+ */
 async function photograph(file, name) {
   const turn = ++app.turn;
-  notice(null);
-  busy('Opening the photo');
+  showNotice(null);
+  showBusy('Opening the photo');
   try {
     const photo = await openPhoto(file, name);
     if (turn !== app.turn) return;
     app.photo = photo;
-    await see(turn);
+    await analyze(photo, turn);
   } catch (error) {
-    if (turn === app.turn) notice(error.message);
+    if (turn === app.turn) showNotice(messageOf(error));
   } finally {
-    if (turn === app.turn) busy(null);
+    if (turn === app.turn) showBusy(null);
   }
 }
 
-// The net looks at the photo, and the editor opens on what it saw.
-async function see(turn = app.turn) {
-  const started = performance.now();
-  busy('Loading the net');
+/**
+ * Let the net analyze the photo, and open the editor on the scene.
+ *
+ * @param {Photo} photo
+ * @param {number} [turn]
+ */
+async function analyze(photo, turn = app.turn) {
+  showBusy('Loading the net');
   if (!(await app.ready) || turn !== app.turn) return;
-  busy('Finding people and depth');
-  const scene = await app.session.see(app.photo);
-  const other = app.session.slots.other ? await app.session.see(app.photo, 'other') : null;
+  showBusy('Finding people and depth');
+  const scene = await app.session.analyze(photo);
+  const other = app.session.slots.other ? await app.session.analyze(photo, 'other') : null;
   if (turn !== app.turn) {
     scene.free();
     other?.free();
@@ -82,64 +140,95 @@ async function see(turn = app.turn) {
   }
   app.scene?.free();
   app.other?.free();
-  Object.assign(app, {scene, other, firstDepth: performance.now() - started});
+  Object.assign(app, {scene, other});
   app.settings.clear();
   byId('welcome').hidden = true;
   byId('editor').hidden = false;
   document.body.classList.add('is-editing');
   choose(app.mode);
-  unveil();
-  busy(null);
+  reveal();
+  showBusy(null);
   document.body.dataset.scene = String(turn);
 }
 
-// The first look: from all sharp into the focus that was found.
-function unveil() {
-  const settings = current();
-  if (calm() || settings.aperture === undefined) return;
+/** Glide from all sharp into the focus that was found: the first look at a photo. */
+function reveal() {
+  const settings = currentSettings();
+  if (prefersReducedMotion() || settings.aperture === undefined) return;
   app.painter.change({...settings, aperture: 0});
   app.painter.paint();
-  app.painter.change(settings, {glide: true, duration: 900});
+  app.painter.change(settings, {glide: true, duration: REVEAL});
 }
 
-const current = () => app.settings.get(app.mode.id);
+/** Return the settings of the current mode. */
+const currentSettings = () => app.settings.get(app.mode.id) ?? {};
 
+/**
+ * Open a mode on the current scene.
+ *
+ * @param {Mode} mode
+ */
 function choose(mode) {
-  app.mode.stop?.();
+  const {scene} = app;
+  if (!scene) return;
+  if (app.mode.mount) app.mode.stop();
   app.mode = mode;
-  if (!app.settings.has(mode.id)) app.settings.set(mode.id, mode.start(app.scene));
-  const own = Boolean(mode.mount);
-  byId('own').hidden = !own;
-  byId('canvas').hidden = own;
+  if (!app.settings.has(mode.id)) app.settings.set(mode.id, mode.start(scene));
+  const settings = currentSettings();
+  const mounted = Boolean(mode.mount);
+  byId('mount').hidden = !mounted;
+  byId('canvas').hidden = mounted;
   byId('hint').textContent = mode.hint;
-  byId('canvas').classList.toggle('clear', Boolean(mode.transparent?.(current())));
-  app.panel = buildControls(mode.controls(app.scene, current()), current(), change);
+  showTransparency();
+  app.panel = buildControls(mode.controls(scene, settings), settings, change);
   byId('controls').replaceChildren(app.panel.element);
   byId('controls').setAttribute('aria-labelledby', `tab-${mode.id}`);
-  for (const tab of byId('tabs').children) {
-    const chosen = tab.id === `tab-${mode.id}`;
-    tab.setAttribute('aria-selected', chosen);
-    tab.tabIndex = chosen ? 0 : -1;
-  }
+  markTab(mode);
   fitFrame();
-  if (own) mode.mount(byId('own'), {stage: app.stage, scene: app.scene, settings: current(), change});
-  else app.painter.show(app.scene, mode, current(), app.other);
-  byId('seam').hidden = own || !app.other;
+  if (mode.mount) mode.mount(byId('mount'), {stage: app.stage, scene, settings});
+  else app.painter.show(scene, mode, settings, app.other);
+  byId('seam').hidden = mounted || !app.other;
   byId('hint').hidden = !byId('seam').hidden;
 }
 
-// patch: settings to replace. glide: let numbers move there.
+/** Show a checkerboard behind a picture with clear parts. */
+function showTransparency() {
+  byId('canvas').classList.toggle('clear', Boolean(app.mode.transparent?.(currentSettings())));
+}
+
+/**
+ * Mark the tab of a mode.
+ *
+ * @param {Mode} mode
+ */
+function markTab(mode) {
+  for (const {id} of MODES) {
+    const tab = inside(byId('tabs'), `#tab-${id}`);
+    const chosen = id === mode.id;
+    tab.setAttribute('aria-selected', String(chosen));
+    tab.tabIndex = chosen ? 0 : -1;
+  }
+}
+
+/**
+ * Change some settings of the current mode.
+ *
+ * @param {Partial<Settings>} patch
+ * @param {{glide?: boolean}} [options] whether numbers glide there
+ */
 function change(patch, {glide = true} = {}) {
-  const settings = {...current(), ...patch};
+  const settings = {...currentSettings(), ...patch};
   app.settings.set(app.mode.id, settings);
-  app.panel.update(settings);
-  byId('canvas').classList.toggle('clear', Boolean(app.mode.transparent?.(settings)));
-  if (app.mode.mount) app.mode.update?.(settings);
+  app.panel?.update(settings);
+  showTransparency();
+  if (app.mode.mount) app.mode.update(settings);
   else app.painter.change(settings, {glide});
 }
 
+/** Make the tabs of the modes; arrow keys go from one to the next. */
 function buildTabs() {
-  const step = {ArrowRight: 1, ArrowLeft: -1};
+  /** @type {Record<string, number>} */
+  const steps = {ArrowRight: 1, ArrowLeft: -1};
   byId('tabs').replaceChildren(
     ...MODES.map((mode, index) =>
       h(
@@ -150,11 +239,12 @@ function buildTabs() {
           role: 'tab',
           'aria-controls': 'controls',
           onclick: () => choose(mode),
-          onkeydown: ({key}) => {
-            if (!step[key]) return;
-            const next = byId('tabs').children[(index + step[key] + MODES.length) % MODES.length];
-            next.focus();
-            next.click();
+          onkeydown: (/** @type {KeyboardEvent} */ {key}) => {
+            if (!steps[key]) return;
+            const next = MODES[(index + steps[key] + MODES.length) % MODES.length];
+            const tab = inside(byId('tabs'), `#tab-${next.id}`);
+            tab.focus();
+            tab.click();
           },
         },
         mode.title,
@@ -163,80 +253,115 @@ function buildTabs() {
   );
 }
 
+/** Connect the page's elements. */
 function wire() {
-  listen(byId('canvas'), {
-    tap(at) {
-      const patch = app.mode.tap?.(app.scene, at, current());
-      if (!patch) return;
-      ring(at);
-      change(patch);
-    },
-    drag: (move) => app.mode.drag?.(app.scene, move, current(), (patch) => change(patch, {glide: false})),
-    key(name) {
-      const patch = app.mode.key?.(app.scene, current(), name);
-      if (patch) change(patch, {glide: false});
-      return Boolean(patch);
-    },
-  });
+  listen(byId('canvas'), {tap, drag, key});
   holdOriginal();
-  byId('seam-place').addEventListener('input', ({target}) => seamTo(target.valueAsNumber));
-  byId('save').addEventListener('click', () => openSaver({...app, settings: current()}));
-  byId('inspect').addEventListener('click', () => buildInspector(app, {switchTo, compare}));
+  byId('seam-position').addEventListener('input', () => moveSeam(byId('seam-position').valueAsNumber));
+  byId('save').addEventListener('click', () => {
+    if (app.scene) openSaver({...app, scene: app.scene, settings: currentSettings()});
+  });
+  const inspect = () => ({session: app.session, choice: app.choice, hasScene: Boolean(app.scene)});
+  byId('inspect').addEventListener('click', () => openInspector({inspect, switchTo, compare}));
   byId('home').addEventListener('click', goHome);
-  new ResizeObserver(fitFrame).observe(document.querySelector('.stage'));
+  new ResizeObserver(fitFrame).observe(byId('stage'));
   byId('canvas').addEventListener('webglcontextlost', (event) => {
     event.preventDefault();
-    notice('The graphics card was taken away. Load the page again to go on.');
+    showNotice('The graphics card was taken away. Load the page again to go on.');
   });
 }
 
+/**
+ * Hand a tap to the mode.
+ *
+ * @param {Point} at
+ */
+function tap(at) {
+  const patch = app.scene && app.mode.tap?.(app.scene, at, currentSettings());
+  if (!patch) return;
+  showRing(at);
+  change(patch);
+}
+
+/** @type {import('./ui/pointer.js').Handlers['drag']} */
+function drag(move) {
+  if (!app.scene) return false;
+  return app.mode.drag?.(app.scene, move, currentSettings(), (patch) => change(patch, {glide: false})) ?? false;
+}
+
+/** @type {import('./ui/pointer.js').Handlers['key']} */
+function key(name) {
+  const patch = app.scene && app.mode.key?.(app.scene, currentSettings(), name);
+  if (patch) change(patch, {glide: false});
+  return Boolean(patch);
+}
+
+/** Show the first page again. A photo under way is dropped. */
 function goHome() {
   app.turn += 1;
-  busy(null);
+  showBusy(null);
   byId('welcome').hidden = false;
   byId('editor').hidden = true;
   document.body.classList.remove('is-editing');
 }
 
+/** Show the photo as it was while the button is held. */
 function holdOriginal() {
   const button = byId('original');
+  /** @param {boolean} on */
   const set = (on) => {
     app.painter.original = on;
-    button.setAttribute('aria-pressed', on);
+    button.setAttribute('aria-pressed', String(on));
     app.painter.ask();
   };
   button.addEventListener('pointerdown', () => set(true));
-  for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'blur'])
+  for (const name of ['pointerup', 'pointerleave', 'pointercancel', 'blur']) {
     button.addEventListener(name, () => set(false));
-  button.addEventListener('keydown', ({key}) => key === ' ' && set(true));
-  button.addEventListener('keyup', ({key}) => key === ' ' && set(false));
+  }
+  button.addEventListener('keydown', ({key: name}) => name === ' ' && set(true));
+  button.addEventListener('keyup', ({key: name}) => name === ' ' && set(false));
 }
 
-function ring({x, y}) {
-  const mark = byId('ring');
-  mark.style.left = `${x * 100}%`;
-  mark.style.top = `${y * 100}%`;
-  mark.classList.remove('on');
-  void mark.offsetWidth; // begins the animation anew
-  mark.classList.add('on');
+/**
+ * Show a ring where a tap was.
+ *
+ * @param {Point} at
+ */
+function showRing({x, y}) {
+  const ring = byId('ring');
+  ring.style.left = `${x * 100}%`;
+  ring.style.top = `${y * 100}%`;
+  ring.classList.remove('on');
+  void ring.offsetWidth; // begins the animation anew
+  ring.classList.add('on');
 }
 
-// The frame takes the largest place of the photo's shape.
+/** Give the frame the largest size of the photo's shape. */
 function fitFrame() {
   if (!app.scene) return;
-  const {clientWidth, clientHeight} = document.querySelector('.stage');
+  const {clientWidth, clientHeight} = byId('stage');
   const factor = Math.min(clientWidth / app.scene.width, clientHeight / app.scene.height);
   byId('frame').style.width = `${Math.floor(app.scene.width * factor)}px`;
   byId('frame').style.height = `${Math.floor(app.scene.height * factor)}px`;
 }
 
-function seamTo(place) {
-  app.painter.seam = place;
-  byId('seam').style.setProperty('--at', `${place * 100}%`);
+/**
+ * Move the seam between two precisions.
+ *
+ * @param {number} position of the width
+ */
+function moveSeam(position) {
+  app.painter.seam = position;
+  byId('seam').style.setProperty('--at', `${position * 100}%`);
   app.painter.ask();
 }
 
-// Another artifact or backend, from the inspector.
+/**
+ * Load another artifact or backend, and analyze the photo again.
+ *
+ * @param {Choice} choice
+ * @returns {Promise<boolean>} whether it loaded; the former one stays where it did not
+ */
 async function switchTo(choice) {
   const before = app.choice;
   app.choice = choice;
@@ -247,32 +372,36 @@ async function switchTo(choice) {
   }
   app.ready = loading;
   endComparison();
-  if (app.photo) await see();
-  busy(null);
+  if (app.photo) await analyze(app.photo);
+  showBusy(null);
   return true;
 }
 
-// A second artifact of the same target beside the first, or null to end it.
+/**
+ * Show a second artifact of the same target beside the first.
+ *
+ * @param {string | null} id null ends the comparison
+ */
 async function compare(id) {
   if (!id) {
-    await app.session.drop('other');
+    await app.session.dropOther();
     endComparison();
   } else {
     await app.session.loadOther(id);
-    if (app.photo) app.other = await app.session.see(app.photo, 'other');
-    progress(null);
+    if (app.photo) app.other = await app.session.analyze(app.photo, 'other');
+    showProgress(null);
     const [left, right] = [app.choice.id, id].map((name) => name.split('/')[1]);
-    byId('seam').querySelector('.left').textContent = left;
-    byId('seam').querySelector('.right').textContent = right;
-    seamTo(0.5);
+    inside(byId('seam'), '.left').textContent = left;
+    inside(byId('seam'), '.right').textContent = right;
+    moveSeam(0.5);
   }
   if (app.scene) choose(app.mode);
 }
 
+/** Free the second artifact's scene. */
 function endComparison() {
   app.other?.free();
   app.other = null;
 }
 
-globalThis.demo = Object.assign(app, {change, choose}); // for the console and the tests
-boot().catch((error) => notice(error.message));
+boot().catch((error) => showNotice(messageOf(error)));

@@ -1,9 +1,13 @@
-// The guided filter with a colour guide (He, Sun, Tang, 2010), as coefficients: at each pixel four numbers (r, g, b, 1)
-// whose product with the photo's colour is the filtered value. They are smooth, so they may be computed on a small
-// picture and applied to the photo at its own size (the fast guided filter, 2015): the map then follows its edges.
+// The guided filter with a colour guide (He, Sun, Tang: Guided Image Filtering, 2010), as coefficients: at each pixel
+// four numbers whose dot product with the photo's colour (r, g, b, 1) is the filtered value. The coefficients are
+// smooth, so they may be computed on a small picture and applied to the photo at its own size (He, Sun: Fast Guided
+// Filter, 2015): the filtered map then follows the photo's edges.
 
-import {mean} from './fields.js';
+/** @import {Floats} from '../types.d.ts' */
 
+import {boxMean} from './filters.js';
+
+// The upper triangle of the 3 x 3 covariance matrix of the guide's channels: rr, rg, rb, gg, gb, bb.
 const PAIRS = [
   [0, 0],
   [0, 1],
@@ -13,50 +17,87 @@ const PAIRS = [
   [2, 2],
 ];
 
-// channels: three of the guide, in [0, 1]; `radius` in pixels.
-export class Guide {
+export class GuidedFilter {
+  /**
+   * Prepare the filter for one guide image.
+   *
+   * @param {Float32Array[]} channels the guide's three planes, in [0, 1]
+   * @param {number} width
+   * @param {number} height
+   * @param {number} radius of the window, in pixels
+   */
   constructor(channels, width, height, radius) {
-    Object.assign(this, {channels, width, height, radius});
+    this.channels = channels;
+    this.width = width;
+    this.height = height;
+    this.radius = radius;
     this.means = channels.map((channel) => this.mean(channel));
-    this.spreads = PAIRS.map(([i, j]) => this.covariance(channels[i], channels[j], this.means[i], this.means[j]));
+    this.covariances = PAIRS.map(([i, j]) => this.covariance(channels[i], channels[j], this.means[i], this.means[j]));
   }
 
-  mean(values) {
-    return mean(values, this.width, this.height, this.radius);
+  /**
+   * Return the mean over the filter's window.
+   *
+   * @param {Float32Array} plane
+   * @returns {Floats}
+   */
+  mean(plane) {
+    return boxMean(plane, this.width, this.height, this.radius);
   }
 
+  /**
+   * Return the covariance of two planes over the filter's window.
+   *
+   * @param {Float32Array} a
+   * @param {Float32Array} b
+   * @param {Float32Array} meanA
+   * @param {Float32Array} meanB
+   * @returns {Floats}
+   */
   covariance(a, b, meanA, meanB) {
-    const made = new Float32Array(a.length);
-    for (let index = 0; index < made.length; index++) made[index] = a[index] * b[index];
-    const means = this.mean(made);
-    for (let index = 0; index < made.length; index++) means[index] -= meanA[index] * meanB[index];
-    return means;
+    const product = new Float32Array(a.length);
+    for (let index = 0; index < product.length; index++) product[index] = a[index] * b[index];
+    const result = this.mean(product);
+    for (let index = 0; index < product.length; index++) result[index] -= meanA[index] * meanB[index];
+    return result;
   }
 
-  // epsilon: the variance of colour that counts as an edge. -> Float32Array [height, width, 4]
-  fit(values, epsilon) {
-    const center = this.mean(values);
-    const [x, y, z] = this.channels.map((channel, index) =>
-      this.covariance(channel, values, this.means[index], center),
-    );
+  /**
+   * Fit a plane to the guide.
+   *
+   * @param {Float32Array} plane of the guide's size
+   * @param {number} epsilon the variance of colour that counts as an edge
+   * @returns {Floats} coefficients [height, width, 4]
+   */
+  fit(plane, epsilon) {
+    const mean = this.mean(plane);
+    const [x, y, z] = this.channels.map((channel, index) => this.covariance(channel, plane, this.means[index], mean));
     const slopes = this.solve(x, y, z, epsilon);
-    const offset = center.slice();
+    const offset = mean.slice();
     slopes.forEach((slope, channel) => {
-      const own = this.means[channel];
-      for (let index = 0; index < offset.length; index++) offset[index] -= slope[index] * own[index];
+      const guideMean = this.means[channel];
+      for (let index = 0; index < offset.length; index++) offset[index] -= slope[index] * guideMean[index];
     });
-    const made = new Float32Array(values.length * 4);
-    [...slopes, offset].forEach((each, channel) => {
-      const smooth = this.mean(each);
-      for (let index = 0; index < smooth.length; index++) made[index * 4 + channel] = smooth[index];
+    const result = new Float32Array(plane.length * 4);
+    [...slopes, offset].forEach((coefficient, channel) => {
+      const smooth = this.mean(coefficient);
+      for (let index = 0; index < smooth.length; index++) result[index * 4 + channel] = smooth[index];
     });
-    return made;
+    return result;
   }
 
-  // (covariance + epsilon I)^-1 (x, y, z) of every pixel, by cofactors of the symmetric matrix.
+  /**
+   * Solve `(covariance + epsilon * I) * slope = (x, y, z)` at every pixel, by cofactors of the symmetric matrix.
+   *
+   * @param {Float32Array} x
+   * @param {Float32Array} y
+   * @param {Float32Array} z
+   * @param {number} epsilon
+   * @returns {Floats[]} three planes
+   */
   solve(x, y, z, epsilon) {
-    const made = [x, y, z].map(({length}) => new Float32Array(length));
-    const [rr, rg, rb, gg, gb, bb] = this.spreads;
+    const slopes = [x, y, z].map(({length}) => new Float32Array(length));
+    const [rr, rg, rb, gg, gb, bb] = this.covariances;
     for (let index = 0; index < x.length; index++) {
       const a = rr[index] + epsilon;
       const b = rg[index];
@@ -69,10 +110,10 @@ export class Guide {
       const c02 = b * e - c * d;
       const c12 = b * c - a * e;
       const scale = 1 / (a * c00 + b * c01 + c * c02);
-      made[0][index] = (c00 * x[index] + c01 * y[index] + c02 * z[index]) * scale;
-      made[1][index] = (c01 * x[index] + (a * f - c * c) * y[index] + c12 * z[index]) * scale;
-      made[2][index] = (c02 * x[index] + c12 * y[index] + (a * d - b * b) * z[index]) * scale;
+      slopes[0][index] = (c00 * x[index] + c01 * y[index] + c02 * z[index]) * scale;
+      slopes[1][index] = (c01 * x[index] + (a * f - c * c) * y[index] + c12 * z[index]) * scale;
+      slopes[2][index] = (c02 * x[index] + c12 * y[index] + (a * d - b * b) * z[index]) * scale;
     }
-    return made;
+    return slopes;
   }
 }

@@ -1,6 +1,11 @@
-// Draws the current mode of the current scene, once a frame at most, and glides from setting to setting.
+// Draws the current mode of the current scene, at most once per animation frame, and glides from setting to setting.
 
-import {calm} from '../ui/dom.js';
+/** @import {Stage, Target} from '../gl/stage.js' */
+/** @import {PaintedMode, Settings} from '../modes/types.d.ts' */
+/** @import {Rgba} from '../types.d.ts' */
+/** @import {Scene} from './scene.js' */
+
+import {prefersReducedMotion} from '../ui/dom.js';
 
 const SHOW = `
 in vec2 uv;
@@ -21,14 +26,42 @@ void main() { result = vec4(texture(source, uv).rgb, 1.0); }`;
 
 const GLIDE = 260; // ms
 
+/** @typedef {{scene: Scene, mode: PaintedMode, other: Scene | null}} Shown */
+
 export class Painter {
+  /** @param {Stage} stage */
   constructor(stage) {
-    Object.assign(this, {stage, frames: 0, seam: 1, original: false, outputs: new Map()});
+    this.stage = stage;
+    /** @type {Shown | null} */
+    this.shown = null;
+    /** @type {Settings} where the glide leads */
+    this.settings = {};
+    /** @type {Settings} as drawn last */
+    this.current = {};
+    /** @type {{from: Settings, start: number, duration: number} | null} */
+    this.glide = null;
+    this.frames = 0;
+    /** Where the second picture begins, of the width. */
+    this.seam = 1;
+    /** Show the photo as it was. */
+    this.original = false;
+    /** @type {Map<string, Target>} */
+    this.outputs = new Map();
+    /** @type {number | null} the animation frame that is asked for */
+    this.asked = null;
   }
 
-  // other: a second scene of the same photo, to compare, or null
+  /**
+   * Show a scene in a mode.
+   *
+   * @param {Scene} scene
+   * @param {PaintedMode} mode
+   * @param {Settings} settings
+   * @param {Scene | null} [other] a second scene of the same photo, to compare
+   */
   show(scene, mode, settings, other = null) {
-    Object.assign(this, {scene, mode, settings, other});
+    this.shown = {scene, mode, other};
+    this.settings = settings;
     this.glide = null;
     const {canvas} = this.stage;
     if (canvas.width !== scene.width || canvas.height !== scene.height) {
@@ -39,14 +72,20 @@ export class Painter {
     this.ask();
   }
 
-  // Settings change at once, or their numbers glide there.
+  /**
+   * Change the settings, at once or gliding there.
+   *
+   * @param {Settings} settings
+   * @param {{glide?: boolean, duration?: number}} [options] duration in milliseconds
+   */
   change(settings, {glide = false, duration = GLIDE} = {}) {
-    const from = glide && !calm() ? {...this.current} : null;
+    const from = glide && !prefersReducedMotion() ? {...this.current} : null;
     this.settings = settings;
     this.glide = from && {from, start: performance.now(), duration};
     this.ask();
   }
 
+  /** Ask for the next animation frame. */
   ask() {
     this.asked ??= requestAnimationFrame((now) => {
       this.asked = null;
@@ -54,8 +93,13 @@ export class Painter {
     });
   }
 
+  /**
+   * Draw now.
+   *
+   * @param {number} [now] in milliseconds, as `performance.now`
+   */
   paint(now = performance.now()) {
-    if (!this.scene || this.stage.gl.isContextLost()) return;
+    if (!this.shown || this.stage.gl.isContextLost()) return;
     this.current = this.settings;
     if (this.glide) {
       const t = Math.min(Math.max((now - this.glide.start) / this.glide.duration, 0), 1);
@@ -63,27 +107,49 @@ export class Painter {
       if (t === 1) this.glide = null;
       else this.ask();
     }
-    const left = this.render(this.scene, 'left');
-    const right = this.other ? this.render(this.other, 'right') : left;
-    this.stage.draw(SHOW, {left, right, seam: this.other ? this.seam : 2});
+    const {scene, mode, other} = this.shown;
+    const left = this.render(scene, mode, 'left');
+    const right = other ? this.render(other, mode, 'right') : left;
+    this.stage.draw(SHOW, {left, right, seam: other ? this.seam : 2});
     this.frames += 1;
-    document.body.dataset.frames = this.frames;
+    document.body.dataset.frames = String(this.frames);
   }
 
-  render(scene, name) {
-    const output = this.output(name);
-    if (this.original) this.stage.draw(COPY, {source: scene.view.source}, output);
-    else this.mode.render({stage: this.stage, scene, view: scene.view, settings: this.current, output});
+  /**
+   * Draw one scene into its output.
+   *
+   * @param {Scene} scene
+   * @param {PaintedMode} mode
+   * @param {'left' | 'right'} side
+   * @returns {Target}
+   */
+  render(scene, mode, side) {
+    const output = this.output(side);
+    const {stage, current: settings} = this;
+    if (this.original) stage.draw(COPY, {source: scene.view.source}, output);
+    else mode.render({stage, scene, view: scene.view, settings, output});
     return output;
   }
 
-  output(name) {
-    if (!this.outputs.has(name))
-      this.outputs.set(name, this.stage.target(this.stage.canvas.width, this.stage.canvas.height));
-    return this.outputs.get(name);
+  /**
+   * Return the target of one side, of the canvas's size.
+   *
+   * @param {'left' | 'right'} side
+   * @returns {Target}
+   */
+  output(side) {
+    const existing = this.outputs.get(side);
+    if (existing) return existing;
+    const output = this.stage.target(this.stage.canvas.width, this.stage.canvas.height);
+    this.outputs.set(side, output);
+    return output;
   }
 
-  // The picture as shown, without the canvas's own rounding: RGBA bytes, alpha not multiplied in.
+  /**
+   * Draw without a glide and read the picture, without the canvas's own rounding.
+   *
+   * @returns {Rgba} colour not multiplied by alpha
+   */
   pixels() {
     this.glide = null;
     this.paint();
@@ -92,8 +158,20 @@ export class Painter {
   }
 }
 
-// Numbers and lists of numbers on their way; everything else is already there.
+/**
+ * Return settings on their way: numbers and lists of numbers are mixed, all else is taken from `to`.
+ *
+ * @param {Settings} from
+ * @param {Settings} to
+ * @param {number} t in [0, 1]
+ * @returns {Settings}
+ */
 function between(from, to, t) {
+  /**
+   * @param {unknown} a
+   * @param {unknown} b
+   * @returns {unknown}
+   */
   const mix = (a, b) => {
     if (typeof a === 'number' && typeof b === 'number') return a + (b - a) * t;
     return Array.isArray(a) && Array.isArray(b) ? b.map((value, index) => mix(a[index], value)) : b;

@@ -1,10 +1,20 @@
-// The model's preprocessing, as every artifact.json states it: the whole photo stretched to the model's size, bilinear
-// and antialiased when shrinking. Pillow's BILINEAR, with its rounding to bytes between the two passes, so that the
-// net sees here what it sees in Python.
+// The model's preprocessing, as every artifact.json states it: the whole photo is stretched to the model's size,
+// bilinear, and antialiased where it shrinks. This is Pillow's BILINEAR, with its rounding to bytes between the two
+// passes, so that the net gets the same bytes here as in Python.
+
+/** @import {Rgba} from '../types.d.ts' */
+
+/** @typedef {{first: number, weights: number[]}} Window source index of the first weight, fixed-point weights */
 
 const BITS = 22; // of Pillow's fixed-point weights
 
-// For each target position: where its triangle begins, and the weights from there on.
+/**
+ * Return, for each target index, the triangle filter over the source.
+ *
+ * @param {number} from source length
+ * @param {number} to target length
+ * @returns {Window[]}
+ */
 function triangles(from, to) {
   const scale = from / to;
   const reach = Math.max(scale, 1);
@@ -21,9 +31,21 @@ function triangles(from, to) {
   });
 }
 
+/**
+ * Round a fixed-point sum to a byte.
+ *
+ * @param {number} sum
+ */
 const toByte = (sum) => Math.min(Math.max(Math.floor((sum + 2 ** (BITS - 1)) / 2 ** BITS), 0), 255);
 
-// {data: RGBA bytes, width, height} -> Uint8Array [height, width, 3]
+/**
+ * Resize an image to the model's size; alpha is dropped.
+ *
+ * @param {Rgba} image
+ * @param {number} toWidth
+ * @param {number} toHeight
+ * @returns {Uint8Array} [toHeight, toWidth, 3]
+ */
 export function resize({data, width, height}, toWidth, toHeight) {
   const across = triangles(width, toWidth);
   const down = triangles(height, toHeight);
@@ -33,21 +55,21 @@ export function resize({data, width, height}, toWidth, toHeight) {
       const {first, weights} = across[x];
       for (let channel = 0; channel < 3; channel++) {
         let sum = 0;
-        for (let index = 0; index < weights.length; index++)
-          sum += data[(y * width + first + index) * 4 + channel] * weights[index];
+        const start = (y * width + first) * 4 + channel;
+        for (let index = 0; index < weights.length; index++) sum += data[start + index * 4] * weights[index];
         narrow[(y * toWidth + x) * 3 + channel] = toByte(sum);
       }
     }
   }
-  const made = new Uint8Array(toHeight * toWidth * 3);
+  const result = new Uint8Array(toHeight * toWidth * 3);
   const row = toWidth * 3;
   for (let y = 0; y < toHeight; y++) {
     const {first, weights} = down[y];
     for (let item = 0; item < row; item++) {
       let sum = 0;
       for (let index = 0; index < weights.length; index++) sum += narrow[(first + index) * row + item] * weights[index];
-      made[y * row + item] = toByte(sum);
+      result[y * row + item] = toByte(sum);
     }
   }
-  return made;
+  return result;
 }

@@ -1,34 +1,79 @@
-// What a mode is handed: one photo with its maps, at preview size on the graphics card and in numbers.
+// What a mode gets: one photo with its maps, at preview size on the graphics card and as numbers.
+
+/** @import {Floats, Layers, NetMaps} from '../types.d.ts' */
+/** @import {Stage} from '../gl/stage.js' */
+/** @import {Photo} from './photo.js' */
 
 import {Lifted, View} from '../gl/view.js';
 
+/**
+ * The maps of a photo, [height, width] of the preview, first row on top; larger depths are nearer.
+ *
+ * @typedef {{alpha: Floats, depth: Floats, people: Floats, behind: Floats}} Maps `depth` is what is seen, `people` and
+ *   `behind` are the depths of the two layers
+ */
+
+/**
+ * One person: a connected region of the matte.
+ *
+ * @typedef {object} Person
+ * @property {number} size pixels of the net's matte
+ * @property {[number, number]} range depths from the 10th to the 90th percentile
+ * @property {number} median depth
+ * @property {[number, number]} extent depths from the 1st to the 99th percentile
+ */
+
+const QUANTILES = 65;
+const LEAST_PERSON = 0.01; // of the picture: a smaller region is no person
+const SEARCH_STEPS = 24;
+
 export class Scene {
-  // photo: of photo.js; net: {width, height, alpha, depth} as the net made them; lifted: of lift.js
-  constructor(stage, photo, net, lifted) {
-    Object.assign(this, {stage, photo, net});
-    this.lifted = new Lifted(stage, lifted);
+  /**
+   * @param {Stage} stage
+   * @param {Photo} photo
+   * @param {NetMaps} net
+   * @param {Layers} layers of lift.js
+   */
+  constructor(stage, photo, net, layers) {
+    this.stage = stage;
+    this.photo = photo;
+    this.net = net;
+    this.lifted = new Lifted(stage, layers);
     this.view = new View(stage, this.lifted, photo.preview);
     this.width = photo.preview.width;
     this.height = photo.preview.height;
+    /** @type {Maps | null} */
+    this.maps = null;
     this.people = findPeople(net);
     this.quantiles = quantiles(this.pixels.depth);
   }
 
-  // {alpha, depth, people, behind}: Float32Array at preview size, first row on top; read from the graphics card once.
+  /**
+   * The maps, read from the graphics card once.
+   *
+   * @returns {Maps}
+   */
   get pixels() {
-    if (!this.read) {
-      const values = this.stage.read(this.view.maps, {float: true});
-      const pick = (channel) => {
-        const made = new Float32Array(this.width * this.height);
-        for (let index = 0; index < made.length; index++) made[index] = values[index * 4 + channel];
-        return made;
+    if (!this.maps) {
+      const values = this.stage.readFloats(this.view.maps);
+      /** @param {number} channel */
+      const plane = (channel) => {
+        const result = new Float32Array(this.width * this.height);
+        for (let index = 0; index < result.length; index++) result[index] = values[index * 4 + channel];
+        return result;
       };
-      this.read = {alpha: pick(0), depth: pick(3), people: pick(1), behind: pick(2)};
+      this.maps = {alpha: plane(0), depth: plane(3), people: plane(1), behind: plane(2)};
     }
-    return this.read;
+    return this.maps;
   }
 
-  // x, y in [0, 1] of the photo. The depth of what is seen there: the person's or what is behind, never between.
+  /**
+   * Return alpha and depth at a point of the photo. The depth is the person's or the background's, never between.
+   *
+   * @param {number} x in [0, 1]
+   * @param {number} y in [0, 1]
+   * @returns {{alpha: number, depth: number}}
+   */
   at(x, y) {
     const column = Math.min(Math.floor(x * this.width), this.width - 1);
     const row = Math.min(Math.floor(y * this.height), this.height - 1);
@@ -37,13 +82,31 @@ export class Scene {
     return {alpha: alpha[index], depth: alpha[index] > 0.5 ? people[index] : behind[index]};
   }
 
-  // A slider's place in [0, 1], far to near, and the depth it stands for. Half of the way goes by rank: the depths of
-  // a photo lie close together in its people, where the hand wants to be precise.
-  depthOf(place) {
-    return search((depth) => this.placeOf(depth), place, this.quantiles[0], this.quantiles.at(-1));
+  /**
+   * Return the depth that a slider's position stands for: the inverse of `sliderOf`.
+   *
+   * @param {number} position in [0, 1], far to near
+   * @returns {number}
+   */
+  depthOf(position) {
+    let low = this.quantiles[0];
+    let high = this.quantiles[QUANTILES - 1];
+    for (let step = 0; step < SEARCH_STEPS; step++) {
+      const middle = (low + high) / 2;
+      if (this.sliderOf(middle) < position) low = middle;
+      else high = middle;
+    }
+    return (low + high) / 2;
   }
 
-  placeOf(depth) {
+  /**
+   * Return the slider's position for a depth. It is half linear and half the depth's rank among the photo's depths:
+   * these lie close together in the people, where a hand wants to be precise.
+   *
+   * @param {number} depth
+   * @returns {number} in [0, 1], far to near
+   */
+  sliderOf(depth) {
     const {quantiles: table} = this;
     const last = table.length - 1;
     const linear = (depth - table[0]) / Math.max(table[last] - table[0], 1e-6);
@@ -54,55 +117,79 @@ export class Scene {
     return Math.min(Math.max(0.5 * linear + 0.5 * rank, 0), 1);
   }
 
+  /** Free the scene's textures. */
   free() {
     this.view.free();
     this.lifted.free();
   }
 }
 
-function search(rising, wanted, low, high) {
-  for (let step = 0; step < 24; step++) {
-    const middle = (low + high) / 2;
-    if (rising(middle) < wanted) low = middle;
-    else high = middle;
-  }
-  return (low + high) / 2;
-}
-
-// 65 depths, from the 1st to the 99th percentile, of every 16th pixel.
+/**
+ * Return evenly spaced quantiles, from the 1st to the 99th percentile, of every 16th pixel.
+ *
+ * @param {Float32Array} values
+ * @returns {number[]} QUANTILES of them, ascending
+ */
 function quantiles(values) {
   const sorted = values.filter((_, index) => index % 16 === 0).sort();
-  return Array.from({length: 65}, (_, step) => sorted[Math.round((0.01 + (0.98 * step) / 64) * (sorted.length - 1))]);
+  return Array.from({length: QUANTILES}, (_, step) => {
+    const share = 0.01 + (0.98 * step) / (QUANTILES - 1);
+    return sorted[Math.round(share * (sorted.length - 1))];
+  });
 }
 
-// The people of a photo, largest first: [{size, range: [low, high], middle}], depths without their outermost tenth.
-// What is left of them below a hundredth of the picture is no person.
+/**
+ * Return the people of a photo, largest first: the connected regions of the matte, without small ones.
+ *
+ * @param {NetMaps} net
+ * @returns {Person[]}
+ */
 function findPeople({alpha, depth, width, height}) {
   const seen = new Uint8Array(alpha.length);
-  const found = [];
+  const people = [];
   for (let start = 0; start < alpha.length; start++) {
     if (seen[start] || alpha[start] <= 0.5) continue;
-    const queue = [start];
-    seen[start] = 1;
-    for (let next = 0; next < queue.length; next++) {
-      const at = queue[next];
-      const x = at % width;
-      const near = [
-        x > 0 && at - 1,
-        x < width - 1 && at + 1,
-        at >= width && at - width,
-        at < width * (height - 1) && at + width,
-      ];
-      for (const index of near) {
-        if (index === false || seen[index] || alpha[index] <= 0.5) continue;
-        seen[index] = 1;
-        queue.push(index);
-      }
-    }
-    if (queue.length < alpha.length / 100) continue;
-    const sorted = Float32Array.from(queue, (index) => depth[index]).sort();
-    const part = (share) => sorted[Math.round(share * (sorted.length - 1))];
-    found.push({size: queue.length, range: [part(0.1), part(0.9)], middle: part(0.5), all: [part(0.01), part(0.99)]});
+    const region = flood(alpha, seen, start, {width, height});
+    if (region.length < alpha.length * LEAST_PERSON) continue;
+    const sorted = Float32Array.from(region, (index) => depth[index]).sort();
+    /** @param {number} share */
+    const quantile = (share) => sorted[Math.round(share * (sorted.length - 1))];
+    people.push({
+      size: region.length,
+      range: /** @type {[number, number]} */ ([quantile(0.1), quantile(0.9)]),
+      median: quantile(0.5),
+      extent: /** @type {[number, number]} */ ([quantile(0.01), quantile(0.99)]),
+    });
   }
-  return found.sort((a, b) => b.size - a.size);
+  return people.sort((a, b) => b.size - a.size);
+}
+
+/**
+ * Return the indices of the region around `start` where alpha is above 0.5, connected over four neighbours, and mark
+ * them as seen.
+ *
+ * @param {Float32Array} alpha
+ * @param {Uint8Array} seen
+ * @param {number} start
+ * @param {{width: number, height: number}} size
+ * @returns {number[]}
+ */
+function flood(alpha, seen, start, {width, height}) {
+  const queue = [start];
+  seen[start] = 1;
+  /** @param {number} index */
+  const visit = (index) => {
+    if (seen[index] || alpha[index] <= 0.5) return;
+    seen[index] = 1;
+    queue.push(index);
+  };
+  for (let next = 0; next < queue.length; next++) {
+    const index = queue[next];
+    const x = index % width;
+    if (x > 0) visit(index - 1);
+    if (x < width - 1) visit(index + 1);
+    if (index >= width) visit(index - width);
+    if (index < width * (height - 1)) visit(index + width);
+  }
+  return queue;
 }

@@ -1,91 +1,192 @@
 // The net as the page uses it: which artifact in which runtime, what a photo costs, and scenes made of photos.
 
+/** @import {ArtifactRow, Backend, Catalog, EngineName, Loaded, Progress, Slot, Timed} from '../types.d.ts' */
+/** @import {Stage} from '../gl/stage.js' */
+/** @import {Photo} from './photo.js' */
+
 import {Net} from './net.js';
 import {pixels} from './photo.js';
 import {Scene} from './scene.js';
 
-export const BACKENDS = {tfjs: ['wasm', 'webgl', 'webgpu'], ort: ['wasm', 'webgpu'], litert: ['wasm', 'webgpu']};
+/** @typedef {{id: string, backend: Backend}} Choice an artifact, and what it computes with */
 
-// Half of the cores: the other half draws the page. One where the browser gives WebAssembly no threads.
-const threads = () =>
-  globalThis.crossOriginIsolated ? Math.min(Math.max(Math.floor((navigator.hardwareConcurrency ?? 2) / 2), 1), 4) : 1;
+/**
+ * What is loaded in a slot, and what it took.
+ *
+ * @typedef {object} LoadedSlot
+ * @property {Net} net
+ * @property {ArtifactRow} row
+ * @property {Backend} backend
+ * @property {Loaded} loaded
+ * @property {Record<string, {first: number, later: number[]}>} runs milliseconds, by module; `lift` is among them
+ * @property {number} [total] milliseconds from the photo to the scene, of the last photo
+ * @property {number | null} [runtimeBytes] size of the runtime over the network; null where no server answers
+ */
+
+/** @type {Record<EngineName, Backend[]>} */
+export const BACKENDS = {tfjs: ['wasm', 'webgl', 'webgpu'], ort: ['wasm', 'webgpu'], litert: ['wasm', 'webgpu']};
+const MOST_THREADS = 4;
+const LATER_RUNS = 3;
+
+/**
+ * Return how many threads WebAssembly gets: half of the cores, for the other half draws the page, and one where the
+ * page is not cross-origin isolated.
+ */
+function threads() {
+  if (!globalThis.crossOriginIsolated) return 1;
+  return Math.min(Math.max(Math.floor((navigator.hardwareConcurrency ?? 2) / 2), 1), MOST_THREADS);
+}
 
 export class Session {
+  /**
+   * @param {Catalog} catalog
+   * @param {Stage} stage where the scenes live
+   * @param {(progress: Progress) => void} onProgress hears of downloads
+   */
   constructor(catalog, stage, onProgress) {
-    Object.assign(this, {catalog, stage, onProgress, slots: {}});
+    this.catalog = catalog;
+    this.stage = stage;
+    this.onProgress = onProgress;
+    /** @type {Partial<Record<Slot, LoadedSlot>>} */
+    this.slots = {};
   }
 
+  /**
+   * Return an artifact of the catalog.
+   *
+   * @param {string} id
+   * @returns {ArtifactRow}
+   * @throws {Error} where the catalog does not hold it
+   */
   row(id) {
-    return this.catalog.artifacts.find((row) => row.id === id);
+    const row = this.catalog.artifacts.find((artifact) => artifact.id === id);
+    if (!row) throw new Error(`the catalog has no artifact ${id}`);
+    return row;
   }
 
-  // Loads an artifact, in a worker of its own; the former one stays until that has succeeded.
+  /**
+   * Return what is loaded in a slot.
+   *
+   * @param {Slot} name
+   * @returns {LoadedSlot}
+   * @throws {Error} where it is empty
+   */
+  slot(name) {
+    const slot = this.slots[name];
+    if (!slot) throw new Error('no net is loaded');
+    return slot;
+  }
+
+  /**
+   * Load an artifact in a worker of its own. The former one stays until that has succeeded.
+   *
+   * @param {Choice} choice
+   */
   async load({id, backend}) {
     const row = this.row(id);
     const net = new Net(this.onProgress);
     try {
       const loaded = await net.load({row, backend, threads: threads()});
-      this.net?.close();
-      Object.assign(this, {net, slots: {main: {row, backend, loaded, runs: {}}}});
+      this.slots.main?.net.close();
+      this.slots = {main: {net, row, backend, loaded, runs: {}}};
     } catch (error) {
       net.close();
       throw error;
     }
   }
 
-  // A second artifact of the same target, in the same worker.
+  /**
+   * Load a second artifact of the same target, in the same worker.
+   *
+   * @param {string} id
+   */
   async loadOther(id) {
-    const {backend} = this.slots.main;
+    const {net, backend} = this.slot('main');
     const row = this.row(id);
-    const loaded = await this.net.load({row, backend, threads: threads()}, 'other');
-    this.slots.other = {row, backend, loaded, runs: {}};
+    const loaded = await net.load({row, backend, threads: threads()}, 'other');
+    this.slots.other = {net, row, backend, loaded, runs: {}};
   }
 
-  // Bytes of the runtime over the wire; null where no server answers.
-  async weigh() {
-    const {main} = this.slots;
-    main.weight ??= await this.net.weigh().catch(() => null);
-    return main.weight;
+  /**
+   * Close the second artifact.
+   *
+   * @returns {Promise<void>}
+   */
+  async dropOther() {
+    delete this.slots.other;
+    await this.slot('main').net.drop('other');
   }
 
-  async drop(slot) {
-    delete this.slots[slot];
-    await this.net.drop(slot);
+  /**
+   * Return the size of the runtime over the network.
+   *
+   * @returns {Promise<number | null>} bytes; null where no server answers
+   */
+  async runtimeBytes() {
+    const slot = this.slot('main');
+    slot.runtimeBytes ??= await slot.net.runtimeBytes().catch(() => null);
+    return slot.runtimeBytes;
   }
 
-  // A photo (photo.js) to a Scene: features once, then each head on them.
-  async see(photo, slot = 'main') {
+  /**
+   * Make a scene of a photo: its features once, each head on them, then the layers.
+   *
+   * @param {Photo} photo
+   * @param {Slot} [name]
+   * @returns {Promise<Scene>}
+   */
+  async analyze(photo, name = 'main') {
     const started = performance.now();
+    const slot = this.slot(name);
+    const {net, row} = slot;
     const image = pixels(photo.preview);
-    const {row} = this.slots[slot];
-    await this.run(slot, 'encoder', () => this.net.encode(image, slot));
-    const heads = Object.fromEntries(Object.entries(row.modules).map(([name, {outputs}]) => [outputs[0].judge, name]));
-    const depth = await this.head(slot, heads['relative-depth']);
-    const alpha = await this.head(slot, heads['alpha-matte']);
+    await this.timed(slot, 'encoder', () => net.encode(image, name));
+    const heads = Object.fromEntries(Object.entries(row.modules).map(([head, {outputs}]) => [outputs[0].judge, head]));
+    const depth = await this.head(name, heads['relative-depth']);
+    const alpha = await this.head(name, heads['alpha-matte']);
     const [height, width] = row.size;
     const guide = pixels(photo.guide);
-    const lifted = await this.run(slot, 'lift', () => this.net.lift({guide, depth, alpha, net: {width, height}}));
-    const scene = new Scene(this.stage, photo, {width, height, depth, alpha}, lifted);
-    this.slots[slot].seen = performance.now() - started;
+    const layers = await this.timed(slot, 'lift', () => net.lift({guide, depth, alpha, net: {width, height}}));
+    const scene = new Scene(this.stage, photo, {width, height, depth, alpha}, layers);
+    slot.total = performance.now() - started;
     return scene;
   }
 
-  async head(slot, name) {
-    const {values} = await this.run(slot, name, () => this.net.head(name, slot));
+  /**
+   * Run one head on the features of the photo that was analyzed last.
+   *
+   * @param {Slot} name
+   * @param {string} head
+   */
+  async head(name, head) {
+    const slot = this.slot(name);
+    const {values} = await this.timed(slot, head, () => slot.net.head(head, name));
     return values;
   }
 
-  // Later runs, for the inspector: the features of the photo that was seen last are still there.
-  async again(slot = 'main') {
-    const heads = Object.keys(this.slots[slot].row.modules).filter((name) => name !== 'encoder');
-    for (let round = 0; round < 3; round++) for (const name of heads) await this.head(slot, name);
+  /**
+   * Run the heads again, for the inspector's times of later runs.
+   *
+   * @returns {Promise<void>}
+   */
+  async runHeadsAgain() {
+    const heads = Object.keys(this.slot('main').row.modules).filter((name) => name !== 'encoder');
+    for (let round = 0; round < LATER_RUNS; round++) for (const head of heads) await this.head('main', head);
   }
 
-  async run(slot, name, work) {
-    const made = await work();
-    const {runs} = this.slots[slot];
-    if (runs[name]) runs[name].later.push(made.ms);
-    else runs[name] = {first: made.ms, later: []};
-    return made;
+  /**
+   * Do some work of the net and keep its time.
+   *
+   * @template {Timed} Result
+   * @param {LoadedSlot} slot
+   * @param {string} name of the module
+   * @param {() => Promise<Result>} work
+   * @returns {Promise<Result>}
+   */
+  async timed({runs}, name, work) {
+    const result = await work();
+    if (runs[name]) runs[name].later.push(result.ms);
+    else runs[name] = {first: result.ms, later: []};
+    return result;
   }
 }

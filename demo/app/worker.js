@@ -1,36 +1,70 @@
-// Inference, off the page's thread. Calls {call, name, args} are answered {call, value} or {call, error}.
+// Inference, off the page's thread. A request {call, name, args} is answered by {call, value} or {call, error}.
 //
 // A classic worker that imports modules: LiteRT.js loads its WebAssembly by importScripts, which a module worker lacks.
 
-const modules = Promise.all([import('./model.js'), import('./resize.js'), import('./lift.js')]);
-const models = new Map(); // by slot: "main", and "other" while two are compared
-const say = (message) => postMessage({message});
+/** @import {Calls, Message, Request, Slot} from '../types.d.ts' */
+/** @typedef {Awaited<ReturnType<typeof import('./model.js').loadModel>>} Model */
+/**
+ * @typedef {{[Name in keyof Calls]: (args: Parameters<Calls[Name]>[0]) =>
+ *   Promise<{value: ReturnType<Calls[Name]>, transfer?: Transferable[]}>}} Handlers
+ */
 
+const modules = Promise.all([import('./model.js'), import('./resize.js'), import('./lift.js')]);
+/** @type {Map<Slot, Model>} "main", and "other" while two artifacts are compared */
+const models = new Map();
+
+/**
+ * Post a message whose type is checked.
+ *
+ * @param {Message} message
+ * @param {Transferable[]} [transfer]
+ */
+const send = (message, transfer = []) => postMessage(message, transfer);
+
+/**
+ * Return the artifact in a slot.
+ *
+ * @param {Slot} slot
+ * @throws {Error} where the slot is empty
+ */
+function modelIn(slot) {
+  const model = models.get(slot);
+  if (!model) throw new Error(`no artifact is loaded in the slot ${slot}`);
+  return model;
+}
+
+/**
+ * Measure how long `work` takes, in milliseconds.
+ *
+ * @template Value
+ * @param {() => Value | Promise<Value>} work
+ */
 async function timed(work) {
   const started = performance.now();
   const value = await work();
   return {value, ms: performance.now() - started};
 }
 
-const calls = {
+/** @type {Handlers} */
+const handlers = {
   async load({slot, row, backend, threads}) {
     const [{loadModel}] = await modules;
     models.get(slot)?.close();
     models.delete(slot);
     let fetched = 0;
-    const onProgress = (progress) => {
-      fetched = progress.fetched;
-      say({slot, ...progress});
-    };
-    const {value: model, ms} = await timed(() => loadModel({row, backend, threads}, onProgress));
+    const {value: model, ms} = await timed(() =>
+      loadModel({row, backend, threads}, (progress) => {
+        fetched = progress.fetched;
+        send({progress});
+      }),
+    );
     models.set(slot, model);
     return {value: {facts: model.facts, fetched, ms}};
   },
 
-  // image: {data: Uint8ClampedArray RGBA, width, height}
   async encode({slot, image}) {
     const [, {resize}] = await modules;
-    const model = models.get(slot);
+    const model = modelIn(slot);
     const [height, width] = model.row.size;
     const rgb = resize(image, width, height);
     const {ms} = await timed(() => model.encode(rgb));
@@ -38,32 +72,24 @@ const calls = {
   },
 
   async head({slot, name}) {
-    const {value, ms} = await timed(() => models.get(slot).head(name));
-    return {value: {values: value, ms}, transfer: [value.buffer]};
+    const {value: values, ms} = await timed(() => modelIn(slot).head(name));
+    return {value: {values, ms}, transfer: [values.buffer]};
   },
 
-  // What rendering needs of a photo and its two maps; see lift.js.
   async lift(job) {
     const [, , {lift}] = await modules;
-    const {value, ms} = await timed(() => lift(job));
-    return {
-      value: {...value, ms},
-      transfer: Object.values(value)
-        .filter((item) => item.buffer)
-        .map((item) => item.buffer),
-    };
+    const {value: layers, ms} = await timed(() => lift(job));
+    const {matte, near, far, front, back} = layers;
+    return {value: {...layers, ms}, transfer: [matte, near, far, front, back].map(({buffer}) => buffer)};
   },
 
-  // Bytes of the runtime's own files as the server sends them.
-  async weigh() {
-    const names = performance
-      .getEntriesByType('resource')
-      .map(({name}) => name)
-      .filter((name) => name.includes('/npm/'));
+  async runtimeBytes() {
+    const names = performance.getEntriesByType('resource').map(({name}) => name);
+    const unique = new Set(names.filter((name) => name.includes('/npm/')));
     const sizes = await Promise.all(
-      [...new Set(names)].map(async (name) => {
-        const answer = await fetch(name, {method: 'HEAD'});
-        return Number(answer.headers.get('Content-Length'));
+      [...unique].map(async (name) => {
+        const response = await fetch(name, {method: 'HEAD'});
+        return Number(response.headers.get('Content-Length'));
       }),
     );
     return {value: sizes.reduce((sum, size) => sum + size, 0)};
@@ -72,15 +98,19 @@ const calls = {
   async drop({slot}) {
     models.get(slot)?.close();
     models.delete(slot);
-    return {};
+    return {value: undefined};
   },
 };
 
-onmessage = async ({data: {call, name, args}}) => {
+self.onmessage = async (/** @type {MessageEvent<Request>} */ {data: {call, name, args}}) => {
   try {
-    const {value, transfer = []} = await calls[name](args);
-    postMessage({call, value}, transfer);
+    // The arguments belong to the name: `Net.call` checks the pair.
+    const handler = /** @type {(args: unknown) => ReturnType<Handlers[keyof Calls]>} */ (handlers[name]);
+    const {value, transfer = []} = await handler(args);
+    send({call, value}, transfer);
   } catch (error) {
-    postMessage({call, error: error?.message ?? String(error), kind: error?.constructor?.name});
+    // What WebAssembly throws is not always an Error, and has a message all the same.
+    const thrown = /** @type {{message?: string} | null | undefined} */ (error);
+    send({call, error: thrown?.message ?? String(error)});
   }
 };

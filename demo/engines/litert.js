@@ -1,87 +1,147 @@
-// LiteRT.js: the .tflite file of Android, one signature an entry. Backends: wasm, webgpu.
+// LiteRT.js: the same .tflite file as on Android, one signature per entry. Backends: wasm, webgpu.
 
+/** @import * as LiteRt from '@litertjs/core' */
+/** @import {Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner} from '../types.d.ts' */
+
+/**
+ * A compiled file that several runners share.
+ *
+ * @typedef {object} Shared
+ * @property {number} users
+ * @property {Promise<LiteRt.CompiledModel>} compiling
+ * @property {LiteRt.CompiledModel} [model] once it is compiled
+ */
+
+/**
+ * Start LiteRT.js.
+ *
+ * @param {EngineOptions} options
+ * @returns {Promise<Engine<LiteRt.Tensor>>}
+ * @throws {Error} where the browser lacks the backend
+ */
 export async function start({npm, backend, threads}) {
+  if (backend === 'webgl') throw new Error('LiteRT.js has no webgl backend (has: wasm, webgpu)');
+  /** @type {typeof LiteRt} */
   const litert = await import(new URL('@litertjs/core/dist/index.js', npm).href);
   const threaded = threads > 1 && Boolean(globalThis.crossOriginIsolated);
-  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter()))
+  if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) {
     throw new Error('the browser has no WebGPU adapter');
-  // What waits for a GPU inside WebAssembly needs the build with JSPI, which has no threads.
+  }
   // In a worker the loader cannot tell where its script came from, and would look beside the worker's.
+  /** @param {string} name */
   const locateFile = (name) => new URL(`@litertjs/core/wasm/${name}`, npm).href;
-  if (typeof importScripts === 'function') globalThis.Module = {locateFile};
+  if ('importScripts' in globalThis) Object.assign(globalThis, {Module: {locateFile}});
+  // Waiting for a GPU inside WebAssembly needs the build with JSPI, which has no threads.
   const build = backend === 'webgpu' ? {jspi: true} : {threads: threaded};
   await litert.loadLiteRt(new URL('@litertjs/core/wasm/', npm).href, build);
-  return new Engine(litert, backend, build.threads ? threads : 1);
+  return new LiteRtEngine(litert, backend, build.threads ? threads : 1);
 }
 
-class Engine {
+/** @implements {Engine<LiteRt.Tensor>} */
+class LiteRtEngine {
+  /**
+   * @param {typeof LiteRt} litert
+   * @param {Exclude<Backend, 'webgl'>} backend
+   * @param {number} threads
+   */
   constructor(litert, backend, threads) {
     this.litert = litert;
+    this.backend = backend;
+    /** @type {Map<string, Shared>} */
     this.models = new Map();
+    /** @type {EngineFacts} */
     this.facts = {backend, threads};
   }
 
-  // Signatures of one file share its compiled model, and so its weights. `key` tells files of one name apart.
+  /**
+   * Open a signature. The signatures of one file share its compiled model, and so its weights.
+   *
+   * @param {OpenOptions} options
+   */
   async open({file, key = file, files, signature}) {
-    if (!this.models.has(key)) this.models.set(key, {users: 0, coming: this.compile(files[file])});
-    const shared = this.models.get(key);
+    const shared = this.models.get(key) ?? {users: 0, compiling: this.compile(files[file])};
+    this.models.set(key, shared);
     shared.users += 1;
     try {
-      shared.made = await shared.coming;
-      const runner = shared.made.signatures[signature];
+      shared.model = await shared.compiling;
+      const runner = shared.model.signatures[signature];
       if (!runner) throw new Error(`${file} has no signature ${signature}`);
-      return new Model(this, key, runner);
+      return new LiteRtRunner(this, key, runner);
     } catch (error) {
       this.leave(key);
       throw error;
     }
   }
 
-  compile(file) {
-    return this.litert.loadAndCompile(new Uint8Array(file), {
-      accelerator: this.facts.backend,
+  /** @param {ArrayBuffer} content */
+  compile(content) {
+    return this.litert.loadAndCompile(new Uint8Array(content), {
+      accelerator: this.backend,
       cpuOptions: {numThreads: this.facts.threads},
       gpuOptions: {precision: 'fp32'},
     });
   }
 
+  /** @param {HostTensor} tensor */
   async upload({data, shape}) {
-    const tensor = new this.litert.Tensor(data, shape);
-    return this.facts.backend === 'webgpu' ? tensor.moveTo('webgpu') : tensor;
+    // float32, int32 or uint8: LiteRT.js refuses other arrays by itself.
+    const tensor = new this.litert.Tensor(/** @type {LiteRt.TypedArray} */ (data), shape);
+    return this.backend === 'webgpu' ? tensor.moveTo('webgpu') : tensor;
   }
 
+  /** @param {LiteRt.Tensor} tensor */
   download(tensor) {
     return tensor.data();
   }
 
-  // Waits for queued work. The queue is in order: the smallest result is there when all are.
-  async settle(results) {
-    if (this.facts.backend === 'wasm') return;
-    const count = (tensor) => tensor.type.layout.dimensions.reduce((product, size) => product * size, 1);
+  /**
+   * Wait for queued work. The queue is in order: when the smallest result is there, all are.
+   *
+   * @param {Record<string, LiteRt.Tensor>} results
+   */
+  async synchronize(results) {
+    if (this.backend === 'wasm') return;
+    /** @param {LiteRt.Tensor} tensor */
+    const count = ({type}) => Array.from(type.layout.dimensions).reduce((product, size) => product * size, 1);
     await Object.values(results)
       .reduce((least, tensor) => (count(tensor) < count(least) ? tensor : least))
       .data();
   }
 
+  /** @param {LiteRt.Tensor} tensor */
   release(tensor) {
     tensor.delete();
   }
 
+  /**
+   * Give a file up for one runner; the last one deletes its compiled model.
+   *
+   * @param {string} key
+   */
   leave(key) {
     const shared = this.models.get(key);
+    if (!shared) return;
     shared.users -= 1;
-    if (!shared.users) {
-      shared.made?.delete();
-      this.models.delete(key);
-    }
+    if (shared.users) return;
+    shared.model?.delete();
+    this.models.delete(key);
   }
 }
 
-class Model {
+/** @implements {Runner<LiteRt.Tensor>} */
+class LiteRtRunner {
+  /**
+   * @param {LiteRtEngine} engine
+   * @param {string} key
+   * @param {LiteRt.SignatureRunner} runner
+   */
   constructor(engine, key, runner) {
-    Object.assign(this, {engine, key, runner});
+    this.engine = engine;
+    this.key = key;
+    this.runner = runner;
   }
 
+  /** @param {Record<string, LiteRt.Tensor>} inputs */
   async run(inputs) {
     return {...(await this.runner.run(inputs))};
   }

@@ -1,19 +1,40 @@
 // TF.js: graph models (model.json and its shards). Backends: wasm, webgl, webgpu.
 
+/** @import * as Core from '@tensorflow/tfjs-core' */
+/** @import * as Converter from '@tensorflow/tfjs-converter' */
+/** @import * as Wasm from '@tensorflow/tfjs-backend-wasm' */
+/** @import {Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner} from '../types.d.ts' */
+
+/** @typedef {typeof Core & typeof Converter & {wasm: typeof Wasm}} Tf what the bundles put on globalThis.tf */
+/** @typedef {Core.Tensor} Tensor */
+
+/** @type {Record<Backend, string>} */
 const SCRIPTS = {
   wasm: '@tensorflow/tfjs-backend-wasm/dist/tf-backend-wasm.min.js',
   webgl: '@tensorflow/tfjs-backend-webgl/dist/tf-backend-webgl.min.js',
   webgpu: '@tensorflow/tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js',
 };
 
-// A bundle that puts itself on globalThis: importing it runs it once.
+/**
+ * Import a bundle that puts itself on globalThis: importing it runs it once.
+ *
+ * @param {URL} npm
+ * @param {string} path
+ */
 const load = (npm, path) => import(new URL(path, npm).href);
 
+/**
+ * Start TF.js.
+ *
+ * @param {EngineOptions} options
+ * @returns {Promise<Engine<Tensor>>}
+ * @throws {Error} where the backend does not start
+ */
 export async function start({npm, backend, threads}) {
   await load(npm, '@tensorflow/tfjs-core/dist/tf-core.min.js');
   await load(npm, '@tensorflow/tfjs-converter/dist/tf-converter.min.js');
   await load(npm, SCRIPTS[backend]);
-  const {tf} = globalThis;
+  const {tf} = /** @type {{tf: Tf}} */ (/** @type {unknown} */ (globalThis));
   if (backend === 'wasm') {
     tf.wasm.setWasmPaths(new URL('@tensorflow/tfjs-backend-wasm/dist/', npm).href);
     tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', threads > 1 && globalThis.crossOriginIsolated);
@@ -21,13 +42,19 @@ export async function start({npm, backend, threads}) {
   }
   if (!(await tf.setBackend(backend))) throw new Error(`the ${backend} backend of TF.js did not start`);
   await tf.ready();
-  return new Engine(tf, backend);
+  return new TfjsEngine(tf, backend);
 }
 
-class Engine {
+/** @implements {Engine<Tensor>} */
+class TfjsEngine {
+  /**
+   * @param {Tf} tf
+   * @param {Backend} backend
+   */
   constructor(tf, backend) {
     this.tf = tf;
     const wasm = backend === 'wasm';
+    /** @type {EngineFacts} */
     this.facts = {
       tfjs: tf.version_core,
       backend,
@@ -36,49 +63,70 @@ class Engine {
     };
   }
 
-  // files: {path: ArrayBuffer} with the model.json that `file` names and every shard it lists.
+  /** @param {OpenOptions} options */
   async open({file, files, outputs}) {
     const folder = file.slice(0, file.lastIndexOf('/') + 1);
+    /** @type {Core.io.ModelJSON} */
     const {modelTopology, weightsManifest, ...rest} = JSON.parse(new TextDecoder().decode(files[file]));
     const shards = weightsManifest.flatMap((group) => group.paths).map((path) => files[folder + path]);
     const weightData = await new Blob(shards).arrayBuffer();
     const weightSpecs = weightsManifest.flatMap((group) => group.weights);
     const handler = {load: async () => ({modelTopology, weightSpecs, weightData, ...rest})};
-    return new Model(this.tf, await this.tf.loadGraphModel(handler), outputs);
+    return new TfjsRunner(this.tf, await this.tf.loadGraphModel(handler), outputs);
   }
 
+  /** @param {HostTensor} tensor */
   upload({data, shape, dtype}) {
-    return this.tf.tensor(data, shape, dtype);
+    return this.tf.tensor(data, shape, /** @type {Core.DataType} */ (dtype));
   }
 
+  /** @param {Tensor} tensor */
   download(tensor) {
     return tensor.data();
   }
 
-  // Waits for queued work. The queue is in order: the smallest result is there when all are.
-  async settle(results) {
+  /**
+   * Wait for queued work. The queue is in order: when the smallest result is there, all are.
+   *
+   * @param {Record<string, Tensor>} results
+   */
+  async synchronize(results) {
     if (this.facts.backend === 'wasm') return;
     await Object.values(results)
       .reduce((least, tensor) => (tensor.size < least.size ? tensor : least))
       .data();
   }
 
+  /** @param {Tensor} tensor */
   release(tensor) {
     tensor.dispose();
   }
 }
 
-class Model {
+/** @implements {Runner<Tensor>} */
+class TfjsRunner {
+  /**
+   * @param {Tf} tf
+   * @param {Converter.GraphModel} graph
+   * @param {string[]} outputs
+   */
   constructor(tf, graph, outputs) {
-    Object.assign(this, {tf, graph, outputs});
+    this.tf = tf;
+    this.graph = graph;
+    this.outputs = outputs;
   }
 
-  // inputs and outputs: {name: tensor}, which stay on the device.
+  /**
+   * Run the graph. An input that is handed through as an output is cloned: both are released.
+   *
+   * @param {Record<string, Tensor>} inputs
+   * @returns {Promise<Record<string, Tensor>>}
+   */
   async run(inputs) {
-    const made = [this.graph.execute(inputs, this.outputs)].flat();
-    const ours = new Set(Object.values(inputs).map((tensor) => tensor.id));
+    const results = [this.graph.execute(inputs, this.outputs)].flat();
+    const inputIds = new Set(Object.values(inputs).map((tensor) => tensor.id));
     return Object.fromEntries(
-      made.map((tensor, index) => [this.outputs[index], ours.has(tensor.id) ? this.tf.clone(tensor) : tensor]),
+      results.map((tensor, index) => [this.outputs[index], inputIds.has(tensor.id) ? this.tf.clone(tensor) : tensor]),
     );
   }
 

@@ -1,7 +1,10 @@
 // A part of a photo on the graphics card: its pixels and its maps at the same size. The preview is a view of the whole
-// photo, a tile of the saved picture is a view of a part at the photo's own size; modes render either alike.
+// photo, a tile of the saved picture is a view of a part at the photo's own size. Modes render both in the same way.
 
-// What every shader of a view may use; VIEW_UNIFORMS below gives the values.
+/** @import {Layers} from '../types.d.ts' */
+/** @import {Stage, Target, Texture} from './stage.js' */
+
+/** The start of every shader that draws a view. `View.uniforms` holds the values. */
 export const VIEW = `
 in vec2 uv;
 uniform sampler2D source; // the photo, sRGB
@@ -24,7 +27,7 @@ void split(vec3 color, float alpha, out vec3 people, out vec3 behind) {
 `;
 
 // Bilinear by hand: not every phone filters 32-bit floats. The matte is stretched a little, so that the filter's faint
-// haze over flat background is none, and the inside of a person is wholly inside.
+// haze over a flat background becomes 0 and the inside of a person becomes 1.
 const MAPS = `
 in vec2 uv;
 uniform sampler2D source, matte, near, far;
@@ -48,53 +51,82 @@ void main() {
 }`;
 
 export class View {
-  // lifted: textures of lift.js's results (Lifted below). source: canvas or bitmap of the region.
+  /**
+   * @param {Stage} stage
+   * @param {Lifted} lifted
+   * @param {HTMLCanvasElement | ImageBitmap} source the pixels of the region
+   * @param {[x: number, y: number, width: number, height: number]} [region] of the photo, in [0, 1]
+   */
   constructor(stage, lifted, source, region = [0, 0, 1, 1]) {
     const {width, height} = source;
-    Object.assign(this, {stage, lifted, width, height, region});
+    this.stage = stage;
+    this.lifted = lifted;
+    this.width = width;
+    this.height = height;
+    this.region = region;
     this.source = stage.texture(source);
     this.maps = stage.target(width, height, {format: 'RGBA16F'});
-    this.made = new Map();
-    stage.draw(MAPS, {...lifted, source: this.source, region}, this.maps);
+    /** @type {Map<string, Target>} */
+    this.targets = new Map();
+    const {matte, near, far} = lifted;
+    stage.draw(MAPS, {matte, near, far, source: this.source, region}, this.maps);
   }
 
-  // Pixels of this view along the whole photo's diagonal: what sizes in a picture are given in.
+  /** The length of the whole photo's diagonal in pixels of this view: the unit of sizes in a picture. */
   get diagonal() {
     return Math.hypot(this.width / this.region[2], this.height / this.region[3]);
   }
 
+  /** The values of the uniforms of VIEW. */
   get uniforms() {
-    return {
-      source: this.source,
-      maps: this.maps,
-      front: this.lifted.front,
-      back: this.lifted.back,
-      region: this.region,
-    };
+    const {source, maps, lifted, region} = this;
+    return {source, maps, front: lifted.front, back: lifted.back, region};
   }
 
-  // A target that lives as long as the view, made at the first call.
+  /**
+   * Return a target that lives as long as the view, made at the first call.
+   *
+   * @param {string} name
+   * @param {number} width
+   * @param {number} height
+   * @param {Parameters<Stage['target']>[2]} [options]
+   * @returns {Target}
+   */
   target(name, width, height, options) {
-    if (!this.made.has(name)) this.made.set(name, this.stage.target(width, height, options));
-    return this.made.get(name);
+    const existing = this.targets.get(name);
+    if (existing) return existing;
+    const target = this.stage.target(width, height, options);
+    this.targets.set(name, target);
+    return target;
   }
 
+  /** Free the view's textures. */
   free() {
-    this.stage.free(this.source, this.maps, ...this.made.values());
+    this.stage.free(this.source, this.maps, ...this.targets.values());
   }
 }
 
-// The results of lift.js on the graphics card.
+/** The results of lift.js on the graphics card. */
 export class Lifted {
+  /**
+   * @param {Stage} stage
+   * @param {Layers} layers
+   */
   constructor(stage, {width, height, matte, near, far, front, back}) {
-    const table = (data) => stage.texture({data, width, height}, {filter: 'NEAREST'});
-    Object.assign(this, {stage, matte: table(matte), near: table(near), far: table(far)});
-    Object.assign(this, {
-      front: stage.texture({data: front, width, height}),
-      back: stage.texture({data: back, width, height}),
-    });
+    /**
+     * @param {Float32Array} data
+     * @returns {Texture}
+     */
+    const coefficients = (data) => stage.texture({data, width, height}, {filter: 'NEAREST'});
+    this.stage = stage;
+    this.matte = coefficients(matte);
+    this.near = coefficients(near);
+    this.far = coefficients(far);
+    this.front = stage.texture({data: front, width, height});
+    this.back = stage.texture({data: back, width, height});
   }
 
+  /** Free the textures. */
   free() {
     this.stage.free(this.matte, this.near, this.far, this.front, this.back);
   }

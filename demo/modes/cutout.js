@@ -1,13 +1,27 @@
 // Cut-out: the people without their background, or before another one.
 
-import {canvasOf} from '../app/photo.js';
+/** @import {Stage, Texture} from '../gl/stage.js' */
+/** @import {PaintedMode} from './types.d.ts' */
+
+import {pictureOf} from '../app/photo.js';
 import {VIEW} from '../gl/view.js';
+import {rgbOf} from './color.js';
 import {bokehOf} from './refocus.js';
 
-const BLUR = 0.03; // radius at full strength, of the photo's diagonal
-const COLORS = {paper: '#f4f1ea', sky: '#8fb8de', coral: '#f2765d', forest: '#27463a', night: '#14161c'};
+/**
+ * `background` is "clear", "blur", "picture" or a name of COLORS; `blur` in [0, 1] is of BLUR.
+ *
+ * @typedef {{background: string, blur: number, picture: HTMLCanvasElement | null}} CutoutSettings
+ */
 
-// How a picture of another shape covers the photo: scale and offset of its coordinates.
+const BLUR = 0.03; // radius at full strength, of the photo's diagonal
+const PICTURE_SIDE = 1600; // pixels, at most
+/** @type {Record<string, string>} */
+const COLORS = {paper: '#f4f1ea', sky: '#8fb8de', coral: '#f2765d', forest: '#27463a', night: '#14161c'};
+const CLEAR = [0, 0, 0, 0];
+const BLACK = [0, 0, 0, 1];
+
+// `cover` scales the coordinates of a picture of another shape, so that it covers the photo.
 const CUT = `${VIEW}
 uniform sampler2D picture;
 uniform vec2 cover;
@@ -24,8 +38,7 @@ void main() {
   result = color.a > 0.0 ? vec4(mix(new, person, alpha), 1.0) : vec4(person, alpha);
 }`;
 
-const rgba = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255).concat(1);
-
+/** @type {PaintedMode<CutoutSettings>} */
 export const cutout = {
   id: 'cutout',
   title: 'Cut-out',
@@ -58,7 +71,7 @@ export const cutout = {
       kind: 'file',
       key: 'picture',
       label: 'Choose a background picture',
-      set: async (file) => ({picture: await pictureOf(file), background: 'picture'}),
+      set: async (file) => ({picture: await pictureOf(file, PICTURE_SIDE), background: 'picture'}),
     },
   ],
 
@@ -67,33 +80,44 @@ export const cutout = {
   render({stage, scene, view, settings, output}) {
     const {background, blur, picture} = settings;
     if (background === 'blur') {
-      bokehOf(stage).render(view, {focus: [0, 0], radius: blur * BLUR, shape: 'disc', bloom: 0.5, flat: true}, output);
+      const radius = blur * BLUR;
+      bokehOf(stage).render(view, {focus: [0, 0], radius, shape: 'disc', bloom: 0.5, flat: true}, output);
       return;
     }
-    const filled = background === 'picture' && picture ? 1 : 0;
+    const filled = background === 'picture' && picture;
     const texture = filled ? textureOf(stage, picture) : view.source;
-    const color = filled ? [0, 0, 0, 1] : COLORS[background] ? rgba(COLORS[background]) : [0, 0, 0, 0];
+    const color = filled ? BLACK : colorOf(background);
     const shape = (scene.width / scene.height) * (texture.height / texture.width);
-    stage.draw(
-      CUT,
-      {...view.uniforms, picture: texture, cover: [Math.min(shape, 1), Math.min(1 / shape, 1)], color, filled},
-      output,
-    );
+    const cover = [Math.min(shape, 1), Math.min(1 / shape, 1)];
+    stage.draw(CUT, {...view.uniforms, picture: texture, cover, color, filled: Boolean(filled)}, output);
   },
 };
 
-const textures = new WeakMap();
-
-function textureOf(stage, picture) {
-  if (!textures.has(picture)) textures.set(picture, stage.texture(picture));
-  return textures.get(picture);
+/**
+ * Return a background's colour as RGBA in [0, 1]; clear where it has none.
+ *
+ * @param {string} background
+ * @returns {number[]}
+ */
+function colorOf(background) {
+  const hex = COLORS[background];
+  return hex ? [...rgbOf(hex), 1] : CLEAR;
 }
 
-async function pictureOf(file) {
-  const bitmap = await createImageBitmap(file);
-  const factor = Math.min(1600 / Math.max(bitmap.width, bitmap.height), 1);
-  const {canvas, context} = canvasOf(Math.round(bitmap.width * factor), Math.round(bitmap.height * factor));
-  context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-  bitmap.close();
-  return canvas;
+/** @type {WeakMap<HTMLCanvasElement, Texture>} */
+const textures = new WeakMap();
+
+/**
+ * Return the texture of a picture, uploaded once.
+ *
+ * @param {Stage} stage
+ * @param {HTMLCanvasElement} picture
+ * @returns {Texture}
+ */
+function textureOf(stage, picture) {
+  const existing = textures.get(picture);
+  if (existing) return existing;
+  const texture = stage.texture(picture);
+  textures.set(picture, texture);
+  return texture;
 }

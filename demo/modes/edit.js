@@ -1,15 +1,29 @@
-// Edit: light and colour of the near and the far part of a photo apart. What is near is said by a depth, with a soft
-// passage, moved on the histogram of depths; the part that is not edited keeps its pixels.
+// Edit: light and colour of the near and the far part of a photo, each on its own. A threshold on the histogram of
+// depths, with a soft transition, says what is near. The part that is not edited keeps its pixels.
+
+/** @import {Scene} from '../app/scene.js' */
+/** @import {PaintedMode, RangeControl} from './types.d.ts' */
 
 import {VIEW} from '../gl/view.js';
+import {backgroundDepth, farthestPerson} from './depths.js';
 
-const KEYS = ['exposure', 'contrast', 'saturation', 'temperature'];
-const LABELS = {exposure: 'Exposure', contrast: 'Contrast', saturation: 'Saturation', temperature: 'Temperature'};
-const ENDS = {
-  exposure: ['dark', 'bright'],
-  contrast: ['flat', 'hard'],
-  saturation: ['grey', 'vivid'],
-  temperature: ['cool', 'warm'],
+/** @typedef {'near' | 'far'} Part */
+/** @typedef {'exposure' | 'contrast' | 'saturation' | 'temperature'} Slider */
+
+/**
+ * A slider's setting is named `<part>.<slider>`; each is in [-1, 1].
+ *
+ * @typedef {Record<`${Part}.${Slider}`, number> & {part: Part, threshold: number, softness: number}} EditSettings
+ */
+
+/** @type {Slider[]} in the order of the shader's vectors */
+const SLIDERS = ['exposure', 'contrast', 'saturation', 'temperature'];
+/** @type {Record<Slider, {label: string, low: string, high: string}>} */
+const WORDS = {
+  exposure: {label: 'Exposure', low: 'dark', high: 'bright'},
+  contrast: {label: 'Contrast', low: 'flat', high: 'hard'},
+  saturation: {label: 'Saturation', low: 'grey', high: 'vivid'},
+  temperature: {label: 'Temperature', low: 'cool', high: 'warm'},
 };
 
 const EDIT = `${VIEW}
@@ -29,8 +43,8 @@ vec3 edited(vec3 color, vec4 by) {
 void main() {
   vec4 photo = texture(source, uv);
   vec4 map = texture(maps, uv);
-  // The same question asked of both layers and mixed by the matte: an outline is as sharp as the matte, not as soft
-  // as the passage in depth.
+  // Both layers are compared with the threshold and mixed by the matte: an outline is as sharp as the matte, not as
+  // soft as the transition in depth.
   vec2 in_front = smoothstep(threshold - softness, threshold + softness, map.gb);
   float share = mix(in_front.y, in_front.x, map.r);
   vec3 color = share <= 0.0 ? edited(photo.rgb, far) : share >= 1.0 ? edited(photo.rgb, near)
@@ -38,33 +52,49 @@ void main() {
   result = vec4(color, 1.0);
 }`;
 
-const sliders = (part, title) =>
-  KEYS.map((key) => ({
-    kind: 'range',
-    key: `${part}.${key}`,
-    label: `${title} ${LABELS[key].toLowerCase()}`,
-    short: LABELS[key],
-    min: -1,
-    max: 1,
-    low: ENDS[key][0],
-    high: ENDS[key][1],
-    shown: (settings) => settings.part === part,
-  }));
+/**
+ * Return the sliders of one part.
+ *
+ * @param {Part} part
+ * @param {string} title
+ * @returns {RangeControl<EditSettings>[]}
+ */
+function sliders(part, title) {
+  return SLIDERS.map((slider) => {
+    const {label, low, high} = WORDS[slider];
+    return {
+      kind: 'range',
+      key: `${part}.${slider}`,
+      label: `${title} ${label.toLowerCase()}`,
+      short: label,
+      min: -1,
+      max: 1,
+      low,
+      high,
+      shown: (settings) => settings.part === part,
+    };
+  });
+}
 
+/** @type {PaintedMode<EditSettings>} */
 export const edit = {
   id: 'edit',
   title: 'Edit',
   hint: 'Light the person and the background apart',
 
-  start(scene) {
-    const neutral = (part) => KEYS.map((key) => [`${part}.${key}`, 0]);
-    return {
-      ...Object.fromEntries([...neutral('near'), ...neutral('far')]),
-      part: 'far',
-      threshold: between(scene),
-      softness: 0.05,
-    };
-  },
+  start: (scene) => ({
+    'near.exposure': 0,
+    'near.contrast': 0,
+    'near.saturation': 0,
+    'near.temperature': 0,
+    'far.exposure': 0,
+    'far.contrast': 0,
+    'far.saturation': 0,
+    'far.temperature': 0,
+    part: 'far',
+    threshold: thresholdOf(scene),
+    softness: 0.05,
+  }),
 
   controls: (scene) => [
     {
@@ -78,23 +108,34 @@ export const edit = {
     },
     ...sliders('near', 'Foreground'),
     ...sliders('far', 'Background'),
-    {kind: 'histogram', key: 'threshold', label: 'Depth threshold', values: scene.pixels.depth, spread: 'softness'},
+    {
+      kind: 'histogram',
+      key: 'threshold',
+      label: 'Depth threshold',
+      values: scene.pixels.depth,
+      spread: 'softness',
+    },
     {kind: 'range', key: 'softness', label: 'Softness', low: 'sharp', high: 'soft', min: 0.002, max: 0.2, step: 0.002},
   ],
 
   margin: () => 0,
 
   render({stage, view, settings, output}) {
-    const part = (name) => KEYS.map((key) => settings[`${name}.${key}`]);
+    /** @param {Part} part */
+    const values = (part) => SLIDERS.map((slider) => settings[`${part}.${slider}`]);
     const {threshold, softness} = settings;
-    stage.draw(EDIT, {...view.uniforms, near: part('near'), far: part('far'), threshold, softness}, output);
+    stage.draw(EDIT, {...view.uniforms, near: values('near'), far: values('far'), threshold, softness}, output);
   },
 };
 
-// The depth that tells people from what is behind them best: between their farthest and the middle of the rest.
-function between({people, pixels}) {
-  if (!people.length) return 0.5;
-  const rest = pixels.behind.filter((_, index) => pixels.alpha[index] < 0.1).sort();
-  const behind = rest.length ? rest[rest.length >> 1] : 0;
-  return (Math.min(...people.map(({all}) => all[0])) * 2 + behind) / 3;
+/**
+ * Return the depth that separates people from their background best: two thirds of the way from the background's
+ * median to the people's farthest.
+ *
+ * @param {Scene} scene
+ * @returns {number} 0.5 without people
+ */
+function thresholdOf(scene) {
+  if (!scene.people.length) return 0.5;
+  return (farthestPerson(scene) * 2 + backgroundDepth(scene)) / 3;
 }

@@ -1,26 +1,69 @@
-// Refocus: a depth of field whose focal plane goes where one taps.
+// Refocus: a depth of field whose focal plane goes where the user taps.
+
+/** @import {Person, Scene} from '../app/scene.js' */
+/** @import {ShapeName} from '../gl/apertures.js' */
+/** @import {Stage} from '../gl/stage.js' */
+/** @import {PaintedMode} from './types.d.ts' */
 
 import {SHAPE_NAMES} from '../gl/apertures.js';
 import {Bokeh} from '../gl/bokeh.js';
 
+/** @typedef {{focus: [number, number], depth: number}} Aim depths between which all is sharp; the slider's depth */
+/** @typedef {Aim & {aperture: number, shape: ShapeName, bloom: number}} RefocusSettings */
+
 const WIDEST = 0.032; // radius of the blur at full aperture, of the photo's diagonal
+const KEY_STEP = 0.02; // of the slider
+/** @type {Record<ShapeName, string>} */
 const ICONS = {disc: '●', hexagon: '⬢', heart: '♥'};
+/** @type {Record<string, number>} */
+const KEYS = {ArrowUp: KEY_STEP, ArrowRight: KEY_STEP, ArrowDown: -KEY_STEP, ArrowLeft: -KEY_STEP};
+
+/** @type {WeakMap<Stage, Bokeh>} */
 const bokehs = new WeakMap();
 
+/**
+ * Return the depth-of-field renderer of a stage, made once.
+ *
+ * @param {Stage} stage
+ * @returns {Bokeh}
+ */
 export function bokehOf(stage) {
-  if (!bokehs.has(stage)) bokehs.set(stage, new Bokeh(stage));
-  return bokehs.get(stage);
+  const existing = bokehs.get(stage);
+  if (existing) return existing;
+  const bokeh = new Bokeh(stage);
+  bokehs.set(stage, bokeh);
+  return bokeh;
 }
 
+/**
+ * Focus one depth.
+ *
+ * @param {number} depth
+ * @returns {Aim}
+ */
 const plane = (depth) => ({focus: [depth, depth], depth});
-const onPerson = ({range, middle}) => ({focus: range, depth: middle});
 
-function everyone(scene) {
-  const low = Math.min(...scene.people.map(({all}) => all[0]));
-  const high = Math.max(...scene.people.map(({all}) => all[1]));
+/**
+ * Focus all of a person.
+ *
+ * @param {Person} person
+ * @returns {Aim}
+ */
+const onPerson = ({range, median}) => ({focus: range, depth: median});
+
+/**
+ * Focus all people.
+ *
+ * @param {Scene} scene
+ * @returns {Aim}
+ */
+function onEveryone({people}) {
+  const low = Math.min(...people.map(({extent}) => extent[0]));
+  const high = Math.max(...people.map(({extent}) => extent[1]));
   return {focus: [low, high], depth: (low + high) / 2};
 }
 
+/** @type {PaintedMode<RefocusSettings>} */
 export const refocus = {
   id: 'refocus',
   title: 'Refocus',
@@ -39,8 +82,8 @@ export const refocus = {
       label: 'Focal plane',
       low: 'far',
       high: 'near',
-      get: ({depth}) => scene.placeOf(depth),
-      set: (place) => plane(scene.depthOf(place)),
+      get: ({depth}) => scene.sliderOf(depth),
+      set: (position) => plane(scene.depthOf(position)),
     },
     {kind: 'range', key: 'aperture', label: 'Aperture', low: 'f/16', high: 'f/1.2'},
     {
@@ -48,7 +91,7 @@ export const refocus = {
       label: 'Focus',
       items: [
         {label: 'Focus the person', off: !scene.people.length, run: () => onPerson(scene.people[0])},
-        {label: 'All people sharp', off: !scene.people.length, run: () => everyone(scene)},
+        {label: 'All people sharp', off: !scene.people.length, run: () => onEveryone(scene)},
       ],
     },
     {
@@ -60,15 +103,15 @@ export const refocus = {
     {kind: 'range', key: 'bloom', label: 'Highlights', low: 'calm', high: 'bloom'},
   ],
 
-  // x, y in [0, 1] of the photo. A person is focused through, not sliced.
   tap: (scene, {x, y}) => plane(scene.at(x, y).depth),
 
-  key(scene, settings, name) {
-    const step = {ArrowUp: 0.02, ArrowRight: 0.02, ArrowDown: -0.02, ArrowLeft: -0.02}[name];
-    return step && plane(scene.depthOf(Math.min(Math.max(scene.placeOf(settings.depth) + step, 0), 1)));
+  key(scene, {depth}, name) {
+    const step = KEYS[name];
+    if (!step) return null;
+    return plane(scene.depthOf(Math.min(Math.max(scene.sliderOf(depth) + step, 0), 1)));
   },
 
-  margin: (settings) => settings.aperture * WIDEST,
+  margin: ({aperture}) => aperture * WIDEST,
 
   render({stage, view, settings, output}) {
     const {focus, aperture, shape, bloom} = settings;

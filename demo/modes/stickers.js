@@ -1,11 +1,23 @@
 // What may be placed in a photo, as drawings that fit any size.
 
-const FONT = '800 100px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-const LINE = 1.08;
+/**
+ * A drawing: `ratio` is width over height, `paint` fills a canvas of that shape.
+ *
+ * @typedef {object} Drawing
+ * @property {number} ratio
+ * @property {(context: CanvasRenderingContext2D, width: number, height: number) => void} paint
+ */
+
+import {contextOf} from '../app/photo.js';
+
+const EM = 100; // pixels of FONT
+const FONT = `800 ${EM}px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif`;
+const LINE = 1.08; // height of a line, in ems
 const PAD = 0.12; // around letters, in ems: strokes and accents reach beyond their measure
+const NARROWEST = 0.4; // an empty text is as wide as a letter, in ems
 const EDGE = '#00000055';
 
-// Paths in a square of 100.
+/** @type {Record<string, string>} SVG paths in a square of 100 */
 export const STICKERS = {
   star: 'M50 4l13.5 29 31.5 4-23 22 6 31.5L50 75 22 90.500l6-31.500-23-22 31.500-4z',
   heart: 'M50 90C20 66 6 50 6 32 6 17 17 8 29 8c9 0 17 5 21 13C54 13 62 8 71 8c12 0 23 9 23 24 0 18-14 34-44 58z',
@@ -14,6 +26,7 @@ export const STICKERS = {
   arrow: 'M50 94L16 56h20V6h28v50h20z',
 };
 
+/** Return a star of twelve rays. */
 function sunPath() {
   const points = Array.from({length: 24}, (_, index) => {
     const radius = index % 2 ? 32 : 48;
@@ -23,16 +36,18 @@ function sunPath() {
   return `M${points.join('L')}z`;
 }
 
-// -> {ratio: width over height, paint(context, width, height)}
-export function draw(kind, text, color) {
-  return kind === 'text' ? words(text, color) : shape(kind, color);
-}
-
-function shape(kind, color) {
+/**
+ * Return the drawing of a sticker.
+ *
+ * @param {string} name of STICKERS
+ * @param {string} color
+ * @returns {Drawing}
+ */
+export function drawSticker(name, color) {
   return {
     ratio: 1,
     paint(context, width) {
-      const path = new Path2D(STICKERS[kind]);
+      const path = new Path2D(STICKERS[name]);
       context.scale(width / 100, width / 100);
       context.lineJoin = 'round';
       context.lineWidth = 3;
@@ -44,23 +59,32 @@ function shape(kind, color) {
   };
 }
 
-// Lines in the middle of each other; an empty text is as wide as a letter.
-function words(text, color) {
+/**
+ * Return the drawing of words, line below line, centred.
+ *
+ * @param {string} text
+ * @param {string} color
+ * @returns {Drawing}
+ */
+export function drawWords(text, color) {
   const lines = (text || ' ').split('\n');
-  const measure = document.createElement('canvas').getContext('2d');
+  const measure = contextOf(document.createElement('canvas'));
   measure.font = FONT;
-  const wide = Math.max(...lines.map((line) => measure.measureText(line).width), 40) / 100 + 2 * PAD;
-  const high = lines.length * LINE + 2 * PAD;
+  const widths = lines.map((line) => measure.measureText(line).width / EM);
+  const width = Math.max(...widths, NARROWEST) + 2 * PAD; // in ems
+  const height = lines.length * LINE + 2 * PAD;
   return {
-    ratio: wide / high,
-    paint(context, width) {
-      const em = width / wide;
-      context.scale(em / 100, em / 100);
+    ratio: width / height,
+    paint(context, pixels) {
+      const scale = pixels / width / EM;
+      context.scale(scale, scale);
       context.font = FONT;
       context.textAlign = 'center';
       context.textBaseline = 'middle';
       context.fillStyle = color;
-      lines.forEach((line, index) => context.fillText(line, (wide / 2) * 100, (PAD + (index + 0.5) * LINE) * 100));
+      lines.forEach((line, index) => {
+        context.fillText(line, (width / 2) * EM, (PAD + (index + 0.5) * LINE) * EM);
+      });
     },
   };
 }

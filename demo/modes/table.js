@@ -1,5 +1,7 @@
-// The modes of the demo, in the order of their tabs. A mode is an object as README.md describes; to add one, write it
-// in a file of this folder and put it here.
+// The modes of the demo, in the order of their tabs. README.md describes a mode; to add one, write it in a file of this
+// folder and list it here.
+
+/** @import {Mode} from './types.d.ts' */
 
 import {cutout} from './cutout.js';
 import {edit} from './edit.js';
@@ -7,4 +9,5 @@ import {place} from './place.js';
 import {refocus} from './refocus.js';
 import {scene3d} from './scene3d.js';
 
+/** @type {Mode[]} */
 export const MODES = [refocus, cutout, edit, place, scene3d];

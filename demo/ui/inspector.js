@@ -1,177 +1,247 @@
 // The inspector: which artifact in which runtime, what it weighs and takes, and a second precision beside the first.
 
+/** @import {Choice, LoadedSlot, Session} from '../app/session.js' */
+/** @import {ArtifactRow, Backend, EngineName} from '../types.d.ts' */
+
 import {BACKENDS} from '../app/session.js';
 import {byId, h, megabytes} from './dom.js';
 
-const RUNTIMES = {tfjs: 'TF.js', ort: 'ONNX Runtime Web', litert: 'LiteRT.js'};
-const FLOAT = /^float\d/;
+/**
+ * What the inspector shows of the page.
+ *
+ * @typedef {object} Inspected
+ * @property {Session} session
+ * @property {Choice} choice
+ * @property {boolean} hasScene
+ */
 
-// actions: switchTo({id, backend}) -> whether it loaded, compare(id or null)
-export function buildInspector(app, actions) {
+/**
+ * What the inspector may do to the page.
+ *
+ * @typedef {object} Actions
+ * @property {() => Inspected} inspect
+ * @property {(choice: Choice) => Promise<unknown>} switchTo
+ * @property {(id: string | null) => Promise<unknown>} compare null ends the comparison
+ */
+
+const FLOAT_RECIPE = /^float\d/;
+/** @type {Record<EngineName, string>} */
+const RUNTIMES = {tfjs: 'TF.js', ort: 'ONNX Runtime Web', litert: 'LiteRT.js'};
+/** @type {Record<string, string>} */
+const STEPS = {encoder: 'Features', lift: 'Layers, fitted to the photo'};
+
+/**
+ * Open the inspector.
+ *
+ * @param {Actions} actions
+ */
+export function openInspector(actions) {
   const dialog = byId('inspector');
-  fill(dialog, app, actions);
+  fill(dialog, actions);
   if (!dialog.open) dialog.showModal();
 }
 
-// Asked when it is looked at: the server has to pack the runtime to say.
-async function weigh(app, place) {
-  const bytes = await app.session.weigh();
-  place.textContent = bytes ? `${megabytes(bytes)} gzip` : 'unknown without the server';
-}
-
-function fill(dialog, app, actions) {
-  const {catalog} = app.session;
-  const again = () => fill(dialog, app, actions);
+/**
+ * Fill the dialog with the page's state.
+ *
+ * @param {HTMLDialogElement} dialog
+ * @param {Actions} actions
+ */
+function fill(dialog, actions) {
+  /** @param {() => Promise<unknown>} work */
   const busyWhile = async (work) => {
     dialog.inert = true;
     try {
       await work();
     } finally {
       dialog.inert = false;
-      again();
+      fill(dialog, actions);
     }
   };
-  const row = app.session.row(app.choice.id);
-  const engines = [...new Set(catalog.artifacts.map(({engine}) => engine))];
-  const change = (choice) => busyWhile(() => actions.switchTo(choice));
-  const ofEngine = (engine) => catalog.artifacts.filter((each) => each.engine === engine);
-  const sameRecipe = (engine) => ofEngine(engine).find(({recipe}) => recipe === row.recipe) ?? ofEngine(engine)[0];
-
+  const {session, choice, hasScene} = actions.inspect();
+  const row = session.row(choice.id);
+  /** @param {Choice} next */
+  const change = (next) => busyWhile(() => actions.switchTo(next));
+  const close = {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()};
+  const again = {
+    type: 'button',
+    class: 'chip',
+    id: 'run-again',
+    disabled: !hasScene,
+    onclick: () => busyWhile(() => session.runHeadsAgain()),
+  };
   dialog.replaceChildren(
-    h(
-      'header',
-      {},
-      h('h2', {id: 'inspector-title'}, 'Inspector'),
-      h('button', {type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => dialog.close()}, '×'),
-    ),
+    h('header', {}, h('h2', {id: 'inspector-title'}, 'Inspector'), h('button', close, '×')),
+    ...choices(session, row, choice, change),
+    comparison(session, row, (id) => busyWhile(() => actions.compare(id))),
+    figures(session, row),
+    h('div', {class: 'doors'}, h('button', again, 'Run the heads again')),
+    provenance(session, row),
+  );
+}
+
+/**
+ * Return the selections of runtime, precision and backend.
+ *
+ * @param {Session} session
+ * @param {ArtifactRow} row
+ * @param {Choice} choice
+ * @param {(choice: Choice) => void} change
+ */
+function choices({catalog}, row, choice, change) {
+  const engines = [...new Set(catalog.artifacts.map(({engine}) => engine))];
+  /** @param {string} engine */
+  const ofEngine = (engine) => catalog.artifacts.filter((artifact) => artifact.engine === engine);
+  /** @param {string} engine */
+  const sameRecipe = (engine) => ofEngine(engine).find(({recipe}) => recipe === row.recipe) ?? ofEngine(engine)[0];
+  /** @param {string} recipe */
+  const precision = (recipe) => `${recipe} · ${FLOAT_RECIPE.test(recipe) ? 'float' : 'quantized'}`;
+  /** @param {Backend} backend */
+  const device = (backend) => (backend === 'wasm' ? 'processor (WebAssembly)' : `graphics (${backend})`);
+  return [
     select(
-      'Runtime',
-      'engine',
+      {label: 'Runtime', name: 'engine', value: row.engine},
       engines.map((engine) => [engine, RUNTIMES[engine]]),
-      row.engine,
       (engine) => change({id: sameRecipe(engine).id, backend: 'wasm'}),
     ),
     select(
-      'Precision',
-      'recipe',
-      ofEngine(row.engine).map(({id, recipe}) => [id, `${recipe} · ${FLOAT.test(recipe) ? 'float' : 'quantized'}`]),
-      row.id,
-      (id) => change({...app.choice, id}),
+      {label: 'Precision', name: 'recipe', value: row.id},
+      ofEngine(row.engine).map(({id, recipe}) => [id, precision(recipe)]),
+      (id) => change({...choice, id}),
     ),
     select(
-      'Computes on',
-      'backend',
-      BACKENDS[row.engine].map((backend) => [
-        backend,
-        backend === 'wasm' ? 'processor (WebAssembly)' : `graphics (${backend})`,
-      ]),
-      app.choice.backend,
-      (backend) => change({...app.choice, backend}),
+      {label: 'Computes on', name: 'backend', value: choice.backend},
+      BACKENDS[row.engine].map((backend) => [backend, device(backend)]),
+      (backend) => change({...choice, backend: /** @type {Backend} */ (backend)}),
     ),
-    comparison(app, row, (id) => busyWhile(() => actions.compare(id))),
-    figures(app, row),
-    h(
-      'div',
-      {class: 'doors'},
-      h(
-        'button',
-        {
-          type: 'button',
-          class: 'chip',
-          id: 'run-again',
-          disabled: !app.scene,
-          onclick: () => busyWhile(() => app.session.again()),
-        },
-        'Run the heads again',
-      ),
-    ),
-    h(
-      'p',
-      {class: 'small'},
-      `Passed parity against the PyTorch reference in ${row.proven_by.join(', ')}; artifact ${row.sha256.slice(0, 12)}.`,
-      catalog.withheld.length
-        ? ` Held back: ${catalog.withheld.map(({id, reason}) => `${id} (${reason})`).join(', ')}.`
-        : '',
-    ),
-  );
+  ];
 }
 
-function select(label, name, items, value, onchange) {
-  const element = h(
-    'select',
-    {name, onchange: () => onchange(element.value)},
-    items.map(([key, words]) => h('option', {value: key, selected: key === value}, words)),
-  );
+/**
+ * Make a labelled selection.
+ *
+ * @param {{label: string, name: string, value: string}} field
+ * @param {string[][]} items value and words of each option
+ * @param {(value: string) => void} onselect
+ */
+function select({label, name, value}, items, onselect) {
+  const options = items.map(([key, words]) => h('option', {value: key, selected: key === value}, words));
+  const onchange = () => {
+    onselect(element.value);
+  };
+  const element = h('select', {name, onchange}, options);
   return h('label', {class: 'field'}, h('span', {}, label), element);
 }
 
-function comparison(app, row, compare) {
-  const others = app.session.catalog.artifacts.filter(({engine, id}) => engine === row.engine && id !== row.id);
-  const current = app.session.slots.other?.row.id ?? '';
-  return select(
-    'Compare with',
-    'compare',
-    [['', 'nothing'], ...others.map(({id, recipe}) => [id, recipe])],
-    current,
-    (id) => compare(id || null),
+/**
+ * Return the selection of a second precision.
+ *
+ * @param {Session} session
+ * @param {ArtifactRow} row
+ * @param {(id: string | null) => void} compare
+ */
+function comparison({catalog, slots}, row, compare) {
+  const others = catalog.artifacts.filter(({engine, id}) => engine === row.engine && id !== row.id);
+  const items = [['', 'nothing'], ...others.map(({id, recipe}) => [id, recipe])];
+  const value = slots.other?.row.id ?? '';
+  return select({label: 'Compare with', name: 'compare', value}, items, (id) => compare(id || null));
+}
+
+/**
+ * Return the line that says what proves the artifact, and which others were held back.
+ *
+ * @param {Session} session
+ * @param {ArtifactRow} row
+ */
+function provenance({catalog}, row) {
+  const withheld = catalog.withheld.map(({id, reason}) => `${id} (${reason})`).join(', ');
+  return h(
+    'p',
+    {class: 'small'},
+    `Passed parity against the PyTorch reference in ${row.proven_by.join(', ')}; artifact ${row.sha256.slice(0, 12)}.`,
+    withheld ? ` Held back: ${withheld}.` : '',
   );
 }
 
-const milliseconds = (value) => (value === undefined ? '–' : value < 10 ? value.toFixed(1) : String(Math.round(value)));
+/** @param {number | null | undefined} value */
+const milliseconds = (value) => {
+  if (value === undefined || value === null) return '–';
+  return value < 10 ? value.toFixed(1) : String(Math.round(value));
+};
+
+/** @param {number[]} values */
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
-function figures(app, row) {
-  const slot = app.session.slots.main;
+/**
+ * Return the times and sizes of what is loaded.
+ *
+ * @param {Session} session
+ * @param {ArtifactRow} row
+ */
+function figures(session, row) {
+  const slot = session.slots.main;
   if (!slot) return h('p', {}, 'Nothing is loaded.');
-  const {loaded, runs, seen} = slot;
-  const names = [...Object.keys(row.modules), 'lift'];
-  const words = {encoder: 'Features', lift: 'Layers, fitted to the photo'};
-  const lines = names.map((name) =>
-    h(
-      'tr',
-      {'data-run': name},
-      h('th', {scope: 'row'}, words[name] ?? `Head: ${name}`),
-      h('td', {}, milliseconds(runs[name]?.first)),
-      h('td', {}, milliseconds(median(runs[name]?.later ?? []))),
-    ),
-  );
-  const files = new Map(Object.values(row.modules).flatMap(({files: own}) => own.map((file) => [file.path, file])));
+  const {loaded, total} = slot;
+  const files = new Map(Object.values(row.modules).flatMap((module) => module.files.map((file) => [file.path, file])));
   const packed = [...files.values()].reduce((sum, {gzip}) => sum + gzip, 0);
-  const {facts} = loaded;
-  const runtime = term('Runtime', '…');
-  weigh(app, runtime.lastChild);
+  const runtime = h('dd', {}, '…');
+  showRuntimeSize(session, runtime);
   return h(
     'div',
     {class: 'figures'},
-    h(
-      'table',
-      {},
-      h(
-        'thead',
-        {},
-        h(
-          'tr',
-          {},
-          h('th', {}, 'ms on this device'),
-          h('th', {scope: 'col'}, 'first'),
-          h('th', {scope: 'col'}, 'later'),
-        ),
-      ),
-      h('tbody', {}, lines),
-    ),
+    timeTable(row, slot),
     h(
       'dl',
       {},
-      term('From photo to picture', seen ? `${milliseconds(seen)} ms` : '–'),
+      term('From photo to picture', total ? `${milliseconds(total)} ms` : '–'),
       term(
         'Model',
-        `${megabytes(packed)} gzip${loaded.fetched ? `, ${megabytes(loaded.fetched)} fetched now` : ', from the cache'}`,
+        `${megabytes(packed)} gzip, ${loaded.fetched ? `${megabytes(loaded.fetched)} fetched now` : 'from the cache'}`,
       ),
-      runtime,
-      term('Threads', `${facts.threads}${facts.simd ? ', SIMD' : ''}`),
+      term('Runtime', runtime),
+      term('Threads', `${loaded.facts.threads}${loaded.facts.simd ? ', SIMD' : ''}`),
       term('Start', `${milliseconds(loaded.ms)} ms`),
     ),
   );
 }
 
-const term = (name, value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
+/**
+ * Return the table of first and later runs.
+ *
+ * @param {ArtifactRow} row
+ * @param {LoadedSlot} slot
+ */
+function timeTable(row, {runs}) {
+  const lines = [...Object.keys(row.modules), 'lift'].map((name) =>
+    h(
+      'tr',
+      {'data-run': name},
+      h('th', {scope: 'row'}, STEPS[name] ?? `Head: ${name}`),
+      h('td', {}, milliseconds(runs[name]?.first)),
+      h('td', {}, milliseconds(median(runs[name]?.later ?? []))),
+    ),
+  );
+  const heads = [h('th', {}, 'ms on this device'), h('th', {scope: 'col'}, 'first'), h('th', {scope: 'col'}, 'later')];
+  return h('table', {}, h('thead', {}, h('tr', {}, heads)), h('tbody', {}, lines));
+}
+
+/**
+ * Show the size of the runtime once it is known: the server has to compress the runtime to say it.
+ *
+ * @param {Session} session
+ * @param {HTMLElement} element
+ */
+async function showRuntimeSize(session, element) {
+  const bytes = await session.runtimeBytes();
+  element.textContent = bytes ? `${megabytes(bytes)} gzip` : 'unknown without the server';
+}
+
+/**
+ * Return one pair of a description list.
+ *
+ * @param {string} name
+ * @param {HTMLElement | string} value
+ */
+function term(name, value) {
+  return h('div', {}, h('dt', {}, name), typeof value === 'string' ? h('dd', {}, value) : value);
+}

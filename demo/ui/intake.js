@@ -1,32 +1,45 @@
 // Every way a photo comes in: picked, dropped, pasted, taken with the camera, or one of the samples.
 
+/** @import {SampleRow} from '../types.d.ts' */
+
+import {messageOf} from '../app/errors.js';
 import {takePhoto} from './camera.js';
 import {byId, h} from './dom.js';
-import {notice} from './notices.js';
+import {showNotice} from './notices.js';
 
-// open(blob, name) takes it from here.
-export function takeIn(samples, open) {
+/** @typedef {(file: Blob & {name?: string}, name?: string) => unknown} OpenPhoto */
+
+/**
+ * Listen for photos and show the samples.
+ *
+ * @param {SampleRow[]} samples
+ * @param {OpenPhoto} open gets each photo
+ */
+export function listenForPhotos(samples, open) {
   const input = byId('file');
   const pick = () => input.click();
   byId('pick').addEventListener('click', pick);
   byId('open').addEventListener('click', pick);
   byId('shoot').addEventListener('click', () => takePhoto(open));
   input.addEventListener('change', () => {
-    if (input.files.length) open(input.files[0]);
+    if (input.files?.length) open(input.files[0]);
     input.value = ''; // the same photo may be chosen again
   });
-  dropping(open);
+  listenForDrops(open);
   document.addEventListener('paste', ({clipboardData}) => {
-    const file = [...clipboardData.files][0];
+    const file = clipboardData?.files[0];
     if (file) open(file, file.name || 'pasted photo');
   });
   byId('samples').replaceChildren(...samples.map((sample) => thumbnail(sample, open)));
 }
 
-function dropping(open) {
+/** @param {OpenPhoto} open */
+function listenForDrops(open) {
   let depth = 0; // dragenter and dragleave come for every child
+  /** @param {boolean} on */
   const show = (on) => byId('drop').classList.toggle('on', on);
-  const carriesFile = ({dataTransfer}) => dataTransfer?.types.includes('Files');
+  /** @param {DragEvent} event */
+  const carriesFile = ({dataTransfer}) => Boolean(dataTransfer?.types.includes('Files'));
   document.addEventListener('dragenter', (event) => carriesFile(event) && show(++depth > 0));
   document.addEventListener('dragleave', (event) => carriesFile(event) && show(--depth > 0));
   document.addEventListener('dragover', (event) => carriesFile(event) && event.preventDefault());
@@ -34,19 +47,25 @@ function dropping(open) {
     event.preventDefault();
     depth = 0;
     show(false);
-    const [file] = event.dataTransfer.files;
+    const file = event.dataTransfer?.files[0];
     if (file) open(file);
   });
 }
 
+/**
+ * Make the button of a sample.
+ *
+ * @param {SampleRow} sample
+ * @param {OpenPhoto} open
+ */
 function thumbnail({url, name, title, width, height}, open) {
   const load = async () => {
     try {
-      const answer = await fetch(url);
-      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
-      await open(await answer.blob(), name);
+      const response = await fetch(url);
+      if (!response.ok) throw new Error(`HTTP ${response.status}`);
+      await open(await response.blob(), name);
     } catch (error) {
-      notice(`${name} could not be fetched (${error.message})`);
+      showNotice(`${name} could not be fetched (${messageOf(error)})`);
     }
   };
   return h(

@@ -1,33 +1,50 @@
 // What is under way, and what went wrong.
 
-import {byId} from './dom.js';
+/** @import {Progress} from '../types.d.ts' */
 
-// error: text, or null to take it away. retry: what "Try again" does, if anything helps.
-export function notice(error, retry) {
+import {byId, inside} from './dom.js';
+
+/**
+ * Show an error, or take it away.
+ *
+ * @param {string | null} error
+ * @param {() => void} [retry] what "Try again" does, where anything helps
+ */
+export function showNotice(error, retry) {
   const box = byId('notice');
   box.hidden = !error;
-  box.querySelector('span').textContent = error ?? '';
+  inside(box, 'span').textContent = error ?? '';
   byId('retry').hidden = !retry;
   byId('retry').onclick = () => {
     box.hidden = true;
-    retry();
+    retry?.();
   };
-  byId('dismiss').onclick = () => (box.hidden = true);
+  byId('dismiss').onclick = () => {
+    box.hidden = true;
+  };
 }
 
-// text, or null. Over the picture, and over the first page while there is none.
-export function busy(text) {
+/**
+ * Say what is under way, over the picture, and over the first page while there is no picture.
+ *
+ * @param {string | null} text null when it is over
+ */
+export function showBusy(text) {
   byId('busy').hidden = !text;
-  byId('busy').querySelector('span').textContent = text ?? '';
-  byId('welcome').setAttribute('aria-busy', Boolean(text));
+  inside(byId('busy'), 'span').textContent = text ?? '';
+  byId('welcome').setAttribute('aria-busy', String(Boolean(text)));
   byId('welcome').dataset.busy = text ?? '';
 }
 
-// {done, total} in bytes, or null when it is over.
-export function progress(state) {
+/**
+ * Show how much of a download is done.
+ *
+ * @param {Progress | null} state null when it is over
+ */
+export function showProgress(state) {
   const bar = byId('progress');
   const share = state ? Math.round((100 * state.done) / state.total) : 0;
   bar.hidden = !state;
-  bar.setAttribute('aria-valuenow', share);
-  bar.firstElementChild.style.width = `${share}%`;
+  bar.setAttribute('aria-valuenow', String(share));
+  inside(bar, 'i').style.width = `${share}%`;
 }

@@ -1,39 +1,64 @@
-// Pointer and keys on the picture, in coordinates of the photo; a mode hears of them as `tap`, `drag` and `key`.
+// Pointer and keys on the picture, in coordinates of the photo. A mode hears of them as `tap`, `drag` and `key`.
 
-const STEADY = 8; // CSS pixels a tap may wander
+/** @import {Drag, Point} from '../modes/types.d.ts' */
 
-// handlers: tap({x, y}), drag({x, y, dx, dy, phase}) -> true when taken, key(name) -> true when taken
+/**
+ * What hears of pointer and keys. `drag` and `key` return true when they took the event.
+ *
+ * @typedef {object} Handlers
+ * @property {(at: Point) => void} tap
+ * @property {(move: Drag) => boolean} drag
+ * @property {(name: string) => boolean} key
+ */
+
+/** @typedef {{last: Point, clientX: number, clientY: number, moved: boolean, taken: boolean}} Press */
+
+const TAP_SLACK = 8; // CSS pixels that a tap may move
+
+/**
+ * Listen to pointer and keys on the picture.
+ *
+ * @param {HTMLElement} canvas
+ * @param {Handlers} handlers
+ */
 export function listen(canvas, handlers) {
-  let down = null;
+  /** @type {Press | null} */
+  let press = null;
 
-  const place = (event) => {
+  /**
+   * @param {PointerEvent} event
+   * @returns {Point}
+   */
+  const pointOf = (event) => {
     const box = canvas.getBoundingClientRect();
     return {x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height};
   };
 
   canvas.addEventListener('pointerdown', (event) => {
     if (!event.isPrimary || event.button) return;
-    const at = place(event);
-    down = {at, last: at, client: [event.clientX, event.clientY], moved: false};
+    const at = pointOf(event);
     canvas.setPointerCapture(event.pointerId);
-    down.taken = handlers.drag({...at, dx: 0, dy: 0, phase: 'start'}) === true;
+    const {clientX, clientY} = event;
+    press = {last: at, clientX, clientY, moved: false, taken: false};
+    press.taken = handlers.drag({...at, dx: 0, dy: 0, phase: 'start'});
   });
 
   canvas.addEventListener('pointermove', (event) => {
-    if (!down || !event.isPrimary) return;
-    down.moved ||= Math.hypot(event.clientX - down.client[0], event.clientY - down.client[1]) > STEADY;
-    if (!down.moved) return;
-    const at = place(event);
-    handlers.drag({...at, dx: at.x - down.last.x, dy: at.y - down.last.y, phase: 'move'});
-    down.last = at;
+    if (!press || !event.isPrimary) return;
+    press.moved ||= Math.hypot(event.clientX - press.clientX, event.clientY - press.clientY) > TAP_SLACK;
+    if (!press.moved) return;
+    const at = pointOf(event);
+    handlers.drag({...at, dx: at.x - press.last.x, dy: at.y - press.last.y, phase: 'move'});
+    press.last = at;
   });
 
+  /** @param {PointerEvent} event */
   const end = (event) => {
-    if (!down || !event.isPrimary) return;
-    const {moved, taken, last} = down;
-    down = null;
+    if (!press || !event.isPrimary) return;
+    const {moved, taken, last} = press;
+    press = null;
     if (taken || moved) handlers.drag({...last, dx: 0, dy: 0, phase: 'end'});
-    if (!moved && event.type === 'pointerup') handlers.tap(place(event));
+    if (!moved && event.type === 'pointerup') handlers.tap(pointOf(event));
   };
   canvas.addEventListener('pointerup', end);
   canvas.addEventListener('pointercancel', end);

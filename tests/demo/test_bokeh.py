@@ -29,7 +29,7 @@ DRAW = """async ({settings, painted}) => {
     scene.pixels.alpha.forEach((alpha, index) => data.set([255 * alpha, 255 * (1 - alpha), 0], index * 4));
     const lifted = {...scene.lifted, front: solid([255, 0, 0]), back: solid([0, 255, 0])};
     const source = stage.texture({data, width, height});
-    view = Object.assign(Object.create(View.prototype), scene.view, {source, lifted, made: new Map()});
+    view = Object.assign(Object.create(View.prototype), scene.view, {source, lifted, targets: new Map()});
   }
   return Object.fromEntries([['cheap', CHEAP], ['plain', PLAIN]].map(([name, cost]) => {
     const output = stage.target(width, height);

@@ -157,7 +157,7 @@ def test_float_beside_quantized(demo: Any, photos: dict[str, Path]) -> None:
     demo.upload(photos["render-105"])
     inspect(demo, "compare", "tfjs/float32")
     demo.page.keyboard.press("Escape")
-    demo.page.fill("#seam-place", "0.25")
+    demo.page.fill("#seam-position", "0.25")
     assert demo.page.inner_text("#seam .left") == "balanced" and demo.page.inner_text("#seam .right") == "float32"
     shown = demo.page.evaluate(
         "(async () => { await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame);"

@@ -55,9 +55,9 @@ def test_from_the_camera_it_is_the_photo_and_its_depth(opened: Any) -> None:
     assert opened.page.locator("#canvas").is_hidden()
 
     # The depth map has the colours of its scale.
-    assert opened.page.locator(".own-scale").is_hidden()
+    assert opened.page.locator(".mount-scale").is_hidden()
     choose(opened, "look", "depth")
-    assert opened.page.locator(".own-scale").is_visible()
+    assert opened.page.locator(".mount-scale").is_visible()
     alpha = opened.maps("alpha")
     seen = picture(opened, alpha.shape).astype(float)
     quantiles = opened.page.evaluate("demo.scene.quantiles")
@@ -78,7 +78,7 @@ def test_from_the_camera_it_is_the_photo_and_its_depth(opened: Any) -> None:
 
     # Another mode gives the picture back.
     opened.mode("refocus")
-    assert opened.page.locator("#canvas").is_visible() and opened.page.locator("#own").is_hidden()
+    assert opened.page.locator("#canvas").is_visible() and opened.page.locator("#mount").is_hidden()
     assert opened.page.evaluate("document.body.dataset.space ?? null") is None
     opened.mode("scene3d")
     settled(opened)

@@ -1,39 +1,112 @@
-// What the benchmarks call in the browser. One engine a page; tensors that a run made stay on its device under a
-// number, so that a head takes the encoder's features from there.
+// The commands that the benchmarks send to a browser (benchmarks/runtimes/web/link.py). A page has one engine. Tensors
+// that a run made stay on its device under a handle, so that a head takes the encoder's features from there.
 
-const VALUES = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array};
-const state = {engine: null, sessions: new Map(), kept: new Map(), next: 1};
+/** @import {Backend, Dtype, Engine, EngineModule, EngineName, Runner, TensorData} from '../../../../demo/types.d.ts' */
 
-// Browsers of before 2025 have no base64 of their own for bytes.
-const bytesOf = (text) =>
-  Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-const textOf = (bytes) => bytes.toBase64?.() ?? btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
-const decode = (text, dtype) => new VALUES[dtype](bytesOf(text).buffer);
-const encode = (values) => textOf(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+/**
+ * An opened entry of an artifact. It may own tensors that outlive it: the inputs it uploaded, and kept results.
+ *
+ * @typedef {object} Session
+ * @property {Runner<unknown>} runner
+ * @property {string[]} outputs names in the file
+ * @property {Record<string, unknown>} inputs by name
+ * @property {unknown[]} owned inputs that were uploaded for this session alone
+ * @property {Record<string, unknown>} results of the last run, by name
+ * @property {Set<number>} alive handles of kept results
+ * @property {boolean} closing
+ */
 
-async function adapter() {
-  const found = await navigator.gpu?.requestAdapter();
-  const info = found?.info;
-  return found
-    ? {
-        name: [info?.vendor, info?.architecture, info?.device, info?.description].filter(Boolean).join(' '),
-        f16: found.features.has('shader-f16'),
-        fallback: Boolean(info?.isFallbackAdapter ?? found.isFallbackAdapter),
-      }
-    : null;
+/** @typedef {{name: string, handle: number}} KeptInput an input that lies on the device already */
+/** @typedef {{name: string, handle?: undefined, data: string, shape: number[], dtype: Dtype}} SentInput in base64 */
+/** @typedef {{name: string, handle: number, data: string, bytes: number}} SentOutput in base64; bytes per element */
+
+const ARRAYS = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array};
+
+/** @type {Engine | null} */
+let engine = null;
+/** @type {Map<number, Session>} by id */
+const sessions = new Map();
+/** @type {Map<number, {tensor: unknown, owner: number}>} by handle */
+const kept = new Map();
+let next = 1;
+
+/** @returns {Engine} */
+function startedEngine() {
+  if (!engine) throw new Error('no engine was started');
+  return engine;
 }
 
-// The renderer behind WebGL; null without WebGL 2.
+/**
+ * Return the session with this id.
+ *
+ * @param {number} id
+ * @returns {Session}
+ */
+function sessionOf(id) {
+  const session = sessions.get(id);
+  if (!session) throw new Error(`no session ${id}`);
+  return session;
+}
+
+/**
+ * Return the kept tensor with this handle.
+ *
+ * @param {number} handle
+ */
+function keptTensor(handle) {
+  const entry = kept.get(handle);
+  if (!entry) throw new Error(`no tensor ${handle}`);
+  return entry;
+}
+
+// Browsers before 2025 have no base64 of their own for bytes.
+/**
+ * @param {string} text base64
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function bytesOf(text) {
+  return Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+/**
+ * @param {TensorData} data
+ * @returns {string} base64
+ */
+function textOf(data) {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return bytes.toBase64?.() ?? btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+}
+
+/** Describe the WebGPU adapter; null where there is none. */
+async function adapter() {
+  const found = await navigator.gpu?.requestAdapter();
+  if (!found) return null;
+  const {info} = found;
+  const words = [info?.vendor, info?.architecture, info?.device, info?.description];
+  // Older browsers say it on the adapter itself.
+  const {isFallbackAdapter} = /** @type {{isFallbackAdapter?: boolean}} */ (found);
+  return {
+    name: words.filter(Boolean).join(' '),
+    f16: found.features.has('shader-f16'),
+    fallback: Boolean(info?.isFallbackAdapter ?? isFallbackAdapter),
+  };
+}
+
+/**
+ * Name the renderer behind WebGL.
+ *
+ * @returns {string | null} null without WebGL 2
+ */
 function renderer() {
   const gl = document.createElement('canvas').getContext('webgl2');
   if (!gl) return null;
-  const named = gl.getExtension('WEBGL_debug_renderer_info');
-  const name = gl.getParameter(named ? named.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  const debug = gl.getExtension('WEBGL_debug_renderer_info');
+  const name = gl.getParameter(debug ? debug.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
   gl.getExtension('WEBGL_lose_context')?.loseContext();
   return name;
 }
 
-// What this browser offers, whatever runs in it.
+/** Describe what this browser offers to any engine. */
 async function offers() {
   const {simd, relaxedSimd, threads} = await import('/npm/wasm-feature-detect/dist/esm/index.js');
   return {
@@ -47,120 +120,178 @@ async function offers() {
   };
 }
 
+/**
+ * Start this page's engine.
+ *
+ * @param {{library: EngineName, backend: Backend, threads: number}} options
+ */
 async function start({library, backend, threads}) {
   const started = performance.now();
-  const engine = await import(`/engines/${library}.js`);
-  state.engine = await engine.start({npm: new URL('/npm/', location.href), backend, threads});
-  return {...state.engine.facts, start_ms: performance.now() - started};
+  /** @type {EngineModule} */
+  const module = await import(`/engines/${library}.js`);
+  engine = await module.start({npm: new URL('/npm/', location.href), backend, threads});
+  return {...engine.facts, start_ms: performance.now() - started};
 }
 
+/**
+ * Download files below `base`.
+ *
+ * @param {string} base
+ * @param {string[]} paths
+ * @returns {Promise<Record<string, ArrayBuffer>>} path to content
+ */
 async function download(base, paths) {
   const files = await Promise.all(
     paths.map(async (path) => {
-      const answer = await fetch(base + path.split('/').map(encodeURIComponent).join('/'));
-      if (!answer.ok) throw new Error(`${path}: HTTP ${answer.status}`);
-      return [path, await answer.arrayBuffer()];
+      const response = await fetch(base + path.split('/').map(encodeURIComponent).join('/'));
+      if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
+      return [path, await response.arrayBuffer()];
     }),
   );
   return Object.fromEntries(files);
 }
 
+/**
+ * Open one entry of an artifact.
+ *
+ * @param {{base: string, key: string, file: string, paths: string[], signature: string, outputs: string[]}} options
+ */
 async function open({base, key, file, paths, signature, outputs}) {
   const files = await download(base, paths);
-  const model = await state.engine.open({key, file, files, signature, outputs});
-  const id = state.next++;
-  state.sessions.set(id, {model, outputs, inputs: {}, owned: [], results: {}, alive: new Set(), closing: false});
+  const runner = await startedEngine().open({key, file, files, signature, outputs});
+  const id = next++;
+  sessions.set(id, {runner, outputs, inputs: {}, owned: [], results: {}, alive: new Set(), closing: false});
   return {id};
 }
 
+/** @param {Session} session */
 function freeInputs(session) {
-  session.owned.forEach((tensor) => state.engine.release(tensor));
+  for (const tensor of session.owned) startedEngine().release(tensor);
   session.owned = [];
   session.inputs = {};
 }
 
+/** @param {Session} session */
 function freeResults(session) {
-  Object.values(session.results).forEach((tensor) => state.engine.release(tensor));
+  for (const tensor of Object.values(session.results)) startedEngine().release(tensor);
   session.results = {};
 }
 
+/**
+ * Set a session's inputs, from the message or from the device.
+ *
+ * @param {{id: number, tensors: (KeptInput | SentInput)[]}} options
+ */
 async function bind({id, tensors}) {
-  const session = state.sessions.get(id);
+  const session = sessionOf(id);
   freeInputs(session);
-  for (const {name, handle, data, shape, dtype} of tensors) {
-    if (handle) {
-      session.inputs[name] = state.kept.get(handle).tensor;
+  for (const input of tensors) {
+    if (input.handle) {
+      session.inputs[input.name] = keptTensor(input.handle).tensor;
       continue;
     }
-    session.inputs[name] = await state.engine.upload({data: decode(data, dtype), shape, dtype});
-    session.owned.push(session.inputs[name]);
+    const {name, data, shape, dtype} = /** @type {SentInput} */ (input);
+    const tensor = await startedEngine().upload({data: new ARRAYS[dtype](bytesOf(data).buffer), shape, dtype});
+    session.inputs[name] = tensor;
+    session.owned.push(tensor);
   }
 }
 
-// Milliseconds until the results are there, on the device: a GPU only queues work until something is asked of it.
+/**
+ * Run a session until its results are on the device.
+ *
+ * @param {Session} session
+ * @returns {Promise<number>} milliseconds
+ */
 async function invoke(session) {
   freeResults(session);
   const started = performance.now();
-  session.results = await session.model.run(session.inputs);
-  await state.engine.settle(session.results);
+  session.results = await session.runner.run(session.inputs);
+  await startedEngine().synchronize(session.results);
   return performance.now() - started;
 }
 
-// Milliseconds of each run, one after the other for `seconds`, at least `least` of them.
+/**
+ * Run a session again and again for `seconds`, at least `least` times.
+ *
+ * @param {{id: number, seconds: number, least: number}} options
+ * @returns {Promise<number[]>} milliseconds of each run
+ */
 async function sample({id, seconds, least}) {
-  const session = state.sessions.get(id);
+  const session = sessionOf(id);
   const times = [];
   const end = performance.now() + seconds * 1e3;
   while (times.length < least || performance.now() < end) times.push(await invoke(session));
   return times;
 }
 
-// Values of all outputs. The tensors stay, each under its number, until `release`.
+/**
+ * Fetch all outputs of the last run. The tensors stay on the device, each under its handle, until `release`.
+ *
+ * @param {{id: number}} options
+ * @returns {Promise<SentOutput[]>}
+ */
 async function fetchResults({id}) {
-  const session = state.sessions.get(id);
-  const made = [];
+  const session = sessionOf(id);
+  const sent = [];
   for (const name of session.outputs) {
     const tensor = session.results[name];
     if (!tensor) throw new Error(`no output ${name} (has: ${Object.keys(session.results).join(', ')})`);
-    const values = await state.engine.download(tensor);
-    const handle = state.next++;
-    state.kept.set(handle, {tensor, owner: id});
+    const data = await startedEngine().download(tensor);
+    const handle = next++;
+    kept.set(handle, {tensor, owner: id});
     session.alive.add(handle);
-    made.push({name, handle, data: encode(values), bytes: values.BYTES_PER_ELEMENT});
+    sent.push({name, handle, data: textOf(data), bytes: data.BYTES_PER_ELEMENT});
     delete session.results[name];
   }
   freeResults(session);
-  return made;
+  return sent;
 }
 
+/**
+ * Free kept tensors.
+ *
+ * @param {{handles: number[]}} options
+ */
 function release({handles}) {
   for (const handle of handles) {
-    const {tensor, owner} = state.kept.get(handle);
-    state.engine.release(tensor);
-    state.kept.delete(handle);
-    const session = state.sessions.get(owner);
+    const {tensor, owner} = keptTensor(handle);
+    startedEngine().release(tensor);
+    kept.delete(handle);
+    const session = sessionOf(owner);
     session.alive.delete(handle);
     if (session.closing) end(owner, session);
   }
 }
 
-// A model goes when the last tensor it made has gone: some runtimes keep both in one place.
+/**
+ * Close a model once the last tensor that it made is freed: some runtimes keep both in one place.
+ *
+ * @param {number} id
+ * @param {Session} session
+ */
 function end(id, session) {
   if (session.alive.size) return;
-  session.model.close();
-  state.sessions.delete(id);
+  session.runner.close();
+  sessions.delete(id);
 }
 
+/**
+ * Close a session, now or when its last kept tensor is freed.
+ *
+ * @param {{id: number}} options
+ */
 function close({id}) {
-  const session = state.sessions.get(id);
+  const session = sessionOf(id);
   freeInputs(session);
   freeResults(session);
   session.closing = true;
   end(id, session);
 }
 
-const held = () => ({sessions: state.sessions.size, tensors: state.kept.size});
+/** Count what is held, for tests of leaks. */
+const held = () => ({sessions: sessions.size, tensors: kept.size});
 
 export const hydra = {offers, start, open, bind, sample, fetch: fetchResults, release, close, held};
-globalThis.hydra = hydra;
+Object.assign(globalThis, {hydra});
 document.body.dataset.ready = 'true';

@@ -1,28 +1,74 @@
-// A person's page: says which device this is, then does what the command asks for and posts what came of it. Every
-// engine starts in a page that was loaded anew; sessionStorage carries name and results across.
+// The page that someone opens on a phone: it says which device this is, then does what the command asks for and posts
+// the results. Every engine starts in a page that was loaded anew; sessionStorage carries name and results across.
+
 import {hydra} from '/page/main.js';
 
+/** @typedef {{artifact: string, runtime: string, entry: string, first?: string, median?: string, reason?: string}} Row */
+/** @typedef {{rows: Row[], name?: string, session?: string, running?: boolean}} Remembered */
+/** @typedef {{id: number, command: string, argument: Record<string, unknown>}} Command */
+/** @typedef {(argument: never) => unknown} Handler */
+
+const STORAGE_KEY = 'hydra';
+const RELOAD_DELAY = 100; // ms: time for the answer to leave
+
 const token = location.hash.slice(1);
-const element = (id) => document.getElementById(id);
-const remembered = JSON.parse(sessionStorage.getItem('hydra') ?? '{"rows": []}');
-const remember = (change) => sessionStorage.setItem('hydra', JSON.stringify(Object.assign(remembered, change)));
+/** @type {Remembered} */
+const remembered = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? '{"rows": []}');
 const state = {session: '', leaving: false, hidden: document.hidden};
 
-const status = (text) => {
-  element('status').textContent = text;
-};
+/**
+ * Return an element of phone.html.
+ *
+ * @template {HTMLElement} Kind
+ * @param {string} id
+ * @param {new () => Kind} kind its class
+ * @returns {Kind}
+ */
+function element(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
+  return found;
+}
 
+const form = element('form', HTMLFormElement);
+const nameField = element('name', HTMLInputElement);
+const results = element('results', HTMLTableElement);
+const warning = element('warning', HTMLElement);
+
+/**
+ * Keep something across page loads.
+ *
+ * @param {Partial<Remembered>} change
+ */
+function remember(change) {
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(Object.assign(remembered, change)));
+}
+
+/** @param {string} text */
+function status(text) {
+  element('status', HTMLElement).textContent = text;
+}
+
+/**
+ * Post JSON to the command and return its answer.
+ *
+ * @param {string} path
+ * @param {object} body
+ * @param {RequestInit} [options]
+ * @throws {Error} with the command's refusal
+ */
 async function post(path, body, options = {}) {
   const headers = {'Content-Type': 'application/json', 'X-Hydra-Token': token};
-  const answer = await fetch(path, {method: 'POST', headers, body: JSON.stringify(body), ...options});
-  const content = await answer.json();
-  if (!answer.ok) throw new Error(content.error);
+  const response = await fetch(path, {method: 'POST', headers, body: JSON.stringify(body), ...options});
+  const content = await response.json();
+  if (!response.ok) throw new Error(content.error);
   return content;
 }
 
+/** @param {Row[]} rows */
 function show(rows) {
-  element('results').hidden = !rows.length;
-  element('results').tBodies[0].replaceChildren(
+  results.hidden = !rows.length;
+  results.tBodies[0].replaceChildren(
     ...rows.map((row) => {
       const line = document.createElement('tr');
       const cells = [row.artifact, row.runtime, row.entry, row.first, row.median];
@@ -39,24 +85,37 @@ function show(rows) {
   );
 }
 
-// What the command may ask for beside what main.js offers.
-const own = {
-  say: ({text}) => {
+/** What the command may ask for besides what main.js offers. */
+const pageHandlers = {
+  /** @param {{text: string}} argument */
+  say({text}) {
     status(text);
-    return {};
   },
-  row: ({rows}) => {
+  /** @param {{rows: Row[]}} argument */
+  row({rows}) {
     remember({rows: [...remembered.rows, ...rows]});
     show(remembered.rows);
-    return {};
   },
-  // Whether the page was ever out of sight: a browser slows such a page down.
+  /** Whether the page was ever out of sight: a browser slows such a page down. */
   watched: () => ({hidden: state.hidden}),
 };
 
+/**
+ * Return the function behind a command.
+ *
+ * @param {string} command
+ */
+function handlerOf(command) {
+  const handler = /** @type {Record<string, Handler>} */ ({...hydra, ...pageHandlers})[command];
+  if (!handler) throw new Error(`no command ${command}`);
+  return handler;
+}
+
+/** Ask for commands, one after the other, until the page is told to reload or to stop. */
 async function work() {
   let answer = {};
   for (;;) {
+    /** @type {Command} */
     const {id, command, argument} = await post('/next', {session: state.session, ...answer});
     answer = {};
     if (command === 'wait') continue;
@@ -64,52 +123,59 @@ async function work() {
       state.leaving = true;
       // Answered, but not waited for: the next question of this page would never be heard.
       post('/next', {session: state.session, id, result: {}}, {keepalive: true}).catch(() => {});
-      if (command === 'reload') setTimeout(() => location.reload(), 100);
-      else finish(argument.text);
+      if (command === 'reload') setTimeout(() => location.reload(), RELOAD_DELAY);
+      else finish(String(argument.text));
       return;
     }
     try {
-      answer = {id, result: (await (own[command] ?? hydra[command])(argument)) ?? {}};
+      // What a handler takes is the command's business: link.py sends it.
+      answer = {id, result: (await handlerOf(command)(/** @type {never} */ (argument))) ?? {}};
     } catch (error) {
-      answer = {id, error: String(error?.message ?? error)};
+      answer = {id, error: messageOf(error)};
     }
   }
 }
 
+/**
+ * Return the message of a thrown value. What a library throws is not always an Error.
+ *
+ * @param {unknown} thrown
+ */
+const messageOf = (thrown) => String(/** @type {{message?: string}} */ (Object(thrown)).message ?? thrown);
+
+/** @param {string} text why it is over */
 function finish(text) {
   remember({running: false, rows: []});
-  element('form').hidden = false;
+  form.hidden = false;
   status(text);
 }
 
+/** Introduce this device, then work. */
 async function begin() {
-  element('form').hidden = true;
+  form.hidden = true;
   show(remembered.rows);
   status('Starting …');
-  // Best effort: a screen that goes dark stops the measuring, and the person was told.
+  // Best effort: a screen that goes dark stops the measuring, and the page says so.
   navigator.wakeLock?.request('screen').catch(() => {});
   try {
-    const facts = await hydra.offers();
-    const device = {
-      name: remembered.name,
-      facts: {
-        ...facts,
-        touch: navigator.maxTouchPoints,
-        screen: [screen.width, screen.height],
-        pixel_ratio: devicePixelRatio,
-      },
+    const facts = {
+      ...(await hydra.offers()),
+      touch: navigator.maxTouchPoints,
+      screen: [screen.width, screen.height],
+      pixel_ratio: devicePixelRatio,
     };
-    ({session: state.session} = await post('/hello', {...device, session: remembered.session}));
-    remember({session: state.session});
+    const {session} = await post('/hello', {name: remembered.name, facts, session: remembered.session});
+    state.session = session;
+    remember({session});
     await work();
   } catch (error) {
-    finish(`Stopped: ${error.message}`);
+    finish(`Stopped: ${messageOf(error)}`);
   }
 }
 
-element('form').addEventListener('submit', (event) => {
+form.addEventListener('submit', (event) => {
   event.preventDefault();
-  remember({name: element('name').value.trim(), running: true, rows: []});
+  remember({name: nameField.value.trim(), running: true, rows: []});
   begin();
 });
 addEventListener('visibilitychange', () => {
@@ -119,11 +185,11 @@ addEventListener('pagehide', () => {
   if (state.session && !state.leaving) post('/bye', {session: state.session}, {keepalive: true}).catch(() => {});
 });
 
-element('name').value = remembered.name ?? '';
-element('offer').textContent = navigator.userAgent;
+nameField.value = remembered.name ?? '';
+element('offer', HTMLElement).textContent = navigator.userAgent;
 if (!isSecureContext) {
-  element('warning').hidden = false;
-  element('warning').textContent =
+  warning.hidden = false;
+  warning.textContent =
     'This address is no secure context for the browser: no WebGPU and one thread only. Its results will be marked.';
 }
 if (remembered.running) begin();

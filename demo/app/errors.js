@@ -1,0 +1,10 @@
+/**
+ * Return the message of a thrown value. What a library throws is not always an Error.
+ *
+ * @param {unknown} thrown
+ * @returns {string}
+ */
+export function messageOf(thrown) {
+  const {message} = /** @type {{message?: string}} */ (Object(thrown));
+  return message ?? String(thrown);
+}
