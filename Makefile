@@ -44,7 +44,7 @@ PACKAGES := hydramobile reference export benchmarks demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bench-android bench-ios report all demo train qat eval check lint format types imports test test-all clean
+	bench-android bench-ios report all demo train qat eval check lint format types imports js test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,7 +128,7 @@ qat: setup ## fine-tune for few bits: DATA="..." [VALIDATION=...] [RECIPE=w4] [R
 eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
 	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)
 
-check: lint format types imports ## static checks: ruff, mypy, import contracts
+check: lint format types imports js ## static checks: ruff, mypy, import contracts; Biome and tsc for the JavaScript
 
 lint: setup
 	$(BIN)/ruff check .
@@ -141,6 +141,9 @@ types: setup
 
 imports: setup
 	$(BIN)/lint-imports --no-logo
+
+js: setup
+	npm run --silent check
 
 # One file of tests stays on one worker, so that its fixtures are made once. Files begin in the order of
 # tests/conftest.py, the longest first; xdist's own order goes by the number of tests and leaves a long file for the end.
