@@ -1,4 +1,4 @@
-"""python -m demo serve|screenshots."""
+"""Command line of the demo: python -m demo serve|screenshots."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def screenshots(
     from demo.screenshots import take
     from hydramobile.spec import load_spec
 
-    made = take(load_spec(model), out, to)
-    typer.echo("\n".join(map(str, made)))
-    return f"{len(made)} pictures"
+    paths = take(load_spec(model), out, to)
+    typer.echo("\n".join(map(str, paths)))
+    return f"{len(paths)} pictures"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Which artifacts the page may have: those whose hash stands in parity.json with a passing verdict, files verified.
+"""The artifacts that the page gets: their files match the seal, and parity.json holds a pass for their hash.
 
-`benchmarks` wrote the verdicts; the demo reads them from disk, as an app's release would.
+`benchmarks` writes the verdicts. The demo reads them from disk, as an app's release would.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGET_ROWS
 
-# A target that a browser can run -> the engine of demo/engines that runs it.
+# Target -> the engine of demo/engines that runs its files in a browser.
 ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
-# Smallest download first: what the page takes by default is the first of these that stands.
+# Smallest download first. The page loads the first of these that is published.
 PREFERRED = (
     "tfjs/balanced",
     "tfjs/w8",
@@ -35,7 +35,7 @@ PREFERRED = (
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """An artifact that passed. `proven_by` names the runtimes whose verdict was a pass."""
+    """An artifact that passed parity in the runtimes of `proven_by`."""
 
     folder: Path
     artifact: Artifact
@@ -46,13 +46,14 @@ class Published:
         return f"{self.artifact.target}/{self.artifact.recipe}"
 
     @property
-    def files(self) -> list[FileRecord]:
-        """What a browser downloads for the modules: not the goldens, nor the entries the demo does not call."""
-        return [record for entry in self.modules for record in self.downloads(entry)]
+    def modules(self) -> list[Entry]:
+        """The entries of single modules: the demo calls no fused entry and no variant."""
+        return [entry for entry in self.artifact.entries if len(entry.modules) == 1 and not entry.variant]
 
     @property
-    def modules(self) -> list[Entry]:
-        return [entry for entry in self.artifact.entries if len(entry.modules) == 1 and not entry.variant]
+    def files(self) -> list[FileRecord]:
+        """The files that a browser downloads for the modules: without goldens and other entries."""
+        return [record for entry in self.modules for record in self.downloads(entry)]
 
     def downloads(self, entry: Entry) -> list[FileRecord]:
         """Return the files of one entry: a graph model's shards lie beside its model.json."""
@@ -61,99 +62,105 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """An artifact the page does not get, and why."""
+    """An artifact that the page does not get, and the reason."""
 
     id: str
     reason: str
 
 
-def sort(root: Path) -> tuple[list[Published], list[Withheld]]:
-    """The web artifacts below `root` (build/<model>), sorted into those to hand out and those to hold back."""
-    rows = verdicts(root / "parity.json")
-    shown: list[Published] = []
-    held: list[Withheld] = []
+def sort_artifacts(root: Path) -> tuple[list[Published], list[Withheld]]:
+    """Sort the web artifacts below `root` (build/<model>) into published and withheld ones."""
+    rows = read_verdicts(root / "parity.json")
+    published: list[Published] = []
+    withheld: list[Withheld] = []
     for folder in find_artifacts(root):
-        name = f"{folder.parent.name}/{folder.name}"
         if folder.parent.name not in ENGINES:
             continue
+        name = f"{folder.parent.name}/{folder.name}"
         try:
             artifact = read_artifact(folder)
             verify(folder, artifact)
         except StageError as error:
-            held.append(Withheld(name, error.message))
+            withheld.append(Withheld(name, error.message))
             continue
-        reason, proven_by = judged(artifact, rows)
+        own_rows = [row for row in rows if row["artifact"] == artifact.sha256]
+        proven_by = passed_runtimes(own_rows)
+        reason = first_failure(own_rows) or ("" if proven_by else "its hash has no verdict in parity.json")
         if reason:
-            held.append(Withheld(name, reason))
+            withheld.append(Withheld(name, reason))
         else:
-            shown.append(Published(folder, artifact, proven_by))
+            published.append(Published(folder, artifact, proven_by))
     order = {name: index for index, name in enumerate(PREFERRED)}
-    return sorted(shown, key=lambda each: (order.get(each.id, len(order)), each.id)), held
+    return sorted(published, key=lambda row: (order.get(row.id, len(order)), row.id)), withheld
 
 
-def verdicts(path: Path) -> Sequence[Mapping[str, Any]]:
+def read_verdicts(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Return the rows of parity.json; none where the file is absent."""
     if not path.is_file():
         return ()
     rows: Sequence[Mapping[str, Any]] = read_json(path, "parity").get("results", [])
     return rows
 
 
-def judged(artifact: Artifact, rows: Sequence[Mapping[str, Any]]) -> tuple[str, tuple[str, ...]]:
-    """(why it may not be shown, or ""; the runtimes that passed it). A pass that compared nothing is none."""
-    own = [row for row in rows if row["artifact"] == artifact.sha256]
-    bad = next((row for row in own if row["verdict"] in ("mismatch", "failed")), None)
-    if bad is not None:
-        return f"{bad['verdict']} in {bad['runtime'] or bad['stage']}: {bad['reason']}", ()
-    passed = sorted({str(row["runtime"]) for row in own if row["verdict"] == "pass" and row["measures"]})
-    return ("", tuple(passed)) if passed else ("its hash has no verdict in parity.json", ())
+def first_failure(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first mismatch or failure among an artifact's verdicts, or ""."""
+    for row in rows:
+        if row["verdict"] in ("mismatch", "failed"):
+            return f"{row['verdict']} in {row['runtime'] or row['stage']}: {row['reason']}"
+    return ""
 
 
-def require(spec: ModelSpec, out: Path) -> tuple[list[Published], list[Withheld]]:
-    """`sort`, or NothingJudged with the command to run where nothing may be shown."""
-    shown, held = sort(out / spec.name)
-    if not shown:
-        found = "; ".join(f"{each.id}: {each.reason}" for each in held) or "no web artifact"
-        raise NothingJudged(f"nothing to show in {out / spec.name} ({found}). Run: make export-web parity")
-    return shown, held
+def passed_runtimes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the runtimes in which an artifact passed. A pass that compared nothing does not count."""
+    return tuple(sorted({str(row["runtime"]) for row in rows if row["verdict"] == "pass" and row["measures"]}))
 
 
-def catalog(spec: ModelSpec, shown: Sequence[Published], held: Sequence[Withheld]) -> dict[str, Any]:
-    """What the page is told of the artifacts: their modules, and each file with size and sha256."""
+def require_published(spec: ModelSpec, out: Path) -> tuple[list[Published], list[Withheld]]:
+    """Sort the artifacts of `spec`. Raise NothingJudged, with the command to run, where none is published."""
+    published, withheld = sort_artifacts(out / spec.name)
+    if not published:
+        reasons = "; ".join(f"{row.id}: {row.reason}" for row in withheld) or "no web artifact"
+        raise NothingJudged(f"nothing to show in {out / spec.name} ({reasons}). Run: make export-web parity")
+    return published, withheld
+
+
+def catalog(spec: ModelSpec, published: Sequence[Published], withheld: Sequence[Withheld]) -> dict[str, Any]:
+    """Return catalog.json but for its samples. `Catalog` in types.d.ts describes it for the page."""
     return {
         "model": {"name": spec.name, "version": spec.version, "description": spec.description},
-        "artifacts": [row(each) for each in shown],
-        "withheld": [asdict(each) for each in held],
+        "artifacts": [artifact_row(item) for item in published],
+        "withheld": [asdict(item) for item in withheld],
     }
 
 
-def row(each: Published) -> dict[str, Any]:
+def artifact_row(item: Published) -> dict[str, Any]:
     return {
-        "id": each.id,
-        "engine": ENGINES[each.artifact.target],
-        "target": each.artifact.target,
-        "recipe": each.artifact.recipe,
-        "sha256": each.artifact.sha256,
-        "size": each.artifact.size,
-        "proven_by": each.proven_by,
-        "base": f"/model/{each.id}/",
-        "modules": {entry.name: module(each, entry) for entry in each.modules},
+        "id": item.id,
+        "engine": ENGINES[item.artifact.target],
+        "target": item.artifact.target,
+        "recipe": item.artifact.recipe,
+        "sha256": item.artifact.sha256,
+        "size": item.artifact.size,
+        "proven_by": item.proven_by,
+        "base": f"/model/{item.id}/",
+        "modules": {entry.name: module_row(item, entry) for entry in item.modules},
     }
 
 
-def module(each: Published, entry: Entry) -> dict[str, Any]:
+def module_row(item: Published, entry: Entry) -> dict[str, Any]:
     return {
         "file": entry.file,
         "signature": entry.function or entry.name,
         "inputs": [asdict(port) for port in entry.inputs],
         "outputs": [asdict(port) for port in entry.outputs],
         "files": [
-            {**asdict(record), "gzip": compressed(each.folder / record.path, record.sha256)}
-            for record in each.downloads(entry)
+            {**asdict(record), "gzip": gzip_size(item.folder / record.path, record.sha256)}
+            for record in item.downloads(entry)
         ],
     }
 
 
 @cache
-def compressed(path: Path, sha256: str) -> int:
-    """Bytes as a web host sends the file (gzip, level 6). `sha256` makes a changed file another key."""
+def gzip_size(path: Path, sha256: str) -> int:
+    """Return the bytes of a file as a web host sends it (gzip, level 6). `sha256` is part of the cache's key."""
     return len(gzip.compress(path.read_bytes(), 6))

@@ -1,4 +1,4 @@
-"""Pictures of the running demo for the README, taken in a headless browser."""
+"""Screenshots of the running demo for the README, taken in a headless browser."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
@@ -23,22 +24,28 @@ if TYPE_CHECKING:
 
 STAGE = "screenshots"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-PHONE, DESK = (390, 844), (1280, 800)
 QUALITY = 82
-# file name -> (screen, dark or light, sample, what is done to it: JavaScript, or "until" and what is waited for)
-SHOTS: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
-    "demo-start": (PHONE, "light", "", ()),
-    "demo-refocus": (PHONE, "dark", "grace-hopper.jpg", ("demo.change({aperture: .9})",)),
-    "demo-behind": (PHONE, "dark", "grace-hopper.jpg", ("demo.change({focus: [.1, .1], depth: .1, aperture: 1})",)),
-    "demo-cutout": (
-        PHONE,
-        "light",
-        "astronaut.png",
-        ("demo.choose(demo.modes[1])", "demo.change({background: 'coral'})"),
-    ),
-    "demo-place": (PHONE, "dark", "grace-hopper.jpg", ("demo.choose(demo.modes[3])", "demo.change({text: 'GRACE'})")),
-    "demo-space": (
-        PHONE,
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One screenshot. A step is JavaScript to run, or "until" and a condition to wait for."""
+
+    scheme: Literal["dark", "light"]
+    sample: str = ""
+    steps: tuple[str, ...] = ()
+    width: int = 390
+    height: int = 844
+
+
+# by file name
+SHOTS = {
+    "demo-start": Shot("light"),
+    "demo-refocus": Shot("dark", "grace-hopper.jpg", ("demo.change({aperture: .9})",)),
+    "demo-behind": Shot("dark", "grace-hopper.jpg", ("demo.change({focus: [.1, .1], depth: .1, aperture: 1})",)),
+    "demo-cutout": Shot("light", "astronaut.png", ("demo.choose(demo.modes[1])", "demo.change({background: 'coral'})")),
+    "demo-place": Shot("dark", "grace-hopper.jpg", ("demo.choose(demo.modes[3])", "demo.change({text: 'GRACE'})")),
+    "demo-space": Shot(
         "light",
         "grace-hopper.jpg",
         (
@@ -51,31 +58,30 @@ SHOTS: dict[str, tuple[tuple[int, int], str, str, tuple[str, ...]]] = {
             "until demo.mode.space.asked === null",
         ),
     ),
-    "demo-desk": (
-        DESK,
+    "demo-desk": Shot(
         "dark",
         "astronaut.png",
-        (
-            "demo.choose(demo.modes[2])",
-            "demo.change({'far.exposure': -.7, 'far.saturation': -.8})",
-        ),
+        ("demo.choose(demo.modes[2])", "demo.change({'far.exposure': -.7, 'far.saturation': -.8})"),
+        width=1280,
+        height=800,
     ),
 }
 
 
 def take(spec: ModelSpec, out: Path, target: Path) -> list[Path]:
-    """Write the pictures of SHOTS as JPEGs into `target`. Raises StageError where no browser is installed."""
-    made = []
+    """Write the screenshots of SHOTS as JPEGs into `target`. Raise StageError where no browser is installed."""
+    paths = []
     with served(spec, out) as address, browsed() as page:
-        for name in SHOTS:
+        for name, shot in SHOTS.items():
             path = target / f"{name}.jpg"
-            write_bytes(path, shoot(page, address, name))
-            made.append(path)
-    return made
+            write_bytes(path, shoot(page, address, shot))
+            paths.append(path)
+    return paths
 
 
 @contextmanager
 def served(spec: ModelSpec, out: Path) -> Iterator[str]:
+    """Serve the demo meanwhile; yield its address."""
     server = bind(make_site(spec, out))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -87,9 +93,10 @@ def served(spec: ModelSpec, out: Path) -> Iterator[str]:
 
 @contextmanager
 def browsed() -> Iterator[Page]:
+    """Open a page in a headless browser meanwhile."""
     from playwright.sync_api import sync_playwright
 
-    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         raise StageError(STAGE, "Chromium is not installed; run: make setup")
     with sync_playwright() as driver:
@@ -102,17 +109,17 @@ def browsed() -> Iterator[Page]:
             browser.close()
 
 
-def shoot(page: Page, address: str, name: str) -> bytes:
-    (width, height), scheme, sample, steps = SHOTS[name]
-    page.set_viewport_size({"width": width, "height": height})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce")
+def shoot(page: Page, address: str, shot: Shot) -> bytes:
+    """Return one screenshot as JPEG."""
+    page.set_viewport_size({"width": shot.width, "height": shot.height})
+    page.emulate_media(color_scheme=shot.scheme, reduced_motion="reduce")
     page.goto(address)
     page.wait_for_selector("body[data-net]", state="attached")
     page.wait_for_function("() => [...document.querySelectorAll('.thumb img')].slice(0, 4).every((i) => i.complete)")
-    if sample:
-        page.click(f"[data-name='{sample}']")
+    if shot.sample:
+        page.click(f"[data-name='{shot.sample}']")
         page.wait_for_selector("body[data-scene]", state="attached")
-    for step in steps:
+    for step in shot.steps:
         if step.startswith("until "):
             page.wait_for_function(f"() => {step.removeprefix('until ')}")
         else:

@@ -1,7 +1,7 @@
-"""The demo's web server, on this machine alone: the page, the runtimes' packages, proven artifacts and samples.
+"""The demo's web server on localhost: the page, the runtimes' packages, published artifacts and samples.
 
-Cross-origin isolated, without which a browser gives WebAssembly no threads; a content security policy keeps every
-request on this origin. A file is given away by a list of kinds and folders, never by what happens to lie there.
+The page is cross-origin isolated, without which a browser gives WebAssembly no threads. A content security policy keeps
+every request on this origin. Only listed file types in listed folders are served.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).resolve().parent
 NODE_MODULES = ROOT / "node_modules"
-# The packages the page may load from; all others of node_modules stay private.
+# The npm packages that are served; the others in node_modules are not.
 PACKAGES = (
     "@litertjs/core",
     "@litertjs/wasm-utils",
@@ -34,7 +34,7 @@ PACKAGES = (
     "onnxruntime-web",
     "three",
 )
-# Loaded when the 3D mode is opened; kept from the start, so that it opens without a network too.
+# Loaded when the 3D mode is opened. The service worker caches them from the start, for use without a network.
 LATER = (
     "three/build/three.core.js",
     "three/build/three.module.js",
@@ -57,7 +57,7 @@ TYPES = {
     ".tflite": "application/octet-stream",
     ".bin": "application/octet-stream",
 }
-# Formats that gain from it; a photo or a quantized weight does not gain enough to spend the time.
+# File types worth compressing: photos and quantized weights gain too little for the time it takes.
 COMPRESSED = frozenset({".html", ".css", ".js", ".mjs", ".json", ".svg", ".wasm"})
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -65,7 +65,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Asked again each time; the page's own caches (service worker, verified models) make it fast.
+    # The browser asks again each time; the page's own caches (service worker, verified models) make it fast.
     "Cache-Control": "no-cache",
 }
 # blob: in script-src and worker-src: TF.js and ONNX Runtime start their threads from blobs of their own code.
@@ -74,30 +74,30 @@ POLICY = (
     "connect-src 'self' blob: data:; img-src 'self' blob: data:; style-src 'self'; "
     "media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# LiteRT.js imports a package by its bare name. An import map would resolve it on the page, but not in a worker.
+# LiteRT.js imports a package by its bare name. An import map would resolve it in the page, but not in a worker.
 BARE = {b'"@litertjs/wasm-utils"': b'"/npm/@litertjs/wasm-utils/dist/index.js"'}
 INLINE = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class Site:
-    """What is served: `catalog` as JSON, `files` (a URL's path -> file), the runtimes and the page itself."""
+    """What is served: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself."""
 
     def __init__(self, catalog: Mapping[str, Any], files: Mapping[str, Path]) -> None:
         self.files = dict(files)
-        self.made = {"/catalog.json": json.dumps(catalog).encode(), "/shell.json": json.dumps(shell()).encode()}
+        self.generated = {"/catalog.json": json.dumps(catalog).encode(), "/shell.json": json.dumps(shell()).encode()}
         hashes = [hashlib.sha256(text).digest() for text in INLINE.findall((PAGE / "index.html").read_bytes())]
         allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
         self.policy = POLICY.format(hashes=allowed)
 
     def find(self, path: str) -> Path | None:
-        """The file behind a URL's path; None for anything that is not given away."""
-        words = unquote(path).lstrip("/")
-        if f"/{words}" in self.files:
-            return self.files[f"/{words}"]
-        first, _, rest = words.partition("/")
+        """Return the file behind a URL's path; None where it is not served."""
+        name = unquote(path).lstrip("/")
+        if f"/{name}" in self.files:
+            return self.files[f"/{name}"]
+        first, _, rest = name.partition("/")
         if first != "npm":
-            folder, rest = PAGE, words or "index.html"
-        elif any(rest.startswith(f"{name}/") for name in PACKAGES):
+            folder, rest = PAGE, name or "index.html"
+        elif any(rest.startswith(f"{package}/") for package in PACKAGES):
             folder = NODE_MODULES
         else:
             return None
@@ -107,15 +107,15 @@ class Site:
 
 
 def shell() -> list[str]:
-    """The page's own files, as URLs: what the service worker keeps for the time without a network."""
+    """Return the URLs of the page's own files, which the service worker caches for use without a network."""
     files = (path.relative_to(PAGE) for path in sorted(PAGE.rglob("*")) if path.suffix in TYPES)
-    own = (f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))
-    return ["/", *own, *(f"/npm/{path}" for path in LATER)]
+    urls = (f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))
+    return ["/", *urls, *(f"/npm/{path}" for path in LATER)]
 
 
 @cache
 def body(file: Path, changed: int, packed: bool) -> bytes:
-    """The content of `file`; `changed` (its time of change) makes an edited file another key."""
+    """Return the content of `file`. `changed` (its modification time) is part of the cache's key."""
     content = file.read_bytes()
     if file.suffix in (".js", ".mjs"):
         for bare, full in BARE.items():
@@ -132,9 +132,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        made = self.site.made.get(path)
-        if made is not None:
-            self.answer(HTTPStatus.OK, made, "application/json")
+        generated = self.site.generated.get(path)
+        if generated is not None:
+            self.answer(HTTPStatus.OK, generated, "application/json")
             return
         file = self.site.find(path)
         if file is None:
@@ -144,21 +144,25 @@ class Handler(BaseHTTPRequestHandler):
         content = body(file, file.stat().st_mtime_ns, packed)
         self.answer(HTTPStatus.OK, content, TYPES[file.suffix], {"Content-Encoding": "gzip"} if packed else {})
 
-    def answer(self, status: HTTPStatus, content: bytes, kind: str, more: Mapping[str, str] | None = None) -> None:
-        own = {"Content-Type": kind, "Content-Length": str(len(content)), "Content-Security-Policy": self.site.policy}
+    def answer(self, status: HTTPStatus, content: bytes, mime: str, more: Mapping[str, str] | None = None) -> None:
+        headers = {"Content-Type": mime, "Content-Length": str(len(content))}
+        headers |= {"Content-Security-Policy": self.site.policy, **(more or {})}
         self.send_response(status)
-        for name, value in {**HEADERS, **own, **(more or {})}.items():
+        for name, value in {**HEADERS, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
-        """Nothing: the terminal shows the address, not every file."""
+        """Log nothing: the terminal shows the address, not every file."""
 
 
 def bind(site: Site, port: int = 0) -> ThreadingHTTPServer:
-    """A server on localhost, not yet running; a free port for 0. Raises OSError where the port is taken."""
+    """Return a server on localhost that is not running yet. Port 0 takes a free one.
+
+    Raises OSError where the port is taken.
+    """
     handler = type("Bound", (Handler,), {"site": site})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True

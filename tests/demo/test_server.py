@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from demo.published import require, sort
+from demo.published import require_published, sort_artifacts
 from hydramobile.errors import NothingJudged
 from hydramobile.spec import load_spec
 
@@ -34,7 +34,7 @@ def test_nothing_proven_names_the_command(command: Callable[..., Any], tmp_path:
 
 
 def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable[..., Any]) -> None:
-    names = {each.id for each in sort(copied / "portrait")[0]}
+    names = {each.id for each in sort_artifacts(copied / "portrait")[0]}
     assert names == {"tfjs/balanced", "tfjs/float32", "onnx/w8", "litert/w8"}
 
     evidence = copied / "portrait/parity.json"
@@ -45,7 +45,7 @@ def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable
     (copied / "portrait/tfjs/float32/USAGE.md").write_text("another artifact")
     reseal(copied / "portrait/tfjs/float32")  # sound, and never judged
 
-    shown, held = sort(copied / "portrait")
+    shown, held = sort_artifacts(copied / "portrait")
     assert {each.id for each in shown} == {"litert/w8"}
     reasons = {each.id: each.reason for each in held}
     assert reasons["onnx/w8"].startswith("mismatch")
@@ -60,7 +60,7 @@ def test_a_pass_that_compared_nothing_is_none(copied: Path, root: Path) -> None:
         row["measures"] = []
     evidence.write_text(json.dumps(document))
     with pytest.raises(NothingJudged, match="make export-web parity"):
-        require(load_spec(root / "models/portrait"), copied)
+        require_published(load_spec(root / "models/portrait"), copied)
 
 
 def test_the_page_is_isolated_and_stays_at_home(address: str) -> None:
