@@ -1,21 +1,23 @@
-"""Cut-out and Edit: what they give, pixel by pixel."""
+"""Cut-out and Edit: their output, pixel by pixel."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from support.demo import Demo
 
 
 @pytest.fixture
-def opened(demo: Any, photos: dict[str, Path]) -> Any:
+def opened(demo: Demo, photos: dict[str, Path]) -> Demo:
     demo.upload(photos["astronaut"])
     return demo
 
 
-def test_a_saved_cut_out_has_the_matte_as_its_alpha(opened: Any) -> None:
+def test_a_saved_cut_out_has_the_matte_as_its_alpha(opened: Demo) -> None:
     opened.mode("cutout")
     saved = np.asarray(opened.saved("png"))
     alpha = opened.maps("alpha")
@@ -27,7 +29,7 @@ def test_a_saved_cut_out_has_the_matte_as_its_alpha(opened: Any) -> None:
     assert opened.page.locator("#canvas").evaluate("canvas => canvas.classList.contains('clear')")
 
 
-def test_backgrounds_replace_and_leave_the_person(opened: Any) -> None:
+def test_a_background_is_replaced_and_the_person_stays(opened: Demo) -> None:
     opened.mode("cutout")
     alpha = opened.maps("alpha")
     source = opened.source()
@@ -43,7 +45,7 @@ def test_backgrounds_replace_and_leave_the_person(opened: Any) -> None:
     assert np.abs(shown[alpha == 0].astype(int) - source[alpha == 0]).mean() > 2
 
 
-def test_a_picture_of_ones_own_as_background(opened: Any, tmp_path: Path) -> None:
+def test_a_chosen_picture_becomes_the_background(opened: Demo, tmp_path: Path) -> None:
     from PIL import Image
 
     Image.new("RGB", (90, 40), (10, 200, 30)).save(tmp_path / "green.png")
@@ -54,7 +56,7 @@ def test_a_picture_of_ones_own_as_background(opened: Any, tmp_path: Path) -> Non
     assert np.abs(shown[opened.maps("alpha") == 0][:, :3].astype(int) - (10, 200, 30)).max() <= 1
 
 
-def test_an_edited_background_leaves_the_person_untouched(opened: Any) -> None:
+def test_an_edited_background_leaves_the_person_untouched(opened: Demo) -> None:
     opened.mode("edit")
     source = opened.source()
     assert np.array_equal(opened.pixels(), source)
@@ -76,15 +78,15 @@ def test_an_edited_background_leaves_the_person_untouched(opened: Any) -> None:
     assert np.array_equal(opened.pixels(), source)
 
 
-def test_the_sliders_say_what_they_do(opened: Any) -> None:
+def test_each_slider_moves_its_statistic(opened: Demo) -> None:
     opened.mode("edit")
     source = opened.source()[..., :3].astype(float)
     settings = opened.settings()
     far = (opened.maps("alpha") == 0) & (opened.maps("behind") < settings["threshold"] - settings["softness"] - 0.01)
 
-    def edited(key: str, value: float) -> Any:
+    def edited(key: str, value: float) -> NDArray[np.float64]:
         opened.change({f"far.{key}": value})
-        shown = opened.pixels()[..., :3].astype(float)
+        shown = opened.pixels()[..., :3].astype(np.float64)
         opened.change({f"far.{key}": 0})
         return shown
 
@@ -96,7 +98,7 @@ def test_the_sliders_say_what_they_do(opened: Any) -> None:
     assert edited("contrast", 0.6)[far].std() > source[far].std() > edited("contrast", -0.6)[far].std()
 
 
-def test_the_threshold_moves_on_the_histogram(opened: Any) -> None:
+def test_the_threshold_moves_on_the_histogram(opened: Demo) -> None:
     opened.mode("edit")
     opened.change({"far.exposure": -1, "softness": 0.01})
     darkened = []

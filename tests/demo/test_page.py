@@ -1,4 +1,4 @@
-"""Every way in, what goes wrong with its words, runtimes, and the page without a network."""
+"""Ways to open a photo, error messages, runtimes, saving, and the page without a network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +17,15 @@ from PIL import Image
 from hydramobile.goldens import build_folder, golden_path, load_golden
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
+from support.demo import Demo
 
 
-def chosen(demo: Any, photo: Path) -> bool:
+def is_open(demo: Demo, photo: Path) -> bool:
     with Image.open(photo) as image:
         return bool(demo.page.evaluate("[demo.photo.width, demo.photo.height]") == list(image.size))
 
 
-def test_drop_and_paste(demo: Any, photos: dict[str, Path]) -> None:
+def test_drop_and_paste(demo: Demo, photos: dict[str, Path]) -> None:
     script = """([text, kind]) => {
       const file = new File([Uint8Array.fromBase64(text)], 'one.png', {type: 'image/png'});
       const data = new DataTransfer();
@@ -35,37 +36,38 @@ def test_drop_and_paste(demo: Any, photos: dict[str, Path]) -> None:
     }"""
     for kind, name in (("drop", "astronaut"), ("paste", "grace-hopper")):
         text = base64.b64encode(photos[name].read_bytes()).decode()
-        demo.await_scene(lambda text=text, kind=kind: demo.page.evaluate(script, [text, kind]))
-        assert chosen(demo, photos[name])
+        demo.await_scene(partial(demo.page.evaluate, script, [text, kind]))
+        assert is_open(demo, photos[name])
 
 
 def test_a_sample_matches_the_reference(
-    demo: Any, model_dir: Callable[[str], Path], build: Callable[[str], Path]
+    demo: Demo, model_dir: Callable[[str], Path], build: Callable[[str], Path]
 ) -> None:
-    """The whole way in the browser (decode, preview, resize, net) against the reference's own outputs."""
+    """Decoding, preview, resize and net in the browser give the reference's outputs."""
     spec = load_spec(model_dir("portrait"))
     sample = load_samples(spec, "judge")[0]
     assert sample.path is not None
-    demo.await_scene(lambda: demo.page.click(f"[data-name='{sample.path.name}']"))
+    name = sample.path.name
+    demo.await_scene(lambda: demo.page.click(f"[data-name='{name}']"))
     golden = load_golden(golden_path(build_folder(build("portrait"), spec), sample), spec, sample, spec.size)
-    for name, limit in (("alpha", 0.02), ("depth", 0.02)):
-        text = demo.page.evaluate(f"new Uint8Array(demo.scene.net.{name}.buffer).toBase64()")
-        found = np.frombuffer(base64.b64decode(text), np.float32)
-        assert np.abs(found - golden.value(name).ravel()).mean() < limit, name
+    for output, limit in (("alpha", 0.02), ("depth", 0.02)):
+        text = demo.page.evaluate(f"new Uint8Array(demo.scene.net.{output}.buffer).toBase64()")
+        values = np.frombuffer(base64.b64decode(text), np.float32)
+        assert np.abs(values - golden.value(output).ravel()).mean() < limit, output
 
 
-def test_the_camera(demo: Any) -> None:
+def test_the_camera(demo: Demo) -> None:
     demo.page.click("#shoot")
     demo.page.wait_for_function("() => document.querySelector('#camera video')?.videoWidth > 0")
     demo.await_scene(lambda: demo.page.click("#camera .shutter"))
     assert demo.page.evaluate("demo.photo.name") == "camera.png"
 
 
-def test_upright_by_exif(demo: Any, photos: dict[str, Path], tmp_path: Path) -> None:
+def test_a_turned_photo_is_upright_by_its_exif(demo: Demo, photos: dict[str, Path], tmp_path: Path) -> None:
     with Image.open(photos["grace-hopper"]) as image:
         upright = image.convert("RGB")
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn clockwise to show
+    exif[0x0112] = 6  # orientation: turn clockwise to show
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     demo.upload(tmp_path / "turned.jpg")
     assert demo.page.evaluate("[demo.photo.width, demo.photo.height]") == list(upright.size)
@@ -76,14 +78,14 @@ def test_upright_by_exif(demo: Any, photos: dict[str, Path], tmp_path: Path) -> 
     assert np.abs(np.asarray(saved.convert("RGB")).astype(int) - np.asarray(upright)).mean() < 8
 
 
-def test_not_a_photo(demo: Any) -> None:
+def test_a_file_that_is_no_photo_is_refused(demo: Demo) -> None:
     demo.page.set_input_files("#file", {"name": "words.txt", "mimeType": "text/plain", "buffer": b"no photo at all"})
     assert "words.txt is not a photo this browser can read" in demo.notice()
     demo.page.click("#dismiss")
     assert demo.page.is_hidden("#notice") and demo.page.is_visible("#pick")
 
 
-def test_a_huge_photo_is_refused_before_it_is_decoded(demo: Any) -> None:
+def test_a_huge_photo_is_refused_before_it_is_decoded(demo: Demo) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -93,7 +95,7 @@ def test_a_huge_photo_is_refused_before_it_is_decoded(demo: Any) -> None:
     assert "huge.png is 60000 × 50000: more than 100 megapixels" in demo.notice()
 
 
-def test_a_damaged_model_is_refused_and_fetched_again(fresh: Any, photos: dict[str, Path]) -> None:
+def test_a_damaged_model_is_refused_and_downloaded_again(fresh: Demo, photos: dict[str, Path]) -> None:
     fresh.page.wait_for_selector("body[data-net]", state="attached")
     page = fresh.page
     page.evaluate("caches.delete('hydra-models-1')")
@@ -111,19 +113,21 @@ def test_a_damaged_model_is_refused_and_fetched_again(fresh: Any, photos: dict[s
     fresh.upload(photos["astronaut"])
 
 
-def test_offline_after_the_first_visit(fresh: Any, photos: dict[str, Path]) -> None:
+def test_the_page_works_offline_after_the_first_visit(fresh: Demo, photos: dict[str, Path]) -> None:
     fresh.page.wait_for_selector("body[data-net]", state="attached")
     fresh.page.context.set_offline(True)
     try:
         fresh.page.reload()
         fresh.page.wait_for_selector("body[data-net]", state="attached")
         fresh.upload(photos["render-105"])
-        fresh.await_scene(lambda: (fresh.page.click("#home"), fresh.page.click("[data-name='astronaut.png']")))
+        fresh.page.click("#home")
+        fresh.await_scene(lambda: fresh.page.click("[data-name='astronaut.png']"))
     finally:
         fresh.page.context.set_offline(False)
 
 
-def inspect(demo: Any, field: str, value: str) -> None:
+def inspect(demo: Demo, field: str, value: str) -> None:
+    """Select a value in the inspector and wait until it is loaded."""
     if not demo.page.evaluate("document.getElementById('inspector').open"):
         demo.page.click("#inspect")
     demo.page.select_option(f"#inspector select[name={field}]", value)
@@ -134,8 +138,8 @@ def inspect(demo: Any, field: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("engine", "ident"), [("litert", "litert/w8"), pytest.param("ort", "onnx/w8", marks=pytest.mark.slow)]
 )
-def test_runtimes_agree_and_the_inspector_says_what_they_cost(
-    demo: Any, photos: dict[str, Path], engine: str, ident: str
+def test_runtimes_agree_and_the_inspector_shows_their_cost(
+    demo: Demo, photos: dict[str, Path], engine: str, ident: str
 ) -> None:
     demo.upload(photos["render-105"])
     reference = demo.maps("alpha")
@@ -153,7 +157,7 @@ def test_runtimes_agree_and_the_inspector_says_what_they_cost(
     assert "MB gzip" in demo.page.inner_text("#inspector dl")
 
 
-def test_float_beside_quantized(demo: Any, photos: dict[str, Path]) -> None:
+def test_float_beside_quantized(demo: Demo, photos: dict[str, Path]) -> None:
     demo.upload(photos["render-105"])
     inspect(demo, "compare", "tfjs/float32")
     demo.page.keyboard.press("Escape")
@@ -178,8 +182,8 @@ def test_float_beside_quantized(demo: Any, photos: dict[str, Path]) -> None:
 
 
 @pytest.mark.slow
-def test_24_megapixels_are_saved_in_tiles(demo: Any, root: Path, tmp_path: Path) -> None:
-    """By Edit, whose shader is short: a bokeh of this size takes software graphics half an hour on a busy machine."""
+def test_24_megapixels_are_saved_in_tiles(demo: Demo, root: Path, tmp_path: Path) -> None:
+    """Edit has a short shader: a bokeh of this size takes software graphics half an hour on a busy machine."""
     with Image.open(root / "models/portrait/samples/grace-hopper.jpg") as image:
         image.resize((4096, 5888), Image.Resampling.BICUBIC).save(tmp_path / "large.jpg", quality=90)
     demo.page.context.set_default_timeout(590_000)
@@ -194,8 +198,8 @@ def test_24_megapixels_are_saved_in_tiles(demo: Any, root: Path, tmp_path: Path)
     assert np.abs(small - shown[..., :3]).mean() < 4
 
 
-def test_tiles_meet_without_a_seam(demo: Any, photos: dict[str, Path]) -> None:
-    """The same picture in one piece and in many, by a tile size for tests."""
+def test_tiles_meet_without_a_seam(demo: Demo, photos: dict[str, Path]) -> None:
+    """Rendered in one piece and in small tiles, the picture is the same."""
     demo.upload(photos["astronaut"])
     demo.change({"aperture": 0.5})
     whole = demo.pixels()[..., :3].astype(int)

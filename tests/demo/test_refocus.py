@@ -1,48 +1,46 @@
-"""Refocus: what is tapped grows sharp and the rest does not, what is in focus keeps its pixels."""
+"""Refocus: a tap makes its depth sharp and blurs the rest; whatever is in focus keeps its pixels."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+
+from support.demo import Demo, Mask, Pixels
 
 
-def sharpness(pixels: NDArray[np.uint8], where: NDArray[np.bool_]) -> float:
-    """Mean absolute Laplacian of the brightness, over `where`."""
+def sharpness(pixels: Pixels, where: Mask) -> float:
+    """Return the mean absolute Laplacian of the brightness over `where`."""
     grey = pixels[..., :3].astype(float).mean(-1)
     laplacian = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])
     return float(laplacian[where[1:-1, 1:-1]].mean())
 
 
 @pytest.fixture
-def opened(demo: Any, photos: dict[str, Path]) -> Any:
+def opened(demo: Demo, photos: dict[str, Path]) -> Demo:
     demo.upload(photos["grace-hopper"])
     return demo
 
 
-def regions(demo: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def regions(demo: Demo) -> tuple[Mask, Mask]:
+    """Return the pixels that are wholly people, and wholly background."""
     alpha = demo.maps("alpha")
     return alpha > 0.999, alpha < 0.001
 
 
-def point(demo: Any, where: NDArray[np.bool_]) -> tuple[float, float]:
-    """A place on the screen well inside `where`: the pixel whose neighbourhood belongs to it most."""
+def point(demo: Demo, where: Mask) -> tuple[float, float]:
+    """Return a point on the screen well inside `where`: the pixel whose neighbourhood belongs to it most."""
     rows, columns = np.nonzero(where)
     scores = [where[max(r - 12, 0) : r + 13, max(c - 12, 0) : c + 13].sum() for r, c in zip(rows, columns, strict=True)]
     best = int(np.argmax(scores))
-    box = demo.page.locator("#canvas").bounding_box()
-    height, width = where.shape
-    return box["x"] + (columns[best] + 0.5) / width * box["width"], box["y"] + (rows[best] + 0.5) / height * box[
-        "height"
-    ]
+    left, top, width, height = demo.box("#canvas")
+    return left + (columns[best] + 0.5) / where.shape[1] * width, top + (rows[best] + 0.5) / where.shape[0] * height
 
 
-def test_a_person_in_focus_keeps_their_pixels(opened: Any) -> None:
+def test_a_person_in_focus_keeps_their_pixels(opened: Demo) -> None:
     people, behind = regions(opened)
     focus = opened.settings()["focus"]
     depth = opened.maps("people")
@@ -54,7 +52,7 @@ def test_a_person_in_focus_keeps_their_pixels(opened: Any) -> None:
 
 
 @pytest.mark.parametrize("way", ["mouse", "touch"])
-def test_what_is_tapped_grows_sharp(opened: Any, way: str) -> None:
+def test_a_tap_makes_its_depth_sharp(opened: Demo, way: str) -> None:
     people, behind = regions(opened)
     tap: Callable[[float, float], None] = opened.page.mouse.click if way == "mouse" else opened.page.touchscreen.tap
     opened.change({"aperture": 1})
@@ -69,7 +67,7 @@ def test_what_is_tapped_grows_sharp(opened: Any, way: str) -> None:
     assert sharpness(again, behind) < 0.7 * sharpness(after, behind)
 
 
-def test_slider_and_keys_move_the_plane_without_inference(opened: Any) -> None:
+def test_slider_and_keys_move_the_plane_without_inference(opened: Demo) -> None:
     runs = "JSON.stringify(demo.session.slots.main.runs)"
     counted = opened.page.evaluate(runs)
     opened.page.focus("#control-depth")
@@ -77,7 +75,7 @@ def test_slider_and_keys_move_the_plane_without_inference(opened: Any) -> None:
     for key in ("End", "Home"):
         opened.page.keyboard.press(key)
         depths.append(opened.settings()["depth"])
-        assert opened.page.get_attribute("#control-depth", "aria-valuetext").endswith("from far to near")
+        assert str(opened.page.get_attribute("#control-depth", "aria-valuetext")).endswith("from far to near")
     near, far = depths
     assert near > far + 0.2
     opened.page.focus("#canvas")
@@ -88,7 +86,7 @@ def test_slider_and_keys_move_the_plane_without_inference(opened: Any) -> None:
     assert opened.page.evaluate(runs) == counted
 
 
-def test_all_people_and_the_person(opened: Any) -> None:
+def test_focus_on_all_people_and_on_one(opened: Demo) -> None:
     people, _ = regions(opened)
     opened.page.get_by_text("All people sharp").click()
     everyone = opened.settings()["focus"]
@@ -99,7 +97,7 @@ def test_all_people_and_the_person(opened: Any) -> None:
     assert everyone[0] <= person[0] < person[1] <= everyone[1]
 
 
-def test_aperture_shape_and_highlights_change_the_blur_alone(opened: Any) -> None:
+def test_aperture_shape_and_highlights_change_the_blur_alone(opened: Demo) -> None:
     people, behind = regions(opened)
     focus = opened.settings()["focus"]
     inside = people & (opened.maps("people") >= focus[0]) & (opened.maps("people") <= focus[1])

@@ -1,4 +1,4 @@
-"""The server hands out what was proven, isolated and on one origin, and nothing else."""
+"""The server offers proven artifacts on one isolated origin, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demo.published import require_published, sort_artifacts
 from hydramobile.errors import NothingJudged
 from hydramobile.spec import load_spec
+from support.fixtures import Command
 
 
 @pytest.fixture
@@ -22,19 +23,21 @@ def copied(proven: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(proven, tmp_path / "out"))
 
 
-def get(address: str, path: str) -> tuple[bytes, Any]:
+def get(address: str, path: str) -> tuple[bytes, Message]:
     with urllib.request.urlopen(address + path, timeout=30) as answer:
         return answer.read(), answer.headers
 
 
-def test_nothing_proven_names_the_command(command: Callable[..., Any], tmp_path: Path) -> None:
+def test_without_proven_artifacts_the_command_is_named(command: Command, tmp_path: Path) -> None:
     done = command("demo", "serve", "--out", tmp_path)
     assert done.code == 4
     assert done.verdict.endswith("Run: make export-web parity")
 
 
-def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable[..., Any]) -> None:
-    names = {each.id for each in sort_artifacts(copied / "portrait")[0]}
+def test_only_an_artifact_with_a_passing_hash_is_published(
+    copied: Path, root: Path, reseal: Callable[..., object]
+) -> None:
+    names = {item.id for item in sort_artifacts(copied / "portrait")[0]}
     assert names == {"tfjs/balanced", "tfjs/float32", "onnx/w8", "litert/w8"}
 
     evidence = copied / "portrait/parity.json"
@@ -45,15 +48,15 @@ def test_only_a_passing_hash_is_shown(copied: Path, root: Path, reseal: Callable
     (copied / "portrait/tfjs/float32/USAGE.md").write_text("another artifact")
     reseal(copied / "portrait/tfjs/float32")  # sound, and never judged
 
-    shown, held = sort_artifacts(copied / "portrait")
-    assert {each.id for each in shown} == {"litert/w8"}
-    reasons = {each.id: each.reason for each in held}
+    published, withheld = sort_artifacts(copied / "portrait")
+    assert {item.id for item in published} == {"litert/w8"}
+    reasons = {item.id: item.reason for item in withheld}
     assert reasons["onnx/w8"].startswith("mismatch")
     assert "does not match its seal" in reasons["tfjs/balanced"]
     assert reasons["tfjs/float32"] == "its hash has no verdict in parity.json"
 
 
-def test_a_pass_that_compared_nothing_is_none(copied: Path, root: Path) -> None:
+def test_a_pass_that_compared_nothing_does_not_count(copied: Path, root: Path) -> None:
     evidence = copied / "portrait/parity.json"
     document = json.loads(evidence.read_text())
     for row in document["results"]:
@@ -63,7 +66,7 @@ def test_a_pass_that_compared_nothing_is_none(copied: Path, root: Path) -> None:
         require_published(load_spec(root / "models/portrait"), copied)
 
 
-def test_the_page_is_isolated_and_stays_at_home(address: str) -> None:
+def test_the_page_is_isolated_and_bound_to_its_origin(address: str) -> None:
     _, headers = get(address, "")
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
@@ -92,14 +95,14 @@ def test_the_page_is_isolated_and_stays_at_home(address: str) -> None:
         "app/",
     ],
 )
-def test_nothing_else_is_given_away(address: str, path: str) -> None:
+def test_nothing_else_is_served(address: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         get(address, path)
     assert refused.value.code == 404
     refused.value.close()
 
 
-def test_every_listed_file_is_there_and_whole(address: str) -> None:
+def test_every_listed_file_is_served_whole(address: str) -> None:
     import hashlib
 
     catalog = json.loads(get(address, "catalog.json")[0])
@@ -115,7 +118,7 @@ def test_every_listed_file_is_there_and_whole(address: str) -> None:
         get(address, path[1:])
 
 
-def test_a_taken_port_is_a_usage_error(command: Callable[..., Any], proven: Path, address: str) -> None:
+def test_a_taken_port_is_a_usage_error(command: Command, proven: Path, address: str) -> None:
     port = address.rstrip("/").rpartition(":")[2]
     done = command("demo", "serve", "--out", proven, "--port", port)
     assert done.code == 2 and f"port {port} cannot be used" in done.verdict
