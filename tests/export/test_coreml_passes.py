@@ -113,7 +113,9 @@ CASES: dict[str, Cases] = {
     "gelu_mode": {"gelu_tanh": lambda x: F.gelu(x, approximate="tanh")},
     "exact_reciprocal": {"reciprocal": lambda x: 1.0 / (x.abs() + 0.3)},
     "transposes_around_binary_ops": {
-        "channel_exponents": lambda x: x.abs().permute(0, 2, 3, 1) ** torch.linspace(0.5, 2, 6)
+        "channel_exponents": lambda x: (
+            (x.abs() + 0.1).permute(0, 2, 3, 1).pow(torch.linspace(0.5, 2, 6)).permute(0, 3, 1, 2)
+        )
     },
 }
 # What coremltools does with a case where its pass or patch is left out: the message that it refuses it with, or "" for

@@ -95,8 +95,8 @@ def resize_nearest(call: Call) -> Array:
 def resize(call: Call) -> Array:
     """Resize the last `resized_dims` axes of x to the last sizes of `shape`. Size 0 keeps an axis as it is."""
     x, count = call.tensor("x"), call.integer("resized_dims")
-    asked = call.integers("shape")[-count:] if count else ()
-    sizes = [size or x.shape[x.ndim - count + index] for index, size in enumerate(asked)]
+    declared = call.integers("shape")[-count:] if count else ()
+    sizes = [size or x.shape[x.ndim - count + index] for index, size in enumerate(declared)]
     mode = call.string("sampling_mode", "DEFAULT")
     method = call.string("interpolation_mode", "LINEAR")
     if method == "NEAREST_NEIGHBOR" and mode != "DEFAULT":

@@ -4,7 +4,8 @@ Before: aten.affine_grid_generator(theta [N, 2, 3], size, align_corners)
 After:  PyTorch's own decomposition: a constant base grid, multiplied by theta and summed  [N, H, W, 2]
 
 Symptom: `F.grid_sample(x, F.affine_grid(theta, ...))` converts to MIL's `affine` with align_corners=False, which the
-documentation of `affine` calls not supported. Other padding modes and sampling modes are refused.
+documentation of `affine` calls not supported. Other padding modes and sampling modes are refused. A constant theta
+fails with "Torch var 0 not found in context".
 Cause: coremltools 9.0 fuses the two functions into `affine` and never computes the grid, which `resample` could read.
 Retired by: a coremltools that converts `affine_grid_generator` by itself (tests/export/test_coreml_passes.py).
 """

@@ -68,5 +68,5 @@ def decompositions(program: ExportedProgram, targets: list[Any]) -> Decompositio
     composite = torch.export.default_decompositions().materialize()
     table: DecompositionTable = import_module("torch._decomp").get_decompositions(targets)
     table |= {target: composite[target] for target in targets if target not in table and target in composite}
-    own = arithmetic(program) | failing_conversions(program)
-    return table | {target: own[target] for target in targets if target in own}
+    preferred = arithmetic(program) | failing_conversions(program)
+    return table | {target: preferred[target] for target in targets if target in preferred}
