@@ -1,4 +1,4 @@
-"""Complex numbers and Fourier transforms: the same values by real numbers, in every target's runtime."""
+"""Complex tensors and Fourier transforms: the same values from real tensors, in every target's runtime."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAST = (-2, -1)
 
 
 class FourierUnit(nn.Module):
-    """A fast Fourier convolution, as LaMa has it (Suvorov et al., 2022)."""
+    """The fast Fourier convolution of LaMa (Suvorov et al., 2022)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,12 +38,12 @@ class FourierUnit(nn.Module):
         parts = F.relu(self.norm(self.layer(parts.view(batch, -1, *parts.shape[3:]))))
         parts = parts.view(batch, -1, 2, *parts.shape[2:]).permute(0, 1, 3, 4, 2).contiguous()
         spectrum = torch.complex(parts[..., 0], parts[..., 1])
-        made: Tensor = torch.fft.irfftn(spectrum, s=x.shape[-2:], dim=LAST, norm="ortho")
-        return made
+        output: Tensor = torch.fft.irfftn(spectrum, s=x.shape[-2:], dim=LAST, norm="ortho")
+        return output
 
 
 class GlobalFilter(nn.Module):
-    """GFNet's (Rao et al., 2021): a weight a frequency."""
+    """The global filter of GFNet (Rao et al., 2021): one weight per frequency."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,12 +51,12 @@ class GlobalFilter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         spectrum = torch.fft.rfft2(x, norm="ortho") * torch.view_as_complex(self.weight)
-        made: Tensor = torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
-        return made
+        output: Tensor = torch.fft.irfft2(spectrum, s=x.shape[-2:], norm="ortho")
+        return output
 
 
 class FourierLayer(nn.Module):
-    """A Fourier neural operator's (Li et al., 2021): products of the low frequencies, written into zeros."""
+    """The layer of a Fourier neural operator (Li et al., 2021): products of the low frequencies, written into zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,15 +64,15 @@ class FourierLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, spectrum = torch.view_as_complex(self.weight), torch.fft.rfft2(x)
-        made = torch.zeros(x.shape[0], 4, x.shape[2], x.shape[3] // 2 + 1, dtype=torch.cfloat)
-        made[:, :, :5, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, :5, :4], weight)
-        made[:, :, -5:, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, -5:, :4], weight.conj())
-        back: Tensor = torch.fft.irfft2(made, s=x.shape[-2:])
+        product = torch.zeros(x.shape[0], 4, x.shape[2], x.shape[3] // 2 + 1, dtype=torch.cfloat)
+        product[:, :, :5, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, :5, :4], weight)
+        product[:, :, -5:, :4] = torch.einsum("bixy,ioxy->boxy", spectrum[:, :, -5:, :4], weight.conj())
+        back: Tensor = torch.fft.irfft2(product, s=x.shape[-2:])
         return back
 
 
 def rotary(x: Tensor) -> Tensor:
-    """Positions as turns of pairs of channels (Su et al., 2021)."""
+    """Rotary position embedding: positions rotate pairs of channels (Su et al., 2021)."""
     pairs = torch.view_as_complex(x.reshape(1, -1, 2))
     turns = torch.polar(torch.ones(pairs.shape[1]), torch.arange(pairs.shape[1]) / 10.0)
     return torch.view_as_real(pairs * turns).flatten(1)
@@ -80,15 +80,15 @@ def rotary(x: Tensor) -> Tensor:
 
 def phases(x: Tensor) -> Tensor:
     spectrum = torch.fft.rfft2(x, norm="forward")
-    made: Tensor = torch.fft.irfft2(torch.polar(spectrum.abs() * 0.5, spectrum.angle()), norm="forward")
-    return made
+    output: Tensor = torch.fft.irfft2(torch.polar(spectrum.abs() * 0.5, spectrum.angle()), norm="forward")
+    return output
 
 
 def aligned(x: Tensor) -> Tensor:
-    """A quotient of spectra, as a Wiener filter's."""
+    """A quotient of spectra, as in a Wiener filter."""
     one, other = torch.fft.rfft2(x), torch.fft.rfft2(x.flip(3) + 1)
-    made: Tensor = torch.fft.irfft2(one * other.conj() / (other.abs() ** 2 + 0.1), s=x.shape[-2:])
-    return made
+    output: Tensor = torch.fft.irfft2(one * other.conj() / (other.abs() ** 2 + 0.1), s=x.shape[-2:])
+    return output
 
 
 NETS: Cases = {
@@ -134,13 +134,13 @@ class Weighted(nn.Module):
         self.weight = nn.Parameter(torch.randn(14, dtype=torch.cfloat))
 
     def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = (torch.fft.fft(x) * self.weight).real
-        return made
+        output: Tensor = (torch.fft.fft(x) * self.weight).real
+        return output
 
 
 @pytest.mark.parametrize("net", [Weighted(), lambda x: torch.fft.fft(x).pow(3).real], ids=["weight", "power"])
-def test_what_there_is_no_way_for_stays(net: Function) -> None:
-    """For the targets to take or to refuse by its name."""
+def test_unsupported_complex_ops_stay(net: Function) -> None:
+    """The targets take them, or refuse them by name."""
     program = ops_program({"y": net}, SHAPE)
     exported = program.exported(program.spec.entries["net"]).program
     assert any(is_complex(node) for node in exported.graph_module.graph.nodes)
@@ -151,9 +151,12 @@ def test_every_target_computes_them(target: str, program: Program, tmp_path: Pat
     assert too_far(emit_run_compare(program, target, tmp_path)) == {}
 
 
-def test_litert_keeps_what_it_has_written() -> None:
-    """What the forward makes of constants is freed while the file is written, and the next might take its place, now
-    and then: that the converter needs this is shown with strided weights, in test_litert.py."""
+def test_litert_keeps_its_constants_alive() -> None:
+    """A tensor that the forward computes from constants is freed while the file is written.
+
+    The next one may then get its address. That the converter needs the patch is shown with strided weights, in
+    test_litert.py.
+    """
     module: Any = import_module("litert_torch.backend.inline_consts")
     vendors = module._ConstantFingerprint
     with keep_constants_alive():

@@ -1,4 +1,4 @@
-"""Ops and arguments that converters refuse or get wrong, on every target: the file's values against PyTorch's."""
+"""ATen ops and arguments that converters refuse or get wrong: every target's file is compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from hydramobile.targets import TARGETS
 from support.emit import beyond, emit_run_compare
 from support.programs import Cases, ops_program
 
-# Vendors warn: coremltools leaves its temporary folders to the garbage collector; torch.export sees recurrent layers
-# assign their own weights.
+# Vendors' warnings: coremltools leaves its temporary folders to the garbage collector, and torch.export notices that
+# recurrent layers assign their own weights.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore:The tensor attributes:UserWarning"),
@@ -40,7 +40,7 @@ def seeded(*shape: int) -> Tensor:
 
 
 def relative(x: Tensor) -> Tensor:
-    """Relative positions as BoTNet shifts them: pads, reshapes, a slice, an expansion that is permuted."""
+    """Relative positions as in BoTNet: pads, reshapes, a slice, and an expanded tensor that is permuted."""
     side = 8
     logits = x[:, :, :side, :side].reshape(1, side, side * side).transpose(1, 2).reshape(1, side, side, side)
     logits = (logits @ seeded(side, 2 * side - 1)).reshape(-1, side, 2 * side - 1)
@@ -50,20 +50,20 @@ def relative(x: Tensor) -> Tensor:
 
 
 def demodulated(kernel: Tensor) -> Tensor:
-    """StyleGAN2's: each output's kernel of length one."""
+    """StyleGAN2's weight demodulation: the kernel of every output channel has norm 1."""
     return kernel * torch.rsqrt(kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8)
 
 
-def spread(x: Tensor) -> Tensor:
+def scale_of(x: Tensor) -> Tensor:
     return 1 + x.square().mean()
 
 
-def of_one_channel(triple: Tensor) -> Tensor:
+def attend_one_channel(triple: Tensor) -> Tensor:
     query, key, value = triple.unbind(-1)
     return (query @ key.transpose(-1, -2)).sigmoid() @ value
 
 
-RANKS: Cases = {
+SORT: Cases = {
     "kth": lambda x: x.kthvalue(3, 1)[0],
     "median": lambda x: x.median(3)[0],
     "median_of_all": lambda x: x.median().reshape(1),
@@ -77,7 +77,7 @@ RANKS: Cases = {
     "buckets": lambda x: torch.bucketize(x, torch.tensor([-1.0, 0, 1]), right=True).float(),
     "arg_max_of_all": lambda x: x.argmax().float().reshape(1),
 }
-NUMBERS: Cases = {
+ELEMENTWISE: Cases = {
     "fmax": lambda x: torch.fmax(x, x.flip(3)),
     "fmin": lambda x: torch.fmin(x, x.flip(3)),
     "copysign": lambda x: torch.copysign(x, x.flip(3)),
@@ -98,7 +98,7 @@ NUMBERS: Cases = {
     "deviations": lambda x: sum(torch.std_mean(x, 1)),  # type: ignore[dict-item,return-value]  # of two tensors
     "variances": lambda x: sum(torch.var_mean(x, (1, 2, 3), keepdim=True)),  # type: ignore[dict-item,return-value]  # the same
 }
-PLACES: Cases = {
+INDEX: Cases = {
     "one_hot": lambda x: F.one_hot(x.argmax(1), 8).float(),
     "scattered": lambda x: torch.zeros(1, 8, 11, 14).scatter(1, x.topk(2, 1)[1], x.topk(2, 1)[0]),
     "scattered_number": lambda x: torch.zeros(1, 8, 11, 14).scatter(1, x.argmax(1, keepdim=True), 1.5),
@@ -116,7 +116,7 @@ PLACES: Cases = {
     "folded_apart": lambda x: F.fold(F.unfold(x, 3, 2, 2, 2), (11, 14), 3, 2, 2, 2),
     "adaptive_1d": lambda x: F.adaptive_max_pool1d(x[:, :, 0], 5),
 }
-PRODUCTS: Cases = {
+MATMUL: Cases = {
     "distances": lambda x: torch.cdist(x[0, :4], x[0, 4:]),
     "distances_1": lambda x: torch.cdist(x[0, :4], x[0, 4:], p=1),
     "bilinear": lambda x: F.bilinear(x[0, 0], x[0, 1], seeded(5, 14, 14), seeded(5)),
@@ -126,7 +126,7 @@ PRODUCTS: Cases = {
     "through_layouts": lambda x: (
         F.conv2d(x, seeded(4, 8, 1, 1)).flatten(2).transpose(1, 2) @ F.conv1d(x[:, :, :5, 0], seeded(4, 8, 1))
     ),
-    "over_one_value": lambda x: of_one_channel(F.linear(x[:, :1].flatten(2).transpose(1, 2), seeded(3, 1))),
+    "over_one_value": lambda x: attend_one_channel(F.linear(x[:, :1].flatten(2).transpose(1, 2), seeded(3, 1))),
     "number_as_matrix": lambda x: (torch.ones(1, 1) * x.mean()) @ x[0, :1, 0],
     "einsum_dots": lambda x: torch.einsum("...ij,kj->...ik", x, seeded(6, 14)),
     "einsum_three": lambda x: torch.einsum("bchw,cd,we->bdhe", x, seeded(8, 3), seeded(14, 4)),
@@ -134,19 +134,19 @@ PRODUCTS: Cases = {
     "einsum_turned": lambda x: torch.einsum("bchw,wc->bh", x, seeded(14, 8)),
     "einsum_implied": lambda x: torch.einsum("bchw,cd,dw", x, seeded(8, 3), seeded(3, 14)),
 }
-KERNELS: Cases = {
+DYNAMIC_CONV: Cases = {
     "modulated": lambda x: F.conv2d(x, demodulated(seeded(4, 8, 3, 3) * x.mean((2, 3)).view(1, 8, 1, 1)), padding=1),
     "with_bias": lambda x: F.conv2d(x, seeded(4, 8, 3, 3), x.mean((0, 2, 3))[:4], stride=2, padding=1),
-    "depthwise": lambda x: F.conv2d(x, seeded(16, 1, 3, 3) * spread(x), padding=2, dilation=2, groups=8),
-    "grouped": lambda x: F.conv2d(x, seeded(6, 4, 3, 3) * spread(x), x.mean() * seeded(6), groups=2),
+    "depthwise": lambda x: F.conv2d(x, seeded(16, 1, 3, 3) * scale_of(x), padding=2, dilation=2, groups=8),
+    "grouped": lambda x: F.conv2d(x, seeded(6, 4, 3, 3) * scale_of(x), x.mean() * seeded(6), groups=2),
     "correlation": lambda x: F.conv2d(x, x[:, :, 2:6, 3:8].reshape(8, 1, 4, 5), groups=8),
     "predicted_blur": lambda x: F.conv2d(
         F.pad(x, (1, 1, 1, 1), "reflect"), F.softmax(x[:, 0, 0, :9], 1).view(1, 1, 3, 3).expand(8, 1, 3, 3), groups=8
     ),
-    "of_rows": lambda x: F.conv1d(x[:, :, 0], seeded(4, 8, 3) * spread(x), padding=1),
-    "scattered": lambda x: F.conv_transpose2d(x, seeded(8, 4, 3, 3) * spread(x), x.mean() * seeded(4), 2, 1, 1),
+    "of_rows": lambda x: F.conv1d(x[:, :, 0], seeded(4, 8, 3) * scale_of(x), padding=1),
+    "scattered": lambda x: F.conv_transpose2d(x, seeded(8, 4, 3, 3) * scale_of(x), x.mean() * seeded(4), 2, 1, 1),
     "scattered_groups": lambda x: F.conv_transpose2d(
-        x, seeded(8, 2, 3, 3) * spread(x), stride=2, groups=2, dilation=(1, 2)
+        x, seeded(8, 2, 3, 3) * scale_of(x), stride=2, groups=2, dilation=(1, 2)
     ),
 }
 ARGUMENTS: Cases = {
@@ -161,7 +161,7 @@ ARGUMENTS: Cases = {
     "squares_of_five_axes": lambda x: (x.reshape(1, 2, 4, 11, 14) ** 2).sum(2),
     "antialiased": lambda x: F.interpolate(x, size=(6, 7), mode="bicubic", antialias=True),
 }
-POOLS: Cases = {
+UNPOOL: Cases = {
     "ordinary": lambda x: F.max_pool2d(x, 3, 2, 1, return_indices=True)[0],
     "unpooled": lambda x: F.max_unpool2d(
         *F.max_pool2d(F.relu(x), 2, return_indices=True), [2, 2], output_size=x.shape[2:]
@@ -170,7 +170,7 @@ POOLS: Cases = {
         *F.max_pool2d(x, 3, return_indices=True), [3, 3], output_size=x.shape[2:]
     ),
 }
-COPIES: Cases = {
+EXPAND: Cases = {
     "relative": relative,
     "permuted": lambda x: x[:, :, :8, :8].reshape(8, 1, 8, 8).expand(-1, 8, -1, -1).permute(0, 2, 1, 3) * 1.5,
     "along_channels": lambda x: x.mean(1, keepdim=True).expand_as(x) * 2,
@@ -200,8 +200,8 @@ def masked(x: Tensor) -> Tensor:
     later = torch.triu(torch.ones(7, 7), 1).bool()
     weights = (seeded(48, 16), seeded(48), None, None, False, 0.0, seeded(16, 16), seeded(16))
     t = x.transpose(0, 1)
-    made, _ = F.multi_head_attention_forward(t, t, t, 16, 4, *weights, training=False, attn_mask=later)
-    return made.transpose(0, 1)
+    output, _ = F.multi_head_attention_forward(t, t, t, 16, 4, *weights, training=False, attn_mask=later)
+    return output.transpose(0, 1)
 
 
 ATTENTION: Cases = {
@@ -215,39 +215,39 @@ ATTENTION: Cases = {
 
 
 class First(nn.Module):
-    """A recurrent layer's states, without the last one."""
+    """The outputs of a recurrent layer, without its last state."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        made: Tensor = self.layer(x)[0]
-        return made
+        output: Tensor = self.layer(x)[0]
+        return output
 
 
 RECURRENT: Cases = {
     "gru": First(nn.GRU(16, 8, batch_first=True)),
     "lstm": First(nn.LSTM(16, 8, 2, batch_first=True, bidirectional=True)),
 }
-TWINS: Cases = {
+SHARED_OPERANDS: Cases = {
     "transposed_too": lambda x: x @ seeded(12, 12) + x.transpose(2, 3) @ seeded(12, 12) * 2,
     "turned_too": lambda x: torch.cat(
         [x.permute(0, *axes).flatten(1)[:, :50] for axes in ((1, 2, 3), (1, 3, 2), (2, 3, 1), (3, 2, 1))], 1
     ),
 }
 FAMILIES = {
-    "ranks": (RANKS, MAPS),
-    "numbers": (NUMBERS, MAPS),
-    "places": (PLACES, MAPS),
-    "products": (PRODUCTS, MAPS),
-    "kernels": (KERNELS, MAPS),
+    "sort": (SORT, MAPS),
+    "elementwise": (ELEMENTWISE, MAPS),
+    "index": (INDEX, MAPS),
+    "matmul": (MATMUL, MAPS),
+    "dynamic_conv": (DYNAMIC_CONV, MAPS),
     "arguments": (ARGUMENTS, MAPS),
-    "pools": (POOLS, MAPS),
-    "copies": (COPIES, MAPS),
+    "unpool": (UNPOOL, MAPS),
+    "expand": (EXPAND, MAPS),
     "attention": (ATTENTION, TOKENS),
     "recurrent": (RECURRENT, TOKENS),
-    "twins": (TWINS, SQUARE),
+    "shared_operands": (SHARED_OPERANDS, SQUARE),
 }
 
 
@@ -264,7 +264,7 @@ def test_every_target_computes_them(target: str, family: str, tmp_path: Path) ->
 def test_litert_keeps_the_order_of_operands(
     function: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A constant minus a map, or divided by one, at the boundary: the converter swaps them, without a word."""
+    """The converter silently swaps the operands of a constant minus an input, and of a constant divided by one."""
     program = ops_program({"y": function}, MAPS, 0.1, 2.0)
     assert beyond(emit_run_compare(program, "litert", tmp_path / "patched"), LIMIT) == {}
     converter = import_module("export.targets.litert.convert")
@@ -274,7 +274,7 @@ def test_litert_keeps_the_order_of_operands(
 
 @pytest.mark.parametrize("name", ["kth", "fmax", "scattered", "distances"])
 def test_without_the_table(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What shows that TF.js, and ONNX below it, need it."""
+    """The ONNX exporter, from which TF.js starts, fails without the decompositions."""
     without = DecomposeOps("decompose_for_tfjs", *REFUSED_OPS)
     monkeypatch.setattr("export.targets.tfjs.target.ATEN_PASSES", (without,))
     case = next(cases[name] for cases, _ in FAMILIES.values() if name in cases)
@@ -283,7 +283,7 @@ def test_without_the_table(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_scatter_of_many_rows_stays() -> None:
-    """Spelled out, it would take a selection a row."""
+    """Decomposed, it would take one `aten.where` per row."""
     x = torch.zeros(40, 3)
     program = torch.export.export(nn.Identity(), (x,))
     scatter = decompositions(program)[torch.ops.aten.scatter.src]
@@ -293,7 +293,7 @@ def test_a_scatter_of_many_rows_stays() -> None:
 
 
 def test_open_sizes_stay_open() -> None:
-    """What the table spells out for one size would be wrong at another."""
+    """A decomposition for one size would be wrong at another, so none is used for a dynamic one."""
     program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
     model = onnx_export.onnx_program(program, program.spec.entries["net"], DYNAMIC_PASSES, dynamic=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])

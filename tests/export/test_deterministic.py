@@ -1,4 +1,4 @@
-"""The same model, machine and tools give the same bytes: every target, the recipes they share, and static int8."""
+"""Two exports on the same machine with the same tools give the same bytes: common recipes and static int8."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hydramobile.spec import load_spec
 from hydramobile.targets import TARGETS
 
 STATIC = ("onnx", "coreml", "litert")
-# Core ML's package list and TF.js's graph are files of their own: named, so that a test that skips them is noticed.
+# A file of every target that must be among those compared.
 NAMED = {"coreml": "Manifest.json", "tfjs": "model.json", "litert": ".tflite", "onnx": ".onnx"}
 
 

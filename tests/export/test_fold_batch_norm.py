@@ -1,4 +1,4 @@
-"""Batch norms are folded where that is exact, and nowhere else."""
+"""Batch norms are folded into the layer before them where that is exact, and nowhere else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hydramobile.spec import load_spec
 
 
 def seeded(net: nn.Module) -> nn.Module:
-    """The net with every parameter and statistic set at random, in evaluation mode."""
+    """Set every parameter and statistic at random, and the net to evaluation mode."""
     generator = torch.Generator().manual_seed(3)
     for name, value in net.state_dict().items():
         if value.is_floating_point():
@@ -32,7 +32,7 @@ def norms(net: nn.Module) -> int:
 
 
 def folded(net: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the net makes before and after."""
+    """Fold the norms and return the outputs before and after."""
     wanted = net(x)
     fold_batch_norm(EagerModel({"net": net}, lambda: {"x": x, "y": net(x)}))
     return wanted, net(x)
@@ -57,7 +57,7 @@ def test_a_norm_after_a_layer_is_folded(case: str) -> None:
 
 
 class Branching(nn.Module):
-    """`conv` is read by the norm and by an addition."""
+    """The output of `conv` is read by the norm and by an addition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,26 +65,26 @@ class Branching(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(3)
 
     def forward(self, x: torch.Tensor) -> Any:
-        made = self.conv(x)
-        return self.norm(made) + made
+        y = self.conv(x)
+        return self.norm(y) + y
 
 
 class Repeated(Branching):
-    """`conv` is called twice, once without the norm."""
+    """`conv` is called twice, once without the norm after it."""
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.norm(self.conv(self.conv(x)))
 
 
 class Bypassed(Branching):
-    """The norm reads something that was made of what `conv` made."""
+    """The norm reads a function of the output of `conv`."""
 
     def forward(self, x: torch.Tensor) -> Any:
         return self.norm(torch.relu(self.conv(x)))
 
 
 class Tokens(Branching):
-    """A linear layer's channels are the last axis here, the norm's are the second."""
+    """The channels of the linear layer are the last axis, those of the norm the second."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,10 +94,10 @@ class Tokens(Branching):
         return self.norm(self.conv(x))
 
 
-@pytest.mark.parametrize("kind", [Branching, Repeated, Bypassed, Tokens])
-def test_what_cannot_be_folded_stays(kind: type[nn.Module]) -> None:
-    net = seeded(kind())
-    x = torch.randn((2, 3, 5) if kind is Tokens else (1, 3, 6, 6), generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("net_class", [Branching, Repeated, Bypassed, Tokens])
+def test_norms_that_cannot_be_folded_exactly_stay(net_class: type[nn.Module]) -> None:
+    net = seeded(net_class())
+    x = torch.randn((2, 3, 5) if net_class is Tokens else (1, 3, 6, 6), generator=torch.Generator().manual_seed(1))
     before = {name: value.clone() for name, value in net.state_dict().items()}
     wanted, found = folded(net, x)
     assert norms(net) == 1

@@ -1,7 +1,7 @@
-"""Nets as other people write them, through every target: float32 is refused nowhere and right everywhere.
+"""Nets as other people write them, on every target: float32 is never refused and always right.
 
-Right is within a thousandth of how far an output moves between inputs, in the target's runtime (the default limits of
-a model without a budget); sound conversions stay under a tenth of that.
+An output is right where its error in the target's runtime is within a thousandth of its variation between inputs, the
+default limit of a model without a budget. Sound conversions stay below a tenth of that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hydramobile.targets import TARGETS, target_info
 
 Command = Callable[..., Any]
 FOREIGN = ("queries", "windows", "style", "larger", "written", "rotary", "decoded")
-# In the fast tests: the whole way of one net. What the fixes of each target are for has tests of its own.
+# The fast tests take one net all the way. The passes of each target have tests of their own.
 FAST = {("tfjs", "written")}
 PAIRS = [
     pytest.param(target, name, marks=() if (target, name) in FAST else pytest.mark.slow)
@@ -51,7 +51,7 @@ def lines(values: list[str]) -> str:
 
 
 def write_model(nets: ModuleType, name: str, folder: Path, root: Path) -> Path:
-    """A model folder of the net, with seeded weights and batch norms calibrated on its calibration inputs."""
+    """Write a model folder of a net, with seeded weights, and batch norm statistics of its calibration inputs."""
     net, home = nets.NETS[name], folder / f"foreign_{name}"
     home.mkdir(parents=True)
     source = (root / "tests/nets/foreign/net.py").read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""A third head on the portrait's encoder changes no byte of what apps already have.
+"""A third head on the portrait's encoder does not change a byte of the files of the others.
 
-The containers excepted, which hold the new head too: Core ML's multifunction package and LiteRT's file of several
-signatures. In the latter every graph the new head does not belong to stays the same.
+The exceptions are the containers, which hold the new head too: Core ML's multifunction package and LiteRT's file of
+several signatures. In the latter, the graphs of the other entries stay the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ description = "A head of another team"
 
 @pytest.fixture
 def with_a_third_head(own_model: Callable[..., Path]) -> ModelSpec:
-    """The portrait with a head whose weights are another's, doubled."""
+    """The portrait with one more head, whose weights are those of the segmentation head, doubled."""
     folder = own_model("portrait", {"[entries.portrait]\n": MODULE.lstrip()})
     (folder / "net.py").write_text(FACTORY)
     weights = load_file(folder / "weights.safetensors")
@@ -57,7 +57,7 @@ def with_a_third_head(own_model: Callable[..., Path]) -> ModelSpec:
 
 
 SLOW = pytest.mark.slow
-# All recipes of a target take minutes, of ONNX layer by layer alone.
+# All recipes of a target take minutes, and of ONNX the named ones alone.
 CASES = [
     ("onnx", "named"),
     *((target, "float32") for target in TARGETS if target != "onnx"),
@@ -94,18 +94,18 @@ OLD = ("encoder", "depth", "segmentation", "portrait")
 
 
 def belongs(path: str) -> bool:
-    """Whether a file holds old entries only: it is named after one, or lies in a folder that is."""
+    """Return whether a file holds old entries only: it, or a folder above it, is named after one."""
     container = path.startswith(("portrait.mlpackage/", "portrait.tflite"))
     return not container and any(part.partition(".")[0] in OLD for part in Path(path).parts)
 
 
 def graphs(folder: Path) -> dict[str, bytes]:
-    """Each signature of a .tflite as a file of its own."""
+    """Return every signature of a .tflite file as a file of its own."""
     data = (folder / "portrait.tflite").read_bytes()
     names = [flatbuffer.text(item.signatureKey) for item in flatbuffer.parse(data).signatureDefs]
     whole = [flatbuffer.parse(data) for _ in names]
     for model in whole:
-        # What describes the whole file is of no one graph.
+        # Metadata describes the whole file, not one graph.
         model.metadata, model.metadataBuffer = [], []
     alone = {
         name: flatbuffer.compact(flatbuffer.extract_signature(model, name))

@@ -1,4 +1,4 @@
-"""Tensors of more axes than a format holds: the same values by fewer axes, in every target's runtime."""
+"""Tensors of higher rank than a format allows: the same values through lower ranks, in every target's runtime."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from support.programs import Function, ops_program
 
 
 def blocks(x: Tensor) -> Tensor:
-    """(1, 3, 8, 8) in blocks of two by two: (1, 3, 4, 2, 4, 2)."""
+    """Return (1, 3, 8, 8) in blocks of 2 x 2: (1, 3, 4, 2, 4, 2)."""
     return x.view(1, 3, 4, 2, 4, 2)
 
 
 def convex(x: Tensor) -> Tensor:
-    """RAFT's upsampling (Teed and Deng, 2020): a mean of nine neighbours for each of 4 x 4 pixels; seven axes."""
+    """RAFT's convex upsampling (Teed and Deng, 2020): a mean of 9 neighbours for each of 4 x 4 pixels; rank 7."""
     mask, flow = x[:, :144], x[:, 144:]
     batch, _, height, width = flow.shape
     mask = mask.view(batch, 1, 9, 4, 4, height, width).softmax(2)
@@ -33,7 +33,7 @@ def convex(x: Tensor) -> Tensor:
 
 
 def nested(x: Tensor) -> Tensor:
-    """Attention within blocks, as NesT has it (Zhang et al., 2022): query, key and value have six axes."""
+    """Attention within blocks as in NesT (Zhang et al., 2022): query, key and value have rank 6."""
     batch, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1).reshape(batch, 2, height // 2, 2, width // 2, channels).transpose(2, 3)
     x = x.reshape(batch, 4, -1, channels)
@@ -43,13 +43,13 @@ def nested(x: Tensor) -> Tensor:
 
 
 def sampled(x: Tensor) -> Tensor:
-    """Places to sample around points, as deformable attention has them: head, level, point, coordinate."""
+    """Sampling locations of deformable attention: head, level, point, coordinate."""
     points = torch.linspace(0.1, 0.9, 4).view(1, 1, 1, 1, 4, 1) / torch.tensor([3.0, 5.0])
     return (x.reshape(1, 12, 2, 2, 2, 2) + points[:, :, :, :, :2]).sum(-1).flatten(2).softmax(-1)
 
 
 def wavelets(x: Tensor) -> Tensor:
-    """Haar's four bands and back."""
+    """The four bands of a Haar wavelet, and back."""
     a, b, c, d = (blocks(x)[:, :, :, row, :, column] for row in (0, 1) for column in (0, 1))
     bands = torch.sigmoid(torch.stack([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], -1))
     return bands.view(1, 3, 4, 4, 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(1, 3, 8, 8)
@@ -87,7 +87,7 @@ OPS: dict[str, Function] = {
 
 
 @pytest.mark.parametrize("name", [*OPS, *NETS])
-def test_the_same_by_at_most_five_axes(name: str) -> None:
+def test_the_same_with_rank_at_most_five(name: str) -> None:
     net, shape = (OPS[name], (1, 3, 8, 8)) if name in OPS else NETS[name]
     # The program's own output may have more.
     program = ops_program({"y": lambda x: net(x).flatten(1)}, shape)
@@ -98,7 +98,7 @@ def test_the_same_by_at_most_five_axes(name: str) -> None:
 
 
 def test_views_and_transposes_alone_stay() -> None:
-    """Converters take them together, in fewer ops."""
+    """Converters take these together, in fewer ops."""
     program = ops_program({"y": lambda x: blocks(x).permute(0, 1, 3, 5, 2, 4).reshape(1, 12, 4, 4)}, (1, 3, 8, 8))
     exported = program.exported(program.spec.entries["net"]).program
     assert ReduceRank(5)(exported) == PassResult(exported, False)

@@ -1,4 +1,4 @@
-"""Nets that remember, draw lots, or hand on what they were given."""
+"""Nets with state or randomness, and nets whose outputs are inputs or constants."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def build():
     for module in modules.values():
         module.register_buffer("runs", torch.zeros(()), persistent=False)
 
-        def after(module, inputs, made):
+        def after(module, inputs, output):
             module.runs += 1
-            return {made}
+            return {output}
 
         module.register_forward_hook(after)
     return modules
 """
 
 
-@pytest.mark.parametrize("made", ["made + 0.1 * torch.rand_like(made)", "made * module.runs"])
-def test_what_differs_the_second_time_is_refused(own_model: Callable[..., Path], made: str) -> None:
+@pytest.mark.parametrize("output", ["output + 0.1 * torch.rand_like(output)", "output * module.runs"])
+def test_an_output_that_differs_in_a_second_run_is_refused(own_model: Callable[..., Path], output: str) -> None:
     folder = own_model("classifier")
     path = folder / "net.py"
-    path.write_text(path.read_text(encoding="utf-8") + HOOKED.format(made=made), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8") + HOOKED.format(output=output), encoding="utf-8")
     with pytest.raises(StageError, match=r"returns another '\w+' for the same input the second time"):
         capture(load_spec(folder))
 
@@ -59,12 +59,12 @@ class Counting(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.runs += 1
-        made: Tensor = self.layer(x)
-        return made
+        output: Tensor = self.layer(x)
+        return output
 
 
 def test_a_counter_of_runs_is_left_out(tmp_path: Path) -> None:
-    """Core ML would make it a state, which takes iOS 18 and is of no use."""
+    """Core ML would turn it into a state, which needs iOS 18 and is never read."""
     program = ops_program({"y": Counting()}, (1, 3, 8, 8))
     exported = program.exported(program.spec.entries["net"]).program
     assert not any(is_mutable(node.target) for node in exported.graph_module.graph.nodes)
@@ -72,7 +72,7 @@ def test_a_counter_of_runs_is_left_out(tmp_path: Path) -> None:
 
 
 class Drawing(nn.Module):
-    """What is drawn on a copy of a buffer, and a buffer that is drawn on the input's copy, are no state."""
+    """Writes into copies, of a buffer and of the input, are not state."""
 
     paper: Tensor
     ink: Tensor
@@ -91,7 +91,7 @@ class Drawing(nn.Module):
 
 
 @pytest.mark.parametrize("target", ["coreml", "onnx"])
-def test_what_is_drawn_stays(target: str, tmp_path: Path) -> None:
+def test_writes_into_copies_stay(target: str, tmp_path: Path) -> None:
     program = ops_program({"y": Drawing()}, (1, 3, 8, 8))
     assert beyond(emit_run_compare(program, target, tmp_path), 1e-5) == {}
 
@@ -107,7 +107,7 @@ PASSED: Cases = {
 @pytest.mark.parametrize("name", ["float32", "float16"])
 @pytest.mark.parametrize("target", ["coreml", "onnx"])
 def test_inputs_and_constants_as_outputs(target: str, name: str, tmp_path: Path) -> None:
-    """As encoders return the photo among their features, and detectors their anchors."""
+    """Encoders return the photo among their features, detectors their anchors."""
     errors = emit_run_compare(ops_program(PASSED, (1, 3, 8, 8)), target, tmp_path, name)
     assert errors.keys() == PASSED.keys() and beyond(errors, 1e-5 if name == "float32" else 2e-3) == {}
 
