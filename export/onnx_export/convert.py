@@ -1,15 +1,15 @@
-"""From an entry to its ONNX graph: the ONNX target saves it, the TF.js target is written from it."""
+"""Convert an entry to a float32 ONNX graph with PyTorch's exporter.
+
+Two targets use it: the ONNX target saves the graph, and the TF.js target lowers it op by op.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from export.onnx_export.patches.unique_initializers import distinct_initializers
+from export.onnx_export.patches.distinct_initializers import distinct_initializers
+from export.onnx_export.patches.quiet_exporter import quiet_exporter
 from export.onnx_export.pipeline import STATIC_PASSES
 from export.passes.base import Pass, run_passes
 from export.program import Program
@@ -22,27 +22,37 @@ if TYPE_CHECKING:
 
 STAGE = "convert"
 OPSET = 20
-# The oldest IR that can carry opset 20; newer ones only shut out older runtimes.
+# The oldest IR version that may carry opset 20. A newer one would only exclude older runtimes.
 IR_VERSION = 9
 
 
 def onnx_program(
     program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]] = STATIC_PASSES, dynamic: bool = False
 ) -> onnx.ModelProto:
-    """The entry as an ONNX model at float32, weights embedded, constants and batch norms folded.
+    """Return the entry as a float32 ONNX model with embedded weights and folded constants.
 
-    Inputs and outputs carry the reference's names, layouts and dtypes; `value_info` holds the shape of every
-    tensor. `passes` run on the ATen graph first. `dynamic` leaves height and width of NCHW inputs open (named
-    dimensions) and goes with DYNAMIC_PASSES. The same program gives the same bytes: the exporter's stack traces, source
-    paths and timings are removed.
-    Raises StageError("convert") naming the entry when PyTorch cannot express it.
+    Graph inputs and outputs keep the reference's names, layouts and dtypes; `value_info` holds the shape of every
+    tensor. `passes` run on the ATen graph before the exporter. `dynamic` exports height and width of NCHW inputs as
+    named dimensions and requires DYNAMIC_PASSES. The result is deterministic: stack traces, source paths and timings
+    are removed.
+
+    Raises StageError("convert") that names the entry, and the failing pass or the exporter's reason.
     """
-    import onnx
+    model = export_model(program, entry, passes, dynamic)
+    remove_provenance(model)
+    check_port_names(model, entry)
+    return infer_shapes(model)
+
+
+def export_model(
+    program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]], dynamic: bool
+) -> onnx.ModelProto:
+    """Run `passes` on the entry's ATen graph and call `torch.onnx.export`. Raises StageError("convert")."""
     import torch
 
     try:
-        with quiet(), distinct_initializers(), torch.no_grad():
-            source = open_program(program, entry) if dynamic else program.exported(entry).program
+        with quiet_exporter(), distinct_initializers(), torch.no_grad():
+            source = dynamic_graph(program, entry) if dynamic else program.exported(entry).program
             exported = torch.onnx.export(
                 run_passes(source, passes).program,
                 dynamo=True,
@@ -62,57 +72,45 @@ def onnx_program(
         ) from error
     if exported is None:
         raise StageError(STAGE, f"entry {entry.name!r}: PyTorch's ONNX exporter returned nothing")
-    model = exported.model_proto
-    strip(model)
-    check_names(model, entry)
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    del inferred.metadata_props[:]
-    return inferred
+    return exported.model_proto
 
 
-def open_program(program: Program, entry: EntrySpec) -> ExportedProgram:
-    """The entry with height and width of its image-like inputs left open; PyTorch relates them to each other."""
+def dynamic_graph(program: Program, entry: EntrySpec) -> ExportedProgram:
+    """Export the entry with symbolic height and width for its NCHW inputs; PyTorch derives how they are related."""
     import torch
 
     example = program.example(entry)
     auto = torch.export.Dim.AUTO
-    open_sides = tuple({2: auto, 3: auto} if value.ndim == 4 else None for value in example)
-    # One level more: the wired module takes its tensors as *inputs.
-    return torch.export.export(program.callable(entry), example, dynamic_shapes=(open_sides,), strict=False)
+    dimensions = tuple({2: auto, 3: auto} if value.ndim == 4 else None for value in example)
+    # Nested once more, because the module of an entry takes its tensors as *inputs.
+    return torch.export.export(program.callable(entry), example, dynamic_shapes=(dimensions,), strict=False)
 
 
-def strip(model: onnx.ModelProto) -> None:
-    """Remove what depends on the machine and not on the net: stack traces, source paths, doc strings."""
+def remove_provenance(model: onnx.ModelProto) -> None:
+    """Remove stack traces, source paths and doc strings in place: they depend on the machine. Set the IR version."""
     del model.metadata_props[:]
     model.ClearField("doc_string")
     model.graph.ClearField("doc_string")
     model.ir_version = IR_VERSION
     del model.graph.metadata_props[:]
-    holders = (model.graph.node, model.graph.input, model.graph.output, model.graph.value_info, model.graph.initializer)
-    for holder in holders:
-        for item in holder:
+    graph = model.graph
+    for items in (graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
+        for item in items:
             item.ClearField("doc_string")
             del item.metadata_props[:]
 
 
-def check_names(model: onnx.ModelProto, entry: EntrySpec) -> None:
-    """The exporter drops or renames nothing silently: apps address tensors by these names."""
-    found = [value.name for value in model.graph.input], [value.name for value in model.graph.output]
-    if found != (list(entry.inputs), list(entry.outputs)):
-        raise StageError(STAGE, f"entry {entry.name!r}: the ONNX graph has inputs and outputs {found}")
+def check_port_names(model: onnx.ModelProto, entry: EntrySpec) -> None:
+    """Raise StageError where the exporter dropped or renamed an input or output: apps address tensors by name."""
+    names = [value.name for value in model.graph.input], [value.name for value in model.graph.output]
+    if names != (list(entry.inputs), list(entry.outputs)):
+        raise StageError(STAGE, f"entry {entry.name!r}: the ONNX graph has inputs and outputs {names}")
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's progress and advice out of our output; its errors arrive as exceptions."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with `value_info` for every tensor."""
+    import onnx
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    del inferred.metadata_props[:]
+    return inferred

@@ -1,7 +1,7 @@
 """The passes on the ATen graph before PyTorch's ONNX exporter, in order.
 
 Two targets start from the exporter's ONNX graph. The ONNX target saves it; the TF.js target adds decompositions of its
-own and lowers it op by op (export/targets/tfjs/pipeline.py).
+own and lowers the graph op by op (export/targets/tfjs/pipeline.py).
 """
 
 from __future__ import annotations
@@ -18,24 +18,28 @@ if TYPE_CHECKING:
 
 
 def mixed_clamp_bounds(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.clamp` between an int and a float, which the exporter refuses.
+    """Decompose `aten.clamp` with an int and a float bound, which the exporter refuses.
 
-    Empty where no clamp has mixed bounds: the exporter writes fewer nodes for two ints.
+    Before: `clamp(x, 0, 1.5)`. After: `clamp(x, 0.0, 1.5)`.
+    The table is empty where no clamp has mixed bounds, because the exporter writes fewer nodes for two ints.
     """
     mixed = any(has_mixed_bounds(node) for node in program.graph_module.graph.nodes)
     return elementwise.float_clamp_bounds(program) if mixed else {}
 
 
 def has_mixed_bounds(node: fx.Node) -> bool:
+    """Return whether the node is an `aten.clamp` whose two bounds have different types."""
     import torch
 
     types = {type(bound) for bound in node.args[1:] if bound is not None}
     return node.target is torch.ops.aten.clamp.default and len(types) > 1
 
 
-# What the exporter refuses or drops at any size of the inputs. Refused: hypot, adaptive max pools, clamps between an
-# int and a float. Dropped silently: the divisor_override of an average pool. In-place writes into slices would become
-# scatters, masked writes scatters of a size that is known at run time alone.
+# Ops that the exporter refuses or gets wrong at any input size:
+#   refused           hypot, adaptive max pools, clamps with an int and a float bound, attention of other ranks than 4
+#   silently dropped  `divisor_override` of an average pool
+#   inefficient       in-place writes into slices become ScatterND; masked writes become a ScatterND whose number of
+#                     updates is known only at run time
 REFUSED_OPS = (
     elementwise.arithmetic,
     scatter.slice_writes,
@@ -45,7 +49,7 @@ REFUSED_OPS = (
     mixed_clamp_bounds,
 )
 
-# Height and width known at export.
+# For an export with fixed height and width.
 STATIC_PASSES = (DecomposeOps("decompose_for_onnx", *REFUSED_OPS, *RARE_OPS),)
-# Height and width left open: RARE_OPS decompose for known sizes, so the exporter takes what it can.
+# For an export with symbolic height and width. RARE_OPS need static shapes, so these ops are left to the exporter.
 DYNAMIC_PASSES = (DecomposeOps("decompose_for_onnx_dynamic", *REFUSED_OPS),)

@@ -1,15 +1,16 @@
-"""ONNX: a file a module and a file a fused entry, for the web (onnxruntime-web) and for servers.
+"""The ONNX target: one file per entry, for the web (onnxruntime-web) and for servers.
 
-float16 computes in half precision (half.py) with float32 inputs and outputs; w8 stores int8 weights per channel behind
-DequantizeLinear, which ONNX Runtime folds when it loads, so it is smaller to download and as fast as float32;
-w8a8 is static QDQ with uint8 activations, w8a8s the same with int8 ones, w8a16 with uint16 ones, for NPUs.
+float32   PyTorch's ONNX graph (export/onnx_export)
+float16   float16 arithmetic with float32 inputs and outputs (half.py)
+w8        per-channel int8 weights behind DequantizeLinear, which ONNX Runtime folds when it loads the file: a smaller
+          download, and the speed of float32 (weights.py)
+w8a8      static QDQ with uint8 activations; w8a8s with int8 and w8a16 with uint16 activations, for NPUs (static.py)
+named     one storage per layer (layerwise.py)
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from export.program import Program
 from export.quantize.layers import make_plan
 from export.target import Emitted, LayerStorage
 from export.targets.onnx import half, layerwise, readback
+from export.targets.onnx.describe import describe_model, opset_of
+from export.targets.onnx.metadata import write_metadata
 from export.targets.onnx.static import note, quantize_static
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
@@ -38,6 +41,9 @@ OPTIONS = ("dynamic",)
 
 
 class OnnxTarget:
+    """The Target of ONNX files. `convert` returns float32 models by entry id, which is "<name>@dynamic" for a variant
+    with symbolic height and width."""
+
     name = "onnx"
     static_bits = 7
     toolchain = ("onnx", "onnxscript", "onnxruntime")
@@ -53,55 +59,33 @@ class OnnxTarget:
         return f"{', '.join(missing)} not installed; run: make setup" if missing else None
 
     def convert(self, program: Program, scratch: Path) -> dict[str, onnx.ModelProto]:
-        """Entry id -> float32 model; with `[options.onnx] dynamic = true` also "<name>@dynamic"."""
-        options = program.spec.options.get("onnx", {})
-        unknown = [key for key in options if key not in OPTIONS]
-        if unknown:
-            raise StageError("convert", f"[options.onnx] has no {unknown[0]!r} (known: {', '.join(OPTIONS)})")
+        dynamic = has_dynamic_variant(program.spec)
         models: dict[str, onnx.ModelProto] = {}
         for entry in program.entries:
             models[entry.name] = onnx_program(program, entry)
-            if options.get("dynamic"):
+            if dynamic:
                 models[f"{entry.name}@dynamic"] = onnx_program(program, entry, DYNAMIC_PASSES, dynamic=True)
         return models
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:
-        entries, least = [], program.least_quantized()
         plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
-        opset, ir = 0, 0
-        for ident, model in converted.items():
-            name, _, variant = ident.partition("@")
-            spec = program.spec.entries[name]
-            if recipe.activation_bits:
-                saved = quantize_static(program, spec, model, recipe)
-            elif recipe.name == "float16":
-                saved = half.halve(program, spec, model)
-            else:
-                saved = weights_quantized(model, recipe, least)
+        entries, opset, ir_version = [], 0, 0
+        for ident, float_model in converted.items():
+            entry = file_entry(program, ident)
+            spec = program.spec.entries[entry.name]
+            model = apply_recipe(program, spec, float_model, recipe)
             if plan:
-                layerwise.store_layers(saved, plan)
-            # Static quantization moves to a later one where its integers need that.
-            opset, ir = max(opset, opset_of(saved)), max(ir, saved.ir_version)
-            annotate(saved, program.spec, spec)
-            file = f"{name}.{variant}.onnx" if variant else f"{name}.onnx"
-            write_bytes(folder / file, saved.SerializeToString(deterministic=True))
-            entries.append(self.entry(program, spec, ident, file, variant))
+                layerwise.store_layers(model, plan)
+            write_metadata(model, program.spec, spec)
+            write_bytes(folder / entry.file, model.SerializeToString(deterministic=True))
+            entries.append(entry)
+            # Quantization raises the opset of a file whose integer types need a newer one.
+            opset, ir_version = max(opset, opset_of(model)), max(ir_version, model.ir_version)
         notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.activation_bits else ()
         if recipe.name == "float16":
             notes = half.note(program, converted)
-        requires = {"opset": str(opset), "ir": str(ir)}
+        requires = {"opset": str(opset), "ir": str(ir_version)}
         return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
-
-    def entry(self, program: Program, spec: EntrySpec, ident: str, file: str, variant: str) -> Entry:
-        return Entry(
-            id=ident,
-            name=spec.name,
-            modules=spec.modules,
-            file=file,
-            inputs=tuple(program.port(name) for name in spec.inputs),
-            outputs=tuple(program.port(name) for name in spec.outputs),
-            variant=variant,
-        )
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
@@ -112,41 +96,32 @@ class OnnxTarget:
         return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
-        import onnx
-
-        try:
-            model = onnx.load(path)
-            onnx.checker.check_model(model)
-        except Exception as error:  # protobuf and the checker raise types of their own
-            raise StageError("inspect", f"{path} is not a valid ONNX file: {error}") from error
-        initial = [onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer]
-        weights: Counter[str] = Counter()
-        for value in initial:
-            weights[str(value.dtype)] += value.nbytes
-        return {
-            "format": f"ONNX opset {opset_of(model)}, IR {model.ir_version}",
-            "metadata": {item.key: item.value for item in model.metadata_props},
-            "entries": [
-                {
-                    "inputs": [tensor_facts(value) for value in model.graph.input],
-                    "outputs": [tensor_facts(value) for value in model.graph.output],
-                }
-            ],
-            "weight_bytes": dict(sorted(weights.items())),
-            "ops": dict(sorted(Counter(node.op_type for node in model.graph.node).items())),
-        }
+        return describe_model(path)
 
     def usage(self, emitted: Emitted) -> str:
         return usage_javascript(emitted)
 
 
-def opset_of(model: onnx.ModelProto) -> int:
-    """The version of ONNX's own operators; a file may import others' beside them."""
-    return int(next(item.version for item in model.opset_import if item.domain in ("", "ai.onnx")))
+def has_dynamic_variant(spec: ModelSpec) -> bool:
+    """Return `[options.onnx] dynamic` of model.toml. Raises StageError("convert") for an unknown option."""
+    options = spec.options.get("onnx", {})
+    unknown = [key for key in options if key not in OPTIONS]
+    if unknown:
+        raise StageError("convert", f"[options.onnx] has no {unknown[0]!r} (known: {', '.join(OPTIONS)})")
+    return bool(options.get("dynamic"))
+
+
+def apply_recipe(program: Program, entry: EntrySpec, model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
+    """Return a copy of the float32 `model` under `recipe`. Under a named recipe it stays float32."""
+    if recipe.activation_bits:
+        return quantize_static(program, entry, model, recipe)
+    if recipe.name == "float16":
+        return half.halve(program, entry, model)
+    return weights_quantized(model, recipe, program.least_quantized())
 
 
 def weights_quantized(model: onnx.ModelProto, recipe: Recipe, least: int) -> onnx.ModelProto:
-    """A copy of `model`, at w8 with weights of `least` elements or more in int8."""
+    """Return a copy of `model`; under w8, weights of at least `least` elements are int8."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -156,34 +131,16 @@ def weights_quantized(model: onnx.ModelProto, recipe: Recipe, least: int) -> onn
     return copy
 
 
-def annotate(model: onnx.ModelProto, spec: ModelSpec, entry: EntrySpec) -> None:
-    """Name, version, licence, authors, description and per-tensor descriptions, where the format has places."""
-    model.producer_name = "hydra-mobile"
-    model.producer_version = spec.version
-    model.doc_string = entry.description or spec.description
-    del model.metadata_props[:]
-    content = {
-        "authors": ", ".join(spec.authors),
-        "description": spec.description,
-        "entry": entry.name,
-        "license": spec.license,
-        "name": spec.name,
-        "tensors": json.dumps(
-            {name: tensor.description for name, tensor in spec.tensors.items() if tensor.description}
-        ),
-        "version": spec.version,
-    }
-    for key, text in content.items():
-        model.metadata_props.add(key=key, value=text)
-    for value in (*model.graph.input, *model.graph.output):
-        tensor = spec.tensors.get(value.name)
-        value.doc_string = tensor.description if tensor else ""
-
-
-def tensor_facts(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    import onnx
-
-    kind = value.type.tensor_type
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-    dims = [dim.dim_param or dim.dim_value for dim in kind.shape.dim]
-    return {"name": value.name, "shape": dims, "dtype": str(dtype), "description": value.doc_string}
+def file_entry(program: Program, ident: str) -> Entry:
+    """Return the artifact entry of the model with entry id `ident`: "<name>" or "<name>@<variant>"."""
+    name, _, variant = ident.partition("@")
+    spec = program.spec.entries[name]
+    return Entry(
+        id=ident,
+        name=name,
+        modules=spec.modules,
+        file=f"{name}.{variant}.onnx" if variant else f"{name}.onnx",
+        inputs=tuple(program.port(port) for port in spec.inputs),
+        outputs=tuple(program.port(port) for port in spec.outputs),
+        variant=variant,
+    )

@@ -1,9 +1,9 @@
-"""8 bits with a scale an output channel, which the format itself has not: the product of codes and scales in the graph.
+"""Store 8-bit kernels with one scale per output channel, which the format itself does not have.
 
-A graph model stores one scale a tensor. Depthwise and small kernels, whose channels differ most, therefore keep 16 bits
-under w8; under w8g1 they are codes in one range for all channels, times a vector of scales: a Mul node of as many
-values as the kernel has, at every run, since TF.js folds nothing when it loads. Large kernels gain little and would
-cost most: they stay as under w8.
+A graph model stores one scale per tensor. Under w8, depthwise and small kernels therefore keep 16 bits, because the
+ranges of their channels differ most. Under w8g1 such a kernel is the product of codes in one range for all channels and
+a vector of scales: a Mul node of as many elements as the kernel, in every run, because TF.js folds nothing when it
+loads a model. Large kernels would gain little and cost most, so they are stored as under w8.
 """
 
 from __future__ import annotations
@@ -16,58 +16,64 @@ import numpy as np
 from export.targets.tfjs.graph import Array
 from export.targets.tfjs.lower import Lowered, Weight
 
-# Axes of the output channels in each operator's kernel, which is its second input.
+# The axes of the output channels in the kernel (operand 1) of each op.
 AXES: Mapping[str, tuple[int, ...]] = {
     "_FusedConv2D": (3,),
     "Conv2D": (3,),
     "FusedDepthwiseConv2dNative": (2, 3),
     "DepthwiseConv2dNative": (2, 3),
 }
-# Codes are -127..127 in steps of a power of two: zero is a code, and reading them back loses nothing.
+# Codes are -127..127 times a power of two, so that 0 is a code and decoding is exact.
 STEP = 2.0**-7
 ZERO = 128
 CODES, SCALES = "codes", "scales"
 
 
 def channel_axes(nodes: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
-    """Kernel name -> axes of its output channels, for kernels that only such operators read."""
-    found: dict[str, tuple[int, ...] | None] = {}
+    """Map each kernel to the axes of its output channels; a kernel that another op reads as well is left out."""
+    axes_of: dict[str, tuple[int, ...] | None] = {}
     for node in nodes:
-        for place, name in enumerate(node.get("input", ())):
-            axes = AXES.get(node["op"]) if place == 1 else None
-            found[name] = axes if found.get(name, axes) == axes else None
-    return {name: axes for name, axes in found.items() if axes}
+        for index, name in enumerate(node.get("input", ())):
+            axes = AXES.get(node["op"]) if index == 1 else None
+            axes_of[name] = axes if axes_of.get(name, axes) == axes else None
+    return {name: axes for name, axes in axes_of.items() if axes}
 
 
 def split(lowered: Lowered, chosen: Mapping[str, tuple[int, ...]]) -> tuple[Lowered, dict[str, Array]]:
-    """The graph with every `chosen` kernel made of "<name>/codes" and "<name>/scales"; and the codes by that name.
+    """Replace each kernel of `chosen` by a product. Return the graph, and the uint8 codes by weight name.
 
-    The weight "<name>/codes" holds codes times `STEP`, so that whoever decodes it with that scale gets the kernel's
-    channels, each brought to [-1, 1].
+    Before: Const "<name>".
+    After: Const "<name>/codes", Const "<name>/scales", Mul "<name>".
+
+    The weight "<name>/codes" holds codes times `STEP`. Decoded with that scale, it is the kernel with each channel
+    scaled to [-1, 1].
     """
     nodes: list[dict[str, Any]] = []
     weights: dict[str, Weight] = {weight.name: weight for weight in lowered.weights}
-    made: dict[str, Weight] = {}
+    kept: dict[str, Weight] = {}
     codes: dict[str, Array] = {}
     for node in lowered.nodes:
         name = node["name"]
         if name not in chosen or node["op"] != "Const":
             nodes.append(node)
             if name in weights:
-                made[name] = weights[name]
+                kept[name] = weights[name]
             continue
-        integers, scales = coded(weights[name].value, chosen[name])
-        parts = {f"{name}/{CODES}": (integers - ZERO) * np.float32(STEP), f"{name}/{SCALES}": scales}
-        for part, value in parts.items():
-            made[part] = Weight(part, value.astype(np.float32), False)
-            nodes.append(const(part, value))
-        nodes.append({"name": name, "op": "Mul", "input": [*parts], "attr": {"T": {"type": "DT_FLOAT"}}})
+        integers, scales = quantize_channels(weights[name].value, chosen[name])
+        factors = {f"{name}/{CODES}": (integers - ZERO) * np.float32(STEP), f"{name}/{SCALES}": scales}
+        for factor, value in factors.items():
+            kept[factor] = Weight(factor, value.astype(np.float32), False)
+            nodes.append(const_node(factor, value))
+        nodes.append({"name": name, "op": "Mul", "input": [*factors], "attr": {"T": {"type": "DT_FLOAT"}}})
         codes[f"{name}/{CODES}"] = integers
-    return Lowered(tuple(nodes), tuple(made.values())), codes
+    return Lowered(tuple(nodes), tuple(kept.values())), codes
 
 
-def coded(kernel: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """(codes 1..255 with zero at 128, scales that broadcast against the kernel); a channel of zeros has the scale 0."""
+def quantize_channels(kernel: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Return uint8 codes 1..255, where 128 is zero, and scales that broadcast to the kernel.
+
+    `axes` are the axes of the output channels. A channel of zeros has the scale 0.
+    """
     others = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
     peak = np.abs(kernel).max(axis=others, keepdims=True)
     scales = (peak / (127 * STEP)).astype(np.float32)
@@ -75,7 +81,8 @@ def coded(kernel: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     return (np.clip(np.rint(steps), -127, 127) + ZERO).astype(np.uint8), scales.reshape(scales.shape)
 
 
-def const(name: str, value: Array) -> dict[str, Any]:
+def const_node(name: str, value: Array) -> dict[str, Any]:
+    """Return the NodeDef of a float32 Const in JSON; its value is in the weights manifest."""
     shape = {"dim": [{"size": str(size)} for size in value.shape]}
     attr = {"dtype": {"type": "DT_FLOAT"}, "value": {"tensor": {"dtype": "DT_FLOAT", "tensorShape": shape}}}
     return {"name": name, "op": "Const", "attr": attr}

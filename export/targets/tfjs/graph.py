@@ -1,8 +1,8 @@
-"""A TF.js graph under construction: nodes, weights, and the memory order of every value.
+"""Build a TF.js graph: nodes, weights, and the memory layout of every tensor.
 
-TF.js kernels want channels last, PyTorch's graphs say channels first. A value therefore carries its PyTorch
-("logical") shape together with the order in which its axes lie in memory; a transposition only changes that
-note, and real Transpose nodes appear where a kernel cannot work in the order at hand.
+TF.js kernels expect channels last, PyTorch's graphs are channels first. A tensor therefore carries its logical shape
+(PyTorch's axis order) together with its layout: the order of its axes in memory. Lowering a transposition only changes
+the layout. A Transpose node is added only where a kernel cannot work in the layout at hand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,83 +18,95 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Attrs = dict[str, Any]
-Order = tuple[int, ...]
+# layout[i] is the logical axis that lies at axis i in memory.
+Layout = tuple[int, ...]
 Shape = tuple[int, ...]
 
-NHWC: Order = (0, 2, 3, 1)
+NHWC: Layout = (0, 2, 3, 1)
 DTYPES = {"float32": "DT_FLOAT", "int32": "DT_INT32", "bool": "DT_BOOL"}
 INT32 = np.iinfo(np.int32)
+# Constants of at most this many elements are scalars, bounds or shapes; recipes leave them uncompressed.
+SMALL = 16
 
 
-class Unsupported(Exception):
-    """An ONNX op, or a form of it, that has no exact counterpart here. The message says which and why."""
+class UnsupportedOp(Exception):
+    """Raised for an ONNX op, or attributes of one, without an exact TF.js counterpart. The message says why."""
 
 
-def a_type(dtype: str) -> Attrs:
+def dtype_attr(dtype: str) -> Attrs:
+    """Return an AttrValue of GraphDef's JSON form, as the functions below do. Bytes are base64, int64 is a string."""
     return {"type": DTYPES[dtype]}
 
 
-def a_int(value: int) -> Attrs:
+def int_attr(value: int) -> Attrs:
     return {"i": str(value)}
 
 
-def a_bool(value: bool) -> Attrs:
+def bool_attr(value: bool) -> Attrs:
     return {"b": value}
 
 
-def a_float(value: float) -> Attrs:
+def float_attr(value: float) -> Attrs:
     return {"f": float(value)}
 
 
-def a_text(value: str) -> Attrs:
+def string_attr(value: str) -> Attrs:
     return {"s": base64.b64encode(value.encode()).decode()}
 
 
-def a_texts(values: Iterable[str]) -> Attrs:
+def strings_attr(values: Iterable[str]) -> Attrs:
     return {"list": {"s": [base64.b64encode(value.encode()).decode() for value in values]}}
 
 
-def a_ints(values: Iterable[int]) -> Attrs:
+def ints_attr(values: Iterable[int]) -> Attrs:
     return {"list": {"i": [str(int(value)) for value in values]}}
 
 
-def a_shape(shape: Sequence[int]) -> Attrs:
+def shape_attr(shape: Sequence[int]) -> Attrs:
     return {"dim": [{"size": str(size)} for size in shape]}
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """One op. `hint` becomes its name where that is free; inputs are (node, output index)."""
+    """A TF.js node. Its name is `name_hint`, numbered where another node has that name.
+
+    `value` is the array of a Const. `kernel` marks a Const that recipes may compress.
+    """
 
     op: str
-    inputs: list[Wire]
+    inputs: list[NodeOutput]
     attrs: Attrs
-    hint: str
+    name_hint: str
     value: Array | None = None
     kernel: bool = False
 
 
-Wire = tuple[Node, int]
+# A node and the index of one of its outputs.
+NodeOutput = tuple[Node, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Ref:
-    """A computed value: PyTorch's shape, and `order`: the logical axis at each place in memory."""
+class Tensor:
+    """A tensor that a node computes. `shape` is logical: in PyTorch's axis order."""
 
-    wire: Wire
+    source: NodeOutput
     shape: Shape
     dtype: str
-    order: Order
+    layout: Layout
 
     @property
-    def memory(self) -> Shape:
-        """The shape as the kernel sees it."""
-        return tuple(self.shape[axis] for axis in self.order)
+    def memory_shape(self) -> Shape:
+        """The shape that kernels see."""
+        return tuple(self.shape[axis] for axis in self.layout)
+
+    def with_source(self, source: NodeOutput) -> Tensor:
+        """Return a tensor of the same shape, dtype and layout that another node computes."""
+        return replace(self, source=source)
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
-    """A value known now, in PyTorch's layout. It becomes a weight in whatever order a kernel asks for."""
+class Constant:
+    """A tensor whose value is known at export, in PyTorch's axis order. It becomes a Const in its user's layout."""
 
     value: Array
     name: str
@@ -105,141 +117,155 @@ class Fixed:
 
     @property
     def dtype(self) -> str:
-        return dtype_of(self.value)
+        return tfjs_dtype(self.value)
 
 
-Value = Ref | Fixed
+Value = Tensor | Constant
 
 
-def dtype_of(value: Array) -> str:
-    """TF.js has three number types: 64-bit integers become int32, other floats float32.
+def tfjs_dtype(value: Array) -> str:
+    """Return the TF.js dtype for an array: float32, int32 (all integers) or bool.
 
-    Raises Unsupported for others: numpy has no kind for bfloat16.
+    Raises UnsupportedOp for other dtypes, such as bfloat16.
     """
-    kinds = {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}
-    if value.dtype.kind not in kinds:
-        raise Unsupported(f"holds values of type {value.dtype}; TF.js has float32, int32 and bool")
-    return kinds[value.dtype.kind]
+    dtypes = {"f": "float32", "i": "int32", "u": "int32", "b": "bool"}
+    if value.dtype.kind not in dtypes:
+        raise UnsupportedOp(f"holds elements of dtype {value.dtype}; TF.js has float32, int32 and bool")
+    return dtypes[value.dtype.kind]
 
 
-def as_stored(value: Array) -> Array:
-    """The array in one of TF.js's types. Raises Unsupported for integers beyond 32 bits."""
+def tfjs_array(value: Array) -> Array:
+    """Cast an array to its TF.js dtype, in C order. Raises UnsupportedOp for integers beyond 32 bits."""
     if value.dtype.kind in "iu" and value.size and (value.min() < INT32.min or value.max() > INT32.max):
-        raise Unsupported("holds integers beyond 32 bits, which TF.js does not have")
-    # Not ascontiguousarray: that makes a vector of a scalar.
-    return np.asarray(value.astype(dtype_of(value)), order="C")
+        raise UnsupportedOp("holds integers beyond 32 bits, which TF.js does not have")
+    # Not ascontiguousarray: it turns a scalar into a vector.
+    return np.asarray(value.astype(tfjs_dtype(value)), order="C")
 
 
-def plain(rank: int) -> Order:
+def row_major(rank: int) -> Layout:
+    """Return the layout in which memory has PyTorch's axis order."""
     return tuple(range(rank))
 
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes in an order in which each follows its inputs. `scope` is the ONNX value being made, for names."""
+    """Nodes in topological order. `scope` is the ONNX tensor that is being lowered; new nodes are named after it."""
 
     scope: str = ""
     nodes: list[Node] = field(default_factory=list)
-    _consts: dict[tuple[str, Shape, bytes, bool], Node] = field(default_factory=dict)
-    _moved: dict[tuple[int, int, Order, Order, Shape], Wire] = field(default_factory=dict)
+    _constants: dict[tuple[str, Shape, bytes, bool], Node] = field(default_factory=dict)
+    _transposed: dict[tuple[int, int, Layout, Layout, Shape], NodeOutput] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: Sequence[Wire], **attrs: Attrs) -> Wire:
+    def add(self, op: str, inputs: Sequence[NodeOutput], **attrs: Attrs) -> NodeOutput:
+        """Append a node and return its first output."""
         node = Node(op, list(inputs), attrs, f"{self.scope}/{op.lstrip('_')}")
         self.nodes.append(node)
         return node, 0
 
-    def const(self, value: Any, name: str = "", kernel: bool = False) -> Wire:
-        """A constant in the order given; equal ones are shared. `kernel` marks a weight that recipes may compress."""
-        array = as_stored(np.asarray(value))
+    def const(self, value: Any, name: str = "", kernel: bool = False) -> NodeOutput:
+        """Return a Const with `value` as it is in memory; equal constants share a node.
+
+        `kernel` marks a weight that recipes may compress.
+        """
+        array = tfjs_array(np.asarray(value))
         key = (str(array.dtype), tuple(array.shape), array.tobytes(), kernel)
-        if key not in self._consts:
-            node = Node("Const", [], {"dtype": a_type(dtype_of(array))}, name or f"{self.scope}/const", array, kernel)
-            self._consts[key] = node
+        if key not in self._constants:
+            attrs = {"dtype": dtype_attr(tfjs_dtype(array))}
+            node = Node("Const", [], attrs, name or f"{self.scope}/const", array, kernel)
+            self._constants[key] = node
             self.nodes.append(node)
-        return self._consts[key], 0
+        return self._constants[key], 0
 
-    def placeholder(self, name: str, shape: Shape, dtype: str, order: Order) -> Ref:
-        memory = [shape[axis] for axis in order]
-        node = Node("Placeholder", [], {"dtype": a_type(dtype), "shape": {"shape": a_shape(memory)}}, name)
+    def placeholder(self, name: str, shape: Shape, dtype: str, layout: Layout) -> Tensor:
+        """Append a graph input of logical `shape`."""
+        memory_shape = [shape[axis] for axis in layout]
+        attrs = {"dtype": dtype_attr(dtype), "shape": {"shape": shape_attr(memory_shape)}}
+        node = Node("Placeholder", [], attrs, name)
         self.nodes.append(node)
-        return Ref((node, 0), shape, dtype, order)
+        return Tensor((node, 0), shape, dtype, layout)
 
-    def reshaped(self, wire: Wire, memory: Shape, dtype: str) -> Wire:
-        shape = self.const(np.array(memory, np.int32))
-        return self.add("Reshape", [wire, shape], T=a_type(dtype), Tshape=a_type("int32"))
+    def add_reshape(self, source: NodeOutput, memory_shape: Shape, dtype: str) -> NodeOutput:
+        """Append a Reshape to a shape in memory; ops/shape.py reshapes logically."""
+        shape = self.const(np.array(memory_shape, np.int32))
+        return self.add("Reshape", [source, shape], T=dtype_attr(dtype), Tshape=dtype_attr("int32"))
 
-    def lay(self, value: Value, order: Order) -> Wire:
-        """The value with its axes in `order` in memory; transposed, once, where they are not."""
-        if isinstance(value, Fixed):
-            big = value.value.ndim >= 2 and value.value.dtype.kind == "f" and value.value.size > 16
-            return self.const(np.transpose(value.value, order), value.name, kernel=big)
-        if value.order == order:
-            return value.wire
-        node, index = value.wire
-        # A tensor and its transpose share a wire, and a shape too where sides are equal.
-        key = (id(node), index, value.order, order, value.shape)
-        if key not in self._moved:
-            self._moved[key] = self._move(value, order)
-        return self._moved[key]
+    def to_layout(self, value: Value, layout: Layout) -> NodeOutput:
+        """Return `value` in memory layout `layout`. A tensor in another layout is transposed, once for all users."""
+        if isinstance(value, Constant):
+            kernel = value.value.ndim >= 2 and value.value.dtype.kind == "f" and value.value.size > SMALL
+            return self.const(np.transpose(value.value, layout), value.name, kernel=kernel)
+        if value.layout == layout:
+            return value.source
+        node, index = value.source
+        # The layouts are part of the key: a tensor and its transpose have one source, and one shape where it is square.
+        key = (id(node), index, value.layout, layout, value.shape)
+        if key not in self._transposed:
+            self._transposed[key] = self._transpose(value, layout)
+        return self._transposed[key]
 
-    def _move(self, value: Ref, order: Order) -> Wire:
-        memory = tuple(value.shape[axis] for axis in order)
-        if [a for a in value.order if value.shape[a] > 1] == [a for a in order if value.shape[a] > 1]:
-            return self.reshaped(value.wire, memory, value.dtype)
-        perm = self.const(np.array([value.order.index(axis) for axis in order], np.int32))
-        return self.add("Transpose", [value.wire, perm], T=a_type(value.dtype), Tperm=a_type("int32"))
+    def _transpose(self, value: Tensor, layout: Layout) -> NodeOutput:
+        if [a for a in value.layout if value.shape[a] > 1] == [a for a in layout if value.shape[a] > 1]:
+            # Only axes of size 1 move, so memory stays as it is.
+            return self.add_reshape(value.source, tuple(value.shape[axis] for axis in layout), value.dtype)
+        permutation = self.const(np.array([value.layout.index(axis) for axis in layout], np.int32))
+        attrs = {"T": dtype_attr(value.dtype), "Tperm": dtype_attr("int32")}
+        return self.add("Transpose", [value.source, permutation], **attrs)
 
-    def raised(self, value: Value, rank: int) -> Value:
-        """The value with leading axes of size 1, as broadcasting would add them."""
+    def expand_rank(self, value: Value, rank: int) -> Value:
+        """Prepend axes of size 1 up to `rank`, as broadcasting does."""
         missing = rank - len(value.shape)
         if missing <= 0:
             return value
-        if isinstance(value, Fixed):
-            return Fixed(value.value.reshape((1,) * missing + value.shape), value.name)
-        order = plain(missing) + tuple(axis + missing for axis in value.order)
-        wire = self.reshaped(value.wire, (1,) * missing + value.memory, value.dtype)
-        return Ref(wire, (1,) * missing + value.shape, value.dtype, order)
+        if isinstance(value, Constant):
+            return Constant(value.value.reshape((1,) * missing + value.shape), value.name)
+        layout = row_major(missing) + tuple(axis + missing for axis in value.layout)
+        source = self.add_reshape(value.source, (1,) * missing + value.memory_shape, value.dtype)
+        return Tensor(source, (1,) * missing + value.shape, value.dtype, layout)
 
-    def together(self, values: Sequence[Value], rank: int) -> tuple[list[Wire], Order]:
-        """Operands of one broadcasting op in one common order: the order of the largest computed one."""
-        full = [value for value in values if isinstance(value, Ref) and len(value.shape) == rank]
-        if full:
-            # Between equals, the one that is not in PyTorch's order: it came from a kernel that needs that.
-            best = max(full, key=lambda value: (int(np.prod(value.shape)), value.order != plain(rank)))
-            order = best.order
-        else:
-            order = plain(rank)
-        # One number takes any shape, as long as something else has that of the result.
-        whole = any(len(value.shape) == rank and not is_number(value) for value in values)
-        wires = []
+    def broadcast(self, values: Sequence[Value], rank: int) -> tuple[list[NodeOutput], Layout]:
+        """Return the operands of an elementwise op of result rank `rank`, in one layout, and that layout.
+
+        It is the layout of the largest computed operand, because transposing another one costs least.
+        """
+        full_rank = [value for value in values if isinstance(value, Tensor) and len(value.shape) == rank]
+        layout = row_major(rank)
+        if full_rank:
+            # Of equally large operands, one that is not row-major: it comes from a kernel that needs its layout.
+            layout = max(
+                full_rank, key=lambda value: (int(np.prod(value.shape)), value.layout != row_major(rank))
+            ).layout
+        # A single element broadcasts as a scalar, as long as another operand has the rank of the result.
+        may_be_scalar = rank > 0 and any(len(value.shape) == rank and not is_scalar(value) for value in values)
+        operands = []
         for value in values:
-            if isinstance(value, Fixed) and is_number(value) and rank > 0 and whole:
-                wires.append(self.const(value.value.reshape(()), value.name))
-            elif len(value.shape) < rank and order == plain(rank) and value_is_plain(value):
-                wires.append(self.lay(value, plain(len(value.shape))))
+            if isinstance(value, Constant) and is_scalar(value) and may_be_scalar:
+                operands.append(self.const(value.value.reshape(()), value.name))
+            elif len(value.shape) < rank and layout == row_major(rank) and is_row_major(value):
+                operands.append(self.to_layout(value, row_major(len(value.shape))))
             else:
-                wires.append(self.lay(self.raised(value, rank), order))
-        return wires, order
+                operands.append(self.to_layout(self.expand_rank(value, rank), layout))
+        return operands, layout
 
 
-def is_number(value: Value) -> bool:
-    return isinstance(value, Fixed) and value.value.size == 1
+def is_scalar(value: Value) -> bool:
+    """Return whether `value` is a constant of one element."""
+    return isinstance(value, Constant) and value.value.size == 1
 
 
-def value_is_plain(value: Value) -> bool:
-    return isinstance(value, Fixed) or value.order == plain(len(value.shape))
+def is_row_major(value: Value) -> bool:
+    return isinstance(value, Constant) or value.layout == row_major(len(value.shape))
 
 
 def safe_name(name: str) -> str:
-    """A name that GraphDef accepts: letters, digits and ._/- ; it may not begin with the last three."""
+    """Replace the characters that GraphDef's node names do not allow. A name may not begin with "_", "/" or "-"."""
     cleaned = re.sub(r"[^A-Za-z0-9._/-]", "_", name).lstrip("_/-")
     return cleaned or "node"
 
 
-def live(nodes: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
-    """The nodes that outputs depend on, and the placeholders, in their order."""
-    wanted = {id(node) for node in outputs}
+def live_nodes(nodes: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
+    """Return the nodes that `outputs` depend on, and all placeholders, in their order."""
+    live = {id(node) for node in outputs}
     for node in reversed(nodes):
-        if id(node) in wanted:
-            wanted.update(id(source) for source, _ in node.inputs)
-    return [node for node in nodes if id(node) in wanted or node.op == "Placeholder"]
+        if id(node) in live:
+            live.update(id(source) for source, _ in node.inputs)
+    return [node for node in nodes if id(node) in live or node.op == "Placeholder"]

@@ -1,4 +1,4 @@
-"""Read shapes, dtypes and numbers of readers from an ONNX graph."""
+"""Read shapes, dtypes and numbers of users from an ONNX graph."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What the ONNX graph says about its values: shape, dtype, number of readers (an output counts as one more)."""
+class OnnxFacts:
+    """Map each tensor to its static shape, NumPy dtype name and number of users. A graph output counts as a user.
+
+    Tensors with a symbolic or unknown shape have no entry in `shapes`; an unknown dtype is "".
+    """
 
     shapes: dict[str, Shape]
     dtypes: dict[str, str]
-    uses: Counter[str]
+    use_counts: Counter[str]
 
 
-def read_facts(model: onnx.ModelProto) -> Facts:
+def read_facts(model: onnx.ModelProto) -> OnnxFacts:
     from onnx import helper
 
     shapes: dict[str, Shape] = {}
@@ -31,6 +34,6 @@ def read_facts(model: onnx.ModelProto) -> Facts:
         dtypes[info.name] = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name if tensor.elem_type else ""
         if all(dim.HasField("dim_value") for dim in tensor.shape.dim):
             shapes[info.name] = tuple(dim.dim_value for dim in tensor.shape.dim)
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    uses.update(output.name for output in model.graph.output)
-    return Facts(shapes, dtypes, uses)
+    use_counts = Counter(name for node in model.graph.node for name in node.input)
+    use_counts.update(output.name for output in model.graph.output)
+    return OnnxFacts(shapes, dtypes, use_counts)

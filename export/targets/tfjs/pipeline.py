@@ -1,4 +1,4 @@
-"""The passes of the TF.js target, in order: on the ATen graph, then on the ONNX graph that it is lowered from."""
+"""The passes of the TF.js target, in order: on the ATen graph, then on the ONNX graph that is lowered op by op."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from export.targets.tfjs.passes.fuse_group_norm import fuse_group_norm
 MOST_AXES = 6
 
 ATEN_PASSES = (
-    # What PyTorch's ONNX exporter refuses, and ops that TF.js has no kernel for: grid sampling, recurrent layers.
+    # Ops that PyTorch's ONNX exporter refuses, and ops without a TF.js kernel: grid sampling and recurrent layers.
     DecomposeOps("decompose_for_tfjs", *REFUSED_OPS, *RARE_OPS, grid_sample.decompositions, recurrent.unroll),
     ReduceRank(MOST_AXES),
 )
 
 ONNX_PASSES = (
-    # Without it, a Transpose before and after each group norm of a channels-last graph.
+    # Without it, a Transpose stands before and after each group norm of a channels-last graph.
     fuse_group_norm,
 )

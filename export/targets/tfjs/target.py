@@ -1,4 +1,8 @@
-"""TF.js: a graph model for each entry, written straight from its ONNX graph, with no converter in between."""
+"""The TF.js target: one graph model per entry, lowered from PyTorch's ONNX graph without a converter in between.
+
+float32, float16 and w16 or w8 (affine codes, one scale per weight) store weights in fewer bits; all arithmetic is
+float32. w8g1 stores small and depthwise kernels with one scale per output channel (channels.py).
+"""
 
 from __future__ import annotations
 
@@ -29,13 +33,18 @@ BY_CHANNEL = "w8g1"
 
 @dataclass(frozen=True, slots=True)
 class Converted:
+    """The float32 graph of an entry, and its ports as the file has them."""
+
     entry: EntrySpec
     ports: Ports
     graph: Lowered
 
 
 class TFJSTarget:
-    """A folder `<entry>/` with model.json and weight shards of at most 4 MB, NHWC for image-like tensors."""
+    """The Target of TF.js graph models.
+
+    A folder per entry holds model.json and weight shards of at most 4 MiB. Image-like tensors are NHWC.
+    """
 
     name = "tfjs"
     static_bits = 8
@@ -46,15 +55,13 @@ class TFJSTarget:
         if recipe.base:
             return None
         if recipe.scheme == "palette":
-            return "a graph model has no palettes; use w8 or w16 (affine codes, one scale a weight)"
-        if recipe.activation_bits:
+            return "a graph model has no palettes; use w8 or w16 (affine codes, one scale per weight)"
+        if recipe.activation_bits or recipe.dynamic:
             return "TF.js has no integer kernels for activations; use w8 (integer weights, float activations)"
         if recipe.sparsity:
             return "a graph model stores every weight, zero or not; use w8 or w16"
-        if recipe.dynamic:
-            return "TF.js has no integer kernels for activations; use w8 (integer weights, float activations)"
         if recipe.block and recipe.name != BY_CHANNEL:
-            return f"a graph model has one scale a weight, or one an output channel ({BY_CHANNEL}), not one a block"
+            return f"a graph model has one scale per weight or per output channel ({BY_CHANNEL}), not one per block"
         if recipe.scheme == "int" and recipe.weight_bits not in WEIGHT_BITS:
             return f"a graph model stores uint8 or uint16 weights, not {recipe.weight_bits} bits; use w8 or w16"
         return None
@@ -70,15 +77,12 @@ class TFJSTarget:
         entries = []
         plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
         for item in converted:
-            name = item.entry.name
-            kinds = layerwise.kinds(item.graph, plan) if plan else {}
-            about = metadata(program, item.entry, recipe, item.ports)
-            style = Style(recipe, program.least_quantized(), kinds)
-            write_model(folder / name, item.graph, style, item.ports, about)
-            file = f"{name}/model.json"
-            entries.append(Entry(name, name, item.entry.modules, file, item.ports.inputs, item.ports.outputs))
-        told = notes(recipe) + (plan.finish(self.name) if plan else ())
-        return Emitted(tuple(entries), {"tfjs": TFJS}, told, plan.stored() if plan else {})
+            name, ports = item.entry.name, item.ports
+            style = Style(recipe, program.least_quantized(), layerwise.kinds(item.graph, plan) if plan else {})
+            write_model(folder / name, item.graph, style, ports, metadata(program, item.entry, recipe, ports))
+            entries.append(Entry(name, name, item.entry.modules, f"{name}/model.json", ports.inputs, ports.outputs))
+        remarks = notes(recipe) + (plan.finish(self.name) if plan else ())
+        return Emitted(tuple(entries), {"tfjs": TFJS}, remarks, plan.stored() if plan else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
@@ -97,20 +101,8 @@ class TFJSTarget:
         return usage_text(emitted)
 
 
-def notes(recipe: Recipe) -> tuple[str, ...]:
-    if recipe.scheme == "float" and recipe.weight_bits == 32:
-        return ()
-    loads = "TF.js decodes the weights to float32 when it loads them"
-    shared = f"{loads}: the recipe changes the download, not the speed"
-    if recipe.block:
-        return (f"{loads}; small and depthwise kernels are made from codes and scales at every run",)
-    if recipe.weight_bits == 8 and not recipe.base:
-        small = f"depthwise kernels and those under {EIGHT_BIT_VALUES} values are stored as uint16, the others as uint8"
-        return shared, small
-    return (shared,)
-
-
 def convert_entry(program: Program, entry: EntrySpec) -> Converted:
+    """Export the entry to ONNX and lower it. Raises StageError("convert")."""
     ports = Ports(
         tuple(file_port(program, name) for name in entry.inputs),
         tuple(file_port(program, name) for name in entry.outputs),
@@ -120,6 +112,20 @@ def convert_entry(program: Program, entry: EntrySpec) -> Converted:
 
 
 def file_port(program: Program, name: str) -> Port:
-    """The tensor as the file has it: channels last, and int32 where PyTorch has int64."""
+    """Return the port as the file has it: NHWC, and int32 where PyTorch has int64."""
     port = program.port(name, nhwc=True)
     return replace(port, dtype="int32") if port.dtype == "int64" else port
+
+
+def notes(recipe: Recipe) -> tuple[str, ...]:
+    """Return what artifact.json says of the recipe: what it changes for an app, and which weights keep 16 bits."""
+    if recipe.scheme == "float" and recipe.weight_bits == 32:
+        return ()
+    decoded = "TF.js decodes the weights to float32 when it loads them"
+    if recipe.block:
+        return (f"{decoded}; small and depthwise kernels are computed from codes and scales in every run",)
+    download_only = f"{decoded}: the recipe changes the download, not the speed"
+    if recipe.weight_bits == 8 and not recipe.base:
+        wide = f"depthwise kernels and those under {EIGHT_BIT_VALUES} elements are stored as uint16, others as uint8"
+        return download_only, wide
+    return (download_only,)

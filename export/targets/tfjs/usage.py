@@ -1,4 +1,4 @@
-"""USAGE.md of a TF.js artifact. Its JavaScript runs as it stands, in Node and in a browser; a test does so."""
+"""Write USAGE.md of a TF.js artifact. Its JavaScript runs unchanged in Node and in a browser; a test runs it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hydramobile.artifact import Entry, Port
 
 TEXT = Template(
     """\
-Graph models for [TF.js](https://www.tensorflow.org/js) $tfjs or newer: a folder an entry, each with `model.json` and
-its weight shards. Image-like tensors are channels last (NHWC).
+Graph models for [TF.js](https://www.tensorflow.org/js) $tfjs or newer: one folder per entry, with `model.json` and
+the weight shards. Image-like tensors are channels last (NHWC).
 
 | entry | | tensor | shape | dtype | range | |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -41,7 +41,7 @@ async function read(path) {
 
 const readJson = async (path) => JSON.parse(new TextDecoder().decode(await read(path)));
 
-// A browser needs no more than loadGraphModel(url); Node has no fetch for files, so the parts are handed over.
+// In a browser, loadGraphModel(url) is enough. Node has no fetch for files, so the parts are read here.
 async function load(name) {
   const file = `$${name}/model.json`;
   if (base.protocol !== 'file:') return loadGraphModel(new URL(file, base).href);
@@ -62,12 +62,12 @@ export async function run(name, tensors) {
   models[name] ??= await load(name);
   const {inputs, outputs} = entries[name];
   const feeds = Object.fromEntries(inputs.map((input) => [input, tensors[input]]));
-  const made = [models[name].execute(feeds, outputs)].flat();
-  return Object.fromEntries(outputs.map((output, index) => [output, made[index]]));
+  const results = [models[name].execute(feeds, outputs)].flat();
+  return Object.fromEntries(outputs.map((output, index) => [output, results[index]]));
 }
 $photo
 $chain
-// Does this device compute what the reference computes? Compares every entry with the golden tensors.
+// Compare every entry with the golden tensors: does this device compute what the reference computes?
 export async function check() {
   const golden = await readJson('golden/golden.json');
   const types = {float32: Float32Array, int32: Int32Array, bool: Uint8Array};
@@ -77,14 +77,14 @@ export async function check() {
     for (const [input, stored] of Object.entries(inputs)) {
       feeds[input] = tf.tensor(await values(stored), stored.shape, stored.dtype);
     }
-    const made = await run(name, feeds);
+    const results = await run(name, feeds);
     for (const [output, stored] of Object.entries(outputs)) {
-      const [found, wanted] = [await made[output].data(), await values(stored)];
-      const error = found.reduce((sum, value, i) => sum + Math.abs(value - wanted[i]), 0) / found.length;
+      const [result, expected] = [await results[output].data(), await values(stored)];
+      const error = result.reduce((sum, value, i) => sum + Math.abs(value - expected[i]), 0) / result.length;
       console.log(`$${name}.$${output}: mean error $${error.toExponential(2)}, allowed $${stored.mean_abs}`);
       if (!(error <= stored.mean_abs)) throw new Error(`$${name}.$${output} is not what the reference computes`);
     }
-    tf.dispose([feeds, made]);
+    tf.dispose([feeds, results]);
   }
 }
 
@@ -108,7 +108,7 @@ export function photoTensor(pixels) {
 
 CHAIN = Template(
     """
-// Module after module: features are made once, and each head runs on them again whenever it is wanted.
+// Run module after module: the encoder once, then each head on its features.
 export async function runModules(tensors) {
   const known = {...tensors};
   for (const name of $modules) Object.assign(known, await run(name, known));
@@ -119,6 +119,7 @@ export async function runModules(tensors) {
 
 
 def usage_text(emitted: Emitted) -> str:
+    """Return the text. Photo input and chained modules are shown only where the artifact has them."""
     primary = [entry for entry in emitted.entries if not entry.variant]
     names = {
         entry.id: {

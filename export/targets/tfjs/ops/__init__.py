@@ -1,12 +1,12 @@
-"""The ONNX ops the TF.js target knows, by family. An op is one small handler and one row of its family's table."""
+"""Lowerings of ONNX ops to TF.js ops, by op family. An op is one small function and one row of its family's table."""
 
 from __future__ import annotations
 
-from export.targets.tfjs.call import Handler
+from export.targets.tfjs.onnx_node import Lowering
 from export.targets.tfjs.ops import (
     activation,
-    arithmetic,
     convolution,
+    elementwise,
     indexing,
     linear,
     normalization,
@@ -14,18 +14,22 @@ from export.targets.tfjs.ops import (
     reduction,
     resize,
     shape,
+    slicing,
+    transposed_convolution,
 )
 
-FAMILIES: tuple[dict[str, Handler], ...] = (
-    activation.HANDLERS,
-    arithmetic.HANDLERS,
-    convolution.HANDLERS,
-    indexing.HANDLERS,
-    linear.HANDLERS,
-    normalization.HANDLERS,
-    pooling.HANDLERS,
-    reduction.HANDLERS,
-    resize.HANDLERS,
-    shape.HANDLERS,
+FAMILIES: tuple[dict[str, Lowering], ...] = (
+    activation.LOWERINGS,
+    convolution.LOWERINGS,
+    elementwise.LOWERINGS,
+    indexing.LOWERINGS,
+    linear.LOWERINGS,
+    normalization.LOWERINGS,
+    pooling.LOWERINGS,
+    reduction.LOWERINGS,
+    resize.LOWERINGS,
+    shape.LOWERINGS,
+    slicing.LOWERINGS,
+    transposed_convolution.LOWERINGS,
 )
-HANDLERS: dict[str, Handler] = {op: handler for family in FAMILIES for op, handler in family.items()}
+LOWERINGS: dict[str, Lowering] = {op: lowering for family in FAMILIES for op, lowering in family.items()}

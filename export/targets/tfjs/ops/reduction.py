@@ -1,4 +1,4 @@
-"""Reductions, arg-reductions, cumulative sums, softmax and top-k."""
+"""Lower reductions, ArgMax and ArgMin, CumSum, Softmax and TopK."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from export.targets.tfjs.call import Call, Handler, Result, axis_of
-from export.targets.tfjs.graph import DTYPES, Graph, Order, Ref, Unsupported, Wire, a_bool, a_type
+from export.targets.tfjs.graph import Graph, Layout, NodeOutput, Tensor, UnsupportedOp, bool_attr, dtype_attr
+from export.targets.tfjs.onnx_node import Lowering, OnnxNode, Result
 from export.targets.tfjs.ops.shape import reshape
 
+# ONNX op -> TF.js op.
 KERNELS = {
     "ReduceMean": "Mean",
     "ReduceSum": "Sum",
@@ -19,108 +20,105 @@ KERNELS = {
 }
 
 
-def reduced(graph: Graph, op: str, x: Ref, axes: Sequence[int], keep: bool) -> Wire:
-    """One reduction kernel over logical axes."""
-    places = graph.const(np.array(sorted(x.order.index(axis) for axis in axes), np.int32))
-    return graph.add(op, [x.wire, places], T=a_type(x.dtype), Tidx=a_type("int32"), keep_dims=a_bool(keep))
+def add_reduction(graph: Graph, op: str, x: Tensor, axes: Sequence[int], keep: bool) -> NodeOutput:
+    """Add a reduction over logical axes; `keep` leaves them with size 1."""
+    memory_axes = graph.const(np.array(sorted(x.layout.index(axis) for axis in axes), np.int32))
+    return graph.add(
+        op, [x.source, memory_axes], T=dtype_attr(x.dtype), Tidx=dtype_attr("int32"), keep_dims=bool_attr(keep)
+    )
 
 
-def order_without(order: Order, axes: Sequence[int]) -> Order:
-    kept = [axis for axis in order if axis not in axes]
+def layout_without(layout: Layout, axes: Sequence[int]) -> Layout:
+    """Return the layout of a tensor whose logical `axes` are gone."""
+    kept = [axis for axis in layout if axis not in axes]
     return tuple(sorted(kept).index(axis) for axis in kept)
 
 
-def reduced_axes(call: Call, rank: int) -> list[int] | None:
-    """The axes of an ONNX reduction; None when it is told to do nothing."""
-    axes = call.ints(1, "axes") if call.has(1) else list(call.attr("axes", []))
-    if not axes and call.attr("noop_with_empty_axes", 0):
+def reduced_axes(node: OnnxNode, rank: int) -> list[int] | None:
+    """Return the axes of an ONNX reduction; None for one without axes and with noop_with_empty_axes."""
+    axes = node.ints(1, "axes") if node.has(1) else list(node.attr("axes", []))
+    if not axes and node.attr("noop_with_empty_axes", 0):
         return None
     return [axis % rank for axis in axes] or list(range(rank))
 
 
-def reduce_axes(call: Call) -> Ref:
-    """The reductions with a kernel of their own, and those made of one and elementwise ops around it."""
-    x = call.ref()
-    axes = reduced_axes(call, len(x.shape))
+def lower_reduction(node: OnnxNode) -> Tensor:
+    """Lower a reduction with a kernel of its own, or to a Sum with elementwise ops before and after it."""
+    x = node.tensor()
+    axes = reduced_axes(node, len(x.shape))
     if axes is None:
         return x
-    keep = bool(call.attr("keepdims", 1))
-    order = x.order if keep else order_without(x.order, axes)
-    if call.op in KERNELS:
-        return call.made(reduced(call.graph, KERNELS[call.op], x, axes, keep), order)
-    if call.op == "ReduceLogSumExp":
-        return log_sum_exp(call, x, axes, keep)
-    inner = "Abs" if call.op == "ReduceL1" else "Square"
-    inner = "" if call.op == "ReduceLogSum" else inner
-    source = Ref(call.float_op(inner, x.wire), x.shape, x.dtype, x.order) if inner else x
-    wire = reduced(call.graph, "Sum", source, axes, keep)
-    outer = {"ReduceL2": "Sqrt", "ReduceLogSum": "Log"}.get(call.op)
-    return call.made(call.float_op(outer, wire) if outer else wire, order)
+    keep = bool(node.attr("keepdims", 1))
+    layout = x.layout if keep else layout_without(x.layout, axes)
+    if node.op_type in KERNELS:
+        return node.result(add_reduction(node.graph, KERNELS[node.op_type], x, axes, keep), layout)
+    if node.op_type == "ReduceLogSumExp":
+        return log_sum_exp(node, x, axes, keep)
+    before = {"ReduceL1": "Abs", "ReduceL2": "Square", "ReduceSumSquare": "Square"}.get(node.op_type)
+    after = {"ReduceL2": "Sqrt", "ReduceLogSum": "Log"}.get(node.op_type)
+    summands = x.with_source(node.float_op(before, x.source)) if before else x
+    total = add_reduction(node.graph, "Sum", summands, axes, keep)
+    return node.result(node.float_op(after, total) if after else total, layout)
 
 
-def log_sum_exp(call: Call, x: Ref, axes: Sequence[int], keep: bool) -> Ref:
-    """Shifted by the maximum, so that no exponential overflows."""
-    top = reduced(call.graph, "Max", x, axes, True)
-    powers = Ref(call.float_op("Exp", call.float_op("Sub", x.wire, top)), x.shape, x.dtype, x.order)
-    total = call.float_op("AddV2", call.float_op("Log", reduced(call.graph, "Sum", powers, axes, True)), top)
+def log_sum_exp(node: OnnxNode, x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+    """Return max + log(sum(exp(x - max))): no exponential overflows."""
+    top = add_reduction(node.graph, "Max", x, axes, True)
+    powers = x.with_source(node.float_op("Exp", node.float_op("Sub", x.source, top)))
+    logarithm = node.float_op("Log", add_reduction(node.graph, "Sum", powers, axes, True))
     shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-    made = Ref(total, shape, x.dtype, x.order)
-    return made if keep else reshape(call.graph, made, call.shapes[0])
+    result = Tensor(node.float_op("AddV2", logarithm, top), shape, x.dtype, x.layout)
+    return result if keep else reshape(node.graph, result, node.shape)
 
 
-def softmax(call: Call) -> Ref:
-    """The kernel works on the last axis in memory."""
-    x = call.ref()
-    axis = axis_of(call, -1, len(x.shape))
-    order = (*(other for other in x.order if other != axis), axis)
-    wire = call.graph.lay(x, order)
-    return call.made(call.float_op(call.op, wire) if call.op == "Softmax" else log_softmax(call, wire), order)
+def lower_softmax(node: OnnxNode) -> Tensor:
+    """Lower Softmax and LogSoftmax, whose kernels work on the last axis in memory."""
+    x = node.tensor()
+    axis = node.axis(-1, len(x.shape))
+    layout = (*(other for other in x.layout if other != axis), axis)
+    return node.result(node.float_op(node.op_type, node.graph.to_layout(x, layout)), layout)
 
 
-def log_softmax(call: Call, x: Wire) -> Wire:
-    return call.graph.add("LogSoftmax", [x], T=a_type("float32"))
-
-
-def arg_reduce(call: Call) -> Ref:
-    x = call.ref()
-    axis = axis_of(call, 0, len(x.shape))
-    if call.attr("select_last_index", 0):
-        raise Unsupported("selects the last of equal values; the kernel gives the first")
-    place = call.graph.const(np.int32(x.order.index(axis)))
-    types = {"T": a_type(x.dtype), "Tidx": a_type("int32"), "output_type": {"type": DTYPES["int32"]}}
-    wire = call.graph.add(call.op, [x.wire, place], **types)
+def lower_arg_reduction(node: OnnxNode) -> Tensor:
+    x = node.tensor()
+    axis = node.axis(0, len(x.shape))
+    if node.attr("select_last_index", 0):
+        raise UnsupportedOp("selects the last of equal values; the kernel gives the first")
+    memory_axis = node.graph.const(np.int32(x.layout.index(axis)))
+    types = {"T": dtype_attr(x.dtype), "Tidx": dtype_attr("int32"), "output_type": dtype_attr("int32")}
+    source = node.graph.add(node.op_type, [x.source, memory_axis], **types)
     shape = tuple(size for other, size in enumerate(x.shape) if other != axis)
-    return reshape(call.graph, Ref(wire, shape, "int32", order_without(x.order, [axis])), call.shapes[0])
+    return reshape(node.graph, Tensor(source, shape, "int32", layout_without(x.layout, [axis])), node.shape)
 
 
-def cumsum(call: Call) -> Ref:
-    x = call.ref()
-    axis = call.ints(1, "axis")[0] % len(x.shape)
-    place = call.graph.const(np.int32(x.order.index(axis)))
-    flags = {name: a_bool(bool(call.attr(name, 0))) for name in ("exclusive", "reverse")}
-    wire = call.graph.add("Cumsum", [x.wire, place], T=a_type(x.dtype), Tidx=a_type("int32"), **flags)
-    return call.made(wire, x.order)
+def lower_cumsum(node: OnnxNode) -> Tensor:
+    x = node.tensor()
+    axis = node.ints(1, "axis")[0] % len(x.shape)
+    memory_axis = node.graph.const(np.int32(x.layout.index(axis)))
+    flags = {name: bool_attr(bool(node.attr(name, 0))) for name in ("exclusive", "reverse")}
+    types = {"T": dtype_attr(x.dtype), "Tidx": dtype_attr("int32")}
+    return node.result(node.graph.add("Cumsum", [x.source, memory_axis], **types, **flags), x.layout)
 
 
-def top_k(call: Call) -> Result:
-    """Values and indices of the k largest, in descending order."""
-    x = call.ref()
-    axis = axis_of(call, -1, len(x.shape))
-    if not call.attr("largest", 1):
-        raise Unsupported("asks for the smallest values; supported: the largest")
-    order = (*(other for other in x.order if other != axis), axis)
-    count = call.graph.const(np.int32(call.ints(1, "k")[0]))
-    wire = call.graph.lay(x, order)
-    types = {"T": a_type(x.dtype), "Tk": a_type("int32"), "index_type": a_type("int32")}
-    node, _ = call.graph.add("TopKV2", [wire, count], sorted=a_bool(True), **types)
-    return call.made((node, 0), order), call.made((node, 1), order, 1)
+def lower_top_k(node: OnnxNode) -> Result:
+    """Lower TopK to the k largest elements and their indices, in descending order."""
+    x = node.tensor()
+    axis = node.axis(-1, len(x.shape))
+    if not node.attr("largest", 1):
+        raise UnsupportedOp("asks for the smallest values; supported: the largest")
+    layout = (*(other for other in x.layout if other != axis), axis)
+    k = node.graph.const(np.int32(node.ints(1, "k")[0]))
+    source = node.graph.to_layout(x, layout)
+    types = {"T": dtype_attr(x.dtype), "Tk": dtype_attr("int32"), "index_type": dtype_attr("int32")}
+    top_k, _ = node.graph.add("TopKV2", [source, k], sorted=bool_attr(True), **types)
+    return node.result((top_k, 0), layout), node.result((top_k, 1), layout, 1)
 
 
-HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(KERNELS, reduce_axes),
-    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"), reduce_axes),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
-    **dict.fromkeys(("ArgMax", "ArgMin"), arg_reduce),
-    "CumSum": cumsum,
-    "TopK": top_k,
+LOWERINGS: dict[str, Lowering] = {
+    **dict.fromkeys(KERNELS, lower_reduction),
+    **dict.fromkeys(("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"), lower_reduction),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), lower_softmax),
+    **dict.fromkeys(("ArgMax", "ArgMin"), lower_arg_reduction),
+    "CumSum": lower_cumsum,
+    "TopK": lower_top_k,
 }

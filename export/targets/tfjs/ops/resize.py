@@ -1,5 +1,8 @@
-"""Resize. TF.js's two kernels are used where they sample exactly the points that PyTorch samples; every other
-case (odd ratios, cubic, antialias) is spelled out: nearest as a gather, the linear ones as two matrix products."""
+"""Lower Resize to TF.js's two kernels, or to gathers and matrix products.
+
+The kernels are used where they sample exactly the points that PyTorch samples. Every other case (odd ratios, cubic,
+antialias) is lowered to gathers (nearest) or to two matrix products (linear and cubic).
+"""
 
 from __future__ import annotations
 
@@ -9,156 +12,163 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from export.targets.tfjs.call import Call, Handler
-from export.targets.tfjs.graph import NHWC, Ref, Unsupported, Wire, a_bool, a_type
-from export.targets.tfjs.ops.convolution import lowered
-from export.targets.tfjs.ops.shape import reshape, take
+from export.targets.tfjs.graph import NHWC, NodeOutput, Tensor, UnsupportedOp, bool_attr, dtype_attr
+from export.targets.tfjs.onnx_node import Lowering, OnnxNode
+from export.targets.tfjs.ops.convolution import from_2d
+from export.targets.tfjs.ops.shape import reshape
+from export.targets.tfjs.ops.slicing import take
 
-Weights = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 
-def resize(call: Call) -> Ref:
-    x = call.ref()
-    if len(x.shape) not in (3, 4) or call.shapes[0][:2] != x.shape[:2]:
-        raise Unsupported("resizes batch or channels, or more than two spatial axes")
-    flat = len(x.shape) == 3
-    mode = call.text("mode", "nearest")
-    maps = [axis_map(call, x, axis) for axis in range(2, len(x.shape))]
+def lower_resize(node: OnnxNode) -> Tensor:
+    """Lower Resize of one or two spatial axes."""
+    x = node.tensor()
+    if len(x.shape) not in (3, 4) or node.shape[:2] != x.shape[:2]:
+        raise UnsupportedOp("resizes batch or channels, or more than two spatial axes")
+    is_1d = len(x.shape) == 3
+    mode = node.attr_str("mode", "nearest")
+    grids = [sampling_grid(node, x, axis) for axis in range(2, len(x.shape))]
     if mode == "nearest":
-        return nearest(call, x, maps)
-    made = linear_kernel(call, x)
-    if made is not None:
-        return made
-    x = reshape(call.graph, x, (*x.shape[:2], 1, x.shape[2])) if flat else x
-    rows = [np.eye(1)] * flat + [weights(call, grid, mode) for grid in maps]
-    return lowered(call, products(call, x, rows[0], rows[1]), flat)
+        return nearest(node, x, grids)
+    by_kernel = bilinear_kernel(node, x)
+    if by_kernel is not None:
+        return by_kernel
+    x = reshape(node.graph, x, (*x.shape[:2], 1, x.shape[2])) if is_1d else x
+    rows, columns = [np.eye(1)] * is_1d + [interpolation_matrix(node, grid, mode) for grid in grids]
+    return from_2d(node, multiply_axes(node, x, rows, columns))
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One axis: the source coordinate of each output place, the ratio out / in, and the number of source places."""
+    """Where one axis is sampled: the input coordinate of each output index, the ratio out / in, and the input size."""
 
-    points: Weights
+    points: Matrix
     scale: float
     size: int
 
 
-def axis_map(call: Call, x: Ref, axis: int) -> Grid:
-    """ONNX's coordinate transformations. `scales`, where given, are the exact ratios PyTorch was told."""
-    size, made = x.shape[axis], call.shapes[0][axis]
-    scale = made / size
-    if call.has(2) and call.value(2).shape[0] > 0:
-        given = np.asarray(call.known(2, "its scales")).reshape(-1)
-        axes = [a % len(x.shape) for a in call.attr("axes", range(len(x.shape)))]
-        # ONNX holds a float32; the number PyTorch was told is the short decimal that rounds to it.
-        scale = float(str(given[axes.index(axis)])) if axis in axes else 1.0
-    place = np.arange(made, dtype=np.float64)
-    way = call.text("coordinate_transformation_mode", "half_pixel")
-    if way == "align_corners":
-        points = place * (size - 1) / (made - 1) if made > 1 else np.zeros(1)
-    elif way == "asymmetric":
-        # In float32, as PyTorch multiplies: the last bit decides which side of a whole number a point is on.
-        points = (place.astype(np.float32) * np.float32(1.0 / scale)).astype(np.float64)
-    elif way in ("half_pixel", "pytorch_half_pixel"):
-        points = (place + 0.5) / scale - 0.5
-        points = np.zeros(1) if way == "pytorch_half_pixel" and made == 1 else points
+def sampling_grid(node: OnnxNode, x: Tensor, axis: int) -> Grid:
+    """Apply ONNX's coordinate transformation. Operand 2, where given, holds the exact ratios of the call."""
+    input_size, output_size = x.shape[axis], node.shape[axis]
+    scale = output_size / input_size
+    if node.has(2) and node.operand(2).shape[0] > 0:
+        scales = np.asarray(node.constant(2, "its scales")).reshape(-1)
+        axes = [a % len(x.shape) for a in node.attr("axes", range(len(x.shape)))]
+        # ONNX stores a float32; PyTorch was called with the shortest decimal that rounds to it.
+        scale = float(str(scales[axes.index(axis)])) if axis in axes else 1.0
+    index = np.arange(output_size, dtype=np.float64)
+    transformation = node.attr_str("coordinate_transformation_mode", "half_pixel")
+    if transformation == "align_corners":
+        points = index * (input_size - 1) / (output_size - 1) if output_size > 1 else np.zeros(1)
+    elif transformation == "asymmetric":
+        # In float32, as PyTorch multiplies: the last bit decides on which side of an integer a point lies.
+        points = (index.astype(np.float32) * np.float32(1.0 / scale)).astype(np.float64)
+    elif transformation in ("half_pixel", "pytorch_half_pixel"):
+        points = (index + 0.5) / scale - 0.5
+        points = np.zeros(1) if transformation == "pytorch_half_pixel" and output_size == 1 else points
     else:
-        raise Unsupported(f"coordinate_transformation_mode {way!r}")
-    return Grid(points, scale, size)
+        raise UnsupportedOp(f"coordinate_transformation_mode {transformation!r}")
+    return Grid(points, scale, input_size)
 
 
-def nearest(call: Call, x: Ref, maps: list[Grid]) -> Ref:
-    how = call.text("nearest_mode", "round_prefer_floor")
-    rounding: dict[str, Callable[[Weights], Weights]] = {
+def nearest(node: OnnxNode, x: Tensor, grids: list[Grid]) -> Tensor:
+    """Resize by ResizeNearestNeighbor for whole-number ratios, else by one gather per axis."""
+    mode = node.attr_str("nearest_mode", "round_prefer_floor")
+    rounding: dict[str, Callable[[Matrix], Matrix]] = {
         "floor": np.floor,
         "ceil": np.ceil,
         "round_prefer_floor": lambda p: np.ceil(p - 0.5 - 1e-6),
         "round_prefer_ceil": lambda p: np.floor(p + 0.5 + 1e-6),
     }
-    if how not in rounding:
-        raise Unsupported(f"nearest_mode {how!r}")
-    rows = [np.clip(rounding[how](grid.points), 0, grid.size - 1).astype(int) for grid in maps]
-    size = call.shapes[0][2:]
-    if len(rows) == 2 and all(repeats(*axis) for axis in zip(rows, size, maps, strict=True)):
-        return call.made(sampled(call, "ResizeNearestNeighbor", x, corners=False, centres=False), NHWC)
-    for axis, picks in enumerate(rows, start=2):
-        if not np.array_equal(picks, np.arange(x.shape[axis])):
-            x = take(call.graph, x, axis, picks.tolist())
+    if mode not in rounding:
+        raise UnsupportedOp(f"nearest_mode {mode!r}")
+    indices = [np.clip(rounding[mode](grid.points), 0, grid.size - 1).astype(int) for grid in grids]
+    if len(indices) == 2 and all(repeats(*axis) for axis in zip(indices, node.shape[2:], grids, strict=True)):
+        source = add_resize(node, "ResizeNearestNeighbor", x, align_corners=False, half_pixel_centers=False)
+        return node.result(source, NHWC)
+    for axis, rows in enumerate(indices, start=2):
+        if not np.array_equal(rows, np.arange(x.shape[axis])):
+            x = take(node.graph, x, axis, rows.tolist())
     return x
 
 
-def repeats(picks: NDArray[np.int_], made: int, grid: Grid) -> bool:
-    """Whether each source place is taken the same whole number of times: the case in which all kernels agree."""
-    return made % grid.size == 0 and np.array_equal(picks, np.repeat(np.arange(grid.size), made // grid.size))
+def repeats(indices: NDArray[np.int_], output_size: int, grid: Grid) -> bool:
+    """Return whether each input index is taken the same whole number of times; then all kernels agree."""
+    ratio, rest = divmod(output_size, grid.size)
+    return rest == 0 and np.array_equal(indices, np.repeat(np.arange(grid.size), ratio))
 
 
-def sampled(call: Call, op: str, x: Ref, corners: bool, centres: bool) -> Wire:
-    size = call.graph.const(np.array(call.shapes[0][2:], np.int32))
-    flags = {"align_corners": a_bool(corners), "half_pixel_centers": a_bool(centres)}
-    return call.graph.add(op, [call.graph.lay(x, NHWC), size], T=a_type("float32"), **flags)
+def add_resize(node: OnnxNode, op: str, x: Tensor, align_corners: bool, half_pixel_centers: bool) -> NodeOutput:
+    """Add one of TF.js's two resize kernels."""
+    size = node.graph.const(np.array(node.shape[2:], np.int32))
+    flags = {"align_corners": bool_attr(align_corners), "half_pixel_centers": bool_attr(half_pixel_centers)}
+    return node.graph.add(op, [node.graph.to_layout(x, NHWC), size], T=dtype_attr("float32"), **flags)
 
 
-def linear_kernel(call: Call, x: Ref) -> Ref | None:
-    """ResizeBilinear, where it samples the same points; it derives the ratio from the sizes alone."""
-    size, made = x.shape[2:], call.shapes[0][2:]
-    if call.text("mode", "nearest") != "linear" or call.attr("antialias", 0) or len(size) != 2:
+def bilinear_kernel(node: OnnxNode, x: Tensor) -> Tensor | None:
+    """Resize by ResizeBilinear, or return None where it samples other points: it derives the ratio from the sizes."""
+    input_size, output_size = x.shape[2:], node.shape[2:]
+    if node.attr_str("mode", "nearest") != "linear" or node.attr("antialias", 0) or len(input_size) != 2:
         return None
-    way = call.text("coordinate_transformation_mode", "half_pixel")
-    exact = all(abs(axis_map(call, x, a).scale * size[a - 2] - made[a - 2]) < 1e-6 for a in (2, 3))
-    if way == "align_corners" and min(made) > 1:
-        return call.made(sampled(call, "ResizeBilinear", x, corners=True, centres=False), NHWC)
-    if way == "asymmetric" and exact:
-        return call.made(sampled(call, "ResizeBilinear", x, corners=False, centres=False), NHWC)
-    if way in ("half_pixel", "pytorch_half_pixel") and exact and min(made) > 1:
-        return call.made(sampled(call, "ResizeBilinear", x, corners=False, centres=True), NHWC)
-    return None
+    exact = all(
+        abs(sampling_grid(node, x, axis).scale * input_size[axis - 2] - output_size[axis - 2]) < 1e-6 for axis in (2, 3)
+    )
+    transformation = node.attr_str("coordinate_transformation_mode", "half_pixel")
+    corners = transformation == "align_corners" and min(output_size) > 1
+    asymmetric = transformation == "asymmetric" and exact
+    centers = transformation in ("half_pixel", "pytorch_half_pixel") and exact and min(output_size) > 1
+    if not (corners or asymmetric or centers):
+        return None
+    return node.result(add_resize(node, "ResizeBilinear", x, corners, centers), NHWC)
 
 
-def weights(call: Call, grid: Grid, mode: str) -> Weights:
-    """(made, size): how much each input place adds to each output place; rows sum to 1."""
-    slope = float(call.attr("cubic_coeff_a", -0.75))
-    shrink = min(1.0, grid.scale) if call.attr("antialias", 0) else 1.0
+def interpolation_matrix(node: OnnxNode, grid: Grid, mode: str) -> Matrix:
+    """Return the (output, input) weight of each input element for each output element of an axis. Rows sum to 1."""
+    slope = float(node.attr("cubic_coeff_a", -0.75))
+    antialias = bool(node.attr("antialias", 0))
+    shrink = min(1.0, grid.scale) if antialias else 1.0
     if mode not in ("linear", "cubic"):
-        raise Unsupported(f"mode {mode!r}; supported: nearest, linear, cubic")
-    reach = (1.0 if mode == "linear" else 2.0) / shrink
-    table = np.zeros((grid.points.size, grid.size))
+        raise UnsupportedOp(f"mode {mode!r}; supported: nearest, linear, cubic")
+    support = (1.0 if mode == "linear" else 2.0) / shrink
+    matrix = np.zeros((grid.points.size, grid.size))
     for row, point in enumerate(grid.points):
-        taps = np.arange(np.floor(point - reach) + 1, np.ceil(point + reach))
+        taps = np.arange(np.floor(point - support) + 1, np.ceil(point + support))
         distance = np.abs(taps - point) * shrink
-        force = np.maximum(1 - distance, 0) if mode == "linear" else cubic(distance, slope)
-        if call.attr("antialias", 0):
-            # Pillow's and PyTorch's way: taps outside are left out, the others share their part.
+        weight = np.maximum(1 - distance, 0) if mode == "linear" else cubic(distance, slope)
+        if antialias:
+            # As Pillow and PyTorch do: taps outside the input are left out, and the others are rescaled.
             inside = (taps >= 0) & (taps < grid.size)
-            taps, force = taps[inside], force[inside]
-        np.add.at(table[row], np.clip(taps, 0, grid.size - 1).astype(int), force / force.sum())
-    return table
+            taps, weight = taps[inside], weight[inside]
+        np.add.at(matrix[row], np.clip(taps, 0, grid.size - 1).astype(int), weight / weight.sum())
+    return matrix
 
 
-def cubic(distance: Weights, slope: float) -> Weights:
-    """Keys' kernel."""
+def cubic(distance: Matrix, slope: float) -> Matrix:
+    """Return the cubic convolution kernel of Keys (1981), whose parameter a is `slope`."""
     near = (slope + 2) * distance**3 - (slope + 3) * distance**2 + 1
     far = slope * distance**3 - 5 * slope * distance**2 + 8 * slope * distance - 4 * slope
     return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
 
 
-def products(call: Call, x: Ref, rows: Weights, columns: Weights) -> Wire:
-    """rows . x . columns for every channel, in memory order N, H, W, C."""
+def multiply_axes(node: OnnxNode, x: Tensor, rows: Matrix, columns: Matrix) -> NodeOutput:
+    """Return rows @ x @ columns.T for every channel, in NHWC."""
     batch, channels, height, width = x.shape
-    graph = call.graph
-    made_height, made_width = rows.shape[0], columns.shape[0]
-    flags = {"adj_x": a_bool(False), "adj_y": a_bool(False)}
-    # The widths first, one product for each row of pixels.
-    wire = graph.reshaped(graph.lay(x, NHWC), (batch * height, width, channels), "float32")
-    wire = broadcast_product(call, columns, wire, batch * height, flags)
-    wire = graph.reshaped(wire, (batch, height, made_width * channels), "float32")
-    wire = broadcast_product(call, rows, wire, batch, flags)
-    return graph.reshaped(wire, (batch, made_height, made_width, channels), "float32")
+    graph = node.graph
+    output_height, output_width = rows.shape[0], columns.shape[0]
+    # The width first: one product per row of pixels.
+    source = graph.add_reshape(graph.to_layout(x, NHWC), (batch * height, width, channels), "float32")
+    source = multiply_left(node, columns, source)
+    source = graph.add_reshape(source, (batch, height, output_width * channels), "float32")
+    source = multiply_left(node, rows, source)
+    return graph.add_reshape(source, (batch, output_height, output_width, channels), "float32")
 
 
-def broadcast_product(call: Call, table: Weights, x: Wire, batch: int, flags: dict[str, dict[str, bool]]) -> Wire:
-    """table . x[i] for each i. The table is not a weight of the net: recipes leave it as it is."""
-    matrix = call.graph.const(table.astype(np.float32)[None])
-    return call.graph.add("BatchMatMulV2", [matrix, x], T=a_type("float32"), **flags)
+def multiply_left(node: OnnxNode, matrix: Matrix, x: NodeOutput) -> NodeOutput:
+    """Return matrix @ x[i] for each i. The matrix is no weight of the net: recipes leave it uncompressed."""
+    left = node.graph.const(matrix.astype(np.float32)[None])
+    flags = {"adj_x": bool_attr(False), "adj_y": bool_attr(False)}
+    return node.graph.add("BatchMatMulV2", [left, x], T=dtype_attr("float32"), **flags)
 
 
-HANDLERS: dict[str, Handler] = {"Resize": resize, "Upsample": resize}
+LOWERINGS: dict[str, Lowering] = {"Resize": lower_resize, "Upsample": lower_resize}

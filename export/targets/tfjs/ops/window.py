@@ -1,89 +1,96 @@
-"""The sliding window that convolutions and pools share: strides, dilations and padding of both axes."""
+"""The sliding window of a convolution or pool: kernel, strides, dilations and padding of both spatial axes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from export.targets.tfjs.call import Call
-from export.targets.tfjs.graph import Shape, Unsupported
+from export.targets.tfjs.graph import Shape, UnsupportedOp
+from export.targets.tfjs.onnx_node import OnnxNode
 
+# (height, width)
 Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """All pairs are (height, width). `before` and `after` are the padding; `size` and `made` input and output."""
+    """A window as (height, width) pairs. `input_size` and `output_size` are the sides of the feature maps."""
 
     kernel: Pair
     strides: Pair
     dilations: Pair
-    before: Pair
-    after: Pair
-    size: Pair
-    made: Pair
+    pad_before: Pair
+    pad_after: Pair
+    input_size: Pair
+    output_size: Pair
 
     @property
-    def reach(self) -> Pair:
-        """How far the dilated kernel reaches."""
-        # A pair stays a pair: zip loses the length in the types.
+    def extent(self) -> Pair:
+        """The size of the dilated kernel."""
+        # zip loses the length in the types.
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))  # type: ignore[return-value]
 
     def is_same(self) -> bool:
-        """Whether TensorFlow's SAME pads exactly as this window does."""
+        """Return whether TensorFlow's SAME pads exactly as this window does."""
         for axis in (0, 1):
-            size, stride = self.size[axis], self.strides[axis]
+            size, stride = self.input_size[axis], self.strides[axis]
             out = -(-size // stride)
-            total = max((out - 1) * stride + self.reach[axis] - size, 0)
-            if (self.made[axis], self.before[axis]) != (out, total // 2):
+            total = max((out - 1) * stride + self.extent[axis] - size, 0)
+            if (self.output_size[axis], self.pad_before[axis]) != (out, total // 2):
                 return False
         return True
 
     def is_valid(self) -> bool:
-        """Whether no padding takes part: none before, and none that a window reaches after."""
-        return self.before == (0, 0) and self.needed() == (0, 0)
+        """Return whether no window reads padding, as in TensorFlow's VALID."""
+        return self.pad_before == (0, 0) and self.used_pad_after() == (0, 0)
 
-    def needed(self) -> Pair:
-        """The padding after the input that the last window really reaches."""
-        needed = [
-            max(0, (self.made[a] - 1) * self.strides[a] + self.reach[a] - self.size[a] - self.before[a]) for a in (0, 1)
-        ]
-        return needed[0], needed[1]
+    def used_pad_after(self) -> Pair:
+        """Return the padding after the input that the last window reads; the declared padding may be larger."""
+        used = []
+        for axis in (0, 1):
+            last_start = (self.output_size[axis] - 1) * self.strides[axis] - self.pad_before[axis]
+            used.append(max(0, last_start + self.extent[axis] - self.input_size[axis]))
+        return used[0], used[1]
 
-    def whole(self) -> Window:
-        """The same window with a kernel that has zeros where this one has gaps."""
-        return replace(self, kernel=self.reach, dilations=(1, 1))
+    def undilated(self) -> Window:
+        """Return the window of the dilated kernel written out, with zeros between its taps."""
+        return replace(self, kernel=self.extent, dilations=(1, 1))
 
-    def dense(self) -> Window:
-        """The same window at stride 1: every `strides`-th result of it is a result of this one."""
-        made = [(self.made[a] - 1) * self.strides[a] + 1 for a in (0, 1)]
-        return replace(self, strides=(1, 1), made=(made[0], made[1]))
+    def unstrided(self) -> Window:
+        """Return the window at stride 1: every `strides`-th element of its output is an element of this one's."""
+        size = [(self.output_size[a] - 1) * self.strides[a] + 1 for a in (0, 1)]
+        return replace(self, strides=(1, 1), output_size=(size[0], size[1]))
 
 
-def window(call: Call, kernel: Shape, size: Shape, made: Shape) -> Window:
-    """Read an ONNX node's window; one spatial axis counts as height 1. Raises Unsupported for more than two."""
+def read_window(node: OnnxNode, kernel: Shape, input_size: Shape, output_size: Shape) -> Window:
+    """Read the window of an ONNX node. A single spatial axis is the width, with a height of 1.
+
+    Raises UnsupportedOp for more than two spatial axes.
+    """
     rank = len(kernel)
     if rank not in (1, 2):
-        raise Unsupported(f"has {rank} spatial axes; 1 and 2 are supported")
-    strides = call.attr("strides", [1] * rank)
-    dilations = call.attr("dilations", [1] * rank)
-    pads = list(call.attr("pads", [0] * 2 * rank))
-    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-    auto = call.text("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max((m - 1) * s + r - n, 0) for m, s, r, n in zip(made, strides, reach, size, strict=True)]
+        raise UnsupportedOp(f"has {rank} spatial axes; 1 and 2 are supported")
+    strides = node.attr("strides", [1] * rank)
+    dilations = node.attr("dilations", [1] * rank)
+    pads = list(node.attr("pads", [0] * 2 * rank))
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    auto_pad = node.attr_str("auto_pad", "NOTSET")
+    if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+        sizes = zip(output_size, strides, extent, input_size, strict=True)
+        total = [max((out - 1) * stride + reach - size, 0) for out, stride, reach, size in sizes]
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
-        pads = small + large if auto == "SAME_UPPER" else large + small
+        pads = small + large if auto_pad == "SAME_UPPER" else large + small
     return Window(
-        pair(kernel, 1),
-        pair(strides, 1),
-        pair(dilations, 1),
-        pair(pads[:rank], 0),
-        pair(pads[rank:], 0),
-        pair(size, 1),
-        pair(made, 1),
+        kernel=as_pair(kernel, 1),
+        strides=as_pair(strides, 1),
+        dilations=as_pair(dilations, 1),
+        pad_before=as_pair(pads[:rank], 0),
+        pad_after=as_pair(pads[rank:], 0),
+        input_size=as_pair(input_size, 1),
+        output_size=as_pair(output_size, 1),
     )
 
 
-def pair(values: Shape | list[int], fill: int) -> Pair:
-    both = [fill, *values][-2:] if len(values) == 1 else list(values)
+def as_pair(values: Shape | list[int], height: int) -> Pair:
+    """Return (height, width); `height` is used where `values` holds a width alone."""
+    both = [height, *values][-2:] if len(values) == 1 else list(values)
     return int(both[0]), int(both[1])
