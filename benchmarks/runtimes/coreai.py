@@ -1,7 +1,7 @@
-"""Core AI's own interpreter, on the assets as they ship. An optional extra, in beta.
+"""Run Core AI assets in Core AI's own interpreter. An optional extra, in beta.
 
-It runs Apple's reference execution of the program on this computer's CPU: the file's weights, graph and arithmetic, not
-the kernels of a phone, and far too slow to be timed.
+The interpreter is Apple's reference execution of the program on this computer's CPU. It runs the weights, graph and
+arithmetic of the file, but no kernels of a phone, and is far too slow to be timed.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
 PROGRAM, MAGIC = "main.mlirb", b"ML\xefR"
-# A constant's type as MLIR writes it, and what its elements are called here with their bytes.
+# The type of a constant as MLIR writes it; its dtype here and the bytes of an element.
 CONSTANT = re.compile(r"tensor<(?P<shape>(?:\d+x)*)(?P<type>[a-z]+\d+)>")
 TYPES = {"f32": ("float32", 4), "f16": ("float16", 2), "si32": ("int32", 4), "ui32": ("uint32", 4), "si8": ("int8", 1)}
-# Constants of up to this many values are shapes, axes or scales, not weights.
+# Constants of at most this many elements are shapes, axes or scales, not weights.
 SMALL = 16
 
 
 def check_asset(path: Path) -> None:
-    """Raises StageError("open") for what is no asset: the runtime would abort the whole process."""
+    """Raise StageError("open") where `path` is no asset: the runtime would abort the whole process."""
     try:
         with (path / PROGRAM).open("rb") as stream:
             head = stream.read(len(MAGIC))
@@ -40,7 +40,7 @@ def check_asset(path: Path) -> None:
 
 
 class CoreAISession:
-    """One function of an asset."""
+    """One function of an asset, loaded."""
 
     def __init__(self, path: Path, entry: Entry) -> None:
         from coreai.authoring.asset import AIModelAsset
@@ -49,7 +49,7 @@ class CoreAISession:
         self.entry = entry
         self.stack = AsyncExitStack()
         self.feeds: dict[str, Any] = {}
-        self.made: Any = {}
+        self.outputs: Any = {}
         try:
             context = AIModelAsset.load(path).executable()
             self.model = wait(self.stack.enter_async_context(context), "open", f"Core AI cannot load {path}")
@@ -69,17 +69,17 @@ class CoreAISession:
 
     def invoke(self) -> float:
         started = time.perf_counter()
-        self.made = wait(self.call(), "run", self.entry.id)
+        self.outputs = wait(self.call(), "run", self.entry.id)
         return time.perf_counter() - started
 
     async def call(self) -> Any:
         return await self.function(self.feeds)
 
     def fetch(self) -> dict[str, Array]:
-        return {port.name: from_file(port, self.made[port.file_name].numpy().copy()) for port in self.entry.outputs}
+        return {port.name: from_file(port, self.outputs[port.file_name].numpy().copy()) for port in self.entry.outputs}
 
     def close(self) -> None:
-        self.feeds, self.made, self.function, self.model = {}, {}, None, None
+        self.feeds, self.outputs, self.function, self.model = {}, {}, None, None
         wait(self.stack.aclose(), "run", f"{self.entry.id}: closing")
 
 
@@ -100,10 +100,10 @@ class CoreAIRuntime:
         return CoreAISession(folder / entry.file, entry)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
-        """The constants that the entry's function reads; another function of the asset may share them."""
+        """Return the bytes per dtype of the constants in the entry's function. Functions may share constants."""
         from coreai.authoring.asset import AIModelAsset
 
-        path, found = folder / entry.file, dict[str, int]()
+        path, sizes = folder / entry.file, dict[str, int]()
         check_asset(path)
         try:
             # The program owns the memory of its graphs: it must outlive them.
@@ -116,9 +116,9 @@ class CoreAIRuntime:
         for operation in graph.entry_block.operations:
             match = CONSTANT.match(str(operation.operation.results[0].type)) if is_constant(operation) else None
             if match and (count := prod(int(side) for side in match["shape"].split("x") if side)) > SMALL:
-                kind, size = TYPES.get(match["type"], (match["type"], 1))
-                found[kind] = found.get(kind, 0) + count * size
-        return dict(sorted(found.items()))
+                dtype, size = TYPES.get(match["type"], (match["type"], 1))
+                sizes[dtype] = sizes.get(dtype, 0) + count * size
+        return dict(sorted(sizes.items()))
 
 
 def is_constant(operation: Any) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on this computer's CPU."""
+"""Run ONNX files with ONNX Runtime's CPU execution provider on this computer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
-# Constants of up to this many values are scales, shapes or biases, not weights.
+# Initializers of at most this many elements are scales, shapes or biases, not weights.
 SMALL = 16
-# What ONNX Runtime appends to a node's name in its trace, and runs before those that count.
-KERNEL, WARM = "_kernel_time", 3
+# Suffix of a node's name in ONNX Runtime's trace where the event is its kernel.
+KERNEL = "_kernel_time"
+# Warm-up runs before the runs that are profiled.
+WARM_UP_RUNS = 3
 
 
 class OnnxSession:
+    """One entry of an artifact, loaded with all graph optimizations."""
+
     def __init__(self, path: Path, entry: Entry, threads: int) -> None:
         import onnxruntime
 
@@ -80,7 +84,10 @@ class OnnxRuntime:
         return OnnxSession(folder / entry.file, entry, threads)
 
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """Every tensor of the graph, without ONNX Runtime's graph optimizations, which would remove most of them."""
+        """Return every tensor of the graph by name.
+
+        Graph optimizations are off, because they would remove most of the tensors. float16 is returned as float32.
+        """
         import onnx
         import onnxruntime
 
@@ -93,14 +100,14 @@ class OnnxRuntime:
         options.intra_op_num_threads, options.log_severity_level = 1, 3
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         feeds = {port.file_name: to_file(port, inputs[port.name]) for port in entry.inputs}
-        made = session.run(names, feeds)
-        return {name: widen(value) for name, value in zip(names, made, strict=True)}
+        outputs = session.run(names, feeds)
+        return {name: widen(value) for name, value in zip(names, outputs, strict=True)}
 
     def no_profile(self) -> str | None:
         return None
 
     def profile(self, folder: Path, entry: Entry, inputs: Tensors, runs: int) -> list[OpTime]:
-        """From ONNX Runtime's own trace, with the graph optimizations it would run with."""
+        """Return the time of each node from ONNX Runtime's own trace, with all graph optimizations."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -109,7 +116,7 @@ class OnnxRuntime:
         with tempfile.TemporaryDirectory() as scratch:
             options.enable_profiling, options.profile_file_prefix = True, str(Path(scratch) / "trace")
             session = onnxruntime.InferenceSession(folder / entry.file, options, providers=["CPUExecutionProvider"])
-            for _ in range(WARM + runs):
+            for _ in range(WARM_UP_RUNS + runs):
                 session.run(None, feeds)
             trace = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return kernel_times(trace, runs)
@@ -121,21 +128,24 @@ class OnnxRuntime:
             graph = onnx.load(folder / entry.file).graph
         except Exception as error:  # protobuf raises a type of its own
             raise StageError("open", f"{folder / entry.file} is not a readable ONNX file: {error}") from error
-        found: dict[str, int] = {}
+        sizes: dict[str, int] = {}
         for tensor in graph.initializer:
             value: Any = onnx.numpy_helper.to_array(tensor)
             if value.size > SMALL:
-                # Two 4-bit values share a byte in the file; numpy gives each its own.
+                # Two 4-bit elements share a byte in the file; NumPy takes a byte for each.
                 stored = -(-value.size // 2) if str(value.dtype).endswith("int4") else int(value.nbytes)
-                found[str(np.dtype(value.dtype))] = found.get(str(np.dtype(value.dtype)), 0) + stored
-        return found
+                sizes[str(np.dtype(value.dtype))] = sizes.get(str(np.dtype(value.dtype)), 0) + stored
+        return sizes
 
     def graph(self, folder: Path, entry: Entry) -> Graph:
         return graph_of(folder / entry.file)
 
 
 def kernel_times(trace: Sequence[Mapping[str, Any]], runs: int) -> list[OpTime]:
-    """The mean over the last `runs` runs of each node's kernel, in execution order."""
+    """Return the mean time of each node's kernel over the last `runs` runs, in execution order.
+
+    Raises StageError("profile") for a trace without kernels.
+    """
     times: dict[tuple[str, str], list[float]] = {}
     for event in trace:
         if event.get("cat") == "Node" and str(event["name"]).endswith(KERNEL):
@@ -151,12 +161,15 @@ def widen(value: Array) -> Array:
 
 
 def graph_of(path: Path) -> Graph:
-    """The graph of an ONNX file with the shapes ONNX infers. Raises StageError("read") for a tensor without a size."""
+    """Return the graph of an ONNX file with the shapes that ONNX infers.
+
+    Raises StageError("read") for a tensor whose shape is not static.
+    """
     import onnx
 
     try:
         model = onnx.load(path)
-        # Converters leave the types of the float32 graph behind at inner tensors: all are inferred anew.
+        # Converters leave the dtypes of the float32 graph at inner tensors, so all are inferred again.
         del model.graph.value_info[:]
         add_cast_constants(model.graph)
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
@@ -166,10 +179,10 @@ def graph_of(path: Path) -> Graph:
     constant = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     described = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
     values: dict[str, Value] = {}
-    for name, kind in described.items():
-        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+    for name, tensor in described.items():
+        shape = tuple(dim.dim_value for dim in tensor.shape.dim)
         if name not in constant:
-            bits = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).itemsize * 8
+            bits = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize * 8
             values[name] = Value(shape, bits)
     shapes = {**constant, **{name: value.shape for name, value in values.items()}}
     steps = []
@@ -184,26 +197,28 @@ def graph_of(path: Path) -> Graph:
 
 
 def add_cast_constants(graph: Any) -> None:
-    """Constants behind a Cast (the scales of a Resize in a float16 file) as constants, in place: ONNX's shape inference
-    reads only the latter."""
+    """Fold each Cast of an initializer, in place: ONNX's shape inference reads initializers only.
+
+    A float16 file has such a Cast before the scales of a Resize.
+    """
     import onnx
 
     stored = {tensor.name: tensor for tensor in graph.initializer}
     for node in [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]:
-        kind = onnx.helper.tensor_dtype_to_np_dtype(next(item.i for item in node.attribute if item.name == "to"))
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(next(item.i for item in node.attribute if item.name == "to"))
         value: Any = onnx.numpy_helper.to_array(stored[node.input[0]])
-        graph.initializer.append(onnx.numpy_helper.from_array(value.astype(kind), node.output[0]))
+        graph.initializer.append(onnx.numpy_helper.from_array(value.astype(dtype), node.output[0]))
         graph.node.remove(node)
 
 
 def macs_of(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """ONNX's layouts: Conv [O, I/groups, h, w], ConvTranspose [I, O/groups, h, w]."""
+    """Return a node's multiply-accumulates. Kernels: Conv [O, I/groups, h, w], ConvTranspose [I, O/groups, h, w]."""
     if node.op_type == "Conv":
         return conv_macs(shapes[node.output[0]], prod(shapes[node.input[1]][1:]))
     if node.op_type == "ConvTranspose":
         return conv_macs(shapes[node.input[0]], prod(shapes[node.input[1]][1:]))
     if node.op_type in ("Gemm", "MatMul"):
-        made, first = shapes[node.output[0]], shapes[node.input[0]]
-        rows = made[-2] if len(made) > 1 else 1
-        return conv_macs(made, prod(first) // max(1, prod(first[:-2]) * rows))
+        output, first = shapes[node.output[0]], shapes[node.input[0]]
+        rows = output[-2] if len(output) > 1 else 1
+        return conv_macs(output, prod(first) // max(1, prod(first[:-2]) * rows))
     return 0

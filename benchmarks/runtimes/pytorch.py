@@ -1,4 +1,4 @@
-"""PyTorch itself, for the time the other runtimes are compared with. It runs the reference, not an artifact's file."""
+"""Run the reference in PyTorch, for the latency that the other runtimes are compared with. It runs no artifact."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class PyTorchSession:
             started = time.perf_counter()
             for name in self.entry.modules:
                 module = self.spec.modules[name]
-                made = self.modules[name](*(self.known[tensor] for tensor in module.inputs))
-                self.known.update(zip(module.outputs, as_tuple(made), strict=True))
+                returned = self.modules[name](*(self.known[tensor] for tensor in module.inputs))
+                self.known.update(zip(module.outputs, as_tuple(returned), strict=True))
             return time.perf_counter() - started
 
     def fetch(self) -> dict[str, Array]:
@@ -56,9 +56,11 @@ class PyTorchSession:
 
 @dataclass(frozen=True, slots=True)
 class ModuleCost:
-    """`macs` are multiply-accumulates of one run at the default size, by PyTorch's own counter (convolutions and matrix
-    products; nothing else multiplies weights); `kinds` splits them by operator. `buffers` are no parameters (running
-    means), counted in elements too."""
+    """What a module of the reference costs in one run at the default size.
+
+    `parameters` and `buffers` (such as running means) are elements. `macs` are multiply-accumulates by PyTorch's own
+    counter, which counts convolutions and matrix products: no other op multiplies weights. `kinds` splits them by op.
+    """
 
     module: str
     parameters: int
@@ -68,7 +70,7 @@ class ModuleCost:
 
 
 def module_costs(spec: ModelSpec) -> list[ModuleCost]:
-    """Each module of the reference, on zeros of the model's declared shapes: shapes decide the count, values do not."""
+    """Return the cost of each module of the reference, run on zeros: shapes decide the counts, elements do not."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -76,16 +78,16 @@ def module_costs(spec: ModelSpec) -> list[ModuleCost]:
     for name in spec.inputs():
         tensor = spec.tensors[name]
         known[name] = torch.zeros(tensor.at(spec.size), dtype=getattr(torch, tensor.dtype))
-    found = []
+    costs = []
     for name, module in load_modules(spec).items():
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            made = module(*(known[tensor] for tensor in spec.modules[name].inputs))
-        known.update(zip(spec.modules[name].outputs, as_tuple(made), strict=True))
-        # The counter counts a multiplication and an addition apart.
+            returned = module(*(known[tensor] for tensor in spec.modules[name].inputs))
+        known.update(zip(spec.modules[name].outputs, as_tuple(returned), strict=True))
+        # The counter counts a multiply-accumulate as two operations.
         kinds = {str(kind): int(count) // 2 for kind, count in counter.get_flop_counts()["Global"].items()}
         sizes = [sum(tensor.numel() for tensor in group) for group in (module.parameters(), module.buffers())]
-        found.append(ModuleCost(name, sizes[0], sizes[1], sum(kinds.values()), dict(sorted(kinds.items()))))
-    return found
+        costs.append(ModuleCost(name, sizes[0], sizes[1], sum(kinds.values()), dict(sorted(kinds.items()))))
+    return costs
 
 
 class PyTorchRuntime:

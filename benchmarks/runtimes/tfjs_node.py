@@ -1,4 +1,4 @@
-"""TF.js in Node: the wasm backend on the files as they ship, in one child process a session."""
+"""Run TF.js graph models in Node with the wasm backend, on the files as they ship, one child process per session."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from hydramobile.errors import StageError
 HARNESS = Path(__file__).with_name("tfjs_node.mjs")
 MODULES = HARNESS.parents[2] / "node_modules"
 PACKAGES = ("tfjs-core", "tfjs-converter", "tfjs-backend-wasm", "tfjs-backend-cpu")
-# Far above any run seen; a child that is silent for longer hangs.
+# Seconds. Far above any run seen: a child process that is silent for longer hangs.
 OPEN_LIMIT = 120.0
 RUN_LIMIT = 300.0
 NUMPY = {"float32": "<f4", "int32": "<i4", "bool": "?"}
 
 
 class NodeSession:
-    """`facts` says what really runs: backend, SIMD, threads, and why where the wasm backend was not enough."""
+    """One entry of an artifact in a child process.
+
+    `facts` are what really runs: backend, SIMD, threads, and the reason where the wasm backend lacks a kernel.
+    """
 
     def __init__(self, model: GraphModel, entry: Entry, threads: int) -> None:
         node = shutil.which("node")
@@ -60,27 +63,29 @@ class NodeSession:
         self.ask({"do": "bind", "tensors": tensors}, payload)
 
     def invoke(self) -> float:
-        """Seconds inside Node, from the call until the values of all outputs are there."""
+        """Return the seconds inside Node, from the call until all outputs are computed."""
         self.facts, _ = self.ask({"do": "invoke"})
         return float(self.facts.pop("seconds"))
 
     def fetch(self) -> dict[str, Array]:
         answer, data = self.ask({"do": "fetch"})
-        made = unpack(answer["tensors"], data)
-        return {port.name: from_file(port, made[port.file_name]) for port in self.entry.outputs}
+        outputs = unpack(answer["tensors"], data)
+        return {port.name: from_file(port, outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
         self.child.close()
 
 
 def unpack(tensors: Sequence[dict[str, Any]], data: bytes) -> dict[str, Array]:
-    made: dict[str, Array] = {}
+    """Split `data`, the concatenated bytes of `tensors`, into arrays by name."""
+    arrays: dict[str, Array] = {}
     start = 0
     for tensor in tensors:
         count = int(np.prod(tensor["shape"], dtype=np.int64))
-        made[tensor["name"]] = np.frombuffer(data, NUMPY[tensor["dtype"]], count, start).reshape(tensor["shape"])
-        start += made[tensor["name"]].nbytes
-    return made
+        array = np.frombuffer(data, NUMPY[tensor["dtype"]], count, start).reshape(tensor["shape"])
+        arrays[tensor["name"]] = array
+        start += array.nbytes
+    return arrays
 
 
 class NodeRuntime:
@@ -100,9 +105,9 @@ class NodeRuntime:
         return f"{', '.join(missing)} not in node_modules; run: make setup" if missing else None
 
     def version(self) -> dict[str, str]:
-        found = {name: package_version(name) for name in PACKAGES}
+        versions = {name: package_version(name) for name in PACKAGES}
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False, timeout=30)
-        return {"tfjs": found["tfjs-core"], "backend": "wasm", "node": node.stdout.strip()}
+        return {"tfjs": versions["tfjs-core"], "backend": "wasm", "node": node.stdout.strip()}
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> NodeSession:
         missing = self.unavailable()

@@ -1,9 +1,10 @@
-"""TensorFlow as an independent check of TF.js graph models: other kernels, another reader of the weights.
+"""Run TF.js graph models in TensorFlow, as an independent check: other kernels, and another reader of the weights.
 
-A graph model is a TensorFlow GraphDef but for one thing: TF.js's fused convolutions. TensorFlow's _FusedConv2D
-wants its argument types spelled out, and FusedDepthwiseConv2dNative is no TensorFlow op at all: it is taken apart,
-and where it is dilated, which TensorFlow's depthwise kernel is not on a CPU, its kernel gets the zeros instead.
-`as_graph_def` rewrites those two ops and nothing else.
+A graph model is a TensorFlow GraphDef except for TF.js's two fused convolutions, which `as_graph_def` rewrites:
+
+    _FusedConv2D                 TensorFlow requires the attributes TArgs and num_host_args
+    FusedDepthwiseConv2dNative   no TensorFlow op; becomes DepthwiseConv2dNative, BiasAdd and the activation. A dilated
+                                 kernel gets zeros between its taps: TensorFlow has no dilated depthwise CPU kernel
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PACKAGES = ("tensorflow-cpu", "tensorflow")
 
 
 def quiet_tensorflow() -> Any:
-    """TensorFlow without its start-up lines on stderr."""
+    """Import TensorFlow without its start-up lines on stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels reorder sums
     import tensorflow
@@ -39,6 +40,8 @@ def quiet_tensorflow() -> Any:
 
 
 class TensorFlowSession:
+    """One entry of an artifact as a TensorFlow function on the CPU."""
+
     def __init__(self, model: GraphModel, entry: Entry, threads: int) -> None:
         tensorflow = quiet_tensorflow()
         self.entry = entry
@@ -56,7 +59,7 @@ class TensorFlowSession:
             find = wrapped.graph.as_graph_element
             inputs = [find(f"{port.file_name}:0") for port in entry.inputs]
             self.function = wrapped.prune(inputs, [find(f"{port.file_name}:0") for port in entry.outputs])
-            self.everything = (wrapped, inputs)
+            self.wrapped, self.inputs = wrapped, inputs
         except (ValueError, KeyError, tensorflow.errors.OpError) as error:
             raise StageError("open", f"TensorFlow cannot load {model.file}: {error}") from error
         self.tensorflow = tensorflow
@@ -71,21 +74,20 @@ class TensorFlowSession:
             self.results = list(self.function(*self.feeds))
         except self.tensorflow.errors.OpError as error:
             # The message wraps the reason in a Python stack of its own.
-            said = [line.strip() for line in error.message.splitlines() if "[[{{node" in line or "node name" in line]
-            raise StageError("run", f"TensorFlow failed in {self.entry.file}: {' '.join(said) or error}") from error
+            reasons = [line.strip() for line in error.message.splitlines() if "[[{{node" in line or "node name" in line]
+            raise StageError("run", f"TensorFlow failed in {self.entry.file}: {' '.join(reasons) or error}") from error
         return time.perf_counter() - started
 
     def trace(self) -> dict[str, Array]:
-        """Every float tensor of the graph but its constants and inputs, in graph order, by node name."""
-        wrapped, inputs = self.everything
+        """Return the float output of every node but constants and inputs, in graph order, by node name."""
         nodes = [
             operation
-            for operation in wrapped.graph.get_operations()
+            for operation in self.wrapped.graph.get_operations()
             if operation.type not in ("Const", "Placeholder") and operation.outputs
         ]
-        found = [node.outputs[0] for node in nodes if node.outputs[0].dtype == self.tensorflow.float32]
-        made = wrapped.prune(inputs, found)(*self.feeds)
-        return {tensor.op.name: value.numpy() for tensor, value in zip(found, made, strict=True)}
+        tensors = [node.outputs[0] for node in nodes if node.outputs[0].dtype == self.tensorflow.float32]
+        values = self.wrapped.prune(self.inputs, tensors)(*self.feeds)
+        return {tensor.op.name: value.numpy() for tensor, value in zip(tensors, values, strict=True)}
 
     def fetch(self) -> dict[str, Array]:
         pairs = zip(self.entry.outputs, self.results, strict=True)
@@ -96,7 +98,7 @@ class TensorFlowSession:
 
 
 def configure(tensorflow: Any, threads: int) -> None:
-    """Thread counts can be set only before TensorFlow's first op; a later session keeps the first one's."""
+    """Set the numbers of threads. TensorFlow allows it before its first op only: a later session keeps the first's."""
     try:
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
         tensorflow.config.threading.set_inter_op_parallelism_threads(1)
@@ -105,7 +107,7 @@ def configure(tensorflow: Any, threads: int) -> None:
 
 
 def as_graph_def(tensorflow: Any, model: GraphModel) -> Any:
-    """The topology with its weights filled in and the two fused ops rewritten.
+    """Return the model as a GraphDef, with its weights filled in and the two fused ops rewritten.
 
     Raises StageError("open") naming the file when a constant has no weight or the JSON is no GraphDef.
     """
@@ -128,7 +130,7 @@ def as_graph_def(tensorflow: Any, model: GraphModel) -> Any:
 
 
 def rewrite(node: dict[str, Any], weights: dict[str, Array]) -> Iterator[dict[str, Any]]:
-    """The mechanical rewrite. Every other op passes unchanged. An inflated kernel is added to `weights`."""
+    """Yield the node as TensorFlow takes it. A kernel that gets zeros between its taps is added to `weights`."""
     if node["op"] == "_FusedConv2D":
         types = {"TArgs": {"list": {"type": ["DT_FLOAT"] * (len(node["input"]) - 2)}}, "num_host_args": {"i": "0"}}
         yield {**node, "attr": {**node["attr"], **types}}
@@ -150,18 +152,18 @@ def inflated_name(node: dict[str, Any]) -> str:
 
 
 def inflated(node: dict[str, Any], weights: dict[str, Array]) -> dict[str, Any]:
-    """The undilated convolution with zeros between the taps of the kernel: the same sums."""
+    """Return the node without dilation, and a kernel with zeros between its taps in `weights`: the same sums."""
     (rows, columns), kernel = dilation(node), weights[node["input"][1]]
     height, width = kernel.shape[:2]
-    grown = np.zeros(((height - 1) * rows + 1, (width - 1) * columns + 1, *kernel.shape[2:]), kernel.dtype)
-    grown[::rows, ::columns] = kernel
-    weights[inflated_name(node)] = grown
+    dense = np.zeros(((height - 1) * rows + 1, (width - 1) * columns + 1, *kernel.shape[2:]), kernel.dtype)
+    dense[::rows, ::columns] = kernel
+    weights[inflated_name(node)] = dense
     attr = {**node["attr"], "dilations": {"list": {"i": ["1", "1", "1", "1"]}}}
     return {**node, "input": [node["input"][0], inflated_name(node), *node["input"][2:]], "attr": attr}
 
 
 def unfused(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """DepthwiseConv2dNative, then BiasAdd, then the activation, which carries the node's name on."""
+    """Yield DepthwiseConv2dNative, BiasAdd and the activation. The last of them has the name of the fused node."""
     steps = [base64.b64decode(step).decode() for step in node["attr"]["fused_ops"]["list"]["s"]]
     kept = ("T", "strides", "dilations", "padding", "explicit_paddings", "data_format")
     names = [f"{node['name']}/unfused_{index}" for index in range(len(steps))] + [node["name"]]
@@ -209,13 +211,16 @@ class TensorFlowRuntime:
         return weight_dtypes(read_graph_model(folder, entry))
 
     def graph(self, folder: Path, entry: Entry) -> Graph:
-        wrapped, inputs = self.open(folder, entry).everything
-        return graph_of(wrapped.graph.get_operations(), [tensor.name for tensor in inputs], entry)
+        session = self.open(folder, entry)
+        operations = session.wrapped.graph.get_operations()
+        return graph_of(operations, [tensor.name for tensor in session.inputs], entry)
 
 
 def graph_of(operations: Any, inputs: list[str], entry: Entry) -> Graph:
-    """TensorFlow's graph with the shapes it infers; a fused depthwise convolution counts as what it was taken apart
-    into. Raises StageError("read") for a tensor without a size."""
+    """Return TensorFlow's graph with the shapes that it infers. A fused depthwise convolution counts as its parts.
+
+    Raises StageError("read") for a tensor whose shape is not static.
+    """
     values: dict[str, Value] = {}
     steps: list[Step] = []
     for operation in operations:
@@ -231,16 +236,19 @@ def graph_of(operations: Any, inputs: list[str], entry: Entry) -> Graph:
 
 
 def macs_of(operation: Any) -> int:
-    """TensorFlow's layouts: Conv2D [h, w, I/groups, O], depthwise [h, w, I, multiplier], Conv2DBackpropInput (sizes,
-    kernel [h, w, O, I], input)."""
-    given = [tuple(tensor.shape.as_list() or ()) for tensor in operation.inputs]
-    made = tuple(operation.outputs[0].shape.as_list() or ()) if operation.outputs else ()
+    """Return the multiply-accumulates of an operation.
+
+    Kernels: Conv2D [h, w, I/groups, O], depthwise [h, w, I, multiplier], Conv2DBackpropInput [h, w, O, I]. The operands
+    of Conv2DBackpropInput are sizes, kernel, input.
+    """
+    operands = [tuple(tensor.shape.as_list() or ()) for tensor in operation.inputs]
+    output = tuple(operation.outputs[0].shape.as_list() or ()) if operation.outputs else ()
     if operation.type in ("Conv2D", "_FusedConv2D"):
-        return conv_macs(made, prod(given[1][:3]))
+        return conv_macs(output, prod(operands[1][:3]))
     if operation.type == "DepthwiseConv2dNative":
-        return conv_macs(made, prod(given[1][:2]))
+        return conv_macs(output, prod(operands[1][:2]))
     if operation.type == "Conv2DBackpropInput":
-        return conv_macs(given[2], prod(given[1][:3]))
+        return conv_macs(operands[2], prod(operands[1][:3]))
     if operation.type in ("MatMul", "_FusedMatMul", "BatchMatMulV2"):
-        return conv_macs(made, prod(given[0]) // max(1, prod(given[0][:-2]) * made[-2]))
+        return conv_macs(output, prod(operands[0]) // max(1, prod(operands[0][:-2]) * output[-2]))
     return 0

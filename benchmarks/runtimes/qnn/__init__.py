@@ -1,8 +1,8 @@
-"""Qualcomm's NPU (HTP) in its vendor's simulator, through ONNX Runtime's QNN provider. An optional extra.
+"""Run ONNX files in Qualcomm's simulator of its NPU (HTP), through ONNX Runtime's QNN provider. An optional extra.
 
-The simulator computes what an NPU of the named architecture computes. It counts cycles too; they are not an NPU's time
-and are not read. Its packages want another numpy than this project's, so they live in an environment of their own, and
-every session is a process there.
+The simulator computes what an NPU of the given architecture computes. It counts cycles too, which are not read, because
+they are not the time of an NPU. Its packages need another version of NumPy than this project, so they are installed in
+an environment of their own, and every session is a process there.
 """
 
 from __future__ import annotations
@@ -27,50 +27,55 @@ HOME = ROOT / ".venv" / "qnn"
 PYTHON = HOME / "bin" / "python"
 GUEST = Path(__file__).with_name("guest.py")
 VERSION = "2.7.0"
-# HTP architecture -> a system on a chip that has it: Snapdragon 8 Gen 2, 8 Gen 3 and 8 Elite.
+# HTP architecture -> QNN's id of a system on a chip that has it: Snapdragon 8 Gen 2, 8 Gen 3, 8 Elite.
 SOCS = {"73": "43", "75": "57", "79": "69"}
+# Seconds without an answer after which a process counts as hung.
 HANG = 300.0
 
 
 class QnnSession:
-    """One file in a process of its own, on one architecture."""
+    """One file on one architecture, in a process of its own. `placement` counts the nodes on the NPU and the CPU."""
 
     def __init__(self, path: Path, entry: Entry, architecture: str) -> None:
         self.path, self.entry = path, entry
         self.scratch = tempfile.TemporaryDirectory(prefix="hydra-qnn-")
         self.errors = Path(self.scratch.name) / "errors.txt"
-        with self.errors.open("wb") as noise:
+        with self.errors.open("wb") as stderr:
             self.process = subprocess.Popen(
                 [str(PYTHON), str(GUEST), str(path), architecture, SOCS[architecture]],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=noise,
+                stderr=stderr,
                 cwd=self.scratch.name,
                 text=True,
             )
         self.answers: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self.listen, daemon=True).start()
-        self.made: dict[str, Array] = {}
+        self.outputs: dict[str, Array] = {}
         self.placement: dict[str, int] = self.answer("open")
 
     def listen(self) -> None:
+        """Queue the lines of the process, then "" when it ends. Runs in a thread, so that `answer` can time out."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.answers.put(line)
         self.answers.put("")
 
     def answer(self, stage: str) -> dict[str, Any]:
+        """Return the next answer. Raises StageError with the end of stderr where the process dies or hangs."""
         try:
             line = self.answers.get(timeout=HANG)
         except queue.Empty:
             line = ""
         if not line:
             self.process.kill()
-            said = " ".join(self.errors.read_text(errors="replace").split())[-400:]
+            stderr = " ".join(self.errors.read_text(errors="replace").split())[-400:]
             self.close()
-            raise StageError(stage, f"{self.path} on Qualcomm's simulator: {said or f'no answer within {HANG:.0f} s'}")
-        found: dict[str, Any] = json.loads(line)
-        return found
+            raise StageError(
+                stage, f"{self.path} on Qualcomm's simulator: {stderr or f'no answer within {HANG:.0f} s'}"
+            )
+        content: dict[str, Any] = json.loads(line)
+        return content
 
     def bind(self, inputs: Tensors) -> None:
         feeds: dict[str, Any] = {port.file_name: to_file(port, inputs[port.name]) for port in self.entry.inputs}
@@ -84,11 +89,11 @@ class QnnSession:
         self.process.stdin.flush()
         self.answer("run")
         with np.load(files["outputs"]) as stored:
-            self.made = {name: stored[name] for name in stored.files}
+            self.outputs = {name: stored[name] for name in stored.files}
         return perf_counter() - started
 
     def fetch(self) -> dict[str, Array]:
-        return {port.name: from_file(port, self.made[port.file_name]) for port in self.entry.outputs}
+        return {port.name: from_file(port, self.outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
         self.process.kill()
@@ -102,14 +107,14 @@ class QnnSession:
 class QnnRuntime:
     evidence = "interpreted"
     targets = ("onnx",)
-    # The NPU computes in float16 or in integers: a float32 file would be judged by limits it cannot keep.
+    # The NPU computes in float16 or integers, so a float32 file would miss the limits of its recipe.
     recipes = ("float16", "w8a8", "w8a8s", "w8a16")
     timed = False
 
     def __init__(self, architecture: str) -> None:
         self.architecture = architecture
         self.name = f"ort-qnn-v{architecture}"
-        self.about = f"Qualcomm's simulator of its NPU, HTP v{architecture}: its arithmetic, nothing of its speed"
+        self.about = f"Qualcomm's simulator of its NPU, HTP v{architecture}: its arithmetic, not its speed"
         self.placed: dict[str, dict[str, int]] = {}
 
     def unavailable(self) -> str | None:
@@ -127,7 +132,7 @@ class QnnRuntime:
         return session
 
     def environment(self, threads: int = 1) -> dict[str, Any]:
-        """How each entry opened so far was placed: {"partitions", "npu_operators", "cpu_operators"}."""
+        """Return the placement of each entry opened so far: partitions, NPU operators and CPU operators."""
         return {"architecture": self.architecture, "placement": dict(self.placed)}
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:

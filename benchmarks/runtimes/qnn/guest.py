@@ -1,7 +1,9 @@
-"""Runs in the extra's own environment: one session of ONNX Runtime on Qualcomm's simulator of its NPU.
+"""Run one session of ONNX Runtime on Qualcomm's simulator of its NPU, in the environment of the extra.
 
-`guest.py MODEL ARCHITECTURE SOC`, then a line of JSON a run on stdin ({"inputs", "outputs": .npz files}) and a line of
-JSON an answer on stdout; the first answer says how the graph was placed. Knows nothing of this repository.
+    guest.py MODEL ARCHITECTURE SOC
+
+Each line of stdin is one run: a JSON object with the .npz files "inputs" and "outputs". Each line of stdout is one
+answer in JSON; the first says how the graph was placed. This file imports nothing of this repository.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ PROVIDER = "QNNExecutionProvider"
 
 
 def open_session(model: str, architecture: str, soc: str) -> Any:
+    """Return an InferenceSession on the simulated NPU. Operators that it does not have run on the CPU."""
     ort, qnn = import_module("onnxruntime"), import_module("onnxruntime_qnn")
     ort.register_execution_provider_library(PROVIDER, qnn.get_library_path())
     devices = [device for device in ort.get_ep_devices() if device.ep_name == PROVIDER]
@@ -31,18 +34,18 @@ def open_session(model: str, architecture: str, soc: str) -> Any:
 
 
 def placement(session: Any) -> dict[str, int]:
-    """Pieces of the graph on the NPU, and operators on it and beside it."""
-    pieces = [(piece.ep_name, len(piece.get_nodes())) for piece in session.get_provider_graph_assignment_info()]
-    inside = [count for name, count in pieces if name == PROVIDER]
+    """Return the number of subgraphs on the NPU, and of operators on the NPU and on the CPU."""
+    subgraphs = [(part.ep_name, len(part.get_nodes())) for part in session.get_provider_graph_assignment_info()]
+    on_npu = [count for name, count in subgraphs if name == PROVIDER]
     return {
-        "partitions": len(inside),
-        "npu_operators": sum(inside),
-        "cpu_operators": sum(count for name, count in pieces if name != PROVIDER),
+        "partitions": len(on_npu),
+        "npu_operators": sum(on_npu),
+        "cpu_operators": sum(count for name, count in subgraphs if name != PROVIDER),
     }
 
 
 def main() -> None:
-    # The simulator writes on stdout: answers go to the stream that was there before, everything else to stderr.
+    # The simulator prints to stdout, so answers go to a copy of stdout and everything else to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     session = open_session(*sys.argv[1:4])
@@ -51,8 +54,8 @@ def main() -> None:
     for line in sys.stdin:
         job = json.loads(line)
         with np.load(job["inputs"]) as stored:
-            made = session.run(names, {name: stored[name] for name in stored.files})
-        np.savez(job["outputs"], **dict(zip(names, made, strict=True)))
+            outputs = session.run(names, {name: stored[name] for name in stored.files})
+        np.savez(job["outputs"], **dict(zip(names, outputs, strict=True)))
         print(json.dumps({"done": True}), file=answers, flush=True)
 
 

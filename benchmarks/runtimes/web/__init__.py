@@ -1,6 +1,6 @@
-"""Web runtimes in a real browser: TF.js, ONNX Runtime Web and LiteRT.js on the files as they ship.
+"""Run artifacts in a real browser with TF.js, ONNX Runtime Web and LiteRT.js, on the files as they ship.
 
-A GPU backend runs on Chromium's software renderer where there is no GPU: it proves the numbers, never a speed.
+Where there is no GPU, a GPU backend runs on Chromium's software renderer: that proves its numbers, never its speed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import inside
 
-# library -> (the target it runs, its npm packages without the backend's, a runtime of this computer that reads
-# the storage types of the same files)
+# The npm package that every page uses to detect WebAssembly features.
 FEATURES = "wasm-feature-detect"
+# Library -> its target, and its npm packages without those of a backend.
 LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tfjs": ("tfjs", ("@tensorflow/tfjs-core", "@tensorflow/tfjs-converter")),
     "ort": ("onnx", ("onnxruntime-web",)),
@@ -32,14 +32,14 @@ TITLES = {"tfjs": "TF.js", "ort": "ONNX Runtime Web", "litert": "LiteRT.js"}
 
 
 class WebRuntime:
-    """`library` on `backend`. Named after both, but for WebAssembly, which every browser has."""
+    """`library` on `backend`, and named after both; "wasm" is left out of the name, because every browser has it."""
 
     evidence = "browser-host"
     library = ""
     backend = "wasm"
 
     def __init__(self, link: Link | None = None) -> None:
-        """With `link`: in that page, such as one on a phone; else in a headless Chromium."""
+        """Run in the page of `link`, such as one on a phone; without it, in a headless Chromium."""
         self.link = link
         self.name = f"{self.library}-web" + ("" if self.backend == "wasm" else f"-{self.backend}")
         self.target, self.packages = LIBRARIES[self.library]
@@ -52,10 +52,10 @@ class WebRuntime:
         )
 
     def lacks(self, facts: Mapping[str, Any]) -> str:
-        """What a browser that offers `facts` lacks for this backend; "" where it has it."""
+        """Return what a browser with these `facts` lacks for this backend; "" where nothing is missing."""
         if self.backend == "webgpu" and not facts.get("adapter"):
-            where = "" if facts.get("secure") else ": its page is in no secure context"
-            return f"the browser offers no WebGPU adapter{where}"
+            reason = "" if facts.get("secure") else ": its page is in no secure context"
+            return f"the browser offers no WebGPU adapter{reason}"
         if self.backend == "webgl" and not facts.get("webgl"):
             return "the browser offers no WebGL 2"
         return ""
@@ -78,7 +78,7 @@ class WebRuntime:
         return {self.packages[0]: str(json.loads(text)["version"]), "backend": self.backend}
 
     def prepare(self, threads: int = 1) -> None:
-        """Start the browser, which a visitor of a page has running already; a cold start begins after it."""
+        """Start the browser. It is not part of a cold start: the visitor of a page has it running already."""
         missing = self.unavailable()
         if missing:
             raise StageError("open", missing)
@@ -86,13 +86,14 @@ class WebRuntime:
             blank_page(Engine(self.library, self.backend, threads))
 
     def where(self, threads: int) -> Link:
+        """Return the page with this runtime's engine started. Raises StageError("open") where it runs another one."""
         engine = Engine(self.library, self.backend, threads)
         if self.link is None:
             return page(engine)
         if self.link.engine is None:
             self.link.start(engine)
         if self.link.engine != engine:
-            raise StageError("open", f"the page runs {self.link.engine}: one engine a page")
+            raise StageError("open", f"the page runs {self.link.engine}: one engine per page")
         return self.link
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> WebSession:
@@ -100,23 +101,25 @@ class WebRuntime:
         return WebSession(self.where(threads), folder, entry, self.paths(folder, entry))
 
     def paths(self, folder: Path, entry: Entry) -> list[str]:
-        """What a browser downloads for `entry`: its file, and the shards a graph model lists."""
+        """Return what a browser downloads for `entry`: its file, and the shards of a graph model."""
         files = [inside(folder, entry.file, "open")]
         if self.target == "tfjs":
             files += read_graph_model(folder, entry).shards
         return [str(file.relative_to(folder.resolve())) for file in (path.resolve() for path in files)]
 
     def environment(self, threads: int = 1) -> dict[str, Any]:
-        """What the browser offers, what the library made of it, and what was downloaded, with its bytes after gzip:
-        `runtime` (the library and its WebAssembly), `model` by entry."""
-        where = self.where(threads)
-        served = where.server.served
-        model = {name: served.weigh([f"/files/{path}" for path in paths]) for name, paths in where.paths.items()}
+        """Return what the browser offers, what the engine uses of it, and the downloads with their bytes after gzip.
+
+        `runtime` is the download of the library and its WebAssembly, `model` that of each entry.
+        """
+        link = self.where(threads)
+        served = link.server.served
+        model = {name: served.weigh([f"/files/{path}" for path in paths]) for name, paths in link.paths.items()}
         runtime = [
             path for path in served.seen if path.startswith("/npm/") and not path.startswith(f"/npm/{FEATURES}/")
         ]
         binaries = sorted(path.rpartition("/")[2] for path in runtime if path.endswith(".wasm"))
-        facts = {**where.facts, "software": where.software(self.backend), "wasm_files": binaries}
+        facts = {**link.facts, "software": link.software(self.backend), "wasm_files": binaries}
         return {**facts, "runtime": served.weigh(runtime), "model": model}
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
@@ -125,10 +128,11 @@ class WebRuntime:
         return load_runtime({"onnx": "onnxruntime", "litert": "litert"}[self.target]).read_dtypes(folder, entry)
 
 
-def combined(library: str, backend: str) -> Callable[[], WebRuntime]:
+def runtime_class(library: str, backend: str) -> Callable[[], WebRuntime]:
+    """Return the subclass of one library on one backend, as the registry of runtimes names it."""
     return type(f"{library}_{backend}", (WebRuntime,), {"library": library, "backend": backend})
 
 
-tfjs_wasm, tfjs_webgl, tfjs_webgpu = (combined("tfjs", backend) for backend in ("wasm", "webgl", "webgpu"))
-ort_wasm, ort_webgpu = (combined("ort", backend) for backend in ("wasm", "webgpu"))
-litert_wasm, litert_webgpu = (combined("litert", backend) for backend in ("wasm", "webgpu"))
+tfjs_wasm, tfjs_webgl, tfjs_webgpu = (runtime_class("tfjs", backend) for backend in ("wasm", "webgl", "webgpu"))
+ort_wasm, ort_webgpu = (runtime_class("ort", backend) for backend in ("wasm", "webgpu"))
+litert_wasm, litert_webgpu = (runtime_class("litert", backend) for backend in ("wasm", "webgpu"))

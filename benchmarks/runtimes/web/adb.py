@@ -1,4 +1,7 @@
-"""On a cable, a phone reaches this computer through `adb reverse`: a secure context, which a LAN address is not."""
+"""Let a phone on a cable reach this computer by `adb reverse`.
+
+The phone then opens a localhost address, which is a secure context; a LAN address is not.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
+# Seconds that one adb command may take.
 LIMIT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Phone:
-    """An attached phone whose `port` leads here. `emulator`: it is a program on some computer, and no phone."""
+    """An attached phone whose localhost:`port` is this computer's."""
 
     serial: str
     model: str
@@ -19,19 +23,21 @@ class Phone:
 
     @property
     def emulator(self) -> bool:
+        """Whether it is an emulator on some computer and no phone."""
         return self.serial.startswith("emulator-")
 
     def open(self, address: str) -> None:
-        """Open `address` in the phone's browser, as a tap on a link would."""
+        """Open `address` in the phone's browser, as a tap on a link does."""
         quoted = "'" + address.replace("'", "") + "'"
         adb("-s", self.serial, "shell", "am", "start", "-a", "android.intent.action.VIEW", "-d", quoted)
 
     def release(self) -> None:
+        """Remove the port forwarding."""
         adb("-s", self.serial, "reverse", "--remove", f"tcp:{self.port}")
 
 
 def adb(*arguments: str) -> str | None:
-    """What adb printed; None where it is missing, fails or hangs."""
+    """Return adb's stdout; None where adb is missing, fails or hangs."""
     program = shutil.which("adb")
     if program is None:
         return None
@@ -45,19 +51,19 @@ def adb(*arguments: str) -> str | None:
 
 
 def attach(port: int) -> tuple[list[Phone], str]:
-    """(the phones whose localhost:`port` leads to this computer's, a sentence on how that went)."""
+    """Forward `port` of every attached phone to this computer. Return the phones, and a sentence on each device."""
     listed = adb("devices")
     if listed is None:
         return [], "adb is not installed or does not answer: no phone on a cable"
     states = [line.split() for line in listed.splitlines()[1:] if len(line.split()) == 2]
-    phones, told = [], []
+    phones, remarks = [], []
     for serial, state in states:
         if state != "device":
-            told.append(f"{serial} is {state}")
+            remarks.append(f"{serial} is {state}")
         elif adb("-s", serial, "reverse", f"tcp:{port}", f"tcp:{port}") is None:
-            told.append(f"{serial} refused adb reverse")
+            remarks.append(f"{serial} refused adb reverse")
         else:
             model = (adb("-s", serial, "shell", "getprop", "ro.product.model") or "").strip()
             phones.append(Phone(serial, model or serial, port))
-            told.append(f"{model or serial} ({serial}) reaches it by cable")
-    return phones, "; ".join(told) or "no phone is attached to adb"
+            remarks.append(f"{model or serial} ({serial}) reaches it by cable")
+    return phones, "; ".join(remarks) or "no phone is attached to adb"

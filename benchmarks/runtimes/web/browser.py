@@ -1,4 +1,4 @@
-"""A headless Chromium with one page a runtime and backend, driven through playwright; one page an engine a process."""
+"""Drive a headless Chromium through playwright, with one page per library, backend and number of threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Playwright
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-# A browser without a network and a person: no updates, no look-ups. WebGPU is off by default in headless Linux.
+# Nobody uses this browser, and it needs no network: no updates, no look-ups.
 FLAGS = (
     "--no-first-run",
     "--disable-background-networking",
@@ -26,16 +26,19 @@ FLAGS = (
     "--disable-sync",
     "--disable-quic",
 )
+# WebGPU is off by default in headless Chromium on Linux.
 WEBGPU = ("--enable-unsafe-webgpu",)
+# Milliseconds.
 START_LIMIT = 60_000
 
 
 def chromium() -> str | None:
+    """Return the path of the first Chromium on the PATH."""
     return next((path for name in CHROMIUM if (path := shutil.which(name))), None)
 
 
 class Page(Link):
-    """A page of a Chromium of its own. One that crashed or hung is `dead`, and its browser ended."""
+    """A page of a Chromium of its own. A page that crashed or hung is `dead`, and its browser has ended."""
 
     def __init__(self, backend: str) -> None:
         from playwright.sync_api import Error
@@ -47,13 +50,13 @@ class Page(Link):
         self.error = Error
         self.processes: list[Any] = []
         launcher = driver().chromium
-        before = set(children())
+        before = set(child_processes())
         try:
             flags = [*FLAGS, *(WEBGPU if backend == "webgpu" else ())]
             self.browser = launcher.launch(executable_path=path, args=flags, timeout=START_LIMIT)
-            self.processes = [process for process in children() if process not in before]
+            self.processes = [process for process in child_processes() if process not in before]
             self.page = self.browser.new_page()
-            self.page.on("crash", lambda _: self.bury("the page crashed"))
+            self.page.on("crash", lambda _: self.mark_dead("the page crashed"))
             self.page.goto(self.server.address, timeout=START_LIMIT)
             self.page.wait_for_selector("body[data-ready]", timeout=START_LIMIT, state="attached")
             self.facts = {"browser": self.browser.version, **self.call("offers", {}, "open")}
@@ -65,39 +68,42 @@ class Page(Link):
             raise
 
     def send(self, name: str, argument: Mapping[str, Any], limit: float) -> Any:
-        # playwright waits for a page for ever, and its calls cannot be broken off: the browser can.
-        watch = threading.Timer(limit, self.kill, [f"no answer within {limit:g} s; the browser was ended"])
-        watch.daemon = True
-        watch.start()
+        # playwright waits for a page forever and its calls cannot be cancelled, but the browser can be ended.
+        watchdog = threading.Timer(limit, self.kill, [f"no answer within {limit:g} s; the browser was ended"])
+        watchdog.daemon = True
+        watchdog.start()
         try:
             return self.page.evaluate("([name, argument]) => hydra[name](argument)", [name, argument])
         except self.error as failure:
-            said = failure.message.removeprefix("Page.evaluate: ").splitlines()[0]
-            if "Target crashed" in said or self.page.is_closed() or not self.browser.is_connected():
-                self.bury("the browser ended" if "Target crashed" not in said else "the page crashed")
-            raise Refused(self.dead or said) from failure
+            message = failure.message.removeprefix("Page.evaluate: ").splitlines()[0]
+            crashed = "Target crashed" in message
+            if crashed or self.page.is_closed() or not self.browser.is_connected():
+                self.mark_dead("the page crashed" if crashed else "the browser ended")
+            raise Refused(self.dead or message) from failure
         finally:
-            watch.cancel()
+            watchdog.cancel()
 
-    def bury(self, reason: str) -> None:
+    def mark_dead(self, reason: str) -> None:
+        """Record why the page is of no more use; the first reason stays."""
         self.dead = self.dead or reason
 
     def kill(self, reason: str) -> None:
-        """End the browser's processes; called from the watch's thread, while playwright waits in the other."""
-        self.bury(reason)
+        """End the browser's processes. Called from the watchdog's thread while playwright waits in the other."""
+        self.mark_dead(reason)
         for process in self.processes:
             with contextlib.suppress(Exception):
                 process.kill()
 
     def close(self) -> None:
-        self.bury("the page was closed")
+        self.mark_dead("the page was closed")
         if hasattr(self, "browser"):
             with contextlib.suppress(self.error):
                 self.browser.close()
         self.server.close()
 
 
-def children() -> list[Any]:
+def child_processes() -> list[Any]:
+    """Return the psutil processes below this one."""
     import psutil
 
     return list(psutil.Process().children(recursive=True))
@@ -105,36 +111,38 @@ def children() -> list[Any]:
 
 @cache
 def driver() -> Playwright:
-    """playwright's own process: it allows one a thread."""
+    """Return playwright's driver. playwright allows one per thread."""
     from playwright.sync_api import sync_playwright
 
-    made = sync_playwright().start()
-    atexit.register(made.stop)
-    return made
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright
 
 
-# By library and backend; a page serves one number of threads, for engines take theirs when they start.
+# By library, backend and number of threads: an engine sets its threads when it starts.
 PAGES: dict[tuple[str, str, int], Page] = {}
 
 
 def blank_page(engine: Engine) -> Page:
-    """The page of `engine`, in which nothing may be started yet: one a process, closed at its end. A dead one is
-    replaced."""
+    """Return the page of `engine`, which may not be started yet. A dead page is replaced.
+
+    This process has one page per engine, and closes it at its end.
+    """
     key = (engine.library, engine.backend, engine.threads)
-    made = PAGES.get(key)
-    if made is not None and made.dead:
+    existing = PAGES.get(key)
+    if existing is not None and existing.dead:
         PAGES.pop(key).close()
-        made = None
-    if made is None:
-        made = PAGES[key] = Page(engine.backend)
-        # After playwright's own process was registered, so before it at the end.
-        atexit.register(made.close)
-    return made
+        existing = None
+    if existing is None:
+        existing = PAGES[key] = Page(engine.backend)
+        # Registered after playwright's driver, so it runs before the driver stops.
+        atexit.register(existing.close)
+    return existing
 
 
 def page(engine: Engine) -> Page:
-    """The page of `engine`, started."""
-    made = blank_page(engine)
-    if made.engine is None:
-        made.start(engine)
-    return made
+    """Return the page of `engine`, with the engine started."""
+    started = blank_page(engine)
+    if started.engine is None:
+        started.start(engine)
+    return started

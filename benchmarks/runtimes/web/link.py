@@ -1,4 +1,4 @@
-"""What the benchmarks say to a page, whichever way it reaches the page, and what lies on that page's device."""
+"""Send commands to a page, in this computer's browser or on another device, and track the arrays on its device."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from benchmarks.runtimes.web.server import Server
 from hydramobile.artifact import Entry, Port
 from hydramobile.errors import StageError
 
-# Seconds without an answer after which a page counts as hung. Far above any run seen, software GPUs included.
+# Seconds without an answer after which a page counts as hung. Far above any run seen, even on a software GPU.
 CALL_LIMIT = 120.0
+# Words in the name of a GPU that is a software renderer.
 SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render", "lavapipe")
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`library` names a file of demo/engines, `backend` what it computes with."""
+    """`library` is the name of a file in demo/engines, `backend` is what it computes on: wasm, webgl or webgpu."""
 
     library: str
     backend: str
@@ -32,27 +33,33 @@ class Engine:
 
 
 class Link:
-    """A page with at most one engine started. `facts` holds what the browser offers and what the engine made of it;
-    `dead` says why the page is of no more use."""
+    """A page with at most one engine.
+
+    `facts` are what the browser offers and what the engine uses of it. `dead` says why the page is of no more use; ""
+    while it works.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.engine: Engine | None = None
         self.dead = ""
         self.facts: dict[str, Any] = {}
+        # Handles of device tensors whose arrays were collected.
         self.stale: list[int] = []
-        # Arrays that were fetched, by identity: what lies on the device as well.
+        # Fetched arrays by `id`: the handle of the same tensor on the device, and its port.
         self.handles: dict[int, tuple[int, Port]] = {}
-        # What was asked for, by entry of the artifact that is served.
+        # The paths of each entry of the artifact that is served.
         self.paths: dict[str, Sequence[str]] = {}
 
     def send(self, name: str, argument: Mapping[str, Any], limit: float) -> Any:
-        """`hydra.<name>(argument)` in the page. Raises Refused with what the page threw, and sets `dead` where the
-        page itself is gone."""
+        """Call `hydra.<name>(argument)` in the page and return its result.
+
+        Raises Refused with the error that the page threw. Sets `dead` where the page itself is gone.
+        """
         raise NotImplementedError
 
     def call(self, name: str, argument: Mapping[str, Any], stage: str = "run") -> Any:
-        """As `send`. Raises StageError(stage), which names files that were not found meanwhile."""
+        """Call `send`. Raises StageError(stage), which also names the files that the page asked for in vain."""
         if self.dead:
             raise StageError(stage, f"{name}: {self.dead}")
         self.server.served.missing.clear()
@@ -63,17 +70,18 @@ class Link:
             raise StageError(stage, f"{name}: {error}" + (f" (not found: {missing})" if missing else "")) from error
 
     def start(self, engine: Engine) -> None:
-        wanted = {"library": engine.library, "backend": engine.backend, "threads": engine.threads}
+        """Start the engine. Where it fails, the page is dead."""
+        argument = {"library": engine.library, "backend": engine.backend, "threads": engine.threads}
         try:
-            self.facts = {**self.facts, **self.call("start", wanted, "open")}
+            self.facts = {**self.facts, **self.call("start", argument, "open")}
         except StageError:
-            # An engine that stopped half way would be in the way of the next try.
+            # An engine that started half way would disturb the next try.
             self.dead = self.dead or "its engine did not start"
             raise
         self.engine = engine
 
     def software(self, backend: str) -> bool:
-        """Whether `backend` computes on a GPU that is none: its times say nothing."""
+        """Return whether `backend` runs on a software renderer instead of a GPU: its times mean nothing."""
         if backend == "wasm":
             return False
         gpu = self.facts["adapter"] if backend == "webgpu" else {"name": self.facts["webgl"], "fallback": False}
@@ -82,7 +90,7 @@ class Link:
         return bool(gpu["fallback"]) or any(word in gpu["name"].lower() for word in SOFTWARE)
 
     def publish(self, folder: Path) -> str:
-        """Serve the files of one artifact, and count what is downloaded from now on as its own."""
+        """Serve the files of one artifact, and count only its downloads from now on. Return its URL path."""
         served = self.server.served
         if served.folders.get("files") != folder:
             served.folders["files"] = folder
@@ -91,25 +99,26 @@ class Link:
         return "/files/"
 
     def keep(self, array: Array, handle: int, port: Port) -> None:
-        """Remember that `array` lies on the device too, until it is collected."""
+        """Record that the device holds the tensor of `array` as well, until the array is collected."""
         key = id(array)
         self.handles[key] = (handle, port)
         weakref.finalize(array, self.forget, key, handle).atexit = False
 
     def forget(self, key: int, handle: int) -> None:
-        # Collection may happen inside a call to the browser; the page hears of it with the next one of ours.
+        # An array may be collected during a call to the page; `drop_stale` releases its tensor before the next one.
         self.handles.pop(key, None)
         self.stale.append(handle)
 
     def drop_stale(self) -> None:
+        """Release the device tensors of collected arrays."""
         if self.stale and not self.dead:
-            gone, self.stale = self.stale, []
-            self.call("release", {"handles": gone})
+            handles, self.stale = self.stale, []
+            self.call("release", {"handles": handles})
 
     def on_device(self, array: Array, port: Port) -> int | None:
-        """The number of `array` on the device, where the module that made it stores it as `port` wants it."""
-        handle, made = self.handles.get(id(array), (None, None))
-        fits = made and (made.shape, made.dtype, made.layout, made.scale, made.zero_point) == (
+        """Return the handle of the array's device tensor; None without one, or where `port` stores it differently."""
+        handle, source = self.handles.get(id(array), (None, None))
+        fits = source and (source.shape, source.dtype, source.layout, source.scale, source.zero_point) == (
             port.shape,
             port.dtype,
             port.layout,
@@ -120,7 +129,7 @@ class Link:
 
 
 class Refused(Exception):
-    """What a page threw, or why it gave no answer."""
+    """Raised with the error that a page threw, or the reason why it gave no answer."""
 
 
 class WebSession:
@@ -133,7 +142,7 @@ class WebSession:
         link.paths[entry.id] = paths
         job = {
             "base": base,
-            # Engines that keep a file for all its signatures must not take another artifact's for it.
+            # Engines that keep a file open for all its signatures tell artifacts apart by it.
             "key": identity(folder / entry.file),
             "file": entry.file,
             "paths": list(paths),
@@ -143,11 +152,12 @@ class WebSession:
         self.id = int(link.call("open", job, "open")["id"])
 
     def bind(self, inputs: Tensors) -> None:
-        """Arrays that another session of this page has fetched are taken where they lie, on the device."""
+        """Set the inputs. Arrays that another session of this page has fetched are taken from the device."""
         self.page.drop_stale()
         self.page.call("bind", {"id": self.id, "tensors": [self.pack(p, inputs[p.name]) for p in self.entry.inputs]})
 
     def pack(self, port: Port, value: Array) -> dict[str, Any]:
+        """Return one input as the page takes it: the handle of a device tensor, or base64 data."""
         handle = self.page.on_device(value, port)
         if handle is not None:
             return {"name": port.file_name, "handle": handle}
@@ -156,27 +166,29 @@ class WebSession:
         return {"name": port.file_name, "data": data, "shape": list(port.shape), "dtype": port.dtype}
 
     def invoke(self) -> float:
-        """Seconds in the page, from the call until the results are there, on its device."""
+        """Return the seconds in the page, from the call until the outputs are complete on its device."""
         return self.sample(0.0, 1)[0]
 
     def sample(self, seconds: float, least: int) -> list[float]:
-        """Seconds of each run, one after the other for about `seconds`, at least `least` of them: without the way
-        to the page between two runs, in which a processor would cool down."""
-        found = self.page.call("sample", {"id": self.id, "seconds": seconds, "least": least})
-        times = [float(value) / 1e3 for value in found]
+        """Return the seconds of each run. The page runs for about `seconds`, and at least `least` times.
+
+        One call to the page for all runs: between two calls the processor would cool down.
+        """
+        milliseconds = self.page.call("sample", {"id": self.id, "seconds": seconds, "least": least})
+        times = [float(value) / 1e3 for value in milliseconds]
         if len(times) < least or not all(math.isfinite(value) and value >= 0 for value in times):
-            raise StageError("run", f"the page answered with times that are none: {str(found)[:100]}")
+            raise StageError("run", f"the page answered with invalid times: {str(milliseconds)[:100]}")
         return times
 
     def fetch(self) -> dict[str, Array]:
         answers = {answer["name"]: answer for answer in self.page.call("fetch", {"id": self.id})}
-        made: dict[str, Array] = {}
+        arrays: dict[str, Array] = {}
         for port in self.entry.outputs:
             answer = answers[port.file_name]
             raw = np.frombuffer(base64.b64decode(answer["data"]), port.dtype).reshape(port.shape)
-            made[port.name] = from_file(port, raw)
-            self.page.keep(made[port.name], answer["handle"], port)
-        return made
+            arrays[port.name] = from_file(port, raw)
+            self.page.keep(arrays[port.name], answer["handle"], port)
+        return arrays
 
     def close(self) -> None:
         if not self.page.dead:
@@ -184,6 +196,6 @@ class WebSession:
 
 
 def identity(file: Path) -> str:
-    """Tells one state of one file from all others; a missing file gets an identity too, and fails when it is loaded."""
-    known = file.stat() if file.exists() else None
-    return f"{file.resolve()} {known.st_mtime_ns if known else 0} {known.st_size if known else 0}"
+    """Return path, modification time and size. A missing file has an identity too, and fails when it is loaded."""
+    stat = file.stat() if file.exists() else None
+    return f"{file.resolve()} {stat.st_mtime_ns if stat else 0} {stat.st_size if stat else 0}"

@@ -1,4 +1,4 @@
-"""A page on another device: it asks what to do, does it, and posts what came of it."""
+"""Run commands in a page on another device. The page polls for a command, runs it and posts the result."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 from benchmarks.runtimes.web.link import Link, Refused
 from benchmarks.runtimes.web.server import Posts, Rejected, Server
 
-# Seconds a page's question waits for something to do, before it asks again.
+# Seconds that a poll of the page waits for a command.
 POLL = 20.0
-# Seconds without a question after which a page that is not at work counts as gone.
+# Seconds without a poll after which an idle page counts as gone.
 SILENCE = 45.0
 NAME_LENGTH = 80
 GONE = "the page was closed or loaded anew"
 
 
 class Desk:
-    """Where one page at a time fetches commands and brings answers. Its methods may be called from any thread.
+    """The server that one page at a time polls for commands. Its methods may be called from any thread.
 
-    `session` names the page that is here, "" for none. A page that went away, hung or was loaded anew lost its
-    session: whoever waits for it is told.
+    `session` identifies the connected page; "" without one. A page that leaves, hangs or reloads loses its session, and
+    `ask` raises Refused for the callers that wait for it.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
@@ -51,29 +51,29 @@ class Desk:
             return ways[path](body, peer)
 
     def hello(self, body: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
-        """A page introduces itself: the name a person typed, and what its browser offers."""
+        """Connect a page. `body` has the name that a person typed, and what the browser offers."""
         name, facts = body.get("name"), body.get("facts")
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LENGTH:
             raise Rejected(HTTPStatus.BAD_REQUEST, f"a name has 1 to {NAME_LENGTH} characters")
         if not isinstance(facts, dict) or not isinstance(facts.get("user_agent"), str):
             raise Rejected(HTTPStatus.BAD_REQUEST, "facts name the user agent")
-        if self.session not in ("", body.get("session")) and (self.pending or self.silence() < SILENCE):
+        if self.session not in ("", body.get("session")) and (self.pending or self.seconds_since_poll() < SILENCE):
             raise Rejected(HTTPStatus.CONFLICT, f"{self.device['name']} is being measured; wait until it is done")
-        self.leave(secrets.token_hex(8))
+        self.set_session(secrets.token_hex(8))
         self.device = {"name": name.strip(), "peer": peer, "facts": facts}
         return {"session": self.session}
 
-    def silence(self) -> float:
+    def seconds_since_poll(self) -> float:
         return time.monotonic() - self.seen
 
-    def leave(self, successor: str = "") -> None:
-        """The page that was here is here no more."""
-        self.session, self.seen, self.pending, self.waiting = successor, time.monotonic(), 0, None
+    def set_session(self, session: str = "") -> None:
+        """Disconnect the page, drop its command, and connect the page of `session`, if any."""
+        self.session, self.seen, self.pending, self.waiting = session, time.monotonic(), 0, None
         self.changed.notify_all()
 
     def next(self, body: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
-        """The answer to the last command, if there was one; returns the next, after at most `POLL` seconds."""
-        self.known(body)
+        """Take the answer to the last command, if there was one. Return the next command within `POLL` seconds."""
+        self.check_session(body)
         if "id" in body:
             if not self.pending or body["id"] != self.pending or not ("result" in body or "error" in body):
                 raise Rejected(HTTPStatus.CONFLICT, "no such command waits for an answer")
@@ -81,66 +81,71 @@ class Desk:
             self.changed.notify_all()
         self.seen = time.monotonic()
         self.changed.wait_for(lambda: self.waiting or self.session != body["session"], POLL)
-        self.known(body)
+        self.check_session(body)
         self.seen = time.monotonic()
         command, self.waiting = self.waiting, None
         return command or {"command": "wait"}
 
     def bye(self, body: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
-        self.known(body)
-        self.leave()
+        """Disconnect the page."""
+        self.check_session(body)
+        self.set_session()
         return {}
 
-    def known(self, body: Mapping[str, Any]) -> None:
+    def check_session(self, body: Mapping[str, Any]) -> None:
+        """Raise Rejected where the page is not the connected one."""
         if not self.session or body.get("session") != self.session:
             raise Rejected(HTTPStatus.CONFLICT, "this page is not the one at work")
 
     def ask(self, session: str, name: str, argument: Mapping[str, Any], limit: float) -> Any:
-        """Have that page do something; returns its result. Raises Refused with what it threw, or why no answer came."""
+        """Run a command in the page of `session` and return its result.
+
+        Raises Refused with the error that the page threw, or the reason why no answer came within `limit` seconds.
+        """
         with self.changed:
             if self.session != session:
                 raise Refused(GONE)
             self.pending, self.answer = secrets.randbelow(2**48) + 1, None
             self.waiting = {"id": self.pending, "command": name, "argument": argument}
             self.changed.notify_all()
-            there = self.changed.wait_for(lambda: self.answer is not None or self.session != session, limit)
-            answer = self.taken()
+            in_time = self.changed.wait_for(lambda: self.answer is not None or self.session != session, limit)
+            answer = self.pop_answer()
             if answer is None:
-                if not there:
-                    self.leave()
-                raise Refused(GONE if there else f"no answer within {limit:g} s")
+                if not in_time:
+                    self.set_session()
+                raise Refused(GONE if in_time else f"no answer within {limit:g} s")
         if "error" in answer:
             raise Refused(str(answer["error"])[:500])
         return answer["result"]
 
-    def taken(self) -> dict[str, Any] | None:
-        """The answer that came, once."""
+    def pop_answer(self) -> dict[str, Any] | None:
+        """Return the answer that has arrived and forget it; None without one."""
         answer, self.answer = self.answer, None
         return answer
 
     def here(self, limit: float | None = None) -> str:
-        """The session of a page that is here, waiting for one up to `limit` seconds; "" where none came."""
+        """Return the session of the connected page. Waits up to `limit` seconds for one; "" where none came."""
         end = time.monotonic() + limit if limit is not None else None
         with self.changed:
-            # In slices: Ctrl-C does not reach a wait without an end.
+            # In slices of half a second, because Ctrl-C does not interrupt a wait without a limit.
             while not self.session and (end is None or time.monotonic() < end):
                 self.changed.wait(0.5)
             return self.session
 
     def renew(self, session: str) -> None:
-        """Have that page load itself anew, so that the next engine starts in an empty one; `here` tells when it has."""
+        """Reload the page, so that the next engine starts in an empty one. `here` waits until it is connected again."""
         with contextlib.suppress(Refused):  # gone already
             self.ask(session, "reload", {}, POLL)
         with self.changed:
             if self.session == session:
-                self.leave()
+                self.set_session()
 
     def close(self) -> None:
         self.server.close()
 
 
 class RemotePage(Link):
-    """The page that is at the desk now."""
+    """The page that is connected to `desk` now."""
 
     def __init__(self, desk: Desk) -> None:
         super().__init__(desk.server)

@@ -1,7 +1,7 @@
-"""The local web server behind the page: the page itself, the engines, the runtimes' packages and an artifact's files.
+"""Serve the page, the engines, the npm packages of the runtimes and the files of an artifact.
 
-Cross-origin isolated (COOP and COEP), without which a browser gives WebAssembly no threads; every answer names its
-type, without which a browser refuses modules and compiles no .wasm while it loads. What was asked for is counted.
+Answers are cross-origin isolated (COOP and COEP): otherwise browsers give WebAssembly no threads. Every answer has its
+MIME type: otherwise browsers refuse modules and do not compile .wasm while it loads. Requests are recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-# The largest answer, a feature map, is a few megabytes.
+# Bytes of a posted answer. The largest, a feature map, is a few megabytes.
 BODY_LIMIT = 64_000_000
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = Path(__file__).with_name("page")
@@ -36,24 +36,27 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Each load is counted and timed as a first one.
+    # Every download is counted and timed, so none may come from the cache.
     "Cache-Control": "no-store",
 }
-# LiteRT.js imports a package by its bare name. An import map would resolve it on the page, but not in a worker.
+# LiteRT.js imports a package by its bare name. An import map would resolve it in the page, but not in a worker.
 BARE = {b'"@litertjs/wasm-utils"': b'"/npm/@litertjs/wasm-utils/dist/index.js"'}
 
 
 @dataclass
 class Served:
-    """What the server gives away: `folders` maps the first part of a path to a folder; `seen` holds what was sent,
-    `missing` what was asked for and is not there."""
+    """The files that the server offers, and the requests so far.
+
+    `folders` maps the first part of a URL path to a folder. `seen` maps the paths that were sent to their files,
+    `missing` lists the paths that do not exist.
+    """
 
     folders: dict[str, Path]
     seen: dict[str, Path] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
     def find(self, path: str) -> Path | None:
-        """The file behind a URL's path; None for anything outside the folders."""
+        """Return the file of a URL path; None for a path outside the folders."""
         first, _, rest = unquote(urlsplit(path).path).lstrip("/").partition("/")
         folder = self.folders.get(first if rest else "page")
         if folder is None:
@@ -62,24 +65,24 @@ class Served:
         return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
 
     def weigh(self, paths: Iterable[str]) -> dict[str, int]:
-        """{"files", "bytes", "gzip"} of those of `paths` that were sent."""
-        found = [self.seen[path] for path in paths if path in self.seen]
-        sizes = [(file, file.stat()) for file in found]
+        """Return the number of files, their bytes and their bytes after gzip, of the `paths` that were sent."""
+        sent = [self.seen[path] for path in paths if path in self.seen]
+        sizes = [(file, file.stat()) for file in sent]
         return {
-            "files": len(found),
+            "files": len(sent),
             "bytes": sum(stat.st_size for _, stat in sizes),
-            "gzip": sum(compressed(file, stat.st_mtime_ns) for file, stat in sizes),
+            "gzip": sum(gzip_size(file, stat.st_mtime_ns) for file, stat in sizes),
         }
 
 
 @cache
-def compressed(file: Path, changed: int) -> int:
-    """Bytes as a web host would send them (gzip, level 6)."""
+def gzip_size(file: Path, modified_ns: int) -> int:
+    """Return the bytes that a web host would send (gzip, level 6). `modified_ns` is part of the cache key."""
     return len(gzip.compress(file.read_bytes(), 6))
 
 
 class Rejected(Exception):
-    """A post that is not taken, with the HTTP status that says why."""
+    """Raised for a POST that is not accepted, with its HTTP status."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -88,8 +91,10 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """Who takes what pages post: `take(path, body, peer)` returns what the page gets. `token` is in the page's address:
-    another page, or another user of this computer, does not know it."""
+    """What happens to POST requests: `take(path, body, peer)` returns the answer to the page.
+
+    `token` is in the address of the page, so that no other page and no other user of this computer knows it.
+    """
 
     token: str
     take: Callable[[str, dict[str, Any], str], Mapping[str, Any]]
@@ -97,7 +102,7 @@ class Posts:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Seconds a peer may leave a request half sent.
+    # Seconds after which a half-sent request is dropped.
     timeout = 60
     served: Served
     posts: Posts | None
@@ -117,18 +122,19 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            content = dict(self.taken())
+            content = dict(self.handle_post())
             status = HTTPStatus.OK
         except Rejected as error:
-            # What was not read would be taken for the next request.
+            # The unread rest of the body would be parsed as the next request.
             self.close_connection = True
             status, content = error.status, {"error": str(error)}
         try:
             self.answer(status, json.dumps(content).encode(), TYPES[".json"])
         except OSError:
-            self.close_connection = True  # the page has gone meanwhile
+            self.close_connection = True  # the page is gone
 
-    def taken(self) -> Mapping[str, Any]:
+    def handle_post(self) -> Mapping[str, Any]:
+        """Check the request and pass its JSON to `posts.take`. Raises Rejected."""
         if self.posts is None:
             raise Rejected(HTTPStatus.METHOD_NOT_ALLOWED, "nothing is taken here")
         if urlsplit(self.headers.get("Origin", "")).netloc != self.headers.get("Host"):
@@ -148,19 +154,19 @@ class Handler(BaseHTTPRequestHandler):
             raise Rejected(HTTPStatus.BAD_REQUEST, "not an object")
         return self.posts.take(urlsplit(self.path).path, body, self.client_address[0])
 
-    def answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+    def answer(self, status: HTTPStatus, content: bytes, mime_type: str) -> None:
         self.send_response(status)
-        for name, value in {**HEADERS, "Content-Type": kind, "Content-Length": str(len(content))}.items():
+        for name, value in {**HEADERS, "Content-Type": mime_type, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
-        """Nothing: a worker's log is for what went wrong."""
+        """Log nothing: the log of a worker is for failures."""
 
 
 class Server:
-    """Serves from a thread of its own until `close`. Posts are taken where `posts` says by whom."""
+    """A server in a thread of its own, until `close`. POST requests are refused without `posts`."""
 
     def __init__(
         self, folders: Mapping[str, Path] | None = None, host: str = "127.0.0.1", posts: Posts | None = None
