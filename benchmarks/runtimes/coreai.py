@@ -88,7 +88,7 @@ class CoreAIRuntime:
     evidence = "interpreted"
     targets = ("coreai",)
     timed = False
-    about = "Core AI's own interpreter on this computer: the file's arithmetic; nothing of a phone's kernels or speed"
+    about = "Core AI's own interpreter on this computer: the file's arithmetic, not a phone's kernels or speed"
 
     def unavailable(self) -> str | None:
         return None if importlib.util.find_spec("coreai") else "coreai is not installed; run: scripts/setup.sh coreai"

@@ -153,7 +153,7 @@ def kernel_times(trace: Sequence[Mapping[str, Any]], runs: int) -> list[OpTime]:
             times.setdefault(key, []).append(float(event["dur"]))
     if not times:
         raise StageError("profile", "ONNX Runtime's trace names no kernel")
-    return [OpTime(kind, name, sum(found[-runs:]) / runs / 1e3, 1.0) for (kind, name), found in times.items()]
+    return [OpTime(op, name, sum(each[-runs:]) / runs / 1e3, 1.0) for (op, name), each in times.items()]
 
 
 def widen(value: Array) -> Array:

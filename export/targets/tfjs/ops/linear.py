@@ -129,14 +129,14 @@ class Term:
 def sum_unshared_labels(node: OnnxNode, labels: list[str], result: str) -> list[Term]:
     """Sum each operand over the labels that neither the other operand nor the result has."""
     terms = []
-    for index, own in enumerate(labels):
-        kept = {*result, *(label for other, term in enumerate(labels) if other != index for label in term)}
-        x, axes = node.tensor(index), [axis for axis, label in enumerate(own) if label not in kept]
+    for index, term in enumerate(labels):
+        kept = {*result, *(label for other, more in enumerate(labels) if other != index for label in more)}
+        x, axes = node.tensor(index), [axis for axis, label in enumerate(term) if label not in kept]
         if axes:
             shape = tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
             source = add_reduction(node.graph, "Sum", x, axes, False)
             x = Tensor(source, shape, x.dtype, layout_without(x.layout, axes))
-        terms.append(Term(x, "".join(label for label in own if label in kept)))
+        terms.append(Term(x, "".join(label for label in term if label in kept)))
     return terms
 
 

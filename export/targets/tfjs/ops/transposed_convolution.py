@@ -49,8 +49,8 @@ def lower_conv_transpose(node: OnnxNode) -> Tensor:
     source = graph.to_layout(x, NHWC)
     parts = split_channels(graph, source, groups) if groups > 1 else [source]
     results = [
-        add_transposed(graph, part, Transposed(own, kernel.shape[1], x.shape[0], window))
-        for part, own in zip(parts, kernels_by_group(graph, kernel, groups, window), strict=True)
+        add_transposed(graph, part, Transposed(part_kernel, kernel.shape[1], x.shape[0], window))
+        for part, part_kernel in zip(parts, kernels_by_group(graph, kernel, groups, window), strict=True)
     ]
     return from_2d(node, add_bias(node, concat_channels(graph, results) if groups > 1 else results[0]))
 
