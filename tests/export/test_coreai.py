@@ -1,4 +1,4 @@
-"""Core AI where it is installed: exported, sealed, run in its own interpreter; where it is not, how to get it."""
+"""Test the Core AI target and runtime where the extra is installed, and the advice where it is not."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from hydramobile.targets import PLATFORMS, TARGETS, resolve
 from support.emit import run_sealed
 
 Artifacts = Callable[[str, str, str], Path]
-HERE = importlib.util.find_spec("coreai") is not None and importlib.util.find_spec("coreai_torch") is not None
-INSTALLED = pytest.mark.skipif(not HERE, reason="Core AI is an optional extra; run: scripts/setup.sh coreai")
+HAS_COREAI = importlib.util.find_spec("coreai") is not None and importlib.util.find_spec("coreai_torch") is not None
+INSTALLED = pytest.mark.skipif(not HAS_COREAI, reason="Core AI is an optional extra; run: scripts/setup.sh coreai")
 
 
-def test_it_is_made_by_name_only(model_dir: Callable[[str], Path]) -> None:
+def test_is_exported_only_by_name(model_dir: Callable[[str], Path]) -> None:
     assert "coreai" not in resolve(["all", "ios", "android", "web"])
     assert resolve(["coreai"]) == resolve(["extras"]) == ("coreai",)
     assert PLATFORMS["all"] == TARGETS
@@ -42,7 +42,7 @@ def test_it_is_made_by_name_only(model_dir: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda: load_target("coreai"), lambda: load_runtime("coreai")])
-def test_absent_packages_are_told_with_the_command(
+def test_missing_packages_name_the_set_up_command(
     make: Callable[[], Target | Runtime], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -51,10 +51,10 @@ def test_absent_packages_are_told_with_the_command(
 
 @INSTALLED
 @pytest.mark.parametrize("name", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
-def test_sealed_and_judged_in_its_own_interpreter(
+def test_parity_in_the_interpreter(
     artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path], name: str
 ) -> None:
-    """Every entry, direct, at its boundary and chained, in the type its recipe names; inspected from the file."""
+    """Every entry passes in every mode, with weights of the recipe's dtype and facts read from the file."""
     folder = artifact("mixed", "coreai", name)
     sealed = read_artifact(folder)
     verify(folder, sealed)
@@ -74,10 +74,10 @@ def test_sealed_and_judged_in_its_own_interpreter(
 
 
 @INSTALLED
-def test_it_runs_where_another_loop_runs(
+def test_runs_inside_another_event_loop(
     artifact: Artifacts, golden: Callable[[str], dict[str, NDArray[np.float32]]]
 ) -> None:
-    """In a process whose thread runs a loop already, as playwright leaves one behind."""
+    """The thread has a running event loop, as playwright leaves one behind."""
     folder = artifact("mixed", "coreai", "float32")
     entry = read_artifact(folder).entries[0]
     values = golden("mixed")
@@ -85,7 +85,7 @@ def test_it_runs_where_another_loop_runs(
     async def inside() -> dict[str, NDArray[np.float32]]:
         return run_sealed(folder, entry.id, {port.name: values[port.name] for port in entry.inputs})
 
-    # In a thread of its own: this one may have a loop left by another test's browser.
+    # In a new thread: this one may have a loop that another test's browser left behind.
     with ThreadPoolExecutor(1) as pool:
         made = pool.submit(lambda: asyncio.run(inside())).result()
     for name, value in made.items():
@@ -93,7 +93,7 @@ def test_it_runs_where_another_loop_runs(
 
 
 @INSTALLED
-def test_a_broken_or_wrong_asset_is_told(artifact: Artifacts, tmp_path: Path) -> None:
+def test_broken_asset_and_unknown_function_raise(artifact: Artifacts, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(artifact("mixed", "coreai", "float32"), tmp_path / "float32"))
     sealed: Artifact = read_artifact(folder)
     entry: Entry = sealed.entries[0]

@@ -1,4 +1,4 @@
-"""The TF.js target: the files' form, recipes and refusals. Its ops are in test_tfjs_ops.py."""
+"""Test the TF.js target: files, recipes, refusals, USAGE.md. Its ops are in test_tfjs_ops.py."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def test_unsupported_op_names_entry_and_op(tmp_path: Path) -> None:
         emit(program, "tfjs", tmp_path)
 
 
-def test_unsupported_form_says_why(tmp_path: Path) -> None:
+def test_unsupported_attribute_says_why(tmp_path: Path) -> None:
     program = ops_program({"y": nn.Conv3d(2, 3, 3)}, (1, 2, 5, 5, 5))
     with pytest.raises(StageError, match=r"op 'Conv' .* has 3 spatial axes; 1 and 2 are supported"):
         emit(program, "tfjs", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "w8", "w16"])
-def test_takes(name: str) -> None:
+def test_takes_recipe(name: str) -> None:
     assert TFJSTarget().refuses(recipe(name)) is None
 
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("w4", "uint8 or uint16"), ("w4g32", "one a block"), ("w8a8", "no integer kernels"), ("p4", "no palettes")],
+    [("w4", "uint8 or uint16"), ("w4g32", "one per block"), ("w8a8", "no integer kernels"), ("p4", "no palettes")],
 )
-def test_refuses_with_the_reason(name: str, reason: str) -> None:
+def test_refuses_recipe_with_a_reason(name: str, reason: str) -> None:
     assert reason in (TFJSTarget().refuses(recipe(name)) or "")
 
 
@@ -60,20 +60,21 @@ def test_same_bytes_twice(name: str, small: Converted, tmp_path: Path) -> None:
     folders = [emit(small.program, "tfjs", tmp_path / part, name).folder for part in ("a", "b")]
     files = [{path.name: path.read_bytes() for path in (folder / "net").iterdir()} for folder in folders]
     assert files[0] == files[1]
-    assert b"/work" not in files[0]["model.json"] and str(tmp_path).encode() not in files[0]["model.json"]
+    assert not any(str(path).encode() in files[0]["model.json"] for path in (Path.cwd(), tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "stored", "error"), [("float16", "float16", 2e-3), ("w8", "uint8", 0.02), ("w16", "uint16", 2e-4)]
 )
 def test_compressed_weights(name: str, stored: str, error: float, small: Converted, tmp_path: Path) -> None:
-    """Kernels are compressed, biases and shapes are not, and zero stays zero."""
+    """Kernels are compressed, biases and shapes are not, and 0 is a code."""
     built = small.emit(name, tmp_path)
     rows = json.loads((tmp_path / "net/model.json").read_text())["weightsManifest"][0]["weights"]
-    kinds = {tuple(row["shape"]): row.get("quantization", {}).get("dtype") for row in rows if row["dtype"] == "float32"}
+    floats = [row for row in rows if row["dtype"] == "float32"]
+    dtypes = {tuple(row["shape"]): row.get("quantization", {}).get("dtype") for row in floats}
     # The small kernel keeps 16 bits under w8.
     first = "uint16" if name == "w8" else stored
-    assert kinds == {(3, 3, 8, 64): first, (64,): None, (1, 1, 64, 300): stored, (300,): None}
+    assert dtypes == {(3, 3, 8, 64): first, (64,): None, (1, 1, 64, 300): stored, (300,): None}
     sizes = TFJSTarget().describe(tmp_path / "net")["weight_bytes"]
     assert sizes["float32"] == 4 * 364 and sizes[stored] >= 64 * 300
     for row in rows:
@@ -111,7 +112,9 @@ def test_describe_reads_the_file(artifact: Callable[[str, str, str], Path]) -> N
         (lambda folder: (folder / "group1-shard1of1.bin").write_bytes(b"12"), "hold 2"),
     ],
 )
-def test_describe_refuses_damage(damage: Callable[[Path], object], said: str, small: Converted, tmp_path: Path) -> None:
+def test_describe_refuses_a_damaged_model(
+    damage: Callable[[Path], object], said: str, small: Converted, tmp_path: Path
+) -> None:
     small.emit("float32", tmp_path)
     damage(tmp_path / "net")
     with pytest.raises(StageError, match=said):
@@ -122,7 +125,7 @@ def test_describe_refuses_damage(damage: Callable[[Path], object], said: str, sm
 def test_usage_runs(
     model: str, name: str, artifact: Callable[[str, str, str], Path], root: Path, tmp_path: Path
 ) -> None:
-    """The module of USAGE.md, as it stands, beside the artifact: it checks itself against the golden tensors."""
+    """The module of USAGE.md runs unchanged beside the artifact, and compares every entry with the golden tensors."""
     folder = tmp_path / "artifact"
     shutil.copytree(artifact(model, "tfjs", name), folder)
     (tmp_path / "node_modules").symlink_to(root / "node_modules")

@@ -1,4 +1,4 @@
-"""The TF.js target's ops: every one against PyTorch in both runtimes."""
+"""Test the lowering of every op of the TF.js target against PyTorch, in both runtimes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def seeded(*shape: int) -> Tensor:
 
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
-    """`check(cases, shape)`: export, run in both runtimes, compare each output with PyTorch; the ops of the graph."""
+    """`check(cases, shape)` exports, runs in both runtimes, compares with PyTorch and returns the ops of the graph."""
     return lambda cases, shape=CNN: compared(ops_program(cases, shape), tmp_path)
 
 
@@ -164,7 +164,7 @@ ELEMENTWISE: Cases = {
     "where_and": lambda x: torch.where((x > -0.5) & ~(x >= 0.5), x, torch.zeros(())),
     "where_or": lambda x: torch.where((x < -0.5) | (x <= 0.5), x, 2 * x),
     "masked": lambda x: x.masked_fill(x == x.max(), 5.0),
-    "not_a_number": lambda x: torch.where(torch.isnan(x.sqrt()), -1.0, x),
+    "nan": lambda x: torch.where(torch.isnan(x.sqrt()), -1.0, x),
     "infinite": lambda x: torch.where(torch.isinf(x / (x > 0).float()), -1.0, x),
     "cast": lambda x: (x > 0).float() * x.to(torch.int32).float(),
 }
@@ -290,7 +290,7 @@ LINEARS: Cases = {
 
 
 def sampled(mode: str, outside: str, corners: bool) -> Function:
-    """Sampling at places that come from the map itself, some of them outside."""
+    """Return a grid_sample whose coordinates are computed from the input; some of them lie outside."""
 
     def function(x: Tensor) -> Tensor:
         grid = (x[:, :2, 1:8, 2:12] * 0.7).permute(0, 2, 3, 1)
@@ -328,7 +328,7 @@ def test_ops_equal_pytorch(family: str, check: Check) -> None:
 
 
 def test_scalar_kernels_are_scalars(check: Check) -> None:
-    """A bound of shape [1] runs in TF.js and is refused by TensorFlow."""
+    """TF.js accepts a bound of shape [1]; TensorFlow, which checks the graphs, refuses it."""
     check({"clamped": lambda x: x.clamp(-0.5, 1.0)}, (2, 3))
 
 
@@ -345,8 +345,8 @@ def test_other_ranks(shape: tuple[int, ...], cases: Cases, check: Check) -> None
     check(cases, shape)
 
 
-def test_layout_changes_cost_no_transpose(check: Check) -> None:
-    """Blocks as in ConvNeXt, SE nets and token mixers stay channels last from end to end."""
+def test_permutes_add_no_transpose(check: Check) -> None:
+    """Blocks of ConvNeXt, squeeze-and-excitation nets and token mixers stay channels last throughout."""
     norm, wide, narrow = nn.LayerNorm(8), nn.Linear(8, 16), nn.Linear(16, 8)
 
     class Block(nn.Module):
@@ -366,8 +366,8 @@ def test_layout_changes_cost_no_transpose(check: Check) -> None:
     assert "Transpose" not in check({"block": Block()})
 
 
-def test_two_names_for_one_value(check: Check) -> None:
-    """Outputs that are the same tensor, or the input itself, keep their own names."""
+def test_outputs_that_are_one_tensor(check: Check) -> None:
+    """Outputs that are the same tensor, or the input itself, have names of their own."""
     relu = nn.ReLU()
 
     class Twice(nn.Module):
