@@ -35,10 +35,13 @@ def toolchain(target: Target) -> dict[str, str]:
     return versions
 
 
-def source_hash(spec: ModelSpec) -> str:
-    """Return the hash of the code that shapes an artifact: `export`, `hydramobile`, and the code of the factory."""
+def source_hash(spec: ModelSpec, target: Target) -> str:
+    """Return the hash of the code that shapes an artifact.
+
+    It covers `export`, `hydramobile`, the code of the factory, and the target's package where that lies elsewhere.
+    """
     files = code_files(spec)
-    for package in ("export", "hydramobile"):
+    for package in {"export", "hydramobile", type(target).__module__.partition(".")[0]}:
         files |= {path.relative_to(ROOT).as_posix(): path for path in (ROOT / package).rglob("*.py")}
     return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in files.items()}).encode())
 
@@ -54,7 +57,7 @@ def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Seq
         "recipe": {**asdict(recipe), "weights": ""},
         "calibration": sorted(calibration) if recipe.calibrated else [],
         "toolchain": toolchain(target),
-        "sources": source_hash(spec),
+        "sources": source_hash(spec, target),
     }
     return sha256_bytes(canonical_json(parts).encode())
 
