@@ -41,9 +41,9 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
-    from benchmarks.parity import Request, conclude, run_parity
+    from benchmarks.parity.run import Request, conclude, run_parity
     from benchmarks.runtime import resolve_runtimes
-    from benchmarks.show import parity_table, say
+    from benchmarks.show.tables import parity_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -60,8 +60,8 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
 @app.command()
 def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
     """What each artifact weighs by file, module and storage type, and how much of it an app ships."""
-    from benchmarks.parity import Request
-    from benchmarks.show import say, size_table
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import say, size_table
     from benchmarks.size import conclude_size, run_size
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
@@ -79,10 +79,10 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
 @app.command()
 def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
     """What each module multiplies, and how much memory each artifact's graph keeps alive. Nothing is run or timed."""
-    from benchmarks.cost import conclude_cost, run_cost
-    from benchmarks.parity import Request
-    from benchmarks.show import say
-    from benchmarks.show_cost import cost_table
+    from benchmarks.cost.run import conclude_cost, run_cost
+    from benchmarks.parity.run import Request
+    from benchmarks.show.cost import cost_table
+    from benchmarks.show.tables import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -110,9 +110,9 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     host: Annotated[str, typer.Option(help="With --serve: where; 0.0.0.0 for the network.")] = "127.0.0.1",
 ) -> str:
     """Time the recipes that must ship (or those of --only) on this machine: load, first run, steady state."""
-    from benchmarks.latency import Timing, conclude_latency, run_latency
-    from benchmarks.parity import Request
-    from benchmarks.show import latency_table, say
+    from benchmarks.latency.run import Timing, conclude_latency, run_latency
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import latency_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -120,7 +120,7 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
     timing = Timing(seconds, threads)
     if serve:
-        from benchmarks.serve import conclude_serve, run_serve
+        from benchmarks.latency.serve import conclude_serve, run_serve
 
         served = run_serve(request, timing, host, say(quiet=False))
         latency_table(served)
@@ -146,9 +146,9 @@ def grid(  # noqa: PLR0913 - one parameter a flag
     threads: Threads = 1,
 ) -> str:
     """Time every artifact in interleaved rounds of fresh processes; `compare` tells two such grids apart."""
-    from benchmarks.grid import Rounds, conclude_grid, run_grid
-    from benchmarks.parity import Request
-    from benchmarks.show import grid_table, say
+    from benchmarks.grid.run import Rounds, conclude_grid, run_grid
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import grid_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -169,9 +169,9 @@ def support(
     readme: Annotated[Path | None, typer.Option(help="Renew the table of supported recipes of this file.")] = None,
 ) -> str:
     """Judge, weigh and time what was not yet, and record which recipes stand in the model's support.json."""
-    from benchmarks.grid import Rounds
-    from benchmarks.parity import Request
-    from benchmarks.show import say
+    from benchmarks.grid.run import Rounds
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import say
     from benchmarks.support import conclude_support, renew_table, run_support
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
@@ -216,10 +216,10 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     as_json: Json = False,
 ) -> str:
     """Tell whether NEW is faster or slower than OLD, and whether the difference is significant."""
-    from benchmarks import compare as comparing
-    from benchmarks.grid import Rounds
-    from benchmarks.parity import Request
-    from benchmarks.show import compare_table, say
+    from benchmarks.grid import compare as comparing
+    from benchmarks.grid.run import Rounds
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import compare_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -246,9 +246,9 @@ def compare(  # noqa: PLR0913 - one parameter a flag
 @app.command()
 def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None) -> str:
     """Tell by operator where the time goes, for the recipes that must ship (or those of --only)."""
-    from benchmarks.parity import Request
-    from benchmarks.profile import conclude_profile, run_profile
-    from benchmarks.show import profile_table, say
+    from benchmarks.parity.run import Request
+    from benchmarks.profile.run import conclude_profile, run_profile
+    from benchmarks.show.tables import profile_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -270,9 +270,9 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
     as_json: Json = False,
 ) -> str:
     """Count ARM instructions per inference (work, not time), and compare them with the model's baseline."""
-    from benchmarks import instructions as counting
-    from benchmarks.parity import Request
-    from benchmarks.show import instructions_table, say
+    from benchmarks.instructions import run as counting
+    from benchmarks.parity.run import Request
+    from benchmarks.show.tables import instructions_table, say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -303,10 +303,10 @@ def device(  # noqa: PLR0913 - one parameter a flag
     cool: Annotated[float, typer.Option(help="Seconds of rest at least between two configurations.")] = 10.0,
 ) -> str:
     """Judge and time the recipes that must ship (or those of --only) on an attached phone, or on this Mac."""
-    from benchmarks.device import Run, choose, conclude_device, run_device
-    from benchmarks.parity import Request
-    from benchmarks.show import say
-    from benchmarks.show_device import device_table
+    from benchmarks.device.run import Run, choose, conclude_device, run_device
+    from benchmarks.parity.run import Request
+    from benchmarks.show.device import device_table
+    from benchmarks.show.tables import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -332,7 +332,7 @@ def report(
 ) -> str:
     """Write report.html and report.md from all evidence gathered so far."""
     from benchmarks.report import ReportRequest, write_report
-    from benchmarks.show import say
+    from benchmarks.show.tables import say
     from hydramobile.spec import load_spec
 
     return write_report(ReportRequest(load_spec(model), out, samples, include_photos, readme), say(quiet=False))
@@ -341,7 +341,7 @@ def report(
 @app.command()
 def doctor(as_json: Json = False) -> str:
     """Which runtimes can run here, and why not."""
-    from benchmarks.show import doctor_rows, doctor_table
+    from benchmarks.show.tables import doctor_rows, doctor_table
 
     rows = doctor_rows()
     if as_json:

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from benchmarks.judge import GZIP_LEVEL
-from benchmarks.parity import Request, kept_rows, select
+from benchmarks.parity.artifact import GZIP_LEVEL
+from benchmarks.parity.run import Request, kept_rows, select
 from benchmarks.runtime import REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, primary, ships, verify
 from hydramobile.errors import HydraError, NothingJudged, StageError

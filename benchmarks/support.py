@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.grid import Rounds, document_of, line_up, summarize, take_rounds
+from benchmarks.grid.run import Rounds, document_of, line_up, summarize, take_rounds
 from benchmarks.machine import identity
-from benchmarks.parity import Request, run_parity, select
+from benchmarks.parity.run import Request, run_parity, select
 from benchmarks.report.gather import gather
 from benchmarks.report.summary import label_column, results
 from benchmarks.report.words import megabytes, metric_name, number

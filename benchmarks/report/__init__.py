@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pixels import from_pixels, fused_entry
 from benchmarks.report.gather import Evidence, gather
 from benchmarks.report.judged import number_row, whole
 from benchmarks.report.page import page_context
 from benchmarks.report.pictures import chosen_runtime, overview, worst_pictures
+from benchmarks.report.pixels import from_pixels, fused_entry
 from benchmarks.report.render import render
 from benchmarks.report.summary import renew_readme
 from hydramobile.errors import StageError

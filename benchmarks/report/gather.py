@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parity import standings
+from benchmarks.parity.run import standings
 from hydramobile.artifact import Artifact, find_artifacts, read_artifact
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import NothingJudged, StageError

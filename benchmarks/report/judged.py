@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.lean import left_out
+from benchmarks.parity.lean import left_out
+from benchmarks.parity.verdict import tightest, used
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence, Verdict
 from benchmarks.runtime import REGISTRY, forced
-from benchmarks.verdict import tightest, used
 from hydramobile.measures import MEAN, higher, worse
 
 Row = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.grid import summarize
+from benchmarks.grid.run import summarize
 from benchmarks.report.gather import Evidence
 from hydramobile.measures import higher
 

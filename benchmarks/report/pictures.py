@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.pixels import fused_entry
 from benchmarks.report import words
 from benchmarks.report.gather import Evidence
 from benchmarks.report.judged import number_row, whole
-from benchmarks.rerun import Run, run_again
+from benchmarks.report.pixels import fused_entry
+from benchmarks.report.rerun import Run, run_again
 from benchmarks.runtime import Array, load_runtime
 from hydramobile.goldens import Golden
 

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from benchmarks.coroutines import wait
+from benchmarks.adapters.coroutines import wait
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

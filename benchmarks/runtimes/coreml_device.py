@@ -21,9 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.coreml import as_feature, load_model
-from benchmarks.coroutines import wait
-from benchmarks.profile import OpTime
+from benchmarks.adapters.coroutines import wait
+from benchmarks.profile.run import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

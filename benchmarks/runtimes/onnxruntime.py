@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.graph import Graph, Step, Value, conv_macs
-from benchmarks.profile import OpTime
+from benchmarks.cost.graph import Graph, Step, Value, conv_macs
+from benchmarks.profile.run import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

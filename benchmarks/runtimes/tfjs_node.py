@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.child import Child
-from benchmarks.graph_model import GraphModel, read_graph_model, weight_dtypes
+from benchmarks.adapters.child import Child
+from benchmarks.adapters.tfjs_files import GraphModel, read_graph_model, weight_dtypes
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

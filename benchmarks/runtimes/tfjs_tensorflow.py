@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.graph import Graph, Step, Value, conv_macs
-from benchmarks.graph_model import GraphModel, read_graph_model, read_weights, weight_dtypes
+from benchmarks.adapters.tfjs_files import GraphModel, read_graph_model, read_weights, weight_dtypes
+from benchmarks.cost.graph import Graph, Step, Value, conv_macs
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

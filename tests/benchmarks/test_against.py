@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.bench import load_bench
-from benchmarks.judge import judge_artifact
+from benchmarks.parity.artifact import judge_artifact
+from benchmarks.parity.bench import load_bench
 from benchmarks.runtime import load_runtime
 from export.driver import export
 from hydramobile.errors import StageError

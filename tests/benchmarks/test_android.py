@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.device import Run, conclude_device, run_device
-from benchmarks.parity import Request
-from benchmarks.runtime import Session, load_runtime, on_request, run
+from benchmarks.device.run import Run, conclude_device, run_device
+from benchmarks.parity.run import Request
+from benchmarks.runtime import load_runtime, on_request, run
 from benchmarks.runtimes.android import AndroidRuntime, phone
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError

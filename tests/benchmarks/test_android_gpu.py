@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.device import Run, conclude_device, run_device
-from benchmarks.parity import Request
+from benchmarks.device.run import Run, conclude_device, run_device
+from benchmarks.parity.run import Request
 from benchmarks.runtimes.android import tool
 from hydramobile.errors import StageError
 from hydramobile.spec import load_spec

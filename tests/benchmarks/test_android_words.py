@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.device import Run, choose
-from benchmarks.profile import OpTime
+from benchmarks.device.run import Run, choose
+from benchmarks.profile.run import OpTime
 from benchmarks.runtimes.android import phone, tool
 from hydramobile.errors import StageError, UsageError
 

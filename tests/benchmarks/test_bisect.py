@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from benchmarks.bisect import FLOAT32, Tracer, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
+from benchmarks.parity.bisect import FLOAT32, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import Artifact, Entry, Port, read_artifact
 from hydramobile.goldens import Golden, load_goldens

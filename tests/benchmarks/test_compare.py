@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.compare import compare, conclude_compare, read_grid
-from benchmarks.grid import Rounds, conclude_grid, run_grid, summarize
+from benchmarks.grid.compare import compare, conclude_compare, read_grid
+from benchmarks.grid.run import Rounds, conclude_grid, run_grid, summarize
 from benchmarks.machine import identity
-from benchmarks.parity import Request
+from benchmarks.parity.run import Request
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError, UsageError
 from hydramobile.spec import load_spec
 

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.bisect import compare_traces
-from benchmarks.coreml import as_feature
-from benchmarks.device import OnDevice, Run, conclude_device, run_device
-from benchmarks.parity import Request
-from benchmarks.profile import OpTime
+from benchmarks.device.run import OnDevice, Run, conclude_device, run_device
+from benchmarks.parity.bisect import compare_traces
+from benchmarks.parity.run import Request
+from benchmarks.profile.run import OpTime
 from benchmarks.runtime import load_runtime, resolve_runtimes
 from benchmarks.runtimes import coreml_device
 from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, example, planned, summary

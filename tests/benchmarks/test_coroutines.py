@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from benchmarks.coroutines import wait
+from benchmarks.adapters.coroutines import wait
 from hydramobile.errors import StageError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cost import conclude_cost, run_cost
-from benchmarks.graph import Graph, GraphReader, Peak, Step, Value, peak_activations
-from benchmarks.parity import Request
+from benchmarks.cost.graph import Graph, Peak, Step, Value, peak_activations
+from benchmarks.cost.run import conclude_cost, run_cost
+from benchmarks.parity.run import Request
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError

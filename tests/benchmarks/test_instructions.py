@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import instructions, report
-from benchmarks.instructions import compare, conclude_instructions, key_of, run_instructions, write_baseline
-from benchmarks.parity import Request
+from benchmarks import report
+from benchmarks.instructions import run as instructions
+from benchmarks.instructions.run import compare, conclude_instructions, key_of, run_instructions, write_baseline
+from benchmarks.parity.run import Request
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from hydramobile.spec import load_spec
 

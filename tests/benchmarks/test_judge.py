@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import Bench, judge_artifact, within_rounding
+from benchmarks.parity.artifact import Bench, judge_artifact, within_rounding
+from benchmarks.parity.verdict import Result, judge, used
 from benchmarks.runtime import load_runtime
-from benchmarks.verdict import Result, judge, used
 from hydramobile.budget import Budget, Limit, load_budget
 from hydramobile.errors import StageError
 from hydramobile.goldens import halve, load_goldens

@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from benchmarks.judge import Bench, Blank, judge_labels
-from benchmarks.labelled import Labelled, load_labelled, loss_measures, way
-from benchmarks.parity import Request, run_parity
+from benchmarks.parity.artifact import Bench, Blank, judge_labels
+from benchmarks.parity.labels import Labelled, load_labelled, loss_measures, way
+from benchmarks.parity.run import Request, run_parity
+from benchmarks.parity.verdict import Result, judge, used
 from benchmarks.runtime import load_runtime
-from benchmarks.verdict import Result, judge, used
 from hydramobile.artifact import Artifact, read_artifact
 from hydramobile.budget import load_budget
 from hydramobile.errors import StageError

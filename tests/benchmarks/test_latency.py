@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import latency
-from benchmarks.latency import Timing, conclude_latency, run_latency
-from benchmarks.parity import Request
+from benchmarks.latency import run as latency
+from benchmarks.latency.run import Timing, conclude_latency, run_latency
+from benchmarks.parity.run import Request
 from benchmarks.runtimes.onnxruntime import OnnxRuntime
 from hydramobile.errors import NothingJudged, StageError, UsageError
 from hydramobile.spec import load_spec

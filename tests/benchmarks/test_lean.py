@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import lean
-from benchmarks.parity import Request, conclude, run_parity, standings
+from benchmarks.parity import lean
+from benchmarks.parity.run import Request, conclude, run_parity, standings
 from benchmarks.runtime import GROUPS, REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.budget import load_budget

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.parity import Request
-from benchmarks.profile import OpTime, by_kind, conclude_profile, run_profile
+from benchmarks.parity.run import Request
+from benchmarks.profile.run import OpTime, by_kind, conclude_profile, run_profile
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.onnxruntime import kernel_times
 from hydramobile.errors import NothingJudged, StageError

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import report
-from benchmarks.latency import Timing, run_latency
-from benchmarks.parity import Request, run_parity
-from benchmarks.pixels import plain_bilinear, without_profile
+from benchmarks.latency.run import Timing, run_latency
+from benchmarks.parity.run import Request, run_parity
 from benchmarks.report import ReportRequest, summary, words, write_report
 from benchmarks.report.gather import asked, gather
+from benchmarks.report.pixels import plain_bilinear, without_profile
 from benchmarks.runtime import REGISTRY
 from benchmarks.size import run_size
 from hydramobile.budget import load_budget

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge import Bench, judge_artifact
+from benchmarks.parity.artifact import Bench, judge_artifact
+from benchmarks.parity.verdict import Result
 from benchmarks.runtime import GROUPS, REGISTRY, load_runtime, on_request
-from benchmarks.verdict import Result
 from hydramobile.artifact import Artifact, Entry, Port
 from hydramobile.budget import load_budget
 from hydramobile.goldens import load_goldens

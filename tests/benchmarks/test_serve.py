@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import serve
-from benchmarks.latency import Timing, run_latency
-from benchmarks.parity import Request
+from benchmarks.latency import serve
+from benchmarks.latency.run import Timing, run_latency
+from benchmarks.parity.run import Request
 from benchmarks.runtimes.web import adb, remote
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from benchmarks.runtimes.web.remote import Desk, RemotePage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parity import Request
+from benchmarks.parity.run import Request
 from benchmarks.size import conclude_size, run_size
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import load_spec

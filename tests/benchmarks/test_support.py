@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from benchmarks import support
-from benchmarks.grid import Rounds
-from benchmarks.parity import Request
+from benchmarks.grid.run import Rounds
+from benchmarks.parity.run import Request
 from export.driver import export
 from hydramobile.errors import NothingJudged, UsageError
 from hydramobile.spec import ModelSpec, load_spec

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.parity import Request, run_parity
-from benchmarks.runtime import Runtime, load_runtime
+from benchmarks.parity.run import Request, run_parity
+from benchmarks.runtime import load_runtime, run
 from export.inspect import inspect_path
 from export.target import Target, load_target
 from hydramobile.artifact import Artifact, Entry, read_artifact, verify

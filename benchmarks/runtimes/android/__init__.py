@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.profile import OpTime
+from benchmarks.profile.run import OpTime
 from benchmarks.runtime import Absent, Array, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.android import tool
 from benchmarks.runtimes.android.phone import Phone, label, no_phone

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.profile import OpTime
+from benchmarks.profile.run import OpTime
 from hydramobile.errors import StageError
 
 FLAGS = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.child import Child
+from benchmarks.adapters.child import Child
 from benchmarks.runtimes.arm import self_test, sysroot
 from benchmarks.runtimes.arm.cpus import Cpu
 from hydramobile.errors import StageError

@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.graph import Graph
+from benchmarks.cost.graph import Graph
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.coreml_mil.evaluate import Observer, Plan, evaluate, prepare
 from benchmarks.runtimes.coreml_mil.graph import graph_of

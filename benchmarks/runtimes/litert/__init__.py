@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.graph import Graph
-from benchmarks.profile import OpTime
+from benchmarks.cost.graph import Graph
+from benchmarks.profile.run import OpTime
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.litert.graph import graph_of

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from benchmarks.graph import Graph, Step, Value, conv_macs
+from benchmarks.cost.graph import Graph, Step, Value, conv_macs
 from hydramobile.errors import StageError
 
 # Bits an element by the schema's type name; what is not here has no fixed size (strings, resources).

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.graph_model import read_graph_model, weight_dtypes
+from benchmarks.adapters.tfjs_files import read_graph_model, weight_dtypes
 from benchmarks.runtime import load_runtime
 from benchmarks.runtimes.web.browser import blank_page, chromium, page
 from benchmarks.runtimes.web.link import Engine, Link, WebSession

@@ -1,0 +1,1 @@
+"""Measurements on an attached device."""

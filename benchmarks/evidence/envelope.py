@@ -1,0 +1,138 @@
+"""The envelope around every kind of evidence, and the one place that reads and writes such files.
+
+A file names its schema and kind, the model by the hashes of its spec and weights, the machine where the machine
+matters, and its rows. Evidence of another schema is refused with the command that measures anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar
+
+from benchmarks.evidence.environment import Machine
+from benchmarks.evidence.row import Row
+from hydramobile.errors import StageError
+from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.spec import ModelSpec
+
+SCHEMA: Literal[2] = 2
+R = TypeVar("R", bound=Row)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence(Generic[R]):
+    """All rows of one kind about one model.
+
+    `machine` is None where the rows do not depend on the machine. `FILE` is the name of the file below
+    `build/<model>`, and `COMMAND` is what measures anew.
+    """
+
+    FILE: ClassVar[str]
+    COMMAND: ClassVar[str]
+    schema: Literal[2] = SCHEMA
+    kind: str
+    model: str
+    spec_sha256: str
+    weights_sha256: str
+    machine: Machine | None = None
+    results: tuple[R, ...]
+
+
+E = TypeVar("E", bound=Evidence[Any])
+
+
+class OlderEvidence(StageError):
+    """Evidence that another version of this project wrote."""
+
+
+class Identity(TypedDict):
+    """The fields of the envelope that name the model."""
+
+    model: str
+    spec_sha256: str
+    weights_sha256: str
+
+
+def identity_of(spec: ModelSpec) -> Identity:
+    return {"model": spec.name, "spec_sha256": spec.sha256, "weights_sha256": spec.weights_sha256}
+
+
+def plain(value: Any) -> Any:
+    """Return dataclasses as JSON data: dicts, lists, numbers, texts."""
+    import msgspec
+
+    return msgspec.to_builtins(value)
+
+
+def typed(kind: type[T], content: Any) -> T:
+    """Return JSON data as an instance of the dataclass `kind`. Raises ValueError, which names the field at fault."""
+    import msgspec
+
+    return msgspec.convert(content, kind)
+
+
+def to_json(value: Any) -> str:
+    """Return dataclasses as indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
+    return dump_json(plain(value)).rstrip("\n")
+
+
+def write(root: Path, evidence: Evidence[Any]) -> Path:
+    """Write evidence into `root` (build/<model>); returns the file."""
+    path = root / evidence.FILE
+    write_text(path, dump_json(plain(evidence)))
+    return path
+
+
+def read(kind: type[E], path: Path) -> E:
+    """Read an evidence file.
+
+    Raises OlderEvidence for another schema, StageError for what is not JSON or not evidence of this kind; both name
+    the file and the command that measures anew. The stage is the kind of evidence.
+    """
+    stage = path.stem
+    content = read_json(path, stage)
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if isinstance(schema, int) and schema != SCHEMA:
+        age = "an older" if schema < SCHEMA else "a newer"
+        raise OlderEvidence(
+            stage,
+            f"{path} was written by {age} version of this project (schema {schema}, this is {SCHEMA}); "
+            f"measure anew with: {kind.COMMAND}",
+        )
+    try:
+        return typed(kind, content)
+    except ValueError as error:
+        raise StageError(stage, f"{path} is not what `{kind.COMMAND}` writes: {error}") from error
+
+
+def read_earlier(kind: type[E], root: Path) -> E | None:
+    """Read the evidence of an earlier run that a new one adds to: None where there is none that it can add to.
+
+    Evidence of another schema is replaced, not merged. Raises StageError for a damaged file.
+    """
+    path = root / kind.FILE
+    try:
+        return read(kind, path) if path.is_file() else None
+    except OlderEvidence:
+        return None
+
+
+def json_schema(kinds: Mapping[str, type[Evidence[Any]]]) -> dict[str, Any]:
+    """Return one JSON schema (2020-12) for all kinds of evidence, generated from their types."""
+    import msgspec
+
+    references, definitions = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Evidence of hydra-mobile, schema {SCHEMA}",
+        "oneOf": list(references),
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def schema_text(kinds: Mapping[str, type[Evidence[Any]]]) -> str:
+    return json.dumps(json_schema(kinds), indent=2, ensure_ascii=False) + "\n"

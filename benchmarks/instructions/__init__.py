@@ -1,0 +1,1 @@
+"""ARM instructions per inference, and the gate on them."""

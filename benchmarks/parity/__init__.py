@@ -1,0 +1,1 @@
+"""Does each artifact compute what the PyTorch reference computes?"""
