@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -41,59 +40,66 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
-    from benchmarks.parity.run import Request, conclude, run_parity
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.parity.run import run_parity
+    from benchmarks.parity.standings import conclude
+    from benchmarks.request import Request
     from benchmarks.runtime import resolve_runtimes
-    from benchmarks.show.tables import parity_table, say
+    from benchmarks.show.parity import parity_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most, lean)
-    document = run_parity(request, say(quiet=as_json))
+    evidence = run_parity(request, say(quiet=as_json))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(to_json(evidence))
     else:
-        parity_table(spec, document)
-    return conclude(spec, document, resolve_runtimes(runtime) if runtime else ())
+        parity_table(spec, evidence)
+    return conclude(spec, evidence, resolve_runtimes(runtime) if runtime else ())
 
 
 @app.command()
 def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
     """What each artifact weighs by file, module and storage type, and how much of it an app ships."""
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import say, size_table
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.request import Request
+    from benchmarks.show.size import size_table
+    from benchmarks.show.terminal import say
     from benchmarks.size import conclude_size, run_size
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, only=resolve_only(spec, only or []))
-    document = run_size(request, say(quiet=as_json))
+    evidence = run_size(request, say(quiet=as_json))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(to_json(evidence))
     else:
-        size_table(document)
-    return conclude_size(document)
+        size_table(evidence)
+    return conclude_size(evidence)
 
 
 @app.command()
 def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
     """What each module multiplies, and how much memory each artifact's graph keeps alive. Nothing is run or timed."""
     from benchmarks.cost.run import conclude_cost, run_cost
-    from benchmarks.parity.run import Request
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.request import Request
     from benchmarks.show.cost import cost_table
-    from benchmarks.show.tables import say
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, only=resolve_only(spec, only or []))
-    document = run_cost(request, say(quiet=as_json))
+    evidence = run_cost(request, say(quiet=as_json))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(to_json(evidence))
     else:
-        cost_table(document)
-    return conclude_cost(document)
+        cost_table(evidence)
+    return conclude_cost(evidence)
 
 
 @app.command()
@@ -111,8 +117,9 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
 ) -> str:
     """Time the recipes that must ship (or those of --only) on this machine: load, first run, steady state."""
     from benchmarks.latency.run import Timing, conclude_latency, run_latency
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import latency_table, say
+    from benchmarks.request import Request
+    from benchmarks.show.latency import latency_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -123,11 +130,11 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
         from benchmarks.latency.serve import conclude_serve, run_serve
 
         served = run_serve(request, timing, host, say(quiet=False))
-        latency_table(served)
+        latency_table(served.evidence)
         return conclude_serve(served)
-    document = run_latency(request, timing, say(quiet=False))
-    latency_table(document)
-    return conclude_latency(document)
+    evidence = run_latency(request, timing, say(quiet=False))
+    latency_table(evidence)
+    return conclude_latency(evidence)
 
 
 Count = Annotated[int, typer.Option("--rounds", help="Fresh processes an artifact.")]
@@ -147,16 +154,17 @@ def grid(  # noqa: PLR0913 - one parameter a flag
 ) -> str:
     """Time every artifact in interleaved rounds of fresh processes; `compare` tells two such grids apart."""
     from benchmarks.grid.run import Rounds, conclude_grid, run_grid
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import grid_table, say
+    from benchmarks.request import Request
+    from benchmarks.show.latency import grid_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
-    document = run_grid(request, Rounds(rounds, seconds, threads), say(quiet=False))
-    grid_table(document)
-    return conclude_grid(document)
+    evidence = run_grid(request, Rounds(rounds, seconds, threads), say(quiet=False))
+    grid_table(evidence)
+    return conclude_grid(evidence)
 
 
 @app.command()
@@ -170,8 +178,8 @@ def support(
 ) -> str:
     """Judge, weigh and time what was not yet, and record which recipes stand in the model's support.json."""
     from benchmarks.grid.run import Rounds
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import say
+    from benchmarks.request import Request
+    from benchmarks.show.terminal import say
     from benchmarks.support import conclude_support, renew_table, run_support
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
@@ -187,14 +195,15 @@ def support(
 @app.command()
 def calibration(model: Model = MODEL, out: Out = OUT, as_json: Json = False) -> str:
     """Tell how the loss of static integers moves with calibration's method, its samples and equalization."""
-    from benchmarks.report.calibration import calibration_rows, calibration_table
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.report.calibration import calibration_lines, calibration_table
     from benchmarks.report.gather import gather
     from hydramobile.spec import load_spec
 
-    rows = calibration_rows(gather(load_spec(model), out, None))
-    table = calibration_table(rows)
-    typer.echo(json.dumps(rows, indent=2) if as_json else table)
-    return f"{len(rows)} ways to calibrate were judged"
+    lines = calibration_lines(gather(load_spec(model), out, None))
+    table = calibration_table(lines)
+    typer.echo(to_json(lines) if as_json else table)
+    return f"{len(lines)} ways to calibrate were judged"
 
 
 @app.command()
@@ -216,10 +225,12 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     as_json: Json = False,
 ) -> str:
     """Tell whether NEW is faster or slower than OLD, and whether the difference is significant."""
+    from benchmarks.evidence.envelope import to_json
     from benchmarks.grid import compare as comparing
     from benchmarks.grid.run import Rounds
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import compare_table, say
+    from benchmarks.request import Request
+    from benchmarks.show.latency import compare_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
@@ -229,15 +240,15 @@ def compare(  # noqa: PLR0913 - one parameter a flag
             Request(spec, side, None, resolve_only(spec, only or []), tuple(runtime or [])) for side in (old, new)
         )
         chosen = Rounds(rounds, seconds, threads)
-        documents = comparing.run_interleaved(before, after, chosen, say(quiet=as_json))
-        found = comparing.compare(*documents)
-        comparing.write_comparison(after, documents, found)
+        grids = comparing.run_interleaved(before, after, chosen, say(quiet=as_json))
+        found = comparing.compare(*grids)
+        comparing.write_comparison(after, grids, found)
     elif only or runtime:
         raise UsageError("--only and --runtime choose what to time: they need --interleaved")
     else:
         found = comparing.compare(*(comparing.read_grid(side, spec.name) for side in (old, new)))
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(to_json(found))
     else:
         compare_table(found)
     return comparing.conclude_compare(found, gate)
@@ -246,17 +257,18 @@ def compare(  # noqa: PLR0913 - one parameter a flag
 @app.command()
 def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None) -> str:
     """Tell by operator where the time goes, for the recipes that must ship (or those of --only)."""
-    from benchmarks.parity.run import Request
     from benchmarks.profile.run import conclude_profile, run_profile
-    from benchmarks.show.tables import profile_table, say
+    from benchmarks.request import Request
+    from benchmarks.show.latency import profile_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
-    document = run_profile(request, say(quiet=False))
-    profile_table(document)
-    return conclude_profile(document)
+    evidence = run_profile(request, say(quiet=False))
+    profile_table(evidence)
+    return conclude_profile(evidence)
 
 
 @app.command()
@@ -270,23 +282,26 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
     as_json: Json = False,
 ) -> str:
     """Count ARM instructions per inference (work, not time), and compare them with the model's baseline."""
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.instructions import baseline
     from benchmarks.instructions import run as counting
-    from benchmarks.parity.run import Request
-    from benchmarks.show.tables import instructions_table, say
+    from benchmarks.request import Request
+    from benchmarks.show.instructions import instructions_table
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
-    document = counting.run_instructions(request, say(quiet=as_json))
+    evidence = counting.run_instructions(request, say(quiet=as_json))
     if update:
-        path = counting.write_baseline(spec, document)
+        path = baseline.write_baseline(spec, evidence)
         say(quiet=as_json)(f"wrote {path}: review it before you commit it")
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(to_json(evidence))
     else:
-        instructions_table(document, counting.compare(spec, document))
-    return counting.conclude_instructions(spec, document, gate)
+        instructions_table(evidence, baseline.compare(spec, evidence))
+    return baseline.conclude_instructions(spec, evidence, gate)
 
 
 @app.command()
@@ -304,18 +319,18 @@ def device(  # noqa: PLR0913 - one parameter a flag
 ) -> str:
     """Judge and time the recipes that must ship (or those of --only) on an attached phone, or on this Mac."""
     from benchmarks.device.run import Run, choose, conclude_device, run_device
-    from benchmarks.parity.run import Request
+    from benchmarks.request import Request
     from benchmarks.show.device import device_table
-    from benchmarks.show.tables import say
+    from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
     from hydramobile.spec import load_spec
 
     run_as = Run(choose(which, tool), seconds, cool)
     spec = load_spec(model)
     request = Request(spec, out, samples, resolve_only(spec, only or []))
-    document = run_device(request, run_as, say(quiet=False))
-    device_table(document)
-    return conclude_device(document)
+    measured = run_device(request, run_as, say(quiet=False))
+    device_table(measured)
+    return conclude_device(measured)
 
 
 @app.command()
@@ -331,8 +346,8 @@ def report(
     ] = None,
 ) -> str:
     """Write report.html and report.md from all evidence gathered so far."""
-    from benchmarks.report import ReportRequest, write_report
-    from benchmarks.show.tables import say
+    from benchmarks.report.write import ReportRequest, write_report
+    from benchmarks.show.terminal import say
     from hydramobile.spec import load_spec
 
     return write_report(ReportRequest(load_spec(model), out, samples, include_photos, readme), say(quiet=False))
@@ -341,15 +356,29 @@ def report(
 @app.command()
 def doctor(as_json: Json = False) -> str:
     """Which runtimes can run here, and why not."""
-    from benchmarks.show.tables import doctor_rows, doctor_table
+    from benchmarks.evidence.envelope import to_json
+    from benchmarks.show.doctor import doctor_rows, doctor_table
 
     rows = doctor_rows()
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(to_json(rows))
     else:
         doctor_table(rows)
-    ready = sum(not row["unavailable"] for row in rows)
+    ready = sum(not row.unavailable for row in rows)
     return f"{ready} of {len(rows)} runtimes can run here"
+
+
+@app.command()
+def schema(
+    file: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("docs/evidence.schema.json"),
+) -> str:
+    """Write the JSON schema of all evidence files, generated from their types."""
+    from benchmarks.evidence.envelope import schema_text
+    from benchmarks.evidence.kinds import KINDS
+    from hydramobile.files import write_text
+
+    write_text(file, schema_text(KINDS))
+    return f"wrote {file}: {len(KINDS)} kinds of evidence"
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import os
 import platform
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-# The flags that decide which kernels an inference library picks.
+from benchmarks.evidence.environment import Machine
+
+# The processor flags that decide which kernels an inference library picks.
 X86 = ("avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "fma", "f16c")
 ARM = ("asimd", "asimdhp", "asimddp", "asimdrdm", "i8mm", "bf16", "sve", "sve2")
 FLAGS = (*X86, *ARM)
@@ -16,7 +17,7 @@ FLAGS = (*X86, *ARM)
 
 @cache
 def processor() -> tuple[str, tuple[str, ...]]:
-    """(model name, known flags) from /proc/cpuinfo, or what `platform` knows elsewhere."""
+    """Return (model name, known flags) from /proc/cpuinfo, or what `platform` knows elsewhere."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor() or platform.machine(), ()
@@ -28,23 +29,23 @@ def processor() -> tuple[str, tuple[str, ...]]:
     return fields.get("model name", platform.machine()), tuple(flag for flag in FLAGS if flag in present)
 
 
-def identity() -> dict[str, Any]:
-    """Operating system, processor with its flags, cores, memory in bytes."""
+def identity() -> Machine:
+    """Return operating system, processor with its flags, cores, and memory in bytes of this computer."""
     import psutil
 
     name, flags = processor()
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "machine": platform.machine(),
-        "processor": name,
-        "flags": list(flags),
-        "cores": os.cpu_count(),
-        "memory": int(psutil.virtual_memory().total),
-        "python": platform.python_version(),
-    }
+    return Machine(
+        system=platform.system(),
+        release=platform.release(),
+        machine=platform.machine(),
+        processor=name,
+        flags=flags,
+        cores=os.cpu_count(),
+        memory=int(psutil.virtual_memory().total),
+        python=platform.python_version(),
+    )
 
 
 def load() -> float:
-    """The 1-minute load average: how busy the machine was while a time was taken."""
+    """Return the 1-minute load average: how busy the machine is while a time is taken."""
     return round(os.getloadavg()[0], 2)

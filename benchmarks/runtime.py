@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from benchmarks.evidence.environment import Environment
+from benchmarks.evidence.row import Label
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError, unknown
 from hydramobile.ports import from_file as from_file
@@ -87,64 +89,65 @@ GROUPS = {
     for group in dict.fromkeys(r.group for r in RUNTIME_ROWS)
     if group
 }
-# Where a number comes from; every figure in a report carries one of these.
-EVIDENCE = (
-    "measured-on-device",
-    "host",
-    "browser-host",
-    "emulated-arm",
-    "instruction-proxy",
-    "interpreted",
-    "static",
-)
 
 
 class Absent(StageError):
-    """Seen only while running: the machine or device lacks what was asked for, such as a GPU that a delegate takes.
+    """Raised while running where the machine or device lacks something, such as a GPU that a delegate takes.
 
-    A result, "unavailable" with this reason, and no failure of the artifact.
+    It is a result, "unavailable" with this reason, and no failure of the artifact.
     """
 
 
 class Session(Protocol):
-    """One entry of one artifact, loaded. Not thread-safe. Used as a context manager, or closed by `close`."""
+    """One entry of one artifact, loaded. Not thread-safe. The caller closes it."""
 
     def bind(self, inputs: Tensors) -> None:
         """Set the inputs, given by reference name in reference layout and value range (see `to_file`)."""
         ...
 
     def invoke(self) -> float:
-        """Run once on the bound inputs; returns seconds, timed as near to the runtime as it allows
-        (without copying inputs in or outputs out where the runtime separates them)."""
+        """Run once on the bound inputs and return the seconds it took.
+
+        They are timed as near to the runtime as it allows, without copying inputs in or outputs out where the
+        runtime separates them.
+        """
         ...
 
     def fetch(self) -> dict[str, Array]:
-        """Copies of the outputs by reference name, in reference layout, float32 where the file has a float type."""
+        """Return copies of the outputs by reference name, in reference layout, float32 where the file is float."""
         ...
 
     def close(self) -> None: ...
 
 
 class Runtime(Protocol):
-    """A program that executes artifacts of some targets."""
+    """A program that executes the artifacts of some targets. Adapters derive from it, for its defaults.
+
+    `timed` is false where the time of `invoke` says nothing about a shipped app, as in an interpreter of this
+    project. `about` tells a person what is executed and what that does not prove. `recipes` lists the recipes that
+    the runtime is meant for; empty for all.
+    """
 
     name: str
-    evidence: str
     targets: tuple[str, ...]
-    # False where the time of `invoke` says nothing about a shipped app (an interpreter of ours).
     timed: bool
-    # For humans: what is executed and what that does not prove.
     about: str
+    recipes: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> Label:
+        """The label of what this runtime computes."""
+        ...
 
     def unavailable(self) -> str | None:
-        """Why it cannot run here (package, platform, program missing), with the command that would help; or None.
+        """Return why it cannot run here (package, platform, program missing) and what would help, or None.
 
         Must be cheap: look a package up (importlib.util.find_spec) rather than import it.
         """
         ...
 
     def version(self) -> dict[str, str]:
-        """Versions of the runtime, such as {"onnxruntime": "1.32.0"}."""
+        """Return the versions of the runtime, such as {"onnxruntime": "1.32.0"}."""
         ...
 
     def open(self, folder: Path, entry: Entry, threads: int = 1) -> Session:
@@ -152,11 +155,19 @@ class Runtime(Protocol):
         ...
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
-        """Bytes of weights by storage dtype ("float32", "float16", "int8", ...), read from the saved file.
+        """Return bytes of weights by storage dtype ("float32", "float16", "int8", ...), read from the saved file.
 
-        Large constants only (more than 16 values): scales, shapes and biases of a few values are not weights.
+        Large constants only (more than 16 elements): scales, shapes and biases of a few elements are not weights.
         """
         ...
+
+    def prepare(self, threads: int = 1) -> None:
+        """Start what already runs when an app or page starts, such as the browser. By default nothing."""
+        return
+
+    def environment(self, threads: int = 1) -> Environment | None:
+        """Return what the runtime found around it, such as a browser's threads; by default there is nothing."""
+        return None
 
 
 def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
@@ -183,9 +194,8 @@ def forced(name: str) -> bool:
 
 
 def runs(runtime: Runtime, target: str, recipe: str) -> bool:
-    """Whether the runtime is meant for target x recipe; one that names `recipes` is for those alone."""
-    recipes: Sequence[str] = getattr(runtime, "recipes", ())
-    return target in runtime.targets and (not recipes or recipe in recipes)
+    """Return whether the runtime is meant for target x recipe."""
+    return target in runtime.targets and (not runtime.recipes or recipe in runtime.recipes)
 
 
 def load_runtime(name: str) -> Runtime:
@@ -198,7 +208,7 @@ def load_runtime(name: str) -> Runtime:
 
 
 def run(session: Session, inputs: Tensors) -> dict[str, Array]:
-    """bind, invoke, fetch."""
+    """Bind, invoke and fetch."""
     session.bind(inputs)
     session.invoke()
     return session.fetch()

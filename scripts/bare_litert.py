@@ -83,7 +83,7 @@ def main() -> None:
         f"entry {entry.id}: ours {statistics.median(a for a, _ in pairs):.2f} ms, "
         f"bare {statistics.median(b for _, b in pairs):.2f} ms, ratio {statistics.median(ratios):.3f} "
         f"(quartiles {ratios[len(ratios) // 4]:.3f} to {ratios[3 * len(ratios) // 4]:.3f}), {arguments.rounds} rounds, "
-        f"load {before}, {identity()['processor']} {' '.join(identity()['flags'])}\n"
+        f"load {before}, {identity().processor} {' '.join(identity().flags)}\n"
     )
     del ours_model, bare_model
 

@@ -201,7 +201,7 @@ def main() -> None:
         return
     from benchmarks.machine import identity
 
-    sys.stdout.write(f"{identity()['processor']}, {' '.join(identity()['flags'])}; {arguments.rounds} rounds\n")
+    sys.stdout.write(f"{identity().processor}, {' '.join(identity().flags)}; {arguments.rounds} rounds\n")
     for target in arguments.targets:
         sys.stdout.write(compare(target, arguments.model, arguments.rounds) + "\n")
         sys.stdout.flush()

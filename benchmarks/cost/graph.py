@@ -1,6 +1,6 @@
-"""A saved graph as its file has it: operators in execution order, what they multiply, what memory they need.
+"""A saved graph as its file has it: operators in execution order, multiply-accumulates, memory. Nothing is run.
 
-Read without running anything. An adapter that knows a format offers `graph(folder, entry) -> Graph`.
+An adapter that knows a format offers `graph(folder, entry) -> Graph` (benchmarks/optional.py).
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-from hydramobile.artifact import Entry
+from benchmarks.evidence.cost import Peak
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor that the graph computes or is given; `bits` an element, as the file types it."""
+    """A tensor that the graph computes, or an input; `bits` per element, by its dtype in the file."""
 
     shape: tuple[int, ...]
     bits: int
@@ -46,27 +44,13 @@ class Graph:
     outputs: tuple[str, ...]
     values: Mapping[str, Value]
 
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The most bytes of activations alive at once, and the operator that is running then."""
-
-    bytes: int
-    step: str
-    kind: str
-
-
-@runtime_checkable
-class GraphReader(Protocol):
-    """A runtime that reads the graph of the files it runs."""
-
-    def graph(self, folder: Path, entry: Entry) -> Graph:
-        """Raises StageError("read") or ("open") for a file that cannot be read, or a tensor of unknown size."""
-        ...
+    def written(self, step: Step) -> list[Value]:
+        """Return the outputs of a step that are no constants."""
+        return [self.values[name] for name in step.writes if name in self.values]
 
 
 def computed(graph: Graph) -> frozenset[str]:
-    """The tensors that depend on an input. The others (decoded weights) are made once, when a file is loaded."""
+    """Return the tensors that depend on an input. The others (decoded weights) are computed once, when loading."""
     found = set(graph.inputs)
     for step in graph.steps:
         if found.intersection(step.reads):
@@ -75,11 +59,11 @@ def computed(graph: Graph) -> frozenset[str]:
 
 
 def peak_activations(graph: Graph) -> Peak:
-    """Walk the operators in file order: a tensor lives from the operator that makes it to the last that reads it;
-    inputs from the start, outputs to the end.
+    """Return the most bytes of activations that are alive at once when the operators run in file order.
 
-    An operator's inputs and outputs live together. A runtime that fuses operators or works in place can need less,
-    one that pads its buffers or keeps unpacked weights needs more.
+    A tensor lives from the operator that computes it to its last user; inputs from the start, outputs to the end. An
+    operator's inputs and outputs live together. A runtime that fuses operators or works in place can need less, one
+    that pads its buffers or keeps unpacked weights needs more.
     """
     alive_names = computed(graph)
     last = {name: len(graph.steps) for name in graph.outputs}
@@ -100,5 +84,5 @@ def peak_activations(graph: Graph) -> Peak:
 
 
 def conv_macs(output: Iterable[int], per_output: int) -> int:
-    """Multiply-accumulates of a convolution or a product: `per_output` for each element of `output`."""
+    """Return the multiply-accumulates of a convolution or a matrix product: `per_output` per element of `output`."""
     return prod(output) * per_output

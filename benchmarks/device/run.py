@@ -1,76 +1,65 @@
-"""An attached device: parity by the same judge as everywhere, then latency by configuration and a profile, in runs of
-their own, with what the device is, how warm it was before and after, and time to cool in between.
+"""An attached device: parity by the same judge as everywhere, then latency by configuration and a profile.
 
-Adapters that reach a device implement `OnDevice` beside `Runtime`. A row is labelled by what the device says of itself;
-times of an emulator are kept out of every table: they are none.
+Each is a run of its own, with what the device is, how warm it was before and after, and time to cool in between. A
+row is labelled by what the device says of itself; times of an emulator are kept out of every table: they are none.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
+from benchmarks.evidence.device import DeviceEvidence, DeviceRow
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.parity import ParityRow
 from benchmarks.machine import identity
-from benchmarks.parity.run import Request, readable, run_parity, select
-from benchmarks.profile.run import OpTime
+from benchmarks.parity.run import run_parity
+from benchmarks.request import (
+    Built,
+    Progress,
+    Request,
+    by_subject,
+    names_of,
+    sealed_hashes,
+    select,
+    shipping,
+    silent,
+    still_standing,
+    subject_of,
+)
 from benchmarks.runtime import load_runtime
-from hydramobile.artifact import Artifact, Entry, find_artifacts
-from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, UsageError
-from hydramobile.files import dump_json, read_json, write_text
 from hydramobile.process import WorkerDied, events
 
-FILE = "device.json"
 TOOL = "HYDRA_BENCHMARK_MODEL"
 HANG_LIMIT = 1800.0
-Row = dict[str, Any]
-Progress = Callable[[str], None]
-# The first word of --device -> the runtime that reaches it, and the variable that names one of several.
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of device: the runtime that reaches it, and the environment variable that names one of several.
+
+    `more` are further runtimes that judge what another processor of the device computes.
+    """
+
+    runtime: str
+    variable: str = ""
+    more: tuple[str, ...] = ()
+
+
+# By the first word of --device.
 KINDS = {
-    "adb": ("litert-android", "HYDRA_ADB_SERIAL"),
-    "ios": ("coreml-device", "HYDRA_IOS_DEVICE"),
-    "mac": ("coreml-mac", ""),
+    "adb": Kind("litert-android", "HYDRA_ADB_SERIAL", ("litert-android-gpu",)),
+    "ios": Kind("coreml-device", "HYDRA_IOS_DEVICE"),
+    "mac": Kind("coreml-mac"),
 }
-
-
-# Further runtimes that judge there what another processor of the device computes.
-MORE = {"adb": ("litert-android-gpu",)}
-
-
-@runtime_checkable
-class OnDevice(Protocol):
-    """What a runtime offers beside `Runtime` to be measured on a device."""
-
-    # Names of ways to run there, such as "cpu-4" or "gpu".
-    configurations: tuple[str, ...]
-
-    def device(self) -> Row:
-        """What it is; {"emulator": bool, ...} always. Names no person and no serial number."""
-        ...
-
-    def condition(self) -> Row:
-        """How warm it is: {"thermal_status": int or None, ...}."""
-        ...
-
-    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> Row:
-        """Milliseconds of one entry: {"mean_ms", ...}. Raises StageError where this configuration cannot run it."""
-        ...
-
-    def operators(self, folder: Path, entry: Entry) -> list[OpTime]:
-        """Time, or placement, by operator, from a run whose other results are thrown away."""
-        ...
-
-    def clean(self) -> list[str]:
-        """Remove from the device what is ours; returns what was there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`seconds` of steady state an entry and configuration; `cool` seconds at least between two of them."""
+    """`seconds` of steady state per entry and configuration; `cool` seconds at least between two of them."""
 
     kind: str
     seconds: float = 2.0
@@ -84,24 +73,34 @@ class Run:
 
     @property
     def runtime(self) -> str:
-        return KINDS[self.kind][0]
+        return KINDS[self.kind].runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the command measured on the device: the content of device.json, and the device's rows of parity."""
+
+    evidence: DeviceEvidence
+    parity: tuple[ParityRow, ...]
 
 
 def choose(text: str, tool: Path | None = None) -> str:
-    """The kind of `adb`, `adb:SERIAL`, `ios`, `ios:NAME` or `mac`. What follows the colon, and the tool, are handed to
-    the adapter through the environment, which its worker processes share."""
+    """Return the kind of `adb`, `adb:SERIAL`, `ios`, `ios:NAME` or `mac`.
+
+    What follows the colon, and the tool, reach the adapter through the environment, which its worker processes share.
+    """
     kind, _, which = text.partition(":")
-    if kind not in KINDS or (which and not KINDS[kind][1]):
+    if kind not in KINDS or (which and not KINDS[kind].variable):
         raise UsageError(f"no device {text!r} (available: adb, adb:SERIAL, ios, ios:NAME, mac)")
     if which:
-        os.environ[KINDS[kind][1]] = which
+        os.environ[KINDS[kind].variable] = which
     if tool:
         os.environ[TOOL] = str(tool.resolve())
     return kind
 
 
-def run_device(request: Request, run: Run, progress: Progress = lambda text: None) -> Row:
-    """Parity into parity.json, the rest into device.json; returns the latter's content with `parity` rows added.
+def run_device(request: Request, run: Run, progress: Progress = silent) -> Measured:
+    """Write parity into parity.json and the rest into device.json; returns the latter with the rows of parity.
 
     Raises NothingJudged where there is no device or no artifact for it, with what would help.
     """
@@ -109,51 +108,36 @@ def run_device(request: Request, run: Run, progress: Progress = lambda text: Non
     missing = runtime.unavailable()
     if missing:
         raise NothingJudged(f"{runtime.name} is unavailable: {missing}")
-    found, _ = select(request)
-    mine = chosen_artifacts(request, [(folder, a) for folder, a in found if a.target in runtime.targets])
-    if not mine:
+    ships = shipping(request)
+    artifacts = [
+        built
+        for built in select(request)[0]
+        if built.artifact.target in runtime.targets and ships(built.artifact.target, built.artifact.recipe)
+    ]
+    if not artifacts:
         raise NothingJudged(f"no artifact of {', '.join(runtime.targets)} to run there; make one with: make export")
-    only = tuple((artifact.target, artifact.recipe) for _, artifact in mine)
-    names = (runtime.name, *MORE.get(run.kind, ()))
+    names = (runtime.name, *KINDS[run.kind].more)
+    only = tuple(names_of(artifacts))
     # One after the other: a new one begins by removing from the device what others left there.
     for name in names:
         judged = run_parity(replace(request, only=only, runtimes=(name,)), progress)
-    rows = [on_device(request, run, folder, artifact, progress) for folder, artifact in mine]
-    document = {
-        "schema": 1,
-        "model": request.spec.name,
-        "spec_sha256": request.spec.sha256,
-        "weights_sha256": request.spec.weights_sha256,
-        "host": identity(),
-        "results": sorted([*rows, *earlier(request, rows)], key=lambda r: (r["target"], r["recipe"], r["runtime"])),
-    }
-    write_text(request.root / FILE, dump_json(document))
-    return {**document, "parity": [row for row in judged["results"] if row["runtime"] in names]}
+    rows = [on_device(request, run, built, progress) for built in artifacts]
+    evidence = DeviceEvidence(
+        **identity_of(request.spec),
+        machine=identity(),
+        results=by_subject([*rows, *earlier(request, rows)]),
+    )
+    write(request.root, evidence)
+    return Measured(evidence, tuple(row for row in judged.results if row.runtime in names))
 
 
-def chosen_artifacts(request: Request, found: Sequence[tuple[Path, Artifact]]) -> list[tuple[Path, Artifact]]:
-    """All that were asked for; without `request.only` the recipes that must ship."""
-    ship = load_budget(request.spec).ship
-    return [(folder, a) for folder, a in found if request.only or a.recipe in ship.get(a.target, ())]
-
-
-def on_device(request: Request, run: Run, folder: Path, artifact: Artifact, progress: Progress) -> Row:
-    """The row of one artifact, from a process of its own. What a lost device did not answer is said, not left out."""
-    row: Row = {
-        "target": artifact.target,
-        "recipe": artifact.recipe,
-        "artifact": artifact.sha256,
-        "runtime": run.runtime,
-        "evidence": "",
-        "verdict": "failed",
-        "reason": "",
-        "device": {},
-        "configurations": [],
-        "profile": [],
-    }
+def on_device(request: Request, run: Run, built: Built, progress: Progress) -> DeviceRow:
+    """Return the row of one artifact, from a process of its own. What a lost device did not answer is said."""
+    artifact = built.artifact
+    row = DeviceRow(target=artifact.target, recipe=artifact.recipe, artifact=artifact.sha256, runtime=run.runtime)
     job = {
         "runtime": run.runtime,
-        "folder": str(folder),
+        "folder": str(built.folder),
         "seconds": run.seconds,
         "cool": run.cool,
         "model": str(request.spec.folder),
@@ -164,36 +148,33 @@ def on_device(request: Request, run: Run, folder: Path, artifact: Artifact, prog
             if event["event"] == "stage":
                 progress(f"{artifact.target} {artifact.recipe}: {event['text']}")
             else:
-                row |= event["row"]
+                row = typed(DeviceRow, event["row"])
     except WorkerDied as error:
-        row |= {"verdict": "failed", "reason": str(error)}
+        row = replace(row, verdict="failed", reason=str(error))
     return row
 
 
-def earlier(request: Request, fresh: Sequence[Row]) -> list[Row]:
-    """Rows of other devices, or of artifacts not run now, whose artifact still stands."""
-    path = request.root / FILE
-    if not path.is_file():
-        return []
-    redone = {key_of(row) for row in fresh}
-    standing = {a.sha256 for a in map(readable, find_artifacts(request.root)) if a}
-    old: list[Row] = read_json(path, "device").get("results", [])
-    return [row for row in old if key_of(row) not in redone and row["artifact"] in standing]
+def earlier(request: Request, fresh: Iterable[DeviceRow]) -> list[DeviceRow]:
+    """Return rows of other devices, or of artifacts not run now, whose artifact still stands."""
+    known = read_earlier(DeviceEvidence, request.root)
+    return still_standing(known.results, fresh, sealed_hashes(request.root), key_of) if known else []
 
 
-def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:
-    return (row["target"], row["recipe"], row["runtime"], str(row["device"].get("serial", "")))
+def key_of(row: DeviceRow) -> tuple[str, ...]:
+    return (*subject_of(row), row.device.serial if row.device else "")
 
 
-def conclude_device(document: Mapping[str, Any]) -> str:
-    """The reason line of a pass; raises StageError where parity or a run failed on the device."""
-    bad = [row for row in document["parity"] if row["verdict"] in ("failed", "mismatch")]
+def conclude_device(measured: Measured) -> str:
+    """Return the reason line of a pass; raise StageError where parity or a run failed on the device."""
+    bad = [row for row in measured.parity if row.verdict in ("failed", "mismatch")]
     if bad:
-        where = " ".join(filter(None, (bad[0][key] for key in ("target", "recipe", "runtime", "entry", "mode"))))
-        text = f"{where}: {bad[0]['reason']} ({len(bad)} of {len(document['parity'])} comparisons)"
-        raise StageError(bad[0]["stage"] or "parity", text)
-    lost = [row for row in document["results"] if row["verdict"] == "failed"]
+        first = bad[0]
+        where = " ".join(filter(None, (first.target, first.recipe, first.runtime, first.entry, first.mode)))
+        text = f"{where}: {first.reason} ({len(bad)} of {len(measured.parity)} comparisons)"
+        raise StageError(first.stage or "parity", text)
+    rows = measured.evidence.results
+    lost = [row for row in rows if row.verdict == "failed"]
     if lost:
-        raise StageError("device", f"{lost[0]['target']} {lost[0]['recipe']}: {lost[0]['reason']}")
-    passed = sum(row["verdict"] == "pass" and row["mode"] != "environment" for row in document["parity"])
-    return f"{passed} comparisons hold on the device, {len(document['results'])} artifacts measured there"
+        raise StageError("device", f"{lost[0].target} {lost[0].recipe}: {lost[0].reason}")
+    passed = sum(row.verdict == "pass" and row.mode != "environment" for row in measured.parity)
+    return f"{passed} comparisons hold on the device, {len(rows)} artifacts measured there"

@@ -5,124 +5,203 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from benchmarks.latency.worker import values
-from benchmarks.parity.bisect import Tracer, compare_traces
-from benchmarks.profile.run import entry_row
-from benchmarks.runtime import load_runtime
-from hydramobile.artifact import Entry, read_artifact, verify
-from hydramobile.errors import HydraError
+from benchmarks.evidence.device import (
+    Condition,
+    ConfigurationTimes,
+    DeviceRow,
+    EntryTimings,
+    EvaluatorComparison,
+)
+from benchmarks.evidence.envelope import plain, typed
+from benchmarks.evidence.profile import EntryProfile
+from benchmarks.latency.subject import values
+from benchmarks.optional import Comparator, DeviceRuntime, OnDevice, Tracer
+from benchmarks.parity.bisect import largest_errors
+from benchmarks.profile.run import entry_profile
+from benchmarks.runtime import Tensors, load_runtime
+from hydramobile.artifact import Artifact, Entry, primary, read_artifact, verify
+from hydramobile.errors import HydraError, StageError
 from hydramobile.goldens import load_goldens
 from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 
-Row = dict[str, Any]
 # Seconds a device may take to cool down to no throttling before it is measured as it is; how often it is asked.
 COOLED, ASK = 300.0, 5.0
-# What reads the same files on any machine; a device that shows its tensors tells how faithful it is.
+# The runtime that reads the same files on any machine; a device that shows its tensors tells how faithful it is.
 EVALUATOR = "coreml-mil"
 EMULATED = "an emulator's time says nothing"
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the process is asked: `seconds` per entry and configuration, `cool` seconds of rest between two of them.
+
+    `model` and `out` are the folders of the model and of its goldens.
+    """
+
+    runtime: str
+    folder: str
+    seconds: float
+    cool: float
+    model: str
+    out: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One artifact on a device, and who is told how far the process is."""
+
+    job: Job
+    runtime: DeviceRuntime
+    artifact: Artifact
+    say: Callable[[str], None]
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.job.folder)
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return primary(self.artifact)
+
+
 def main() -> None:
-    job, stream = receive(sys.argv[1:])
+    content, stream = receive(sys.argv[1:])
+    job = typed(Job, content)
     with stream:
-        runtime: Any = load_runtime(job["runtime"])
-        row: Row = {"evidence": runtime.evidence}
+        runtime = device_runtime(job.runtime)
+        artifact = read_artifact(Path(job.folder))
+        row = DeviceRow(
+            target=artifact.target,
+            recipe=artifact.recipe,
+            artifact=artifact.sha256,
+            runtime=runtime.name,
+            evidence=runtime.evidence,
+        )
         try:
-            row |= measure(runtime, Path(job["folder"]), job, lambda text: send(stream, event="stage", text=text))
-        except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, told with its name
+            row = measure(row, Bench(job, runtime, artifact, lambda text: send(stream, event="stage", text=text)))
+        except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
             traceback.print_exc()
-            row |= {"verdict": "failed", "reason": reason_of(error)}
-        row["left_and_removed"] = runtime.clean()
-        send(stream, event="result", row=row)
+            row = replace(row, verdict="failed", reason=reason_of(error))
+        row = replace(row, left_and_removed=tuple(runtime.clean()))
+        send(stream, event="result", row=plain(row))
+
+
+def device_runtime(name: str) -> DeviceRuntime:
+    runtime = load_runtime(name)
+    if not isinstance(runtime, OnDevice):
+        raise StageError("device", f"{name} reaches no device")
+    return cast("DeviceRuntime", runtime)
 
 
 def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
 
 
-def measure(runtime: Any, folder: Path, job: Row, say: Callable[[str], None]) -> Row:
-    artifact = read_artifact(folder)
-    verify(folder, artifact)
+def measure(row: DeviceRow, bench: Bench) -> DeviceRow:
+    """Return the row with times, profile and the comparison with our evaluator."""
+    runtime = bench.runtime
+    verify(bench.folder, bench.artifact)
     device = runtime.device()
-    row: Row = {
-        "verdict": "untimed" if device["emulator"] else "measured",
-        "reason": EMULATED if device["emulator"] else "",
-        "device": device,
-        "runtime_version": runtime.version(),
-        "configurations": [],
-        "profile": [],
-    }
-    entries = [entry for entry in artifact.entries if not entry.variant]
+    configurations: list[ConfigurationTimes] = []
     for index, name in enumerate(runtime.configurations):
-        say(name)
+        bench.say(name)
         if index:
-            cool(runtime, job["cool"], say)
-        row["configurations"].append(timed(runtime, folder, entries, (name, job["seconds"])))
-    for entry in entries:
-        say(f"profile {entry.id}")
-        try:
-            row["profile"].append(entry_row(entry, runtime.operators(folder, entry)))
-        except HydraError as error:
-            row["profile"].append({"entry": entry.id, "reason": str(error)})
-    row |= compared(runtime, folder, entries, job)
-    if not any("mean_ms" in entry for found in row["configurations"] for entry in found["entries"]):
-        reason = next((e["reason"] for found in row["configurations"] for e in found["entries"]), "nothing was run")
-        row |= {"verdict": "failed", "reason": reason}
+            cool_down(bench)
+        configurations.append(timed(bench, name))
+    row = replace(
+        row,
+        verdict="untimed" if device.emulator else "measured",
+        reason=EMULATED if device.emulator else "",
+        device=device,
+        runtime_version=runtime.version(),
+        configurations=tuple(configurations),
+        profile=tuple(profiled(bench, entry) for entry in bench.entries),
+        evaluator=compared(bench),
+    )
+    timings = [entry for found in configurations for entry in found.entries]
+    if all(entry.mean_ms is None for entry in timings):
+        reason = next((entry.reason for entry in timings), "nothing was run")
+        return replace(row, verdict="failed", reason=reason)
     return row
 
 
-def compared(runtime: Any, folder: Path, entries: list[Entry], job: Row) -> Row:
-    """Where the device's runtime shows its tensors (Core ML): our evaluator of the same file against it, operator by
-    operator, and the operators on which Core ML's own processors disagree."""
+def timed(bench: Bench, configuration: str) -> ConfigurationTimes:
+    """Time every entry in one configuration, between two looks at how warm the device is."""
+    before = ask(bench.runtime)
+    rows = tuple(entry_timings(bench, entry, configuration) for entry in bench.entries)
+    return ConfigurationTimes(configuration, before, rows, ask(bench.runtime))
+
+
+def entry_timings(bench: Bench, entry: Entry, configuration: str) -> EntryTimings:
+    row = EntryTimings(entry=entry.id, modules=entry.modules)
+    try:
+        found = bench.runtime.measure(bench.folder, entry, configuration, bench.job.seconds)
+    except HydraError as error:
+        return replace(row, reason=str(error))
+    return typed(EntryTimings, {**plain(row), **plain(found)})
+
+
+def profiled(bench: Bench, entry: Entry) -> EntryProfile:
+    bench.say(f"profile {entry.id}")
+    try:
+        return entry_profile(entry, bench.runtime.operators(bench.folder, entry))
+    except HydraError as error:
+        return EntryProfile(entry.id, reason=str(error))
+
+
+def compared(bench: Bench) -> EvaluatorComparison:
+    """Compare our evaluator of the same file with the device's runtime, tensor by tensor (Core ML only).
+
+    Also lists the operators on which the device's own processors disagree.
+    """
+    runtime, folder = bench.runtime, bench.folder
+    entry = max(bench.entries, key=lambda item: len(item.modules))
+    row = EvaluatorComparison(entry=entry.id)
     if not isinstance(runtime, Tracer):
-        return {}
-    entry = max(entries, key=lambda item: len(item.modules))
+        return replace(row, reason=f"{runtime.name} shows no intermediate tensors")
+    evaluator = load_runtime(EVALUATOR)
+    if not isinstance(evaluator, Tracer):
+        return replace(row, reason=f"{EVALUATOR} shows no intermediate tensors")
     try:
-        spec = load_spec(Path(job["model"]))
-        golden = load_goldens(spec, load_samples(spec, "judge")[:1], spec.size, Path(job["out"]))[0]
-        inputs = values(golden, [port.name for port in entry.inputs])
-        evaluator: Any = load_runtime(EVALUATOR)
+        inputs = sample_inputs(bench.job, entry)
         real, ours = runtime.trace(folder, entry, inputs), evaluator.trace(folder, entry, inputs)
-        suspects = getattr(runtime, "disagreements", None)
-        found = {"entry": entry.id, "evaluator": EVALUATOR, **compare_traces(ours, real)}
-        return {"evaluator": {**found, "processors_disagree": suspects(folder, entry, inputs) if suspects else []}}
+        count, median, worst = largest_errors(ours, real)
+        row = replace(row, evaluator=EVALUATOR, compared=count, median=median, worst=worst)
+        if not isinstance(runtime, Comparator):
+            return replace(row, reason=f"{runtime.name} compares no processors")
+        return replace(row, processors_disagree=tuple(runtime.disagreements(folder, entry, inputs)))
     except HydraError as error:
-        return {"evaluator": {"entry": entry.id, "reason": str(error)}}
+        return replace(row, reason=str(error))
 
 
-def timed(runtime: Any, folder: Path, entries: list[Entry], how: tuple[str, float]) -> Row:
-    """One configuration: every entry, between two looks at how warm the device is."""
-    before, rows = ask(runtime), []
-    for entry in entries:
-        own = {"entry": entry.id, "modules": list(entry.modules)}
-        try:
-            rows.append({**own, **runtime.measure(folder, entry, *how)})
-        except HydraError as error:
-            rows.append({**own, "reason": str(error)})
-    return {"configuration": how[0], "before": before, "entries": rows, "after": ask(runtime)}
+def sample_inputs(job: Job, entry: Entry) -> Tensors:
+    """Return the entry's inputs for the first judging sample."""
+    spec = load_spec(Path(job.model))
+    golden = load_goldens(spec, load_samples(spec, "judge")[:1], spec.size, Path(job.out))[0]
+    return values(golden, [port.name for port in entry.inputs])
 
 
-def ask(runtime: Any) -> Row:
-    """The device's condition, or why it gave none."""
+def ask(runtime: DeviceRuntime) -> Condition:
+    """Return the device's condition, or why it gave none."""
     try:
-        found: Row = runtime.condition()
+        return runtime.condition()
     except HydraError as error:
-        return {"reason": str(error)}
-    return found
+        return Condition(reason=str(error))
 
 
-def cool(runtime: Any, least: float, say: Callable[[str], None]) -> None:
-    """Rest for `least` seconds, and on until the device no longer throttles."""
-    time.sleep(least)
+def cool_down(bench: Bench) -> None:
+    """Rest for `cool` seconds, and on until the device no longer throttles."""
+    time.sleep(bench.job.cool)
     end = time.monotonic() + COOLED
-    while (ask(runtime).get("thermal_status") or 0) > 0 and time.monotonic() < end:
-        say("cooling down")
+    while (ask(bench.runtime).thermal_status or 0) > 0 and time.monotonic() < end:
+        bench.say("cooling down")
         time.sleep(ASK)
 
 

@@ -55,7 +55,8 @@ class Offer:
     """What a page's browser offers, whatever runs in it.
 
     `webgl` names the renderer behind WebGL 2, None without it. `isolated` is cross-origin isolation, without which
-    WebAssembly has no threads; `secure` is a secure context, without which there is no WebGPU.
+    WebAssembly has no threads; `secure` is a secure context, without which there is no WebGPU. `version` is the
+    browser's where its driver tells it.
     """
 
     user_agent: str
@@ -65,18 +66,22 @@ class Offer:
     wasm: WasmFeatures = WasmFeatures()
     adapter: Adapter | None = None
     webgl: str | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browser(Offer):
     """A browser with an engine started in it.
 
+    `start_ms` is how long the engine took to start, and `simd` whether TF.js uses it, None for other engines.
     `runtime` is the download of the engine (the library and its WebAssembly), `model` that of each entry. `software`
     says that the backend computes on a GPU that is none, and `hidden` that the page was in the background at times.
     """
 
     backend: str = ""
     threads: int = 1
+    simd: bool | None = None
+    start_ms: float = 0.0
     software: bool = False
     hidden: bool = False
     wasm_files: tuple[str, ...] = ()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.latency.worker import values
+from benchmarks.evidence.envelope import plain
+from benchmarks.evidence.instructions import EntryCounts
+from benchmarks.latency.subject import values
+from benchmarks.optional import Counting, CountingRuntime
 from benchmarks.runtime import load_runtime
-from hydramobile.artifact import read_artifact, verify
-from hydramobile.errors import HydraError
+from hydramobile.artifact import primary, read_artifact, verify
+from hydramobile.errors import HydraError, StageError
 from hydramobile.goldens import Golden, load_goldens
 from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
@@ -24,38 +27,38 @@ def main() -> None:
     job, stream = receive(sys.argv[1:])
     spec = load_spec(Path(job["model"]))
     golden = load_goldens(spec, load_samples(spec, "judge")[:1], spec.size, Path(job["out"]))[0]
-    loaded: Any = load_runtime(job["runtime"])
-    runtime = loaded.counter()
+    runtime = load_runtime(job["runtime"])
+    if not isinstance(runtime, Counting):
+        raise StageError("count", f"{runtime.name} counts no instructions")
+    counter = runtime.counter()
     with stream:
         for name in job["folders"]:
             send(stream, event="start", folder=name)
+            entries: list[EntryCounts] = []
+            reason = ""
             try:
-                result: dict[str, Any] = {"entries": count(runtime, Path(name), golden)}
-            except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, told with its name
+                entries = count(counter, Path(name), golden)
+            except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
                 traceback.print_exc()
-                text = str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
-                result = {"verdict": "failed", "reason": text}
-            send(stream, event="result", folder=name, result=result)
+                reason = str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
+            send(stream, event="result", folder=name, entries=plain(entries), reason=reason)
 
 
-def count(runtime: Any, folder: Path, golden: Golden) -> list[dict[str, Any]]:
-    """A row an entry: its modules, counts by class of one inference, and its share of the entry with most modules
-    (for a head: what running it again on cached features costs of a whole run)."""
+def count(runtime: CountingRuntime, folder: Path, golden: Golden) -> list[EntryCounts]:
+    """Count one inference of each primary entry."""
     artifact = read_artifact(folder)
     verify(folder, artifact)
-    rows: list[dict[str, Any]] = []
-    for entry in (entry for entry in artifact.entries if not entry.variant):
+    rows: list[EntryCounts] = []
+    for entry in primary(artifact):
         session = runtime.open(folder, entry)
         session.bind(values(golden, [port.name for port in entry.inputs]))
         for _ in range(WARM):
             session.invoke()
         counts = {name: round(total / RUNS) for name, total in session.count(RUNS).items()}
         session.close()
-        rows.append({"entry": entry.id, "modules": list(entry.modules), "counts": counts})
-    whole = max(rows, key=lambda row: len(row["modules"]))
-    for row in rows:
-        row["share"] = round(row["counts"]["total"] / whole["counts"]["total"], 4)
-    return rows
+        rows.append(EntryCounts(entry.id, entry.modules, counts, 0.0))
+    whole = max(rows, key=lambda row: len(row.modules)).counts["total"]
+    return [replace(row, share=round(row.counts["total"] / whole, 4)) for row in rows]
 
 
 if __name__ == "__main__":

@@ -1,37 +1,47 @@
-"""Latency: load, first run and steady state of every artifact, each in a fresh process, and what the numbers mean.
+"""Latency: load, first run and steady state of every artifact, each in a fresh process.
 
-One artifact is measured at a time, so that they do not disturb each other. Times are of this machine and say
-nothing about a phone: compare them with each other.
+One artifact is measured at a time, so that they do not disturb each other. Times are of this machine and say nothing
+about a phone: compare them with each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.latency import LatencyEvidence, LatencyRow, Load
 from benchmarks.machine import identity, load
-from benchmarks.parity.run import Request, kept_rows, select
+from benchmarks.request import (
+    Built,
+    Progress,
+    Request,
+    by_subject,
+    check_goldens,
+    reason_of,
+    sealed_hashes,
+    select,
+    shipping,
+    silent,
+    stage_of,
+    still_standing,
+    subject_of,
+)
 from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
 from hydramobile.artifact import Artifact, verify
-from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, UsageError
-from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
-from hydramobile.goldens import load_goldens
+from hydramobile.files import canonical_json, sha256_bytes
 from hydramobile.process import WorkerDied, events
-from hydramobile.samples import load_samples
 from hydramobile.spec import ModelSpec
 
 HANG_LIMIT = 300.0
 REFERENCE = "pytorch"
-Row = dict[str, Any]
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """`seconds` of samples an entry; `threads` a runtime may use."""
+    """`seconds` of samples per entry; `threads` that a runtime may use."""
 
     seconds: float = 1.5
     threads: int = 1
@@ -43,7 +53,7 @@ class Timing:
             raise UsageError(f"--threads {self.threads} is not within 1 to 256")
 
 
-def run_latency(request: Request, timing: Timing, progress: Progress = lambda text: None) -> Row:
+def run_latency(request: Request, timing: Timing, progress: Progress = silent) -> LatencyEvidence:
     """Measure, and write `build/<model>/latency.json`; returns its content.
 
     Without `request.only` the recipes that must ship are measured. Rows of an earlier run stay where they were not
@@ -51,86 +61,95 @@ def run_latency(request: Request, timing: Timing, progress: Progress = lambda te
     StageError for missing or stale goldens.
     """
     names = resolve_runtimes(request.runtimes)
-    every, broken = select(request)
-    found = shippable(request, every)
-    if not request.only:
-        ship = load_budget(request.spec).ship
-        broken = [row for row in broken if row["recipe"] in ship.get(row["target"], ())]
-    # Fails early, and once, where the inputs are missing.
-    load_goldens(request.spec, load_samples(request.spec, "judge")[:1], request.spec.size, request.out)
-    rows = [blank(r["target"], r["recipe"], "", verdict="failed", stage=r["stage"], reason=r["reason"]) for r in broken]
+    every, unreadable = select(request)
+    ships = shipping(request)
+    artifacts = [built for built in every if ships(built.artifact.target, built.artifact.recipe)]
+    check_goldens(request)
+    rows = [
+        LatencyRow(target=u.target, recipe=u.recipe, artifact="", verdict="failed", stage=u.stage, reason=u.reason)
+        for u in unreadable
+        if ships(u.target, u.recipe)
+    ]
     for name in names:
-        rows += measure_runtime(request, timing, load_runtime(name), found, progress)
+        rows += measure_runtime(request, timing, load_runtime(name), artifacts, progress)
     return write_latency(request, rows)
 
 
-def shippable(request: Request, found: Sequence[tuple[Path, Artifact]]) -> list[tuple[Path, Artifact]]:
-    """The artifacts whose recipe must ship; all of them where the request names some."""
-    ship = load_budget(request.spec).ship
-    return [(folder, a) for folder, a in found if request.only or a.recipe in ship.get(a.target, ())]
-
-
-def write_latency(request: Request, rows: Sequence[Row]) -> Row:
+def write_latency(request: Request, rows: Sequence[LatencyRow]) -> LatencyEvidence:
     """Write `build/<model>/latency.json` with `rows` and those of an earlier run that still stand; returns it."""
     kept, notes = earlier(request, rows)
-    document = {
-        "schema": 1,
-        "model": request.spec.name,
-        "spec_sha256": request.spec.sha256,
-        "weights_sha256": request.spec.weights_sha256,
-        "machine": identity(),
-        "notes": notes,
-        "results": sorted([*rows, *kept], key=lambda row: (row["target"], row["recipe"], row["runtime"])),
-    }
-    write_text(request.root / "latency.json", dump_json(document))
-    return document
+    evidence = LatencyEvidence(
+        **identity_of(request.spec),
+        machine=identity(),
+        notes=tuple(notes),
+        results=by_subject([*rows, *kept]),
+    )
+    write(request.root, evidence)
+    return evidence
 
 
-def blank(target: str, name: str, artifact: str, **fields: Any) -> Row:
-    own: Row = {"target": target, "recipe": name, "artifact": artifact, "runtime": "", "evidence": ""}
-    return {**own, "verdict": "measured", "stage": "", "reason": "", "entries": [], "ratios": [], **fields}
+def blank(artifact: Artifact, runtime: Runtime) -> LatencyRow:
+    """Return the row of an artifact in a runtime without times."""
+    return LatencyRow(
+        target=artifact.target,
+        recipe=artifact.recipe,
+        artifact=artifact.sha256,
+        runtime=runtime.name,
+        evidence=runtime.evidence,
+    )
+
+
+def reference_row(spec: ModelSpec, runtime: Runtime) -> LatencyRow:
+    """Return the row of the reference itself without times."""
+    return LatencyRow(
+        target="",
+        recipe="float32",
+        artifact=reference_key(spec),
+        runtime=runtime.name,
+        evidence=runtime.evidence,
+    )
 
 
 def reference_key(spec: ModelSpec) -> str:
-    """What stands for the artifact's hash in rows of the reference itself."""
+    """Return what stands for the artifact's hash in rows of the reference itself."""
     return sha256_bytes(canonical_json(["reference", spec.sha256, spec.weights_sha256]).encode())
 
 
 def measure_runtime(
-    request: Request, timing: Timing, runtime: Runtime, found: Sequence[tuple[Path, Artifact]], progress: Progress
-) -> list[Row]:
-    mine = [(folder, artifact) for folder, artifact in found if artifact.target in runtime.targets]
-    reference = runtime.name == REFERENCE
-    subjects = [blank(a.target, a.recipe, a.sha256) for _, a in mine]
-    if reference:
-        subjects = [blank("", "float32", reference_key(request.spec))]
-    about = {"runtime": runtime.name, "evidence": runtime.evidence, "threads": timing.threads}
+    request: Request, timing: Timing, runtime: Runtime, artifacts: Sequence[Built], progress: Progress
+) -> list[LatencyRow]:
+    """Time all artifacts of one runtime, or the reference; where it cannot be timed, rows say why."""
+    subjects: list[tuple[LatencyRow, Path | None]] = [
+        (blank(built.artifact, runtime), built.folder)
+        for built in artifacts
+        if built.artifact.target in runtime.targets
+    ]
+    if runtime.name == REFERENCE:
+        subjects = [(reference_row(request.spec, runtime), None)]
     if not subjects:
         return []
+    bare = [(replace(row, threads=timing.threads), folder) for row, folder in subjects]
     if not runtime.timed:
         reason = f"its time says nothing about an app ({runtime.about})"
-        return [{**row, **about, "verdict": "untimed", "reason": reason} for row in subjects]
+        return [replace(row, verdict="untimed", reason=reason) for row, _ in bare]
     missing = runtime.unavailable()
     if missing:
-        return [{**row, **about, "verdict": "unavailable", "reason": missing} for row in subjects]
-    folders: list[Path | None] = [None] if reference else [folder for folder, _ in mine]
+        return [replace(row, verdict="unavailable", reason=missing) for row, _ in bare]
     rows = []
-    for row, folder in zip(subjects, folders, strict=True):
-        title = f"{runtime.name}: {row['target'] or 'the reference'} {row['recipe']}"
-        progress(title)
-        version = {"runtime_version": runtime.version()}
-        rows.append({**row, **about, **version, **measure(request, timing, runtime, folder, progress)})
+    for row, folder in bare:
+        progress(f"{runtime.name}: {row.target or 'the reference'} {row.recipe}")
+        rows.append(measure(request, timing, replace(row, runtime_version=runtime.version()), folder, progress))
     return rows
 
 
-def measure(request: Request, timing: Timing, runtime: Runtime, folder: Path | None, progress: Progress) -> Row:
-    """The measured fields of one artifact (of the reference where `folder` is None), from a fresh process."""
+def measure(request: Request, timing: Timing, row: LatencyRow, folder: Path | None, progress: Progress) -> LatencyRow:
+    """Time one artifact (the reference where `folder` is None) in a fresh process."""
     from hydramobile.artifact import read_artifact
 
     job = {
         "model": str(request.spec.folder),
         "out": str(request.out),
-        "runtime": runtime.name,
+        "runtime": row.runtime,
         "folder": str(folder) if folder else None,
         "seconds": timing.seconds,
         "threads": timing.threads,
@@ -143,43 +162,58 @@ def measure(request: Request, timing: Timing, runtime: Runtime, folder: Path | N
             if event["event"] == "stage":
                 progress(f"  {event['text']}")
             elif event["event"] == "failed":
-                return {"verdict": "failed", "stage": event["stage"], "reason": event["reason"]}
+                return replace(row, verdict="failed", stage=event["stage"], reason=event["reason"])
             else:
-                return {**event["result"], "load": {"before": before, "after": load()}}
-    except WorkerDied as error:
-        return {"verdict": "failed", "stage": "run", "reason": str(error)}
-    except StageError as error:
-        return {"verdict": "failed", "stage": error.stage, "reason": error.message}
-    return {"verdict": "failed", "stage": "run", "reason": "the worker ended without a result"}
+                measured = with_times(row, typed(LatencyRow, event["result"]))
+                return replace(measured, load=Load(before, load()))
+    except (WorkerDied, StageError) as error:
+        return replace(row, verdict="failed", stage=stage_of(error, "run"), reason=reason_of(error))
+    return replace(row, verdict="failed", stage="run", reason="the worker ended without a result")
 
 
-def earlier(request: Request, fresh: Sequence[Mapping[str, Any]]) -> tuple[list[Row], list[str]]:
-    """(rows of an earlier run that still stand, notes on those that were dropped)."""
-    path = request.root / "latency.json"
-    if not path.is_file():
+def with_times(row: LatencyRow, times: LatencyRow) -> LatencyRow:
+    """Return `row` with the measured fields of `times`, which has no identity."""
+    return replace(
+        row,
+        seconds=times.seconds,
+        primary=times.primary,
+        cold=times.cold,
+        memory=times.memory,
+        entries=times.entries,
+        ratios=times.ratios,
+        environment=times.environment,
+    )
+
+
+def key_of(row: LatencyRow) -> tuple[str, ...]:
+    """Return what a row is about: an artifact in a runtime, on this computer or on the device that it names."""
+    return (*subject_of(row), row.device.id if row.device else "")
+
+
+def earlier(request: Request, fresh: Iterable[LatencyRow]) -> tuple[list[LatencyRow], list[str]]:
+    """Return (rows of an earlier run that still stand, notes on those that were dropped)."""
+    known = read_earlier(LatencyEvidence, request.root)
+    if known is None:
         return [], []
-    known = read_json(path, "latency")
-    kept = kept_rows(request, fresh, "latency", frozenset({reference_key(request.spec)}))
-    if known.get("machine") == identity():
+    hashes = sealed_hashes(request.root) | {reference_key(request.spec)}
+    kept = still_standing(known.results, fresh, hashes, key_of)
+    if known.machine == identity():
         return kept, []
     # What a device of its own measured does not depend on the computer that asked it.
-    own = [row for row in kept if row["evidence"] == "measured-on-device"]
-    count, name = len(known.get("results", [])) - len(own), known.get("machine", {}).get("processor", "unknown")
+    own = [row for row in kept if row.evidence == "measured-on-device"]
+    count, name = len(known.results) - len(own), known.machine.processor if known.machine else "unknown"
     return own, [f"{count} results measured on another machine ({name}) were dropped: unlike machines do not mix"]
 
 
-def conclude_latency(document: Mapping[str, Any]) -> str:
-    """The reason line of a pass; raises StageError for a failed row, NothingJudged when nothing was timed."""
-    results: Sequence[Mapping[str, Any]] = document["results"]
-    bad = [row for row in results if row["verdict"] == "failed"]
-    timed = [row for row in results if row["verdict"] == "measured" and row["target"]]
+def conclude_latency(evidence: LatencyEvidence) -> str:
+    """Return the reason line of a pass; raise StageError for a failed row, NothingJudged when nothing was timed."""
+    rows = evidence.results
+    bad = [row for row in rows if row.verdict == "failed"]
+    timed = [row for row in rows if row.verdict == "measured" and row.target]
     if bad:
         first = bad[0]
-        raise StageError(
-            first["stage"] or "latency",
-            f"{first['target']} {first['recipe']} in {first['runtime'] or 'no runtime'}: {first['reason']} "
-            f"({len(bad)} of {len(results)} failed)",
-        )
+        where = f"{first.target} {first.recipe} in {first.runtime or 'no runtime'}"
+        raise StageError(first.stage or "latency", f"{where}: {first.reason} ({len(bad)} of {len(rows)} failed)")
     if not timed:
         raise NothingJudged("no artifact was timed; `python -m benchmarks doctor` says which runtimes can run here")
     return f"{len(timed)} artifacts timed on this machine"

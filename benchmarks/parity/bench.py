@@ -1,23 +1,61 @@
-"""Loads what artifacts are judged by: a model's own, and of the model that some of them stand in for."""
+"""What artifacts are judged by: the model's spec, budget, goldens and labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.parity.artifact import Bench
-from benchmarks.parity.labels import load_labelled
-from hydramobile.budget import load_budget, neighbour
-from hydramobile.goldens import load_goldens
+from benchmarks.parity.labels import Labelled, load_labelled
+from benchmarks.runtime import Array
+from hydramobile.budget import FALLBACK, Budget, load_budget, neighbour
+from hydramobile.goldens import Golden, load_goldens
+from hydramobile.measures import MEAN, PERSON
 from hydramobile.samples import load_samples
 from hydramobile.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What an artifact is judged by.
+
+    `most` is the most goldens to run, 0 for all. `against` is the bench of the model that some artifacts stand in
+    for. `lean`: modules that other modules feed are judged in the chain alone.
+    """
+
+    spec: ModelSpec
+    budget: Budget
+    goldens: Sequence[Golden]
+    most: int = 0
+    labelled: Labelled | None = None
+    against: Bench | None = None
+    lean: bool = False
+
+    @property
+    def judged(self) -> list[Golden]:
+        """The goldens that are run: all, or `most` of them evenly spread. All say how far a tensor moves."""
+        if not 0 < self.most < len(self.goldens):
+            return list(self.goldens)
+        return [self.goldens[index * len(self.goldens) // self.most] for index in range(self.most)]
+
+    def person(self, golden: Golden) -> Array | None:
+        """Return alpha > .9 in the reference where the model has a matte: depth is judged inside the person."""
+        matte = next((tensor.name for tensor in self.spec.judged() if tensor.judge == "alpha-matte"), None)
+        return golden.tensors[matte] > PERSON if matte else None
+
+    def limits(self, target: str, recipe: str, output: str) -> dict[str, float]:
+        """Return the limits of an output. Those of a mean hold over all samples: with fewer they say nothing."""
+        feature = output in self.spec.edges()
+        found = self.budget.limits_for(target, recipe, output, feature)
+        if len(self.judged) < len(self.goldens):
+            found = {metric: limit for metric, limit in found.items() if not metric.startswith(MEAN)}
+        return found or dict(FALLBACK)
 
 
 def load_bench(
     spec: ModelSpec, out: Path, folder: Path | None, most: int = 0, artifacts: Iterable[tuple[str, str]] = ()
 ) -> Bench:
-    """What `artifacts`, (target, recipe), are judged by, on the model's samples and the photos of `folder`.
+    """Load what `artifacts`, (target, recipe), are judged by, on the model's samples and the photos of `folder`.
 
     Raises StageError for bad samples and labels, and for missing or stale goldens, those of the model that one of
     `artifacts` stands in for included.

@@ -1,27 +1,29 @@
 """Where a file leaves its reference: the first tensor that differs, and the first module boundary that does.
 
-Two questions. (a) Against the float32 file of the same target: both run on the same inputs, every tensor that both
-have is compared by name in execution order. (b) Against the torch modules: the exported modules are chained, each
-boundary compared with the golden. The first answers "which layer", the second "which module".
+Two questions. Which layer: the file and the float32 file of the same target run on the same inputs, and every tensor
+that both have is compared by name in execution order. Which module: the exported modules are chained, and each
+boundary is compared with the golden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from benchmarks.parity.artifact import as_float
-from benchmarks.runtime import Array, Runtime, Tensors, run
-from hydramobile.artifact import Artifact, Entry
+from benchmarks.evidence.device import TensorError
+from benchmarks.evidence.parity import Divergence
+from benchmarks.optional import Tracer
+from benchmarks.parity.outputs import as_float
+from benchmarks.runtime import Array, Runtime, run
+from hydramobile.artifact import Artifact, primary
 from hydramobile.errors import HydraError
 from hydramobile.goldens import Golden
 from hydramobile.recipes import recipe
 
-# Largest error, as a share of the reference tensor's own range, that a tensor may have before it has "left". Float
+# Largest error, as a share of the reference tensor's own range, that a tensor may have before it has left it. Float
 # formats round (.07 of the range, at single pixels of early features, is usual for float16); integer weights move
 # every tensor, and only a jump to another result is a divergence.
 FLOAT32, FLOAT16, INTEGER = 1e-3, 0.15, 0.5
@@ -29,30 +31,12 @@ FLOAT32, FLOAT16, INTEGER = 1e-3, 0.15, 0.5
 SUFFIXES = ("_cast_fp16", "_to_fp16", "_to_fp32")
 
 
-@runtime_checkable
-class Tracer(Protocol):
-    """A runtime that can show every tensor it computes."""
-
-    def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """File tensor name -> value, in execution order, for one run on `inputs` (reference names and layout)."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Divergence:
-    """`tensor` is the first one over `limit`; `before` the worst error among the tensors computed before it.
+class Sealed:
+    """An artifact folder and the content of its artifact.json."""
 
-    Errors are max |a - b| as a share of the reference tensor's range. `tensor` is None where nothing diverged.
-    `compared` counts the tensors both sides have; `kernels` says what executed them.
-    """
-
-    against: str
-    tensor: str | None
-    error: float
-    before: float
-    limit: float
-    compared: int
-    kernels: str = ""
+    folder: Path
+    artifact: Artifact
 
 
 def limit_of(recipe_name: str) -> float:
@@ -63,7 +47,7 @@ def limit_of(recipe_name: str) -> float:
 
 
 def relative_error(candidate: Array, truth: Array) -> float:
-    """max |a - b| over the range of `truth`; infinite when the candidate is not finite."""
+    """Return max |a - b| over the range of `truth`; infinite when the candidate is not finite."""
     a, b = candidate.astype(np.float64), truth.astype(np.float64)
     if not np.isfinite(a).all():
         return float("inf")
@@ -71,38 +55,41 @@ def relative_error(candidate: Array, truth: Array) -> float:
     return float(np.abs(a - b).max()) / (spread or 1.0)
 
 
+def shared_errors(candidate: Mapping[str, Array], truth: Mapping[str, Array]) -> Iterator[tuple[str, float]]:
+    """Yield name and error of the float tensors that both have, in the candidate's order; shapes must be equal."""
+    known = {plain_name(name): value for name, value in truth.items()}
+    for name, value in candidate.items():
+        other = known.get(plain_name(name))
+        if other is not None and other.shape == value.shape and value.dtype.kind == "f" and value.size:
+            yield name, relative_error(value, other)
+
+
 def first_divergence(
     candidate: Mapping[str, Array], truth: Mapping[str, Array], limit: float, against: str, kernels: str = ""
 ) -> Divergence:
-    """Walk the candidate's tensors in order; compare those that `truth` has under the same name and shape."""
-    known = {plain_name(name): value for name, value in truth.items()}
+    """Walk the candidate's tensors in order and return the first whose error is over the limit."""
     before, compared = 0.0, 0
-    for name, value in candidate.items():
-        other = known.get(plain_name(name))
-        if other is None or other.shape != value.shape or value.dtype.kind != "f" or not value.size:
-            continue
+    for name, error in shared_errors(candidate, truth):
         compared += 1
-        error = relative_error(value, other)
         if error > limit:
             return Divergence(against, name, error, before, limit, compared, kernels)
         before = max(before, error)
     return Divergence(against, None, before, before, limit, compared, kernels)
 
 
-def compare_traces(ours: Mapping[str, Array], real: Mapping[str, Array], most: int = 10) -> dict[str, Any]:
-    """Every tensor that both have, as a share of the real one's range: {"compared", "median", "worst": the `most`
-    largest, with names}. Nothing in common is {"compared": 0}: a comparison of nothing is not a match."""
-    known = {plain_name(name): value for name, value in real.items()}
-    errors: dict[str, float] = {}
-    for name, value in ours.items():
-        other = known.get(plain_name(name))
-        if other is not None and other.shape == value.shape and value.dtype.kind == "f" and value.size:
-            errors[name] = relative_error(value, other)
+def largest_errors(
+    candidate: Mapping[str, Array], truth: Mapping[str, Array], most: int = 10
+) -> tuple[int, float | None, tuple[TensorError, ...]]:
+    """Return (tensors compared, their median error, the `most` largest).
+
+    Nothing in common is (0, None, ()): a comparison of nothing is not a match.
+    """
+    errors = dict(shared_errors(candidate, truth))
     if not errors:
-        return {"compared": 0, "median": None, "worst": []}
+        return 0, None, ()
     ranked = sorted(errors.items(), key=lambda item: -item[1])[:most]
-    worst = [{"tensor": name, "error": float(error)} for name, error in ranked]
-    return {"compared": len(errors), "median": float(np.median(list(errors.values()))), "worst": worst}
+    worst = tuple(TensorError(name, float(error)) for name, error in ranked)
+    return len(errors), float(np.median(list(errors.values()))), worst
 
 
 def plain_name(name: str) -> str:
@@ -111,51 +98,60 @@ def plain_name(name: str) -> str:
     return name
 
 
-def bisect_entry(
-    runtime: Runtime, candidate: tuple[Path, Entry], truth: tuple[Path, Entry], golden: Golden, limit: float
-) -> Divergence:
-    """Question (a) for one entry, on one sample. Raises HydraError when a file cannot be run."""
+def bisect_entry(runtime: Runtime, ident: str, candidate: Sealed, truth: Sealed, golden: Golden) -> Divergence:
+    """Name the first layer of one entry that leaves the float32 file, on one sample.
+
+    Raises HydraError when a file cannot be run.
+    """
+    against = f"float32 file, entry {ident}"
     if not isinstance(runtime, Tracer):
-        return Divergence(f"{runtime.name} shows no intermediate tensors", None, 0.0, 0.0, limit, 0)
-    folder, entry = candidate
+        return Divergence(against, reason=f"{runtime.name} shows no intermediate tensors")
+    entry = candidate.artifact.entry(ident)
     inputs = {port.name: as_float(golden.value(port.name)) for port in entry.inputs}
-    mine = runtime.trace(folder, entry, inputs)
-    theirs = runtime.trace(truth[0], truth[1], inputs)
-    kernels = str(getattr(runtime, "trace_kernels", ""))
-    return first_divergence(mine, theirs, limit, f"float32 file, entry {entry.id}", kernels)
+    tensors = runtime.trace(candidate.folder, entry, inputs)
+    exact = runtime.trace(truth.folder, truth.artifact.entry(ident), inputs)
+    return first_divergence(tensors, exact, limit_of(candidate.artifact.recipe), against, runtime.trace_kernels)
 
 
-def bisect_boundaries(runtime: Runtime, folder: Path, artifact: Artifact, golden: Golden, limit: float) -> Divergence:
-    """Question (b): chain the exported modules from the photo and name the first boundary tensor that left."""
+def bisect_boundaries(runtime: Runtime, candidate: Sealed, golden: Golden) -> Divergence:
+    """Chain the exported modules from the photo and name the first boundary tensor that leaves the golden."""
     known: dict[str, Array] = {name: as_float(value) for name, value in golden.inputs.items()}
-    made: dict[str, Array] = {}
-    for entry in artifact.entries:
-        if entry.variant or len(entry.modules) > 1:
+    chained: dict[str, Array] = {}
+    truth: dict[str, Array] = {}
+    for entry in primary(candidate.artifact):
+        if len(entry.modules) > 1:
             continue
-        session = runtime.open(folder, entry)
+        session = runtime.open(candidate.folder, entry)
         try:
             outputs = run(session, {port.name: known[port.name] for port in entry.inputs})
         finally:
             session.close()
         known |= outputs
-        made |= {f"{entry.name}.{name}": value for name, value in outputs.items()}
-    truth = {name: as_float(golden.tensors[name.partition(".")[2]]) for name in made}
-    return first_divergence(made, truth, limit, "torch modules, chained")
+        chained |= {f"{entry.name}.{name}": value for name, value in outputs.items()}
+        truth |= {f"{entry.name}.{name}": as_float(golden.tensors[name]) for name in outputs}
+    return first_divergence(chained, truth, limit_of(candidate.artifact.recipe), "torch modules, chained")
 
 
 def bisect_artifact(
-    runtime: Runtime, candidate: tuple[Path, Artifact], truth: tuple[Path, Artifact] | None, golden: Golden
-) -> list[dict[str, Any]]:
-    """Both questions for every primary entry; `truth` is the target's float32 artifact, None for itself."""
-    folder, artifact = candidate
-    limit = limit_of(artifact.recipe)
-    rows: list[dict[str, Any]] = []
+    runtime: Runtime, candidate: Sealed, truth: Sealed | None, golden: Golden
+) -> tuple[Divergence, ...]:
+    """Ask both questions about every primary entry; `truth` is the target's float32 artifact, None for itself."""
+    rows: list[Divergence] = []
     try:
-        rows.append(asdict(bisect_boundaries(runtime, folder, artifact, golden, limit)))
-        for entry in artifact.entries if truth else ():
-            if truth and not entry.variant:
-                other = (truth[0], truth[1].entry(entry.id))
-                rows.append(asdict(bisect_entry(runtime, (folder, entry), other, golden, limit)))
+        rows.append(bisect_boundaries(runtime, candidate, golden))
+        if truth:
+            entries = primary(candidate.artifact)
+            rows += [bisect_entry(runtime, entry.id, candidate, truth, golden) for entry in entries]
     except HydraError as error:
-        rows.append({"against": "", "tensor": None, "reason": str(error)})
-    return rows
+        rows.append(Divergence("", reason=str(error)))
+    return tuple(rows)
+
+
+def summary(rows: tuple[Divergence, ...]) -> str:
+    """Return in one sentence where a file leaves its reference, and what could not be compared."""
+    left = [f"{row.tensor} ({row.against})" for row in rows if row.tensor]
+    reasons = dict.fromkeys(row.reason for row in rows if row.reason)
+    parts = [f"leaves at {'; '.join(left)}"] if left else []
+    parts += ["leaves nowhere"] if not left and any(not row.reason for row in rows) else []
+    parts += [f"not compared: {'; '.join(reasons)}"] if reasons else []
+    return "; ".join(parts)

@@ -1,7 +1,8 @@
-"""What an artifact loses in right answers: its WHDR on the model's labels less the float32 reference's.
+"""What an artifact loses in right answers: its WHDR on the model's labels, less the float32 reference's.
 
-Told once an artifact, by the runtime that its files are for on this computer: how the kernels of other runtimes differ
-shows in the comparison with the reference, and a browser or an emulator would take minutes more.
+Each artifact is asked once, in the runtime that its files are for on this computer: how the kernels of other runtimes
+differ shows in the comparison with the reference, and a browser or an emulator would take minutes more. Which runtime
+is asked stands in its row of the registry (`RuntimeInfo.labels`).
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks.evidence.parity import LabelScore
 from benchmarks.runtime import REGISTRY, Array, Runtime, Session, run
 from hydramobile.artifact import Artifact, Entry
 from hydramobile.errors import StageError
@@ -26,8 +27,10 @@ from hydramobile.spec import ModelSpec
 
 @dataclass(slots=True)
 class Labelled:
-    """A model's labels and the reference's WHDR of each; what a label asks and feeds is prepared once. `most`: labels
-    at most, 0: all."""
+    """A model's labels and the reference's WHDR of each.
+
+    `most` is the most labels to ask about, 0 for all. `ready` caches the inputs and the question of each label.
+    """
 
     spec: ModelSpec
     labels: Labels
@@ -35,11 +38,8 @@ class Labelled:
     most: int = 0
     ready: dict[str, tuple[dict[str, Array], OrderTest]] = field(default_factory=dict)
 
-    def chosen(self, runtime: str, limited: bool) -> tuple[Label, ...]:
-        """The labels that `runtime` is asked of an artifact that the budget limits, or not; none where another runtime
-        tells it."""
-        when = REGISTRY[runtime].labels
-        return self.labels.spread(self.most) if when == "always" or (limited and when == "limited") else ()
+    def chosen(self) -> tuple[Label, ...]:
+        return self.labels.spread(self.most)
 
     def prepared(self, label: Label) -> tuple[dict[str, Array], OrderTest]:
         if label.photo.name not in self.ready:
@@ -48,8 +48,21 @@ class Labelled:
         return self.ready[label.photo.name]
 
 
+def not_asked(runtime: str, limited: bool) -> str:
+    """Return why a runtime is not asked about labels; "" where it is.
+
+    `limited`: budget.toml limits what the artifact may lose on them.
+    """
+    when = REGISTRY[runtime].labels
+    if when == "never":
+        return "labels are asked in the runtime that the files are for on this computer"
+    if when == "limited" and not limited:
+        return "takes half a second per photo, and budget.toml does not limit the loss on labels"
+    return ""
+
+
 def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
-    """None for a model without labels. Raises StageError("labels") for bad ones, or without the reference's WHDR."""
+    """Return a model's labels, None without any. Raises StageError("labels") for bad ones, or without reference."""
     labels = load_labels(spec)
     if labels is None:
         return None
@@ -58,9 +71,9 @@ def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
 
 
 def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
-    """The entries that make `tensor` from the model's own inputs: the one that an app would call, else the modules.
+    """Return the entries that compute `tensor` from the model's own inputs.
 
-    Raises StageError("judge") where the artifact has neither.
+    It is the one that an app would call, else the modules in order. Raises StageError("judge") without either.
     """
     entries = [entry for entry in artifact.entries if entry.variant == artifact.entries[0].variant]
     whole = [
@@ -77,13 +90,11 @@ def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     return [modules[name] for name in modules_for(spec, tensor)]
 
 
-def ask_artifact(
-    labelled: Labelled, chosen: Sequence[Label], runtime: Runtime, folder: Path, entries: Sequence[Entry]
-) -> dict[str, float]:
-    """By label, the WHDR of what `entries`, run one after the other, make of its photo."""
+def ask_artifact(labelled: Labelled, runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, float]:
+    """Return by label the WHDR of what `entries`, run one after the other, compute from its photo."""
     found: dict[str, float] = {}
     with opened(runtime, folder, entries) as through:
-        for label in chosen:
+        for label in labelled.chosen():
             inputs, question = labelled.prepared(label)
             found[label.photo.name] = question.whdr(through(inputs)[labelled.labels.tensor])
     return found
@@ -93,7 +104,7 @@ def ask_artifact(
 def opened(
     runtime: Runtime, folder: Path, entries: Sequence[Entry]
 ) -> Iterator[Callable[[Mapping[str, Array]], dict[str, Array]]]:
-    """From the model's inputs to all that `entries`, run one after the other, make of them."""
+    """Yield a function from the model's inputs to every tensor that `entries`, run one after the other, compute."""
     with ExitStack() as stack:
         sessions: list[tuple[Entry, Session]] = []
         for entry in entries:
@@ -112,13 +123,13 @@ def opened(
 
 def loss_measures(
     labelled: Labelled, found: Mapping[str, float], limits: Mapping[str, float]
-) -> tuple[list[Measure], dict[str, Any]]:
-    """The measures of `whdr_loss`, and as facts the mean WHDR of the file and of the reference on the same labels."""
+) -> tuple[list[Measure], LabelScore]:
+    """Return the measures of `whdr_loss`, and the mean WHDR of the file and of the reference on the same labels."""
     lost = {name: {METRIC: value - labelled.reference[name]} for name, value in found.items()}
     measures = collect(labelled.labels.tensor, lost, limits)
-    facts = {
-        "whdr": float(np.mean(list(found.values()))),
-        "reference": float(np.mean([labelled.reference[name] for name in found])),
-        "labels": len(labelled.labels.all),
-    }
-    return measures, facts
+    score = LabelScore(
+        whdr=float(np.mean(list(found.values()))),
+        reference=float(np.mean([labelled.reference[name] for name in found])),
+        labels=len(labelled.labels.all),
+    )
+    return measures, score

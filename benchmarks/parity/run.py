@@ -1,150 +1,121 @@
-"""Parity: every artifact x entry x runtime against the reference's goldens, and what that means for shipping."""
+"""Parity: every artifact x entry x runtime against the reference's goldens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.machine import identity
 from benchmarks.parity import lean
-from benchmarks.parity.bench import load_bench
-from benchmarks.runtime import Runtime, forced, load_runtime, on_request, resolve_runtimes, runs
-from hydramobile.artifact import Artifact, find_artifacts, read_artifact
-from hydramobile.budget import Budget, load_budget
-from hydramobile.errors import BudgetBroken, NothingJudged, StageError
-from hydramobile.files import dump_json, read_json, write_text
+from benchmarks.parity.bench import Bench, load_bench
+from benchmarks.parity.rows import blank, leave_out
+from benchmarks.request import (
+    Built,
+    Progress,
+    Request,
+    names_of,
+    sealed_hashes,
+    select,
+    silent,
+    still_standing,
+    subject_of,
+)
+from benchmarks.runtime import Runtime, load_runtime, on_request, resolve_runtimes, runs
 from hydramobile.process import WorkerDied, events
-from hydramobile.samples import load_samples, refuse_calibrated
-from hydramobile.spec import ModelSpec
-from hydramobile.targets import chosen
+from hydramobile.samples import Sample, load_samples, refuse_calibrated
 
 HANG_LIMIT = 600.0
 WORKERS = 2
-Row = dict[str, Any]
-Progress = Callable[[str], None]
-Job = tuple[Runtime, list[tuple[Path, Artifact]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What to judge. `only` holds (target, recipe or ""); empty `only` or `runtimes` mean all, as does `most` = 0,
-    the most samples to judge by. `lean`: what other rows show is left out (benchmarks/lean.py)."""
+class Job:
+    """The artifacts that one runtime judges, in one worker process."""
 
-    spec: ModelSpec
-    out: Path
-    samples: Path | None = None
-    only: tuple[tuple[str, str], ...] = ()
-    runtimes: tuple[str, ...] = ()
-    bisect: bool = False
-    most: int = 0
-    lean: bool = False
-
-    @property
-    def root(self) -> Path:
-        return self.out / self.spec.name
-
-    @property
-    def partial(self) -> bool:
-        return bool(self.only or self.runtimes)
+    runtime: Runtime
+    artifacts: Sequence[Built]
 
 
-def select(request: Request) -> tuple[list[tuple[Path, Artifact]], list[Row]]:
-    """The readable artifacts to judge, and failed rows for the unreadable ones."""
-    found: list[tuple[Path, Artifact]] = []
-    broken: list[Row] = []
-    for folder in find_artifacts(request.root):
-        target, name = folder.parent.name, folder.name
-        if not chosen(request.only, target, name):
-            continue
-        try:
-            found.append((folder, read_artifact(folder)))
-        except StageError as error:
-            broken.append(row(target, name, "", "", verdict="failed", stage=error.stage, reason=error.message))
-    if not found and not broken:
-        asked = f" for {', '.join('/'.join(filter(None, pair)) for pair in request.only)}" if request.only else ""
-        raise NothingJudged(f"no artifacts in {request.root}{asked}; make them with: make export")
-    return found, broken
-
-
-def row(target: str, name: str, artifact: str, runtime: str, **fields: Any) -> Row:
-    blank: Row = {"entry": "", "mode": "", "stage": "", "reason": "", "samples": 0, "measures": [], "facts": {}}
-    own = {"target": target, "recipe": name, "artifact": artifact, "runtime": runtime, "evidence": ""}
-    return {**own, **blank, **fields}
-
-
-def run_parity(request: Request, progress: Progress = lambda text: None) -> Row:
+def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
     """Judge, and write `build/<model>/parity.json`; returns its content.
 
     A partial request replaces its own rows and keeps the others (those of artifacts that still stand).
     Raises NothingJudged when there is no artifact, StageError for missing or stale goldens and for bad labels.
     """
     names = resolve_runtimes(request.runtimes)
-    found, rows = select(request)
+    artifacts, broken = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
-    bench = load_bench(request.spec, request.out, request.samples, 0, [(a.target, a.recipe) for _, a in found])
-    labelled = [each.labelled for each in (bench, bench.against) if each and each.labelled]
-    photos = [label.photo for each in labelled for label in each.labels.all]
-    refuse_calibrated(request.root, [f"{a.target}/{a.recipe}" for _, a in found], [*samples, *photos])
+    bench = load_bench(request.spec, request.out, request.samples, 0, names_of(artifacts))
+    refuse_calibrated(request.root, ["/".join(pair) for pair in names_of(artifacts)], judging_photos(bench, samples))
+    rows = [
+        ParityRow(target=u.target, recipe=u.recipe, artifact="", verdict="failed", stage=u.stage, reason=u.reason)
+        for u in broken
+    ]
+    jobs, missing, left = plan(request, [load_runtime(name) for name in names], artifacts)
+    rows += missing
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for judged in pool.map(lambda job: judge_runtime(request, job, progress), jobs):
+            rows += judged
+    earlier = read_earlier(ParityEvidence, request.root)
+    kept = still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of) if earlier else []
+    known = {subject_of(row) for row in kept}
+    rows += [row for row in left if subject_of(row) not in known]
+    # Rows that only run on request would otherwise be lost with the next run of all others.
+    rows += kept if request.partial else [row for row in kept if on_request(row.runtime)]
+    evidence = ParityEvidence(
+        **identity_of(request.spec),
+        machine=identity(),
+        samples=tuple(golden.sample for golden in bench.goldens),
+        samples_asked=len(samples),
+        results=tuple(sorted(rows, key=lambda row: (*subject_of(row), row.entry, row.mode))),
+    )
+    write(request.root, evidence)
+    return evidence
+
+
+def judging_photos(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
+    """Return every photo that judges: samples and labels, those of the model that artifacts stand in for included."""
+    labelled = [one.labelled for one in (bench, bench.against) if one and one.labelled]
+    return [*samples, *(label.photo for one in labelled for label in one.labels.all)]
+
+
+def plan(
+    request: Request, runtimes: Sequence[Runtime], artifacts: Sequence[Built]
+) -> tuple[list[Job], list[ParityRow], list[ParityRow]]:
+    """Return (jobs, the longest first; rows of runtimes that cannot run here; rows that a lean run leaves out)."""
     jobs: list[Job] = []
-    left: list[Row] = []
-    runtimes = [load_runtime(name) for name in names]
+    missing: list[ParityRow] = []
+    left: list[ParityRow] = []
     for runtime in runtimes:
-        mine = [(folder, a) for folder, a in found if runs(runtime, a.target, a.recipe)]
-        missing = runtime.unavailable() if mine else None
-        if missing:
-            rows += [unavailable(runtime, artifact, missing) for _, artifact in mine]
+        own = [built for built in artifacts if runs(runtime, built.artifact.target, built.artifact.recipe)]
+        reason = runtime.unavailable() if own else None
+        if reason:
+            missing += [replace(blank(b.artifact, runtime), verdict="unavailable", reason=reason) for b in own]
             continue
         if request.lean:
-            instead = {a.sha256: lean.shown_by(runtime, a, runtimes) for _, a in mine}
-            left += [leave_out(runtime, a, instead[a.sha256]) for _, a in mine if instead[a.sha256]]
-            mine = [(folder, a) for folder, a in mine if not instead[a.sha256]]
-        if mine:
-            jobs.append((runtime, mine))
+            shown = {built.artifact.sha256: lean.shown_by(runtime, built.artifact, runtimes) for built in own}
+            left += [left_to(runtime, b, other) for b in own if (other := shown[b.artifact.sha256])]
+            own = [built for built in own if not shown[built.artifact.sha256]]
+        if own:
+            jobs.append(Job(runtime, own))
     # The longest first, so that no worker is left with it at the end.
-    jobs.sort(key=lambda job: -len(job[1]))
-    with ThreadPoolExecutor(WORKERS) as pool:
-        for judged in pool.map(lambda job: judge_runtime(request, job[0], job[1], progress), jobs):
-            rows += judged
-    kept = kept_rows(request, rows)
-    known = {subject_of(own) for own in kept}
-    rows += [own for own in left if subject_of(own) not in known]
-    # What only runs on request would otherwise be lost with the next run of all others.
-    rows += kept if request.partial else [row for row in kept if on_request(row["runtime"])]
-    document = {
-        "schema": 1,
-        "model": request.spec.name,
-        "spec_sha256": request.spec.sha256,
-        "weights_sha256": request.spec.weights_sha256,
-        "samples": [golden.sample for golden in bench.goldens],
-        "samples_asked": len(samples),
-        "machine": identity(),
-        "results": sorted(rows, key=lambda r: (r["target"], r["recipe"], r["runtime"], r["entry"], r["mode"])),
-    }
-    write_text(request.root / "parity.json", dump_json(document))
-    return document
+    return sorted(jobs, key=lambda job: -len(job.artifacts)), missing, left
 
 
-def unavailable(runtime: Runtime, artifact: Artifact, reason: str) -> Row:
-    fields = {"verdict": "unavailable", "reason": reason, "evidence": runtime.evidence}
-    return row(artifact.target, artifact.recipe, artifact.sha256, runtime.name, **fields)
+def left_to(runtime: Runtime, built: Built, other: str) -> ParityRow:
+    return leave_out(blank(built.artifact, runtime), f"computes in float32, as in {other}, which judges it")
 
 
-def leave_out(runtime: Runtime, artifact: Artifact, other: str | None) -> Row:
-    reason = f"computes in float32, as in {other}, which judges it"
-    return {**unavailable(runtime, artifact, reason), "stage": lean.STAGE}
-
-
-def judge_runtime(
-    request: Request, runtime: Runtime, artifacts: Sequence[tuple[Path, Artifact]], progress: Progress
-) -> list[Row]:
-    """All artifacts of one runtime, in a worker process; one that dies costs the artifact it was judging."""
-    rows: list[Row] = []
-    waiting = dict(artifacts)
+def judge_runtime(request: Request, job: Job, progress: Progress) -> list[ParityRow]:
+    """Judge all artifacts of one runtime in a worker process; one that dies costs the artifact it was judging."""
+    rows: list[ParityRow] = []
+    runtime, waiting = job.runtime, {built.folder: built.artifact for built in job.artifacts}
     while waiting:
-        job = {
+        content = {
             "model": str(request.spec.folder),
             "out": str(request.out),
             "samples": str(request.samples) if request.samples else None,
@@ -156,105 +127,15 @@ def judge_runtime(
         }
         current = next(iter(waiting))
         try:
-            for event in events("benchmarks.parity.worker", job, request.root / "parity.log", HANG_LIMIT):
+            for event in events("benchmarks.parity.worker", content, request.root / "parity.log", HANG_LIMIT):
                 current = Path(event["folder"])
                 if event["event"] == "start":
                     progress(f"{runtime.name}: {waiting[current].target} {waiting[current].recipe}")
                 elif event["event"] == "result":
-                    rows.append({**event["result"], "runtime_version": runtime.version()})
+                    rows.append(replace(typed(ParityRow, event["result"]), runtime_version=runtime.version()))
                 else:
                     del waiting[current]
         except WorkerDied as error:
             artifact = waiting.pop(current)
-            fields = {"verdict": "failed", "stage": "run", "reason": str(error), "evidence": runtime.evidence}
-            rows.append(row(artifact.target, artifact.recipe, artifact.sha256, runtime.name, **fields))
+            rows.append(replace(blank(artifact, runtime), verdict="failed", stage="run", reason=str(error)))
     return rows
-
-
-def kept_rows(
-    request: Request, fresh: Sequence[Mapping[str, Any]], kind: str = "parity", also: frozenset[str] = frozenset()
-) -> list[Row]:
-    """Rows of an earlier run that this one did not redo and whose artifact still is the same.
-
-    `kind` names the evidence file; `also` holds hashes that stand beside those of the artifacts on disk.
-    """
-    path = request.root / f"{kind}.json"
-    if not path.is_file():
-        return []
-    redone = {subject_of(r) for r in fresh}
-    standing = {a.sha256 for a in (readable(f) for f in find_artifacts(request.root)) if a} | also
-    old: list[Row] = read_json(path, kind).get("results", [])
-    return [r for r in old if subject_of(r) not in redone and r["artifact"] in standing]
-
-
-def subject_of(row: Mapping[str, Any]) -> tuple[str, str, str | None, str]:
-    """What a row is about: an artifact in a runtime, on this computer or on the device that it names."""
-    return row["target"], row["recipe"], row.get("runtime"), row.get("device", {}).get("id", "")
-
-
-def readable(folder: Path) -> Artifact | None:
-    try:
-        return read_artifact(folder)
-    except StageError:
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one artifact stands after all its results. `state`: ships, refused, broken, failed, unjudged."""
-
-    target: str
-    recipe: str
-    ship: bool
-    state: str
-    reason: str
-
-
-def standings(budget: Budget, rows: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    """One Standing a target x recipe. A refused candidate is no failure; a broken ship recipe is.
-
-    What a file does not keep where an app would have to ask for it (`forced`) is said, and moves nothing: it is not how
-    the file ships."""
-    grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for item in rows:
-        grouped.setdefault((item["target"], item["recipe"]), []).append(item)
-    found = []
-    for (target, name), own in sorted(grouped.items()):
-        ship = name in budget.ship.get(target, ())
-        state, reason = ("ships" if ship else "passes"), ""
-        by_verdict = {kind: [r for r in own if r["verdict"] == kind] for kind in ("failed", "mismatch", "pass")}
-        beside = [r for r in by_verdict["mismatch"] if forced(r["runtime"])]
-        by_verdict["mismatch"] = [r for r in by_verdict["mismatch"] if not forced(r["runtime"])]
-        if by_verdict["failed"]:
-            state, reason = "failed", explain(by_verdict["failed"][0])
-        elif by_verdict["mismatch"]:
-            state, reason = ("broken" if ship else "refused"), explain(by_verdict["mismatch"][0])
-        elif not any(r["measures"] for r in by_verdict["pass"]):
-            state, reason = "unjudged", next((r["reason"] for r in own if r["reason"]), "no runtime judged it")
-        elif beside:
-            reason = f"but not where an app forces it: {explain(beside[0])}"
-        found.append(Standing(target, name, ship, state, reason))
-    return found
-
-
-def explain(item: Mapping[str, Any]) -> str:
-    where = " ".join(filter(None, (item["runtime"], item["entry"], item["mode"], item["stage"])))
-    return f"{where}: {item['reason']}" if where else str(item["reason"])
-
-
-def conclude(spec: ModelSpec, document: Mapping[str, Any], asked: Sequence[str] = ()) -> str:
-    """The reason line of a pass; raises with the exit code of the worst standing. Runtimes that were `asked` for by
-    name and are all unavailable judged nothing, whatever others found before."""
-    own = [row for row in document["results"] if row["runtime"] in asked]
-    if own and all(row["verdict"] == "unavailable" for row in own):
-        raise NothingJudged(f"{own[0]['runtime']} is unavailable: {own[0]['reason']}")
-    found = standings(load_budget(spec), document["results"])
-    if not found:
-        raise NothingJudged("none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails")
-    for state, kind in (("failed", None), ("broken", BudgetBroken), ("unjudged", NothingJudged)):
-        bad = [standing for standing in found if standing.state == state]
-        if bad:
-            text = f"{bad[0].target} {bad[0].recipe}: {bad[0].reason} ({len(bad)} of {len(found)} artifacts {state})"
-            raise kind(text) if kind else StageError("parity", text)
-    refused = sum(standing.state == "refused" for standing in found)
-    return f"{len(found) - refused} artifacts agree with the reference" + (f", {refused} refused" if refused else "")

@@ -1,16 +1,21 @@
-"""The worker process of one runtime: judges artifacts one after the other and sends each result as it comes."""
+"""The worker process of one runtime: judges artifacts one after the other and sends each row as it comes."""
 
 from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
-from benchmarks.parity.artifact import Bench, Blank, judge_artifact
-from benchmarks.parity.bench import load_bench
-from benchmarks.parity.bisect import bisect_artifact
-from benchmarks.parity.verdict import Result
+from benchmarks.evidence.envelope import plain
+from benchmarks.evidence.parity import Facts, ParityRow, Verdict
+from benchmarks.optional import Tracer
+from benchmarks.parity.artifact import judge_artifact
+from benchmarks.parity.bench import Bench, load_bench
+from benchmarks.parity.bisect import Sealed, bisect_artifact, summary
+from benchmarks.parity.rows import blank, failed
 from benchmarks.runtime import Runtime, load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import HydraError, StageError
@@ -22,57 +27,61 @@ def main() -> None:
     job, stream = receive(sys.argv[1:])
     spec = load_spec(Path(job["model"]))
     samples = Path(job["samples"]) if job["samples"] else None
-    artifacts = [(Path(name).parent.name, Path(name).name) for name in job["folders"]]
-    bench = load_bench(spec, Path(job["out"]), samples, job["most"], artifacts)
-    bench = replace(bench, lean=job["lean"])
+    folders = [Path(name) for name in job["folders"]]
+    artifacts = [(folder.parent.name, folder.name) for folder in folders]
+    bench = replace(load_bench(spec, Path(job["out"]), samples, job["most"], artifacts), lean=job["lean"])
     runtime = load_runtime(job["runtime"])
     with stream:
-        for name in job["folders"]:
-            folder = Path(name)
-            send(stream, event="start", folder=name)
-            try:
-                for result in judge_artifact(bench, runtime, folder):
-                    send(stream, event="result", folder=name, result=result.as_json())
-            except Exception as error:  # noqa: BLE001  an adapter's own bug is one artifact's failure, not the whole runtime's
-                traceback.print_exc()
-                wrapped = (
-                    error if isinstance(error, HydraError) else StageError("run", f"{type(error).__name__}: {error}")
-                )
-                failed = Blank(read_artifact(folder), runtime).failed(wrapped)
-                send(stream, event="result", folder=name, result=failed.as_json())
+        for folder in folders:
+            send(stream, event="start", folder=str(folder))
+            send_rows(stream, folder, judged(bench, runtime, folder))
             if row := surroundings(runtime, folder):
-                send(stream, event="result", folder=name, result=row.as_json())
+                send_rows(stream, folder, iter([row]))
             if job["bisect"]:
-                row = bisection(bench, runtime, folder)
-                send(stream, event="result", folder=name, result=row.as_json())
-            send(stream, event="done", folder=name)
+                send_rows(stream, folder, iter([bisection(bench, runtime, folder)]))
+            send(stream, event="done", folder=str(folder))
 
 
-def surroundings(runtime: Runtime, folder: Path) -> Result | None:
-    """A row of mode "environment" with what the runtime found around it (an optional method of it), such as a
-    browser's threads and adapter, and the bytes it downloaded."""
-    ask = getattr(runtime, "environment", None)
-    if ask is None:
-        return None
-    blank = Blank(read_artifact(folder), runtime)
+def send_rows(stream: TextIO, folder: Path, rows: Iterator[ParityRow]) -> None:
+    for row in rows:
+        send(stream, event="result", folder=str(folder), result=plain(row))
+
+
+def judged(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[ParityRow]:
+    """Judge an artifact; an adapter's own bug is that artifact's failure, not the whole runtime's."""
     try:
-        return blank.result(mode="environment", facts=ask())
-    except HydraError as error:
-        return blank.failed(error, mode="environment")
+        yield from judge_artifact(bench, runtime, folder)
+    except Exception as error:  # noqa: BLE001  see above
+        traceback.print_exc()
+        known = error if isinstance(error, HydraError) else StageError("run", f"{type(error).__name__}: {error}")
+        yield failed(blank(read_artifact(folder), runtime), known)
 
 
-def bisection(bench: Bench, runtime: Runtime, folder: Path) -> Result:
-    """A row of mode "bisect" whose facts hold every Divergence; it names layers, the other rows judge."""
-    blank = Blank(read_artifact(folder), runtime)
-    base = folder.parent / "float32"
+def surroundings(runtime: Runtime, folder: Path) -> ParityRow | None:
+    """Return a row of mode "environment" with what the runtime found around it, None where there is nothing."""
+    row = replace(blank(read_artifact(folder), runtime), mode="environment")
     try:
-        truth = (base, read_artifact(base)) if folder.name != "float32" else None
-        rows = bisect_artifact(runtime, (folder, blank.artifact), truth, bench.goldens[0])
+        found = runtime.environment()
     except HydraError as error:
-        return blank.failed(error, mode="bisect")
-    left = [f"{row['tensor']} ({row['against']})" for row in rows if row.get("tensor")]
-    reason = f"leaves at {'; '.join(left)}" if left else "leaves nowhere"
-    return blank.result(mode="bisect", reason=reason, samples=1, facts={"bisect": rows})
+        return failed(row, error, mode="environment")
+    return replace(row, facts=Facts(environment=found)) if found else None
+
+
+def bisection(bench: Bench, runtime: Runtime, folder: Path) -> ParityRow:
+    """Return a row of mode "bisect" with every divergence: it names layers, the other rows judge.
+
+    It is "unavailable" where the runtime shows no tensors, so that only the boundaries of modules were compared.
+    """
+    candidate = Sealed(folder, read_artifact(folder))
+    row, base = blank(candidate.artifact, runtime), folder.parent / "float32"
+    try:
+        truth = Sealed(base, read_artifact(base)) if folder.name != "float32" else None
+        found = bisect_artifact(runtime, candidate, truth, bench.goldens[0])
+    except HydraError as error:
+        return failed(row, error, mode="bisect")
+    missing = truth is not None and not isinstance(runtime, Tracer)
+    verdict: Verdict = "unavailable" if missing else "pass"
+    return replace(row, mode="bisect", verdict=verdict, reason=summary(found), samples=1, facts=Facts(bisect=found))
 
 
 if __name__ == "__main__":

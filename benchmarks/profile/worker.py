@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
-from benchmarks.latency.worker import values
-from benchmarks.profile.run import entry_row
+from benchmarks.evidence.envelope import plain
+from benchmarks.latency.subject import values
+from benchmarks.optional import Profiler
+from benchmarks.profile.run import entry_profile
+from benchmarks.request import reason_of, stage_of
 from benchmarks.runtime import load_runtime
-from hydramobile.artifact import read_artifact, verify
-from hydramobile.errors import HydraError, StageError
+from hydramobile.artifact import primary, read_artifact, verify
+from hydramobile.errors import StageError
 from hydramobile.goldens import load_goldens
 from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
@@ -26,21 +28,19 @@ def main() -> None:
         try:
             spec, folder = load_spec(Path(job["model"])), Path(job["folder"])
             golden = load_goldens(spec, load_samples(spec, "judge")[:1], spec.size, Path(job["out"]))[0]
-            runtime: Any = load_runtime(job["runtime"])
+            runtime = load_runtime(job["runtime"])
+            if not isinstance(runtime, Profiler):
+                raise StageError("profile", f"{runtime.name} offers no profile by operator")
             artifact = read_artifact(folder)
             verify(folder, artifact)
             rows = []
-            for entry in artifact.entries:
-                if not entry.variant:
-                    inputs = values(golden, [port.name for port in entry.inputs])
-                    rows.append(entry_row(entry, runtime.profile(folder, entry, inputs, RUNS)))
+            for entry in primary(artifact):
+                inputs = values(golden, [port.name for port in entry.inputs])
+                rows.append(plain(entry_profile(entry, runtime.profile(folder, entry, inputs, RUNS))))
             send(stream, event="result", entries=rows)
-        except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, told with its name
+        except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
             traceback.print_exc()
-            stage = error.stage if isinstance(error, StageError) else "run"
-            text = error.message if isinstance(error, StageError) else str(error)
-            reason = text if isinstance(error, HydraError) else f"{type(error).__name__}: {text}"
-            send(stream, event="failed", stage=stage, reason=reason)
+            send(stream, event="failed", stage=stage_of(error, "run"), reason=reason_of(error))
 
 
 if __name__ == "__main__":

@@ -6,62 +6,83 @@ Each is a recipe of its own (w8a8-mse, w8a8-n4, w8a8-eq), judged by parity like 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
-from benchmarks.report.gather import Evidence
-from benchmarks.report.judged import losses
+from benchmarks.report.gather import Gathered
+from benchmarks.report.judged import Loss, losses
 from benchmarks.report.words import metric_name, number
 from hydramobile.errors import NothingJudged
 from hydramobile.recipes import GRAMMAR, recipe
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class CalibrationLine:
+    """One judged artifact with calibrated ranges. `samples` is 0 for all; `losses` are by output."""
+
+    target: str
+    recipe: str
+    method: str
+    samples: int
+    equalized: bool
+    losses: Mapping[str, Loss]
 
 
-def calibration_rows(evidence: Evidence) -> list[Row]:
-    """A row a judged artifact with calibrated ranges, where a recipe was calibrated in several ways on a target:
-    target, recipe, method, samples (0: all), equalized, losses by output."""
-    rows: list[Row] = []
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Heads and cells as text; the heads after the first five are numbers."""
+
+    heads: Sequence[str]
+    cells: Sequence[Sequence[str]]
+
+
+def calibration_lines(evidence: Gathered) -> list[CalibrationLine]:
+    """Return one line per judged artifact where a recipe was calibrated in several ways on a target."""
+    lines: list[CalibrationLine] = []
     for verdict in evidence.verdicts:
         if not GRAMMAR.fullmatch(verdict.recipe):
-            continue  # one with a name of its own, whose activations are float
+            continue  # a named recipe, whose activations are float
         chosen = recipe(verdict.recipe)
-        found = losses(evidence, verdict.target, verdict.recipe)
+        found = losses(evidence, *verdict.pair)
         if chosen.activation_bits and found:
-            own = {"method": chosen.method, "samples": chosen.samples, "equalized": chosen.equalized}
-            rows.append({"target": verdict.target, "recipe": chosen.plain, **own, "losses": found})
-    pairs = [(row["target"], row["recipe"]) for row in rows]
-    several = [row for row, pair in zip(rows, pairs, strict=True) if pairs.count(pair) > 1]
-    order = ("target", "recipe", "equalized", "method", "samples")
-    return sorted(several, key=lambda row: tuple(row[key] for key in order))
+            how = chosen.method, chosen.samples, chosen.equalized
+            lines.append(CalibrationLine(verdict.target, chosen.plain, *how, losses=found))
+    pairs = [(line.target, line.recipe) for line in lines]
+    several = [line for line, pair in zip(lines, pairs, strict=True) if pairs.count(pair) > 1]
+    return sorted(several, key=lambda line: (line.target, line.recipe, line.equalized, line.method, line.samples))
 
 
-def calibration_cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """(heads, cells): of each output the worst sample's loss and the mean."""
-    outputs = list(dict.fromkeys(output for row in rows for output in row["losses"]))
-    metric = {output: next(r["losses"][output]["metric"] for r in rows if output in r["losses"]) for output in outputs}
+def calibration_cells(lines: Sequence[CalibrationLine]) -> Table:
+    """Return the lines as text: of each output the worst sample's loss and the mean."""
+    outputs = list(dict.fromkeys(output for line in lines for output in line.losses))
+    metric = {output: metric_of(lines, output) for output in outputs}
     heads = ["target", "recipe", "ranges by", "samples", "equalized"]
     heads += [f"{output}: {metric_name(metric[output])}, worst (mean)" for output in outputs]
     cells = [
         [
-            *(row["target"], row["recipe"], row["method"], str(row["samples"] or "all")),
-            "yes" if row["equalized"] else "no",
-            *(both(row["losses"].get(output)) for output in outputs),
+            *(line.target, line.recipe, line.method, str(line.samples or "all")),
+            "yes" if line.equalized else "no",
+            *(both(line.losses.get(output)) for output in outputs),
         ]
-        for row in rows
+        for line in lines
     ]
-    return heads, cells
+    return Table(heads, cells)
 
 
-def both(loss: Mapping[str, Any] | None) -> str:
+def metric_of(lines: Sequence[CalibrationLine], output: str) -> str:
+    return next(line.losses[output].measure.metric for line in lines if output in line.losses)
+
+
+def both(loss: Loss | None) -> str:
     if loss is None:
         return "–"
-    return f"{number(loss['metric'], loss['value'])} ({number(loss['metric'], loss['mean'])})"
+    measure = loss.measure
+    return f"{number(measure.metric, measure.value)} ({number(measure.metric, measure.mean)})"
 
 
-def calibration_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as Markdown. Raises NothingJudged when there is none."""
-    if not rows:
+def calibration_table(lines: Sequence[CalibrationLine]) -> str:
+    """Return the lines as Markdown. Raises NothingJudged when there is none."""
+    if not lines:
         raise NothingJudged("no recipe was calibrated in several ways and judged; make them with: make calibration")
-    heads, cells = calibration_cells(rows)
-    rule = "|" + " --- |" * 3 + " ---: | --- |" + " ---: |" * (len(heads) - 5)
-    return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in cells)])
+    table = calibration_cells(lines)
+    rule = "|" + " --- |" * 3 + " ---: | --- |" + " ---: |" * (len(table.heads) - 5)
+    return "\n".join([f"| {' | '.join(table.heads)} |", rule, *(f"| {' | '.join(line)} |" for line in table.cells)])

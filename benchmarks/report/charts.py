@@ -9,12 +9,18 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from benchmarks.evidence.size import SizeRow
 from benchmarks.report import words
+from benchmarks.report.measured import LatencyLine, TradePoint
 from hydramobile.targets import GREY, REGISTRY, target_info
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 # Stands for the page's text colour until the SVG is written.
 INK = "#123456"
 # Inches. Narrow, so that texts stay readable when a phone scales the picture to its width.
@@ -25,53 +31,74 @@ FLOOR = 1e-6
 NEAR = 1.2
 
 
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bar, with a tick at another value of the same axis where there is one."""
+
+    label: str
+    hue: str
+    value: float
+    tick: float | None
+    text: str
+
+
+@dataclass(slots=True)
+class Group:
+    """Points of about the same size, and the names of their recipes: they share one label."""
+
+    names: list[str]
+    points: list[TradePoint]
+
+
 def colour(target: str) -> str:
     """Return a target's colour; the reference, which is no target, is grey."""
     return REGISTRY[target].colour if target in REGISTRY else GREY
 
 
-def size_chart(rows: Sequence[Row]) -> str:
-    """Bars: bytes an app ships, an artifact a bar; a tick where gzip makes it."""
+def size_chart(rows: Sequence[SizeRow]) -> str:
+    """Draw the bytes that an app ships, one bar per artifact, with a tick at the bytes after gzip."""
     bars = [
-        {
-            "label": f"{row['target']} {row['recipe']}",
-            "hue": colour(row["target"]),
-            "value": row["ships"]["bytes"] / 1e6,
-            "tick": row["ships"]["gzip"] / 1e6 if row["ships"]["gzip"] else None,
-            "text": f"{row['ships']['bytes'] / 1e6:.2f}",
-        }
+        Bar(
+            label=f"{row.target} {row.recipe}",
+            hue=colour(row.target),
+            value=row.ships.bytes / 1e6,
+            tick=row.ships.gzip / 1e6 if row.ships.gzip else None,
+            text=f"{row.ships.bytes / 1e6:.2f}",
+        )
         for row in rows
     ]
     return bar_chart(bars, "MB an app ships  ( | after gzip )")
 
 
-def latency_chart(rows: Sequence[Row]) -> str:
-    """Bars: median milliseconds of the primary entry, an artifact x runtime a bar; a tick at the 90th percentile."""
+def latency_chart(lines: Sequence[LatencyLine]) -> str:
+    """Draw median milliseconds of primary entries, one bar per artifact x runtime; a tick at the 90th percentile."""
     bars = [
-        {
-            "label": f"{row['target']} {row['recipe']}, {row['runtime']}" if row["target"] else "PyTorch (reference)",
-            "hue": colour(row["target"]),
-            "value": row["p50_ms"],
-            "tick": row["p90_ms"],
-            "text": words.milliseconds(row["p50_ms"]),
-        }
-        for row in rows
+        Bar(
+            label=f"{line.row.target} {line.row.recipe}, {line.row.runtime}"
+            if line.row.target
+            else "PyTorch (reference)",
+            hue=colour(line.row.target),
+            value=line.main.p50_ms,
+            tick=line.main.p90_ms,
+            text=words.milliseconds(line.main.p50_ms),
+        )
+        for line in lines
     ]
     return bar_chart(bars, "ms a run, median  ( | 90th percentile )")
 
 
-def bar_chart(bars: Sequence[Row], title: str) -> str:
+def bar_chart(bars: Sequence[Bar], title: str) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, 0.55 + BAR * len(bars)), layout="constrained")
     axes = figure.subplots()
     for index, bar in enumerate(bars):
-        axes.barh(index, bar["value"], height=0.62, color=bar["hue"])
-        if bar["tick"] is not None:
-            axes.plot([bar["tick"]] * 2, [index - 0.38, index + 0.38], color=INK, linewidth=1.2)
-        end = max(bar["value"], bar["tick"] or 0)
-        axes.annotate(bar["text"], (end, index), xytext=(5, 0), textcoords="offset points", va="center", color=INK)
-    axes.set_yticks(range(len(bars)), [bar["label"] for bar in bars])
+        axes.barh(index, bar.value, height=0.62, color=bar.hue)
+        if bar.tick is not None:
+            axes.plot([bar.tick] * 2, [index - 0.38, index + 0.38], color=INK, linewidth=1.2)
+        end = max(bar.value, bar.tick or 0)
+        axes.annotate(bar.text, (end, index), xytext=(5, 0), textcoords="offset points", va="center", color=INK)
+    axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
     axes.invert_yaxis()
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
@@ -80,29 +107,25 @@ def bar_chart(bars: Sequence[Row], title: str) -> str:
     return svg(figure, axes)
 
 
-def trade_chart(points: Sequence[Row], output: str) -> str:
-    """Scatter of one output: MB an app ships against its task loss, an artifact a point, the limits as lines."""
+def trade_chart(points: Sequence[TradePoint], output: str) -> str:
+    """Draw MB that an app ships against the task loss of one output, one point per artifact, the limits as lines."""
     from matplotlib.figure import Figure
 
-    own = [point for point in points if point["output"] == output]
-    metric = own[0]["metric"]
+    own = [point for point in points if point.output == output]
+    metric = own[0].metric
     name = words.metric_name(metric)
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
     for point in own:
-        row = target_info(point["target"])
-        face = row.colour if point["state"] not in ("refused", "broken") else "none"
-        place = (point["bytes"] / 1e6, max(point["loss"], FLOOR))
-        axes.plot(*place, row.marker, color=row.colour, markersize=6, markerfacecolor=face, linestyle="none")
-    for target in dict.fromkeys(point["target"] for point in own):
-        axes.plot([], [], target_info(target).marker, color=colour(target), label=target)
-    for names, points_of in columns(own):
-        middle = math.exp(sum(math.log(point["bytes"] / 1e6) for point in points_of) / len(points_of))
-        axes.text(middle, 1.01, ", ".join(names), ha="center", va="bottom", transform=axes.get_xaxis_transform())
-        limits = [point["limit"] for point in points_of if point["limit"] is not None]
-        if limits:
-            span = [min(p["bytes"] for p in points_of) / 1e6 * 0.88, max(p["bytes"] for p in points_of) / 1e6 * 1.14]
-            axes.plot(span, [min(limits)] * 2, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        target = target_info(point.target)
+        face = target.colour if point.state not in ("refused", "broken") else "none"
+        x, y = point.bytes / 1e6, max(point.loss, FLOOR)
+        axes.plot(x, y, target.marker, color=target.colour, markersize=6, markerfacecolor=face, linestyle="none")
+    for target_name in dict.fromkeys(point.target for point in own):
+        target = target_info(target_name)
+        axes.plot([], [], target.marker, color=target.colour, label=target_name)
+    for group in groups(own):
+        draw_group(axes, group)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= FLOOR * 1.01 else words.small(value))
     axes.set_xscale("log")
@@ -110,7 +133,7 @@ def trade_chart(points: Sequence[Row], output: str) -> str:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12, y=0.2)
-    if any(point["loss"] <= FLOOR for point in own):
+    if any(point.loss <= FLOOR for point in own):
         axes.set_ylim(bottom=FLOOR / 3)
     axes.set_xlabel("MB an app ships")
     axes.set_ylabel(
@@ -121,26 +144,38 @@ def trade_chart(points: Sequence[Row], output: str) -> str:
     return svg(figure, axes)
 
 
-def columns(points: Sequence[Row]) -> list[tuple[list[str], list[Row]]]:
-    """Points of about the same size, with the names of their recipes: they share one label."""
-    found: list[tuple[list[str], list[Row]]] = []
-    for point in sorted(points, key=lambda point: int(point["bytes"])):
-        if not found or point["bytes"] > found[-1][1][-1]["bytes"] * NEAR:
-            found.append(([], []))
-        names, own = found[-1]
-        own.append(point)
-        if point["recipe"] not in names:
-            names.append(point["recipe"])
+def draw_group(axes: Axes, group: Group) -> None:
+    """Label points of about the same size above the axes, and draw their tightest limit."""
+    sizes = [point.bytes / 1e6 for point in group.points]
+    middle = math.exp(sum(map(math.log, sizes)) / len(sizes))
+    label = ", ".join(group.names)
+    axes.text(middle, 1.01, label, ha="center", va="bottom", transform=axes.get_xaxis_transform())
+    limits = [point.limit for point in group.points if point.limit is not None]
+    if limits:
+        span = [min(sizes) * 0.88, max(sizes) * 1.14]
+        axes.plot(span, [min(limits)] * 2, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+
+
+def groups(points: Sequence[TradePoint]) -> list[Group]:
+    """Return points of about the same size together, the smallest first."""
+    found: list[Group] = []
+    for point in sorted(points, key=lambda point: point.bytes):
+        if not found or point.bytes > found[-1].points[-1].bytes * NEAR:
+            found.append(Group([], []))
+        group = found[-1]
+        group.points.append(point)
+        if point.recipe not in group.names:
+            group.names.append(point.recipe)
     return found
 
 
-def fits(size: float, points: Sequence[Row]) -> bool:
-    sizes = [float(point["bytes"]) / 1e6 for point in points]
+def fits(size: float, points: Sequence[TradePoint]) -> bool:
+    sizes = [point.bytes / 1e6 for point in points]
     return min(sizes) * 0.8 <= size <= max(sizes) * 1.25
 
 
-def svg(figure: Any, axes: Any) -> str:
-    """The figure as an <svg> element without ids of its own, transparent, in the page's font and colour."""
+def svg(figure: Figure, axes: Axes) -> str:
+    """Return the figure as an <svg> element without ids of its own, transparent, in the page's font and colour."""
     from matplotlib import rc_context
 
     for side in ("top", "right"):
@@ -149,9 +184,9 @@ def svg(figure: Any, axes: Any) -> str:
         axes.spines[side].set_color(INK)
         axes.spines[side].set_alpha(0.4)
     axes.tick_params(colors=INK, labelsize=8.5, length=0)
-    for text in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
-        text.set_color(INK)
-        text.set_fontsize(8.5)
+    for label in (axes.xaxis.label, axes.yaxis.label, *axes.texts):
+        label.set_color(INK)
+        label.set_fontsize(8.5)
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-from benchmarks.parity.run import standings
+from benchmarks.evidence.cost import CostEvidence, CostRow
+from benchmarks.evidence.device import DeviceEvidence, DeviceRow
+from benchmarks.evidence.envelope import Evidence, read, typed
+from benchmarks.evidence.grid import GridEvidence, GridRow
+from benchmarks.evidence.instructions import InstructionEvidence, InstructionRow
+from benchmarks.evidence.latency import LatencyEvidence, LatencyRow
+from benchmarks.evidence.parity import ParityEvidence, ParityRow
+from benchmarks.evidence.profile import ProfileEvidence, ProfileRow
+from benchmarks.evidence.row import Row
+from benchmarks.evidence.size import SizeEvidence, SizeRow
+from benchmarks.parity.standings import standings
 from hydramobile.artifact import Artifact, find_artifacts, read_artifact
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import NothingJudged, StageError
@@ -16,144 +26,210 @@ from hydramobile.samples import Sample, load_samples
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGETS
 
-Row = dict[str, Any]
 Pair = tuple[str, str]
-
-# Evidence file -> the command that makes it.
-COMMANDS = {"parity": "make parity", "size": "make bench", "latency": "make bench"}
-# Shown where they were made; a report is whole without them.
-OPTIONAL = ("cost", "grid", "profile", "device", "instructions")
-# Best first: how a reader wants the verdicts sorted within a target is by recipe, so this only ranks states.
-STATES = ("ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed")
+R = TypeVar("R", bound=Row)
+E = TypeVar("E", bound=Evidence[Any])
+# Best first: a reader wants the verdicts of a target sorted by recipe, so this only ranks states.
+State = Literal["ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where one target x recipe stands. `state` is one of `STATES`; `reason` explains all but the first two."""
+    """Where one target x recipe stands. `reason` explains every state but the first two."""
 
     target: str
     recipe: str
     ship: bool
-    state: str
+    state: State
     reason: str
+
+    @property
+    def pair(self) -> Pair:
+        return self.target, self.recipe
+
+    @property
+    def name(self) -> str:
+        return f"{self.target}/{self.recipe}"
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """`artifacts` are those on disk; the rows are as their files hold them, each with `stale` added.
+class Outcome:
+    """What became of an export, as export.json says."""
 
-    `missing` pairs what could not be shown with the command that makes it.
+    target: str
+    recipe: str
+    state: str
+    stage: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exports:
+    """The content of export.json: outcomes by TARGET/RECIPE."""
+
+    outcomes: Mapping[str, Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that could not be shown, and the command that makes it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The evidence files of one model; None for a file that is not there, or cannot be read."""
+
+    parity: ParityEvidence | None = None
+    size: SizeEvidence | None = None
+    latency: LatencyEvidence | None = None
+    grid: GridEvidence | None = None
+    profile: ProfileEvidence | None = None
+    cost: CostEvidence | None = None
+    device: DeviceEvidence | None = None
+    instructions: InstructionEvidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything that a report shows. `artifacts` are those on disk.
+
+    Rows of artifacts that are gone from the disk and that nobody asks for are left out.
     """
 
     spec: ModelSpec
     budget: Budget
     root: Path
     artifacts: Mapping[Pair, Artifact]
-    parity: tuple[Row, ...]
-    sizes: tuple[Row, ...]
-    latencies: tuple[Row, ...]
-    grids: tuple[Row, ...]
-    profiles: tuple[Row, ...]
-    costs: tuple[Row, ...]
-    devices: tuple[Row, ...]
-    instructions: tuple[Row, ...]
-    exports: Mapping[str, Row]
-    documents: Mapping[str, Row]
+    documents: Documents
+    parity: tuple[ParityRow, ...]
+    sizes: tuple[SizeRow, ...]
+    latencies: tuple[LatencyRow, ...]
+    grids: tuple[GridRow, ...]
+    profiles: tuple[ProfileRow, ...]
+    costs: tuple[CostRow, ...]
+    devices: tuple[DeviceRow, ...]
+    instructions: tuple[InstructionRow, ...]
+    exports: Mapping[str, Outcome]
     verdicts: tuple[Verdict, ...]
     samples: tuple[Sample, ...]
-    missing: tuple[tuple[str, str], ...]
+    missing: tuple[Missing, ...]
+
+    def stale(self, row: Row) -> bool:
+        """Return whether a row belongs to other bytes than those on disk."""
+        return is_stale(row, self.artifacts)
 
     def folder(self, target: str, recipe: str) -> Path:
         return self.root / target / recipe
 
-    def judged(self, target: str, recipe: str) -> list[Row]:
-        """Parity rows that hold numbers and belong to the artifact on disk."""
-        own = [row for row in self.parity if (row["target"], row["recipe"]) == (target, recipe)]
-        return [row for row in own if row["measures"] and not row["stale"]]
+    def judged(self, target: str, recipe: str) -> list[ParityRow]:
+        """Return the rows of parity that hold numbers and belong to the artifact on disk."""
+        own = [row for row in self.parity if row.pair == (target, recipe)]
+        return [row for row in own if row.measures and not self.stale(row)]
 
-    def size(self, target: str, recipe: str) -> Row | None:
-        rows = (row for row in self.sizes if (row["target"], row["recipe"]) == (target, recipe))
-        return next((row for row in rows if row["verdict"] == "measured"), None)
+    def size(self, target: str, recipe: str) -> SizeRow | None:
+        rows = (row for row in self.sizes if row.pair == (target, recipe))
+        return next((row for row in rows if row.verdict == "measured"), None)
 
 
-def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Evidence:
+def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Gathered:
     """Read everything below `out`/<model>. Raises NothingJudged when there is neither artifact nor evidence."""
     root = out / spec.name
     artifacts, notes = read_artifacts(root)
     documents, missing = read_documents(root)
-    if not artifacts and not notes and not documents:
+    exports, more = read_exports(root)
+    if not artifacts and not notes and documents == Documents() and not exports:
         raise NothingJudged(f"nothing to report in {root}; make it with: make all")
-    missing += notes or ([] if artifacts else [("there are no artifacts", "make export")])
-    hashes = {pair: artifact.sha256 for pair, artifact in artifacts.items()}
+    missing = [*more, *missing, *(notes or ([] if artifacts else [Missing("there are no artifacts", "make export")]))]
     budget = load_budget(spec)
-    known = {*hashes, *asked(budget)}
-
-    def rows(name: str) -> tuple[Row, ...]:
-        return marked(documents.get(name, {}), hashes, known)
-
-    parity = rows("parity")
-    exports = documents.get("export", {}).get("outcomes", {})
-    return Evidence(
+    known = {*artifacts, *asked(budget)}
+    parity = rows_of(documents.parity, known)
+    return Gathered(
         spec=spec,
         budget=budget,
         root=root,
         artifacts=artifacts,
-        parity=parity,
-        sizes=rows("size"),
-        latencies=rows("latency"),
-        grids=rows("grid"),
-        profiles=rows("profile"),
-        costs=rows("cost"),
-        devices=rows("device"),
-        instructions=rows("instructions"),
-        exports=exports,
         documents=documents,
-        verdicts=tuple(verdicts(budget, hashes, parity, exports)),
+        parity=parity,
+        sizes=rows_of(documents.size, known),
+        latencies=rows_of(documents.latency, known),
+        grids=rows_of(documents.grid, known),
+        profiles=rows_of(documents.profile, known),
+        costs=rows_of(documents.cost, known),
+        devices=rows_of(documents.device, known),
+        instructions=rows_of(documents.instructions, known),
+        exports=exports,
+        verdicts=tuple(verdicts(budget, artifacts, parity, exports)),
         samples=load_samples(spec, "judge", folder),
         missing=tuple(missing),
     )
 
 
-def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[tuple[str, str]]]:
+def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[Missing]]:
     found: dict[Pair, Artifact] = {}
-    notes: list[tuple[str, str]] = []
+    notes: list[Missing] = []
     for folder in find_artifacts(root):
         try:
             found[folder.parent.name, folder.name] = read_artifact(folder)
         except StageError as error:
-            notes.append((f"{folder.parent.name}/{folder.name}: {error}", "make export"))
+            notes.append(Missing(f"{folder.parent.name}/{folder.name}: {error}", "make export"))
     return found, notes
 
 
-def read_documents(root: Path) -> tuple[dict[str, Row], list[tuple[str, str]]]:
-    """The evidence files that are there, and what is missing. A damaged file is missing, with its error."""
-    documents: dict[str, Row] = {}
-    missing: list[tuple[str, str]] = []
-    for name in ("export", "manifest", *COMMANDS, *OPTIONAL):
-        command = COMMANDS.get(name, "make bench" if name in OPTIONAL else "make export")
-        try:
-            if (root / f"{name}.json").is_file():
-                documents[name] = dict(read_json(root / f"{name}.json", "report"))
-            elif name in COMMANDS:
-                missing.append((f"{name}.json was not made yet", command))
-        except (StageError, TypeError, ValueError) as error:
-            missing.append((str(error), command))
+def read_documents(root: Path) -> tuple[Documents, list[Missing]]:
+    """Return the evidence files that are there, and what is missing: the first three are expected of every build."""
+    missing: list[Missing] = []
+    documents = Documents(
+        parity=read_one(ParityEvidence, root, missing, expected=True),
+        size=read_one(SizeEvidence, root, missing, expected=True),
+        latency=read_one(LatencyEvidence, root, missing, expected=True),
+        cost=read_one(CostEvidence, root, missing),
+        grid=read_one(GridEvidence, root, missing),
+        profile=read_one(ProfileEvidence, root, missing),
+        device=read_one(DeviceEvidence, root, missing),
+        instructions=read_one(InstructionEvidence, root, missing),
+    )
     return documents, missing
 
 
-def marked(document: Mapping[str, Any], hashes: Mapping[Pair, str], known: set[Pair]) -> tuple[Row, ...]:
-    """The rows with `stale`: whether they belong to other bytes than those on disk. Rows of the reference (no target)
-    and of artifacts that could not be read (no hash) never are. Those of artifacts that are not `known`, gone from the
-    disk and asked for by nobody, are left out."""
-    return tuple(
-        {**row, "stale": bool(row["target"] and row["artifact"] and hashes.get(pair_of(row)) != row["artifact"])}
-        for row in document.get("results", [])
-        if not row["artifact"] or pair_of(row) in known
-    )
+def read_one(kind: type[E], root: Path, missing: list[Missing], expected: bool = False) -> E | None:
+    """Return one evidence file; what is expected or damaged is added to `missing` with its error."""
+    path = root / kind.FILE
+    try:
+        if path.is_file():
+            return read(kind, path)
+        if expected:
+            missing.append(Missing(f"{kind.FILE} was not made yet", kind.COMMAND))
+    except StageError as error:
+        missing.append(Missing(str(error), kind.COMMAND))
+    return None
 
 
-def pair_of(row: Mapping[str, Any]) -> Pair:
-    return row["target"], row["recipe"]
+def read_exports(root: Path) -> tuple[dict[str, Outcome], list[Missing]]:
+    path = root / "export.json"
+    if not path.is_file():
+        return {}, []
+    try:
+        return dict(typed(Exports, read_json(path, "report")).outcomes), []
+    except (StageError, ValueError) as error:
+        return {}, [Missing(str(error), "make export")]
+
+
+def rows_of(evidence: Evidence[R] | None, known: Collection[Pair]) -> tuple[R, ...]:
+    """Return the rows of artifacts that are `known`, of the reference, and of artifacts that could not be read."""
+    rows = evidence.results if evidence else ()
+    return tuple(row for row in rows if not row.artifact or not row.target or row.pair in known)
+
+
+def is_stale(row: Row, artifacts: Mapping[Pair, Artifact]) -> bool:
+    """Return whether a row belongs to other bytes than those on disk.
+
+    Rows of the reference (no target) and of artifacts that could not be read (no hash) never do.
+    """
+    artifact = artifacts.get(row.pair)
+    return bool(row.target and row.artifact and (artifact is None or artifact.sha256 != row.artifact))
 
 
 def asked(budget: Budget) -> list[Pair]:
@@ -161,21 +237,25 @@ def asked(budget: Budget) -> list[Pair]:
 
 
 def verdicts(
-    budget: Budget, hashes: Mapping[Pair, str], parity: Sequence[Row], exports: Mapping[str, Row]
+    budget: Budget,
+    artifacts: Mapping[Pair, Artifact],
+    parity: Sequence[ParityRow],
+    exports: Mapping[str, Outcome],
 ) -> list[Verdict]:
-    """One a target x recipe that the budget asks for, that is on disk, or that was judged, in the order of a reader."""
-    stood = {(s.target, s.recipe): s for s in standings(budget, [row for row in parity if not row["stale"]])}
-    stale = {pair_of(row) for row in parity if row["stale"]}
-    known = dict.fromkeys([*asked(budget), *sorted({*hashes, *stood})])
+    """Return one per target x recipe that the budget asks for, that is on disk, or that was judged, as readers want."""
+    current = [row for row in parity if not is_stale(row, artifacts)]
+    stale = {row.pair for row in parity if is_stale(row, artifacts)}
+    stood = {(s.target, s.recipe): s for s in standings(budget, current)}
+    known = dict.fromkeys([*asked(budget), *sorted({*artifacts, *stood})])
+    order = {target: index for index, target in enumerate(TARGETS)}
     found = []
-    for target, recipe in sorted(
-        known, key=lambda pair: TARGETS.index(pair[0]) if pair[0] in TARGETS else len(TARGETS)
-    ):
+    for target, recipe in sorted(known, key=lambda pair: order.get(pair[0], len(order))):
         ship = recipe in budget.ship.get(target, ())
         standing = stood.get((target, recipe))
+        state: State
         if standing:
             state, reason = standing.state, standing.reason
-        elif (target, recipe) in hashes:
+        elif (target, recipe) in artifacts:
             again = (target, recipe) in stale
             state = "stale" if again else "unjudged"
             reason = f"{'exported again since it was judged' if again else 'never judged'}; run: make parity"
@@ -185,8 +265,8 @@ def verdicts(
     return found
 
 
-def absent(outcome: Mapping[str, Any] | None) -> str:
-    """Why there is no artifact."""
-    if outcome and outcome["state"] in ("failed", "unavailable", "not supported"):
-        return ": ".join(filter(None, (outcome["state"], outcome["stage"], outcome["reason"])))
+def absent(outcome: Outcome | None) -> str:
+    """Return why there is no artifact."""
+    if outcome and outcome.state in ("failed", "unavailable", "not supported"):
+        return ": ".join(filter(None, (outcome.state, outcome.stage, outcome.reason)))
     return "not exported; run: make export"

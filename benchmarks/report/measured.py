@@ -1,17 +1,20 @@
-"""What the size and latency evidence says, as tables: bytes, times, and what running a head alone is worth."""
+"""The evidence of size and time as tables: what running a head alone is worth, devices, profiles, browsers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from benchmarks.grid.run import summarize
-from benchmarks.report.gather import Evidence
+from benchmarks.evidence.environment import Browser, Offer, Placement
+from benchmarks.evidence.latency import EntryLatency, LatencyRow, Load, Ratio
+from benchmarks.evidence.profile import KindTime, ProfileRow
+from benchmarks.grid.run import Summary, summarize
+from benchmarks.report.gather import Gathered, State
+from benchmarks.report.judged import Loss
 from hydramobile.measures import higher
 
-Row = dict[str, Any]
 FRAMES = 30
-# A user waits this long for the first result of a page or app before it feels broken.
+# Seconds that a user waits for the first result of a page or app before it feels broken.
 FIRST_RESULT = 1.0
 # Re-running a head on cached features must be well below running everything again.
 RERUN = 0.25
@@ -19,208 +22,274 @@ RERUN = 0.25
 SHOWN = 5
 
 
-def size_rows(evidence: Evidence) -> list[Row]:
-    rows = []
-    for verdict in evidence.verdicts:
-        row = evidence.size(verdict.target, verdict.recipe)
-        if row:
-            weights: dict[str, int] = {}
-            for entry in row["entries"]:
-                if not entry["variant"] and len(entry["modules"]) == 1:
-                    for kind, count in entry["weights"].items():
-                        weights[kind] = weights.get(kind, 0) + count
-            rows.append({**row, "state": verdict.state, "weights": weights})
-    return rows
+@dataclass(frozen=True, slots=True)
+class LatencyLine:
+    """The primary entry of one timed artifact in a runtime: what an app would call."""
+
+    row: LatencyRow
+    stale: bool
+    main: EntryLatency
+    reference: Ratio | None
+
+    @property
+    def cold_ms(self) -> float:
+        return self.row.cold.total_s * 1e3
+
+    @property
+    def cold_good(self) -> bool:
+        return self.row.cold.total_s <= FIRST_RESULT
+
+    @property
+    def frames(self) -> float:
+        return 1e3 / self.main.p50_ms if self.main.p50_ms else 0.0
+
+    @property
+    def frames_good(self) -> bool:
+        return self.frames >= FRAMES
+
+    @property
+    def own_memory(self) -> int | None:
+        """Bytes that loading and running the artifact added, its runtime included."""
+        memory = self.row.memory
+        return None if memory.peak is None or memory.baseline is None else memory.peak - memory.baseline
+
+    @property
+    def load(self) -> Load | None:
+        return self.row.load
 
 
-def timed(evidence: Evidence) -> list[Row]:
-    """Latency rows of this computer with numbers, the reference first. Devices stand apart: unlike machines do not
-    mix."""
-    rows = [row for row in evidence.latencies if row["verdict"] == "measured" and not row.get("device")]
-    return sorted(rows, key=lambda row: (bool(row["target"]), row["target"], row["recipe"], row["runtime"]))
+@dataclass(frozen=True, slots=True)
+class RerunLine:
+    """One entry of one timed artifact in a runtime.
+
+    `kind`: "rerun" is a head on cached features, "encoder" computes them, "fused" computes everything. `good` says
+    whether a head's re-run is within `RERUN`, None for other entries. `span` is the number of entries, on the first.
+    """
+
+    row: LatencyRow
+    stale: bool
+    entry: str
+    kind: str
+    p50_ms: float
+    share: Ratio | None
+    good: bool | None
+    weight_bytes: int | None
+    span: int
 
 
-def latency_rows(evidence: Evidence) -> list[Row]:
-    """One row a timed artifact x runtime, about its primary entry: what an app would call."""
-    rows = []
-    for row in timed(evidence):
-        main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
-        cold = row["cold"]["load_s"] + row["cold"]["first_s"]
-        warm = main["load_s"] + main["first_s"]
-        rate = 1e3 / main["p50_ms"] if main["p50_ms"] else 0.0
-        rows.append(
-            {
-                **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale", "threads")},
-                **{key: main[key] for key in ("p50_ms", "p90_ms", "p99_ms", "min_ms", "spread", "runs", "entry")},
-                "load_ms": main["load_s"] * 1e3,
-                "first_ms": main["first_s"] * 1e3,
-                "cold_ms": cold * 1e3,
-                "start_ms": warm * 1e3,
-                "start_good": cold <= FIRST_RESULT,
-                "frames": rate,
-                "frames_good": rate >= FRAMES,
-                "stable": main["warm_up"]["stable"],
-                "memory": row["memory"]["peak"],
-                "own_memory": row["memory"]["peak"] - row["memory"]["baseline"],
-                "load": row["load"],
-                "reference": ratio(row, "reference"),
-            }
+@dataclass(frozen=True, slots=True)
+class PlacementLine:
+    target: str
+    recipe: str
+    runtime: str
+    evidence: str
+    entry: str
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileLine:
+    """The most expensive kernels of one profiled artifact's primary entry; `rest` is the share of all others."""
+
+    row: ProfileRow
+    entry: str
+    ms: float
+    kinds: Sequence[KindTime]
+    rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class TradePoint:
+    """Bytes that an app ships against the worst task loss of one output; lower is better for both."""
+
+    target: str
+    recipe: str
+    state: State
+    output: str
+    metric: str
+    loss: float
+    limit: float | None
+    bytes: int
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserLine:
+    """One artifact timed in a browser.
+
+    `heads` are the least and the greatest share of a head's re-run, `model_gzip` the bytes of its files after gzip.
+    """
+
+    row: LatencyRow
+    stale: bool
+    browser: Browser
+    main: EntryLatency
+    insecure: bool
+    heads: tuple[float, float] | None
+    model_gzip: int | None
+
+    @property
+    def visit_gzip(self) -> int | None:
+        """Bytes of a first visit: the engine and the model."""
+        return self.browser.runtime.gzip + self.model_gzip if self.model_gzip else None
+
+
+@dataclass(slots=True)
+class BrowserOffer:
+    """What one browser that ran something offers."""
+
+    where: str
+    evidence: str
+    offer: Offer
+    runtimes: list[str]
+
+    @property
+    def wasm(self) -> list[str]:
+        features = self.offer.wasm
+        named = {"simd": features.simd, "relaxed simd": features.relaxed_simd, "threads": features.threads}
+        return [name for name, present in named.items() if present]
+
+
+def timed(evidence: Gathered) -> list[LatencyRow]:
+    """Return latency rows of this computer with numbers, the reference first.
+
+    Devices stand apart: unlike machines do not mix.
+    """
+    rows = [row for row in evidence.latencies if row.verdict == "measured" and not row.device]
+    return sorted(rows, key=lambda row: (bool(row.target), row.target, row.recipe, row.runtime))
+
+
+def latency_lines(evidence: Gathered) -> list[LatencyLine]:
+    """Return one line per timed artifact x runtime, about its primary entry."""
+    return [
+        LatencyLine(
+            row, evidence.stale(row), row.main, next((item for item in row.ratios if item.kind == "reference"), None)
         )
-    return rows
+        for row in timed(evidence)
+    ]
 
 
-def ratio(row: Mapping[str, Any], kind: str) -> Row | None:
-    return next((item for item in row["ratios"] if item["kind"] == kind), None)
-
-
-def rerun_rows(evidence: Evidence) -> list[Row]:
-    """One row a timed artifact x runtime x entry: milliseconds, share of the fused run, bytes. Heads carry whether
-    their re-run is within `RERUN`."""
-    rows = []
+def rerun_lines(evidence: Gathered) -> list[RerunLine]:
+    """Return one line per timed artifact x runtime x entry: milliseconds, share of the fused run, bytes."""
+    lines = []
     for row in timed(evidence):
-        if len(row["entries"]) < 2:
+        if len(row.entries) < 2:
             continue
-        shares = {item["entry"]: item for item in row["ratios"] if item["kind"] in ("encoder", "rerun")}
-        size = evidence.size(row["target"], row["recipe"]) if row["target"] else None
-        weights = {entry["entry"]: entry["weight_bytes"] for entry in size["entries"]} if size else {}
-        for entry in row["entries"]:
-            share = shares.get(entry["entry"])
-            rows.append(
-                {
-                    **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale")},
-                    "entry": entry["entry"],
-                    "kind": share["kind"] if share else "fused",
-                    "p50_ms": entry["p50_ms"],
-                    "share": share,
-                    "good": share["value"] <= RERUN if share and share["kind"] == "rerun" else None,
-                    "weight_bytes": weights.get(entry["entry"]),
-                    "first": entry is row["entries"][0],
-                    "span": len(row["entries"]),
-                }
+        shares = {item.entry: item for item in row.ratios if item.kind in ("encoder", "rerun")}
+        size = evidence.size(row.target, row.recipe) if row.target else None
+        weights = {entry.entry: entry.weight_bytes for entry in size.entries} if size else {}
+        for index, entry in enumerate(row.entries):
+            share = shares.get(entry.entry)
+            lines.append(
+                RerunLine(
+                    row=row,
+                    stale=evidence.stale(row),
+                    entry=entry.entry,
+                    kind=share.kind if share else "fused",
+                    p50_ms=entry.p50_ms,
+                    share=share,
+                    good=share.value <= RERUN if share and share.kind == "rerun" else None,
+                    weight_bytes=weights.get(entry.entry),
+                    span=0 if index else len(row.entries),
+                )
             )
-    return rows
+    return lines
 
 
-def grid_rows(evidence: Evidence) -> list[Row]:
-    """One row an artifact x runtime about its primary entry, from interleaved processes; stale ones left out."""
-    fresh = {"results": [row for row in evidence.grids if not row["stale"]]}
-    names = {entry.name: len(entry.modules) for entry in evidence.spec.entries.values()}
-    most = max(names.values())
-    return [row for row in summarize(fresh) if names.get(row["entry"]) == most]
+def grid_lines(evidence: Gathered) -> list[Summary]:
+    """Return one line per artifact x runtime about its primary entry, from interleaved processes; no stale ones."""
+    fresh = [row for row in evidence.grids if not evidence.stale(row)]
+    modules = {entry.name: len(entry.modules) for entry in evidence.spec.entries.values()}
+    most = max(modules.values())
+    return [line for line in summarize(fresh) if modules.get(line.entry) == most]
 
 
-# What a device, or a tool on it, does not tell.
-UNTOLD = {"manufacturer": "", "model": "", "soc": "", "android": "", "os": ""}
-UNTIMED = {"p50_ms": None, "p95_ms": None, "first_ms": None, "init_ms": None, "peak_memory": None}
-
-
-def device_rows(evidence: Evidence) -> list[Row]:
-    """The rows of device.json with every field that a table shows, empty where the device did not tell it."""
-    rows = []
-    for row in evidence.devices:
-        found = [
-            {
-                **item,
-                **{side: {"thermal_status": None, **item[side]} for side in ("before", "after")},
-                "entries": [{**UNTIMED, **entry} for entry in item["entries"]],
-            }
-            for item in row["configurations"]
-        ]
-        rows.append({**row, "device": {**UNTOLD, **row["device"]}, "configurations": found})
-    return rows
-
-
-def placement_rows(evidence: Evidence) -> list[Row]:
-    """One row an artifact, runtime and entry whose placement a runtime told: pieces on an accelerator, operators on it
-    and beside it."""
-    rows = []
+def placement_lines(evidence: Gathered) -> list[PlacementLine]:
+    """Return one line per artifact, runtime and entry whose placement a runtime tells."""
+    lines = []
     for row in evidence.parity:
-        if row["mode"] == "environment" and not row["stale"]:
-            own = {key: row[key] for key in ("target", "recipe", "runtime", "evidence")}
-            for entry, found in row["facts"].get("placement", {}).items():
-                rows.append({**own, "entry": entry, **found})
-    return rows
+        environment = row.facts.environment
+        if environment and not evidence.stale(row):
+            for entry, placement in environment.placement.items():
+                lines.append(PlacementLine(row.target, row.recipe, row.runtime, row.evidence, entry, placement))
+    return lines
 
 
-def profile_rows(evidence: Evidence) -> list[Row]:
-    """One row a profiled artifact x runtime with the `SHOWN` most expensive kernels of its primary entry."""
-    rows = []
+def profile_lines(evidence: Gathered) -> list[ProfileLine]:
+    """Return one line per profiled artifact x runtime."""
+    lines = []
     for row in evidence.profiles:
-        if row["verdict"] == "measured" and not row["stale"]:
-            main = max(row["entries"], key=lambda entry: len(entry["modules"]))
-            kinds = main["kinds"][:SHOWN]
-            rest = 1 - sum(kind["share"] for kind in kinds)
-            own = {key: row[key] for key in ("target", "recipe", "runtime", "evidence")}
-            rows.append({**own, "entry": main["entry"], "ms": main["ms"], "kinds": kinds, "rest": max(rest, 0.0)})
-    return rows
+        if row.verdict == "measured" and not evidence.stale(row):
+            main = max(row.entries, key=lambda entry: len(entry.modules))
+            kinds = main.kinds[:SHOWN]
+            rest = max(1 - sum(kind.share for kind in kinds), 0.0)
+            lines.append(ProfileLine(row, main.entry, main.ms, kinds, rest))
+    return lines
 
 
-def size_against_loss(evidence: Evidence, losses: Mapping[tuple[str, str], Mapping[str, Row]]) -> list[Row]:
-    """Points of the chart: bytes an app ships and the worst task loss, an artifact x output. Loss: lower is better."""
+def trade_points(evidence: Gathered, losses: Mapping[tuple[str, str], Mapping[str, Loss]]) -> list[TradePoint]:
+    """Return the points of the chart: bytes that an app ships and the worst task loss, one per artifact x output."""
     points = []
     for verdict in evidence.verdicts:
-        size = evidence.size(verdict.target, verdict.recipe)
-        for output, measure in losses.get((verdict.target, verdict.recipe), {}).items():
+        size = evidence.size(*verdict.pair)
+        for output, found in losses.get(verdict.pair, {}).items():
             if size:
-                rising = higher(measure["metric"])
-                loss = 1 - measure["value"] if rising else measure["value"]
-                limit = None if measure["limit"] is None else 1 - measure["limit"] if rising else measure["limit"]
-                own = {"target": verdict.target, "recipe": verdict.recipe, "state": verdict.state, "output": output}
-                about = {"metric": measure["metric"], "loss": loss, "limit": limit, "bytes": size["ships"]["bytes"]}
-                points.append({**own, **about, "evidence": measure["evidence"]})
+                measure = found.measure
+                rising = higher(measure.metric)
+                limit = measure.limit
+                points.append(
+                    TradePoint(
+                        target=verdict.target,
+                        recipe=verdict.recipe,
+                        state=verdict.state,
+                        output=output,
+                        metric=measure.metric,
+                        loss=1 - measure.value if rising else measure.value,
+                        limit=None if limit is None else 1 - limit if rising else limit,
+                        bytes=size.ships.bytes,
+                        evidence=found.evidence,
+                    )
+                )
     return points
 
 
-def browser_rows(evidence: Evidence) -> list[Row]:
-    """One row an artifact timed in a browser, of this computer or of a device that opened the page: the engine's
-    start, first and later runs, the heads, and what a first visit downloads. This computer's come first."""
-    timed_ones = [row for row in evidence.latencies if row["verdict"] == "measured"]
-    rows = [row for row in timed_ones if "user_agent" in row.get("environment", {})]
-    found = []
-    for row in sorted(rows, key=lambda row: (row.get("device", {}).get("name", ""), row["runtime"], row["target"])):
-        main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
-        heads = [item["value"] for item in row["ratios"] if item["kind"] == "rerun"]
-        size, facts = evidence.size(row["target"], row["recipe"]), row["environment"]
-        model = size["ships"]["gzip"] if size and not size["stale"] else None
-        found.append(
-            {
-                **{key: row[key] for key in ("target", "recipe", "runtime", "evidence", "stale")},
-                "where": row.get("device", {}).get("name", "this computer"),
-                "insecure": not facts["secure"],
-                "hidden": facts.get("hidden", False),
-                "backend": facts["backend"],
-                "threads": facts["threads"],
-                "cold_ms": (row["cold"]["load_s"] + row["cold"]["first_s"]) * 1e3,
-                "first_ms": main["first_s"] * 1e3,
-                "p50_ms": main["p50_ms"],
-                "stable": main["warm_up"]["stable"],
-                "heads": (min(heads), max(heads)) if heads else None,
-                "runtime_gzip": facts["runtime"]["gzip"],
-                "model_gzip": model,
-                "visit_gzip": facts["runtime"]["gzip"] + model if model else None,
-            }
-        )
-    return found
+def browser_lines(evidence: Gathered) -> list[BrowserLine]:
+    """Return one line per artifact timed in a browser, of this computer or of a device that opened the page.
+
+    This computer's come first.
+    """
+    rows = [row for row in evidence.latencies if row.verdict == "measured" and row.browser]
+    lines = []
+    for row in sorted(rows, key=lambda row: (row.device.name if row.device else "", row.runtime, row.target)):
+        heads = [item.value for item in row.ratios if item.kind == "rerun"]
+        size = evidence.size(row.target, row.recipe)
+        if row.browser:
+            lines.append(
+                BrowserLine(
+                    row=row,
+                    stale=evidence.stale(row),
+                    browser=row.browser,
+                    main=row.main,
+                    insecure=not row.browser.secure,
+                    heads=(min(heads), max(heads)) if heads else None,
+                    model_gzip=size.ships.gzip if size and not evidence.stale(size) else None,
+                )
+            )
+    return lines
 
 
-def browsers(evidence: Evidence) -> list[Row]:
-    """What each browser that ran something offers, once each, from the parity and the latency rows."""
-    parity = [(row, row["facts"]) for row in evidence.parity if "user_agent" in row["facts"]]
-    latency = [(r, r["environment"]) for r in evidence.latencies if "user_agent" in r.get("environment", {})]
-    found: dict[tuple[str, str, str], Row] = {}
-    for row, facts in [*parity, *latency]:
-        name = row.get("device", {}).get("name", "this computer")
-        adapter = facts["adapter"] or {}
-        known = found.setdefault(
-            (name, facts["user_agent"], str(adapter.get("name"))),
-            {
-                **{key: facts[key] for key in ("user_agent", "isolated", "secure", "cores", "wasm", "webgl")},
-                "where": name,
-                "evidence": row["evidence"],
-                "adapter": adapter.get("name"),
-                "runtimes": [],
-            },
-        )
-        if row["runtime"] not in known["runtimes"]:
-            known["runtimes"].append(row["runtime"])
+def browsers(evidence: Gathered) -> list[BrowserOffer]:
+    """Return what each browser that ran something offers, once each, from the parity and the latency rows."""
+    seen: list[tuple[str, str, str, Browser]] = [
+        ("this computer", row.evidence, row.runtime, row.facts.environment.browser)
+        for row in evidence.parity
+        if row.facts.environment and row.facts.environment.browser
+    ]
+    seen += [(row.where, row.evidence, row.runtime, row.browser) for row in evidence.latencies if row.browser]
+    found: dict[tuple[str, str, str], BrowserOffer] = {}
+    for where, label, runtime, browser in seen:
+        adapter = browser.adapter.name if browser.adapter else "none"
+        known = found.setdefault((where, browser.user_agent, adapter), BrowserOffer(where, label, browser, []))
+        if runtime not in known.runtimes:
+            known.runtimes.append(runtime)
     return list(found.values())

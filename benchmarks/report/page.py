@@ -2,67 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.evidence.environment import Machine
+from benchmarks.evidence.row import Row
+from benchmarks.evidence.size import SizeRow
 from benchmarks.report import charts, judged, measured, words
-from benchmarks.report.calibration import calibration_cells, calibration_rows
-from benchmarks.report.gather import Evidence
-from benchmarks.report.strongest import strongest_rows
-from hydramobile.measures import higher, worse
+from benchmarks.report.calibration import calibration_cells, calibration_lines
+from benchmarks.report.gather import Gathered
+from benchmarks.report.judged import Loss, Number
+from benchmarks.report.measured import RerunLine
+from benchmarks.report.pictures import Overview, Picture
+from benchmarks.report.strongest import strength_lines
+from hydramobile.budget import Limit
+from hydramobile.measures import worse
+from hydramobile.samples import Sample
 
-Row = dict[str, Any]
 GOOD = ("ships", "passes")
 
 
-def page_context(evidence: Evidence, made: Mapping[str, Any]) -> Row:
-    """`made` holds what had to be run for the report: overview, pictures, notes, pixels."""
-    losses = {(v.target, v.recipe): judged.losses(evidence, v.target, v.recipe) for v in evidence.verdicts}
-    sizes, latencies = measured.size_rows(evidence), measured.latency_rows(evidence)
-    reruns, points = measured.rerun_rows(evidence), measured.size_against_loss(evidence, losses)
-    outputs = list(dict.fromkeys(point["output"] for point in points))
+@dataclass(frozen=True, slots=True)
+class PixelLine:
+    """One departure from the preprocessing contract: the photos that it changes and the measures over them."""
+
+    name: str
+    about: str
+    samples: int
+    numbers: Sequence[Number]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """The *from pixels* table: the float32 artifact that was run, and where."""
+
+    target: str
+    runtime: str
+    evidence: str
+    rows: Sequence[PixelLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What had to be run for the report. `notes` say which pictures are not there, and why."""
+
+    overview: Overview | None
+    pictures: Sequence[Picture]
+    notes: Sequence[str]
+    pixels: Pixels | None
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """How it all stands, in a sentence."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One of the few figures that a reader wants first."""
+
+    title: str
+    value: str
+    about: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealLine:
+    """One artifact on disk: the hash of its seal, what an app needs for it, and notes of its exporter."""
+
+    name: str
+    sha256: str
+    requires: Mapping[str, str]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitLine:
+    """One limit of the budget with its reason."""
+
+    recipe: str
+    output: str
+    metric: str
+    limit: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """Frames per second, seconds until the first result, and the share of a whole run that a head may take."""
+
+    frames: int = measured.FRAMES
+    first: float = measured.FIRST_RESULT
+    rerun: float = measured.RERUN
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Hashes, versions, machine, samples, limits: what a reader needs to make the same numbers again."""
+
+    artifacts: Sequence[SealLine]
+    spec_sha256: str
+    weights_sha256: str
+    runtimes: Mapping[str, str]
+    toolchain: Mapping[str, str]
+    machine: Machine | None
+    loads: tuple[float, float] | None
+    latency_notes: Sequence[str]
+    samples: Sequence[Sample]
+    samples_judged: int
+    samples_asked: int
+    limits: Sequence[LimitLine]
+    goals: Goals = Goals()
+
+
+def page_context(evidence: Gathered, drawn: Drawn) -> dict[str, Any]:
+    """Return what the templates show by name."""
+    losses = {verdict.pair: judged.losses(evidence, *verdict.pair) for verdict in evidence.verdicts}
+    sizes = [size for verdict in evidence.verdicts if (size := evidence.size(*verdict.pair))]
+    latencies, reruns = measured.latency_lines(evidence), measured.rerun_lines(evidence)
+    points = measured.trade_points(evidence, losses)
+    fresh = [line for line in latencies if not line.stale]
+    current = [row for row in sizes if not evidence.stale(row)]
     return {
         "spec": evidence.spec,
-        "verdicts": judged.verdict_rows(evidence),
+        "is_stale": evidence.stale,
+        "verdicts": judged.verdict_lines(evidence),
         "headline": headline(evidence),
         "cards": cards(evidence, losses, sizes, reruns),
         "matrix": judged.matrix(evidence),
-        "losses": judged.loss_rows(evidence),
-        "calibrations": calibration_cells(calibration_rows(evidence)),
+        "losses": judged.loss_lines(evidence),
+        "calibrations": calibration_cells(calibration_lines(evidence)),
         "refusals": judged.refusals(evidence),
         "unavailable": judged.unavailable(evidence),
-        "stored_types": judged.stored_types(evidence),
+        "stored_dtypes": judged.stored_dtypes(evidence),
         "sizes": sizes,
         "latencies": latencies,
         "reruns": reruns,
-        "web": measured.browser_rows(evidence),
+        "web": measured.browser_lines(evidence),
         "browsers": measured.browsers(evidence),
-        "grid": measured.grid_rows(evidence),
-        "grid_about": evidence.documents.get("grid", {}),
-        "profiles": measured.profile_rows(evidence),
-        "costs": {**evidence.documents.get("cost", {}), "results": evidence.costs},
-        "strongest": strongest_rows(evidence),
-        "devices": measured.device_rows(evidence),
-        "placements": measured.placement_rows(evidence),
-        "instructions": [row for row in evidence.instructions if row["entries"]],
-        "size_chart": chart(charts.size_chart, [row for row in sizes if not row["stale"]]),
-        "latency_chart": chart(charts.latency_chart, [row for row in latencies if not row["stale"]]),
-        "trade_charts": [charts.trade_chart(points, output) for output in outputs],
+        "grid": measured.grid_lines(evidence),
+        "grid_about": evidence.documents.grid,
+        "profiles": measured.profile_lines(evidence),
+        "cost": evidence.documents.cost,
+        "costs": evidence.costs,
+        "strongest": strength_lines(evidence),
+        "devices": evidence.devices,
+        "placements": measured.placement_lines(evidence),
+        "instructions": [row for row in evidence.instructions if row.entries],
+        "size_chart": charts.size_chart(current) if current else None,
+        "latency_chart": charts.latency_chart(fresh) if fresh else None,
+        "trade_charts": [charts.trade_chart(points, output) for output in dict.fromkeys(p.output for p in points)],
         "trade": points,
         "provenance": provenance(evidence),
         "missing": evidence.missing,
         "stale": stale(evidence),
         "words": words,
-        **made,
+        "overview": drawn.overview,
+        "pictures": drawn.pictures,
+        "notes": drawn.notes,
+        "pixels": drawn.pixels,
     }
 
 
-def chart(draw: Callable[[Sequence[Row]], str], rows: Sequence[Row]) -> str | None:
-    return draw(rows) if rows else None
-
-
-def headline(evidence: Evidence) -> Row:
-    """How it all stands, in a sentence."""
+def headline(evidence: Gathered) -> Headline:
     states = [verdict.state for verdict in evidence.verdicts]
     good, refused = sum(state in GOOD for state in states), states.count("refused")
     bad = [verdict for verdict in evidence.verdicts if verdict.state in ("broken", "failed")]
@@ -75,110 +183,116 @@ def headline(evidence: Evidence) -> Row:
         text += f" {len(bad)} {'are' if len(bad) > 1 else 'is'} broken or failed."
     if waiting:
         text += f" {len(waiting)} {'are' if len(waiting) > 1 else 'is'} not judged."
-    return {"text": text, "tone": "bad" if bad else "warn" if waiting or not good else "good"}
+    return Headline(text, "bad" if bad else "warn" if waiting or not good else "good")
 
 
 def cards(
-    evidence: Evidence, losses: Mapping[tuple[str, str], Mapping[str, Row]], sizes: Sequence[Row], reruns: Sequence[Row]
-) -> list[Row]:
-    """The few figures a reader wants first, over the artifacts that stand."""
-    standing = [(v.target, v.recipe) for v in evidence.verdicts if v.state in GOOD]
-    found: list[Row] = []
+    evidence: Gathered,
+    losses: Mapping[tuple[str, str], Mapping[str, Loss]],
+    sizes: Iterable[SizeRow],
+    reruns: Iterable[RerunLine],
+) -> list[Card]:
+    """Return the few figures that a reader wants first, over the artifacts that stand."""
+    standing = [verdict.pair for verdict in evidence.verdicts if verdict.state in GOOD]
+    found: list[Card] = []
     for tensor in evidence.spec.judged():
-        own = [(pair, losses[pair][tensor.name]) for pair in standing if tensor.name in losses[pair]]
+        own = [("/".join(pair), losses[pair][tensor.name]) for pair in standing if tensor.name in losses[pair]]
         if own:
-            pair, measure = own[0]
-            for other, candidate in own:
-                if worse(candidate["metric"], candidate["value"], measure["value"]):
-                    pair, measure = other, candidate
-            name = words.metric_name(measure["metric"])
-            perfect = measure["value"] == words.perfect(measure["metric"])
-            about = "no loss in any of them" if perfect else f"{'/'.join(pair)} on {measure['worst']}"
-            value = words.number(measure["metric"], measure["value"])
-            found.append(card(f"{tensor.name}: worst {name} of what stands", value, about, measure["evidence"]))
-    weighed = [row for row in sizes if (row["target"], row["recipe"]) in standing]
+            found.append(loss_card(tensor.name, own))
+    weighed = [row for row in sizes if row.pair in standing]
     if weighed:
-        least = min(weighed, key=lambda row: int(row["ships"]["bytes"]))
-        name = f"{least['target']}/{least['recipe']}, all modules"
-        found.append(card("smallest that stands", words.megabytes(least["ships"]["bytes"]), name, "static"))
-    heads = [row for row in reruns if row["kind"] == "rerun" and row["target"]]
-    if heads:
-        shares = [row["share"]["value"] for row in heads]
+        least = min(weighed, key=lambda row: row.ships.bytes)
+        megabytes = words.megabytes(least.ships.bytes)
+        found.append(Card("smallest that stands", megabytes, f"{least.name}, all modules", "static"))
+    heads = [line for line in reruns if line.kind == "rerun" and line.row.target]
+    shares = [line.share.value for line in heads if line.share]
+    if shares:
         text = f"{min(shares) * 100:.0f} – {max(shares) * 100:.0f} %"
-        found.append(card("a head run again, of a whole run", text, "on cached features", heads[0]["evidence"]))
+        label = heads[0].row.evidence
+        found.append(Card("a head run again, of a whole run", text, "on cached features", label))
     return found
 
 
-def card(title: str, value: str, about: str, evidence: str) -> Row:
-    return {"title": title, "value": value, "about": about, "evidence": evidence}
+def loss_card(output: str, own: Sequence[tuple[str, Loss]]) -> Card:
+    """Return the worst loss of an output over the artifacts that stand."""
+    name, found = own[0]
+    for other, candidate in own:
+        if worse(candidate.measure.metric, candidate.measure.value, found.measure.value):
+            name, found = other, candidate
+    measure = found.measure
+    metric = words.metric_name(measure.metric)
+    perfect = measure.value == words.perfect(measure.metric)
+    about = "no loss in any of them" if perfect else f"{name} on {measure.worst}"
+    value = words.number(measure.metric, measure.value)
+    return Card(f"{output}: worst {metric} of what stands", value, about, found.evidence)
 
 
-def stale(evidence: Evidence) -> list[str]:
-    """Artifacts with evidence that belongs to an earlier export, a line each."""
-    found: dict[str, list[str]] = {}
-    for kind, rows in (
-        ("parity", evidence.parity),
-        ("size", evidence.sizes),
-        ("latency", evidence.latencies),
-        ("grid", evidence.grids),
-        ("profile", evidence.profiles),
-        ("cost", evidence.costs),
-        ("device", evidence.devices),
-        ("instructions", evidence.instructions),
-    ):
+def stale(evidence: Gathered) -> list[str]:
+    """Return artifacts with evidence that belongs to an earlier export, one line each."""
+    kinds: Mapping[str, Sequence[Row]] = {
+        "parity": evidence.parity,
+        "size": evidence.sizes,
+        "latency": evidence.latencies,
+        "grid": evidence.grids,
+        "profile": evidence.profiles,
+        "cost": evidence.costs,
+        "device": evidence.devices,
+        "instructions": evidence.instructions,
+    }
+    found: dict[str, dict[str, None]] = {}
+    for kind, rows in kinds.items():
         for row in rows:
-            if row["stale"]:
-                kinds = found.setdefault(f"{row['target']}/{row['recipe']}", [])
-                kinds += [kind] if kind not in kinds else []
-    return [f"{name}: {', '.join(kinds)}" for name, kinds in found.items()]
+            if evidence.stale(row):
+                found.setdefault(row.name, {})[kind] = None
+    return [f"{name}: {', '.join(own)}" for name, own in found.items()]
 
 
-def provenance(evidence: Evidence) -> Row:
-    """Hashes, versions, machine, samples, limits: what a reader needs to make the same numbers again."""
-    latency, parity = evidence.documents.get("latency", {}), evidence.documents.get("parity", {})
+def provenance(evidence: Gathered) -> Provenance:
+    latency, parity = evidence.documents.latency, evidence.documents.parity
     runtimes: dict[str, str] = {}
-    for row in (*evidence.parity, *evidence.latencies):
-        runtimes |= row.get("runtime_version", {})
+    for versions in (row.runtime_version for rows in (evidence.parity, evidence.latencies) for row in rows):
+        runtimes |= versions
     toolchain: dict[str, str] = {}
     for artifact in evidence.artifacts.values():
         toolchain |= artifact.toolchain
-    loads = [row["load"] for row in evidence.latencies if row.get("load")]
-    return {
-        "artifacts": [
-            {"name": "/".join(pair), "sha256": a.sha256, "requires": dict(a.requires), "notes": a.notes}
-            for pair, a in evidence.artifacts.items()
+    loads = [row.load for row in evidence.latencies if row.load]
+    judged_samples = parity.samples if parity else ()
+    return Provenance(
+        artifacts=[
+            SealLine("/".join(pair), artifact.sha256, artifact.requires, artifact.notes)
+            for pair, artifact in evidence.artifacts.items()
         ],
-        "spec_sha256": evidence.spec.sha256,
-        "weights_sha256": evidence.spec.weights_sha256,
-        "runtimes": runtimes,
-        "toolchain": toolchain,
-        "machine": latency.get("machine") or parity.get("machine"),
-        "loads": (min(r["before"] for r in loads), max(r["after"] for r in loads)) if loads else None,
-        "latency_notes": latency.get("notes", []),
-        "samples": [sample for sample in evidence.samples if not parity or sample.name in parity.get("samples", ())],
-        "samples_judged": len(parity.get("samples", [])),
-        "samples_asked": parity.get("samples_asked", 0),
-        "limits": limits(evidence),
-        "goals": {"frames": measured.FRAMES, "first": measured.FIRST_RESULT, "rerun": measured.RERUN},
-    }
+        spec_sha256=evidence.spec.sha256,
+        weights_sha256=evidence.spec.weights_sha256,
+        runtimes=runtimes,
+        toolchain=toolchain,
+        machine=latency.machine if latency else parity.machine if parity else None,
+        loads=(min(load.before for load in loads), max(load.after for load in loads)) if loads else None,
+        latency_notes=latency.notes if latency else (),
+        samples=[sample for sample in evidence.samples if not parity or sample.name in judged_samples],
+        samples_judged=len(judged_samples),
+        samples_asked=parity.samples_asked if parity else 0,
+        limits=limits(evidence),
+    )
 
 
-def limits(evidence: Evidence) -> list[Row]:
-    """Every limit of the budget with its reason; of two for the same thing, the tighter one."""
-    found: dict[tuple[str, str, str, tuple[str, ...]], Any] = {}
-    recipes = {recipe for v in evidence.verdicts for recipe in (v.recipe,)}
+def limits(evidence: Gathered) -> list[LimitLine]:
+    """Return every limit of the budget with its reason; of two for the same thing, the tighter one."""
+    found: dict[tuple[str, str, str, tuple[str, ...]], Limit] = {}
+    recipes = {verdict.recipe for verdict in evidence.verdicts}
     for row in evidence.budget.limits:
         key = (row.recipe, row.output, row.metric, row.targets)
         known = found.get(key)
         if row.recipe in recipes and (known is None or not worse(row.metric, row.limit, known.limit)):
             found[key] = row
+    names = {"*": "every output", "features": "features between modules"}
     return [
-        {
-            "recipe": row.recipe,
-            "output": {"*": "every output", "features": "features between modules"}.get(row.output, row.output),
-            "metric": words.metric_name(row.metric),
-            "limit": words.limit({"metric": row.metric, "limit": row.limit}, higher(row.metric)),
-            "reason": row.reason,
-        }
+        LimitLine(
+            recipe=row.recipe,
+            output=names.get(row.output, row.output),
+            metric=words.metric_name(row.metric),
+            limit=words.limit(row.metric, row.limit),
+            reason=row.reason,
+        )
         for row in sorted(found.values(), key=lambda row: row.recipe)
     ]

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.evidence.parity import ParityRow
 from benchmarks.report import words
-from benchmarks.report.gather import Evidence
-from benchmarks.report.judged import number_row, whole
+from benchmarks.report.gather import Gathered
+from benchmarks.report.judged import Number, number, place_of, whole
 from benchmarks.report.pixels import fused_entry
 from benchmarks.report.rerun import Run, run_again
 from benchmarks.runtime import Array, load_runtime
 from hydramobile.goldens import Golden
 
-Row = dict[str, Any]
 EXACT = "float32"
 GAIN = 8
 # A difference of 0 to 1/GAIN of the range, dark to bright: matplotlib's "inferno" at five even steps, readable with
@@ -32,114 +33,164 @@ HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 2
 WORKERS = 2
 
 
-def overview(evidence: Evidence, goldens: Mapping[str, Golden], include_private: bool) -> Row | None:
-    """The first photo that may be shown and the reference's picture-like outputs on it."""
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A picture-like output of the reference as a data URI."""
+
+    name: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the net sees: a photo, and the reference's outputs on it."""
+
+    sample: str
+    photo: str
+    outputs: Sequence[Map]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A picture to draw: one output of an artifact on the sample that it does worst on."""
+
+    target: str
+    recipe: str
+    entry: str
+    output: str
+    number: Number
+
+    @property
+    def sample(self) -> str:
+        return self.number.worst
+
+    @property
+    def artifact(self) -> str:
+        return f"{self.target}/{self.recipe}"
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Photo, reference, artifact and difference as data URIs."""
+
+    plan: Plan
+    runtime: str
+    photo: str | None
+    reference: str
+    found: str
+    difference: str
+
+    @property
+    def artifact(self) -> str:
+        return self.plan.artifact
+
+
+def overview(evidence: Gathered, goldens: Mapping[str, Golden], include_private: bool) -> Overview | None:
+    """Return the first photo that may be shown and the reference's picture-like outputs on it."""
     for sample in evidence.samples:
         golden = goldens.get(sample.name)
         if golden and sample.path and (include_private or not sample.private):
-            outputs = [
-                {"name": name, "uri": map_uri(golden.tensors[name], limits(evidence, name))}
-                for name in pictured(evidence)
-            ]
+            outputs = [Map(name, map_uri(golden.tensors[name], limits(evidence, name))) for name in pictured(evidence)]
             photo = photo_uri(evidence, golden)
             if photo and outputs:
-                return {"sample": sample.name, "photo": photo, "outputs": outputs}
+                return Overview(sample.name, photo, outputs)
     return None
 
 
-def pictured(evidence: Evidence) -> list[str]:
-    """Judged outputs that are pictures: one channel over H x W."""
+def pictured(evidence: Gathered) -> list[str]:
+    """Return the judged outputs that are pictures: one channel over H x W."""
     return [tensor.name for tensor in evidence.spec.judged() if tensor.shape == (1, 1, "H", "W")]
 
 
-def limits(evidence: Evidence, name: str) -> tuple[float, float]:
+def limits(evidence: Gathered, name: str) -> tuple[float, float]:
     return evidence.spec.tensors[name].range or (0.0, 1.0)
 
 
 def worst_pictures(
-    evidence: Evidence, goldens: Mapping[str, Golden], include_private: bool
-) -> tuple[list[Row], list[str]]:
-    """(a row an artifact x output: four pictures and the number; why some are not there)."""
+    evidence: Gathered, goldens: Mapping[str, Golden], include_private: bool
+) -> tuple[list[Picture], list[str]]:
+    """Return (one picture per artifact x output, why some are not there)."""
     private = {sample.name for sample in evidence.samples if sample.private}
-    plans: dict[str, list[Row]] = {}
+    plans: dict[str, list[Plan]] = {}
     notes: list[str] = []
     for (target, recipe), artifact in evidence.artifacts.items():
-        entry = fused_entry(artifact, evidence.spec)
         rows = whole(evidence, evidence.judged(target, recipe))
-        runtime = chosen_runtime(rows)
         if recipe == EXACT or not pictured(evidence) or not rows:
             continue
+        entry, runtime = fused_entry(artifact, evidence.spec), chosen_runtime(rows)
         if entry is None or runtime is None:
             notes.append(f"{target}/{recipe}: no entry makes all outputs in a runtime that is here")
             continue
         for output in pictured(evidence):
-            measure = worst_measure(rows, runtime, output)
-            if measure is not None and measure["worst"] == "–":
-                notes.append(f"{target}/{recipe} {output}: equal to the reference on every sample")
-            elif measure is None or measure["worst"] not in goldens:
-                notes.append(f"{target}/{recipe} {output}: its worst sample is not among those at hand (--samples)")
-            elif measure["worst"] in private and not include_private:
-                notes.append(f"{target}/{recipe} {output}: its worst sample is a private photo (--include-photos)")
+            name, worst = f"{target}/{recipe} {output}", worst_number(rows, runtime, output)
+            if worst is not None and worst.worst == "–":
+                notes.append(f"{name}: equal to the reference on every sample")
+            elif worst is None or worst.worst not in goldens:
+                notes.append(f"{name}: its worst sample is not among those at hand (--samples)")
+            elif worst.worst in private and not include_private:
+                notes.append(f"{name}: its worst sample is a private photo (--include-photos)")
             else:
-                own = {"target": target, "recipe": recipe, "entry": entry.id, "output": output}
-                own["artifact"] = f"{target}/{recipe}"
-                plans.setdefault(runtime, []).append({**own, "number": measure, "sample": measure["worst"]})
+                plans.setdefault(runtime, []).append(Plan(target, recipe, entry.id, output, worst))
     with ThreadPoolExecutor(WORKERS) as pool:
         drawn = list(pool.map(lambda item: draw(evidence, goldens, item[0], item[1]), plans.items()))
-    order = {verdict_key: index for index, verdict_key in enumerate((v.target, v.recipe) for v in evidence.verdicts)}
-    pictures = [row for rows, _ in drawn for row in rows]
-    pictures.sort(key=lambda row: order.get((row["target"], row["recipe"]), len(order)))
+    order = {verdict.name: index for index, verdict in enumerate(evidence.verdicts)}
+    pictures = [picture for own, _ in drawn for picture in own]
+    pictures.sort(key=lambda picture: order.get(picture.artifact, len(order)))
     return pictures, notes + [text for _, texts in drawn for text in texts]
 
 
-def chosen_runtime(rows: Sequence[Row]) -> str | None:
-    """A runtime that judged the artifact and is here; a vendor's own before an interpreter of ours."""
-    here = [
-        runtime
-        for runtime in map(load_runtime, dict.fromkeys(row["runtime"] for row in rows))
-        if not runtime.unavailable()
-    ]
+def chosen_runtime(rows: Iterable[ParityRow]) -> str | None:
+    """Return a runtime that judged the artifact and is here; a vendor's own before an interpreter of this project."""
+    names = dict.fromkeys(row.runtime for row in rows)
+    here = [runtime for runtime in map(load_runtime, names) if not runtime.unavailable()]
     return next((runtime.name for runtime in sorted(here, key=lambda runtime: not runtime.timed)), None)
 
 
-def worst_measure(rows: Sequence[Row], runtime: str, output: str) -> Row | None:
-    """The task metric that names the worst sample; the mean error where the task metric sees no loss at all."""
+def worst_number(rows: Iterable[ParityRow], runtime: str, output: str) -> Number | None:
+    """Return the task metric that names the worst sample; the mean error where the task metric sees no loss at all."""
     for row in rows:
-        own = {m["metric"]: m for m in row["measures"] if m["output"] == output and row["runtime"] == runtime}
+        own = {m.metric: m for m in row.measures if m.output == output and row.runtime == runtime}
         named = [own[metric] for metrics in words.TASK.values() for metric in metrics if metric in own]
-        lossy = [m for m in named if m["value"] != words.perfect(m["metric"])]
+        lossy = [m for m in named if m.value != words.perfect(m.metric)]
         if own:
-            return number_row((lossy or [own["mean_abs"]])[0], row)
+            return number((lossy or [own["mean_abs"]])[0], place_of(row))
     return None
 
 
 def draw(
-    evidence: Evidence, goldens: Mapping[str, Golden], runtime: str, plans: Sequence[Row]
-) -> tuple[list[Row], list[str]]:
-    """Run the artifacts of one runtime on their worst samples, once an artifact, and draw."""
+    evidence: Gathered, goldens: Mapping[str, Golden], runtime: str, plans: Sequence[Plan]
+) -> tuple[list[Picture], list[str]]:
+    """Run the artifacts of one runtime on their worst samples, each artifact once, and draw."""
     together: dict[tuple[str, str, str], dict[str, Mapping[str, Array]]] = {}
     for plan in plans:
-        key = (plan["target"], plan["recipe"], plan["entry"])
-        together.setdefault(key, {})[plan["sample"]] = goldens[plan["sample"]].inputs
+        inputs = together.setdefault((plan.target, plan.recipe, plan.entry), {})
+        inputs[plan.sample] = goldens[plan.sample].inputs
     runs = [Run(evidence.folder(target, recipe), entry, inputs) for (target, recipe, entry), inputs in together.items()]
     answers = dict(zip(together, run_again(runtime, runs, evidence.root / "report.log"), strict=True))
-    rows, notes = [], []
+    pictures, notes = [], []
     for plan in plans:
-        outputs = answers[plan["target"], plan["recipe"], plan["entry"]]
+        outputs = answers[plan.target, plan.recipe, plan.entry]
         if isinstance(outputs, str):
-            notes.append(f"{plan['target']}/{plan['recipe']} {plan['output']} in {runtime}: {outputs}")
+            notes.append(f"{plan.artifact} {plan.output} in {runtime}: {outputs}")
             continue
-        golden = goldens[plan["sample"]]
-        wanted, found = golden.tensors[plan["output"]], outputs[plan["sample"]][plan["output"]]
-        span = limits(evidence, plan["output"])
-        uris = {"photo": photo_uri(evidence, golden), "reference": map_uri(wanted, span)}
-        uris |= {"artifact": map_uri(found, span), "difference": difference_uri(found, wanted, span)}
-        rows.append({**plan, "runtime": runtime, "uris": uris})
-    return rows, list(dict.fromkeys(notes))
+        golden = goldens[plan.sample]
+        wanted, found = golden.tensors[plan.output], outputs[plan.sample][plan.output]
+        span = limits(evidence, plan.output)
+        pictures.append(
+            Picture(
+                plan=plan,
+                runtime=runtime,
+                photo=photo_uri(evidence, golden),
+                reference=map_uri(wanted, span),
+                found=map_uri(found, span),
+                difference=difference_uri(found, wanted, span),
+            )
+        )
+    return pictures, list(dict.fromkeys(notes))
 
 
-def photo_uri(evidence: Evidence, golden: Golden) -> str | None:
-    """The input as the net gets it."""
+def photo_uri(evidence: Gathered, golden: Golden) -> str | None:
+    """Return the input as the net gets it."""
     for name, value in golden.inputs.items():
         if evidence.spec.tensors[name].kind == "rgb-photo":
             pixels = np.round(np.clip(value[0], 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
@@ -153,7 +204,7 @@ def map_uri(value: Array, span: tuple[float, float]) -> str:
 
 
 def difference_uri(found: Array, wanted: Array, span: tuple[float, float]) -> str:
-    """|found - wanted| times `GAIN`, as heat."""
+    """Return |found - wanted| times `GAIN`, as heat."""
     level = np.clip(np.abs(found - wanted)[0, 0] / (span[1] - span[0]) * GAIN, 0, 1)
     steps = np.linspace(0, 1, len(HEAT))
     heat = np.stack([np.interp(level, steps, HEAT[:, channel]) for channel in range(3)], axis=-1)

@@ -1,4 +1,4 @@
-"""The *from pixels* row: what an app loses that departs from the preprocessing contract.
+"""The *from pixels* rows: what an app loses that departs from the preprocessing contract.
 
 The float32 artifact is run on the judging photos prepared in another way, and judged against the same goldens as
 everything else: the difference is the price of the preparation alone.
@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from benchmarks.report.rerun import Run, run_again
 from benchmarks.runtime import Array
-from hydramobile.artifact import Artifact, Entry
+from hydramobile.artifact import Artifact, Entry, primary
 from hydramobile.goldens import Golden
 from hydramobile.measures import JUDGES, PERSON, Measure, collect
 from hydramobile.preprocess import load_photo, to_tensor
@@ -31,7 +30,10 @@ P3 = np.array([[0.8224620, 0.1775380, 0.0], [0.0331942, 0.9668058, 0.0], [0.0170
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """`prepare` makes the input the other way; None for a photo it does not change."""
+    """A way to prepare a photo that departs from the contract.
+
+    `prepare` returns the input, None for a photo that the departure does not change.
+    """
 
     name: str
     about: str
@@ -39,8 +41,10 @@ class Departure:
 
 
 def plain_bilinear(path: Path, size: Size) -> Array:
-    """Bilinear over the four nearest pixels whatever the reduction, half-pixel centres (OpenCV's INTER_LINEAR, a
-    canvas without smoothing quality): what antialiasing is meant to prevent."""
+    """Resize bilinearly over the four nearest pixels whatever the reduction, with half-pixel centres.
+
+    It is OpenCV's INTER_LINEAR, or a canvas without smoothing quality: the aliasing that antialiasing prevents.
+    """
     pixels = np.asarray(load_photo(path), np.float32)
     rows, row_share = taps(pixels.shape[0], size[0])
     columns, column_share = taps(pixels.shape[1], size[1])
@@ -52,14 +56,14 @@ def plain_bilinear(path: Path, size: Size) -> Array:
 
 
 def taps(length: int, wanted: int) -> tuple[tuple[Array, Array], Array]:
-    """((index before, index after), share of the latter) for each of `wanted` places along `length` pixels."""
-    place = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
-    before = np.floor(place).astype(int)
-    return (before, np.minimum(before + 1, length - 1)), (place - before).astype(np.float32)
+    """Return ((index before, index after), share of the latter) for `wanted` samples along `length` pixels."""
+    position = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
+    before = np.floor(position).astype(int)
+    return (before, np.minimum(before + 1, length - 1)), (position - before).astype(np.float32)
 
 
 def without_profile(path: Path, size: Size) -> Array | None:
-    """The stored numbers taken as sRGB, for a photo that carries a profile."""
+    """Take the stored values as sRGB, for a photo that carries a profile."""
     with Image.open(path) as image:
         if not image.info.get("icc_profile") or image.mode not in ("RGB", "L"):
             return None
@@ -68,7 +72,7 @@ def without_profile(path: Path, size: Size) -> Array | None:
 
 
 def as_display_p3(path: Path, size: Size) -> Array:
-    """The numbers of the same photo stored as Display P3, as phones do, taken for sRGB."""
+    """Store the photo as Display P3, as phones do, and take its values for sRGB."""
     encoded = np.asarray(load_photo(path), np.float64) / 255
     light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     wide = np.clip(light @ P3.T, 0, 1)
@@ -83,24 +87,41 @@ DEPARTURES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """The judges' measures over the photos that a departure changes, or the reason why there are none."""
+
+    departure: Departure
+    samples: int
+    measures: Sequence[Measure] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The entry of a float32 artifact that is run, and the runtime that runs it; `log` takes its output."""
+
+    folder: Path
+    entry: Entry
+    runtime: str
+    log: Path
+
+
 def fused_entry(artifact: Artifact, spec: ModelSpec) -> Entry | None:
-    """The primary entry that makes every judged output from the model's own inputs."""
+    """Return the primary entry that computes every judged output from the model's own inputs."""
     wanted = {tensor.name for tensor in spec.judged()}
     fits = (
         entry
-        for entry in artifact.entries
-        if not entry.variant
-        and wanted <= {port.name for port in entry.outputs}
+        for entry in primary(artifact)
+        if wanted <= {port.name for port in entry.outputs}
         and {port.name for port in entry.inputs} <= set(spec.inputs())
     )
     return next(fits, None)
 
 
-def from_pixels(
-    spec: ModelSpec, photos: Sequence[Photo], folder: Path, entry: Entry, runtime: str, log: Path
-) -> list[dict[str, Any]]:
-    """A row a departure: the photos it changes and the judges' measures over them, or why there are none."""
-    names = [port.name for port in entry.inputs if spec.tensors[port.name].kind == "rgb-photo"]
+def from_pixels(spec: ModelSpec, photos: Sequence[Photo], chosen: Chosen) -> list[Departed]:
+    """Judge each departure by the photos that it changes."""
+    names = [port.name for port in chosen.entry.inputs if spec.tensors[port.name].kind == "rgb-photo"]
     prepared: list[dict[str, dict[str, Array]]] = []
     for departure in DEPARTURES:
         inputs: dict[str, dict[str, Array]] = {}
@@ -109,20 +130,21 @@ def from_pixels(
             if changed is not None:
                 inputs[golden.sample] = {**golden.inputs, **dict.fromkeys(names, changed)}
         prepared.append(inputs)
-    asked = [Run(folder, entry.id, inputs) for inputs in prepared if inputs]
-    answers = iter(run_again(runtime, asked, log) if asked else ())
+    runs = [Run(chosen.folder, chosen.entry.id, inputs) for inputs in prepared if inputs]
+    answers = iter(run_again(chosen.runtime, runs, chosen.log) if runs else ())
     rows = []
     for departure, inputs in zip(DEPARTURES, prepared, strict=True):
-        row: dict[str, Any] = {"name": departure.name, "about": departure.about, "samples": len(inputs)}
         outputs = next(answers) if inputs else "no judging photo is changed by it"
         if isinstance(outputs, str):
-            rows.append({**row, "measures": [], "reason": outputs})
+            rows.append(Departed(departure, len(inputs), reason=outputs))
         else:
-            rows.append({**row, "measures": judge_all(spec, [g for _, g in photos], outputs), "reason": ""})
+            measures = judge_all(spec, [golden for _, golden in photos], outputs)
+            rows.append(Departed(departure, len(inputs), measures))
     return rows
 
 
 def judge_all(spec: ModelSpec, goldens: Sequence[Golden], outputs: Mapping[str, Mapping[str, Array]]) -> list[Measure]:
+    """Judge the outputs of the samples that were run against the goldens."""
     measures: list[Measure] = []
     matte = next((tensor.name for tensor in spec.judged() if tensor.judge == "alpha-matte"), None)
     for tensor in spec.judged():

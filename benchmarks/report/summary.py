@@ -6,95 +6,188 @@ names the spec and weights it was measured with, so a test can tell that it is s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, Protocol
 
+from benchmarks.evidence.envelope import plain, typed
 from benchmarks.report import words
-from benchmarks.report.gather import Evidence
-from benchmarks.report.judged import label_loss, losses
+from benchmarks.report.gather import Gathered, State
+from benchmarks.report.judged import Loss, label_loss, losses
 from hydramobile.errors import StageError, UsageError
-from hydramobile.files import canonical_json, dump_json, sha256_bytes, write_text
+from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 
-Row = dict[str, Any]
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 DIGITS = 7
+NONE = "–"
 
 
-def results(evidence: Evidence) -> Row:
-    """The content of docs/results.json: a row a target x recipe, with its worst task losses and its bytes."""
+@dataclass(frozen=True, slots=True)
+class LossFigure:
+    """The worst value of an output's task metric and the mean over the samples; `worst` names the worst sample."""
+
+    metric: str
+    worst: str
+    runtime: str
+    evidence: str
+    value: float
+    mean: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelFigure(LossFigure):
+    """What an artifact loses against labels, and the shares of wrong pairs that it is the difference of."""
+
+    whdr: float
+    reference: float
+    output: str
+    labels: int
+
+
+class HasLosses(Protocol):
+    """A row with worst task losses by output, and what was lost against labels."""
+
+    @property
+    def losses(self) -> Mapping[str, LossFigure]: ...
+
+    @property
+    def labels(self) -> LabelFigure | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One target x recipe: how it stands, the bytes that an app ships, its worst task losses by output."""
+
+    target: str
+    recipe: str
+    must_ship: bool
+    state: State
+    bytes: int | None
+    gzip: int | None
+    losses: Mapping[str, LossFigure]
+    labels: LabelFigure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The content of docs/results.json."""
+
+    schema: Literal[1]
+    model: str
+    version: str
+    spec_sha256: str
+    weights_sha256: str
+    samples: int
+    artifacts: Sequence[ResultRow]
+
+
+def results(evidence: Gathered) -> Results:
+    """Return one row per target x recipe, with its worst task losses and its bytes."""
     rows = []
     for verdict in evidence.verdicts:
-        size = evidence.size(verdict.target, verdict.recipe)
-        found = losses(evidence, verdict.target, verdict.recipe)
-        current = size if size and not size["stale"] else None
+        size = evidence.size(*verdict.pair)
+        current = size if size and not evidence.stale(size) else None
         rows.append(
-            {
-                "target": verdict.target,
-                "recipe": verdict.recipe,
-                "must_ship": verdict.ship,
-                "state": verdict.state,
-                "bytes": current["ships"]["bytes"] if current else None,
-                "gzip": current["ships"]["gzip"] if current else None,
-                "losses": {output: loss(measure) for output, measure in found.items()},
-                "labels": truth(label_loss(evidence, verdict.target, verdict.recipe)),
-            }
+            ResultRow(
+                target=verdict.target,
+                recipe=verdict.recipe,
+                must_ship=verdict.ship,
+                state=verdict.state,
+                bytes=current.ships.bytes if current else None,
+                gzip=current.ships.gzip if current else None,
+                losses={output: figure(loss) for output, loss in losses(evidence, *verdict.pair).items()},
+                labels=label_figure(label_loss(evidence, *verdict.pair)),
+            )
         )
-    document = evidence.documents.get("parity", {})
-    return {
-        "schema": 1,
-        "model": evidence.spec.name,
-        "version": evidence.spec.version,
-        "spec_sha256": evidence.spec.sha256,
-        "weights_sha256": evidence.spec.weights_sha256,
-        "samples": len(document.get("samples", [])),
-        "artifacts": rows,
-    }
+    parity = evidence.documents.parity
+    return Results(
+        schema=1,
+        model=evidence.spec.name,
+        version=evidence.spec.version,
+        spec_sha256=evidence.spec.sha256,
+        weights_sha256=evidence.spec.weights_sha256,
+        samples=len(parity.samples) if parity else 0,
+        artifacts=rows,
+    )
 
 
-def loss(measure: Mapping[str, Any]) -> Row:
-    numbers = {key: round(float(measure[key]), DIGITS) for key in ("value", "mean")}
-    about = {key: measure[key] for key in ("metric", "worst", "runtime", "evidence")}
-    return {**about, **numbers}
+def read_results(path: Path) -> Results:
+    """Read docs/results.json. Raises StageError("report") for a damaged file, or one of another schema."""
+    try:
+        return typed(Results, read_json(path, "report"))
+    except ValueError as error:
+        raise StageError("report", f"{path} is not what `make report` writes: {error}") from error
 
 
-def truth(found: Mapping[str, Any] | None) -> Row | None:
-    """What an artifact loses against labels: as `loss`, and the shares of wrong pairs it is the difference of."""
-    if found is None:
+def figure(loss: Loss) -> LossFigure:
+    measure = loss.measure
+    return LossFigure(
+        metric=measure.metric,
+        worst=measure.worst,
+        runtime=loss.runtime,
+        evidence=loss.evidence,
+        value=round(measure.value, DIGITS),
+        mean=round(measure.mean, DIGITS),
+    )
+
+
+def label_figure(loss: Loss | None) -> LabelFigure | None:
+    if loss is None or loss.score is None:
         return None
-    shares = {key: round(float(found[key]), DIGITS) for key in ("whdr", "reference")}
-    return {**loss(found), **shares, "output": found["output"], "labels": found["labels"]}
+    own = figure(loss)
+    return LabelFigure(
+        metric=own.metric,
+        worst=own.worst,
+        runtime=own.runtime,
+        evidence=own.evidence,
+        value=own.value,
+        mean=own.mean,
+        whdr=round(loss.score.whdr, DIGITS),
+        reference=round(loss.score.reference, DIGITS),
+        output=loss.measure.output,
+        labels=loss.score.labels,
+    )
 
 
-def label_column(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
-    """Heading and cells of what was lost against labels, on the mean; no heading where nothing was."""
-    own = [row.get("labels") for row in rows]
-    head = next((f"{item['output']}: {words.metric_name(item['metric'])}" for item in own if item), "")
-    return head, [words.number(item["metric"], item["mean"]) if item else "–" for item in own]
+def metrics_of(rows: Iterable[HasLosses]) -> dict[str, str]:
+    """Return the task metric of every judged output."""
+    return {output: loss.metric for row in reversed(list(rows)) for output, loss in row.losses.items()}
 
 
-def block(document: Mapping[str, Any]) -> str:
-    """The table between the markers, markers included. Takes the content of docs/results.json and nothing else."""
-    rows: Sequence[Mapping[str, Any]] = document["artifacts"]
-    outputs = list(dict.fromkeys(output for row in rows for output in row["losses"]))
-    metric = {output: next(r["losses"][output]["metric"] for r in rows if output in r["losses"]) for output in outputs}
+def label_column(rows: Sequence[HasLosses]) -> tuple[str, list[str]]:
+    """Return heading and cells of what was lost against labels, on the mean; no heading where nothing was."""
+    own = [row.labels for row in rows]
+    head = next((f"{item.output}: {words.metric_name(item.metric)}" for item in own if item), "")
+    return head, [words.number(item.metric, item.mean) if item else NONE for item in own]
+
+
+def loss_cells(row: HasLosses, outputs: Iterable[str]) -> list[str]:
+    found = [row.losses.get(output) for output in outputs]
+    return [words.number(item.metric, item.value) if item else NONE for item in found]
+
+
+def block(document: Results) -> str:
+    """Return the table between the markers, markers included: a function of docs/results.json and nothing else."""
+    rows = document.artifacts
+    outputs = list(dict.fromkeys(output for row in rows for output in row.losses))
+    metric = metrics_of(rows)
     heads = ["target", "recipe", "stands", "an app ships", "gzip"]
     heads += [f"{output}: worst {words.metric_name(metric[output])}" for output in outputs]
-    head, told = label_column(rows)
+    head, against = label_column(rows)
     heads += [*filter(None, [head]), "evidence"]
     lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * 3 + " ---: |" * (len(heads) - 4) + " --- |"]
-    for row, lost in zip(rows, told, strict=True):
-        own = [row["losses"].get(output) for output in outputs]
-        cells = [row["target"], row["recipe"], f"{words.STATES[row['state']][0]} {row['state']}"]
-        cells += [words.megabytes(row["bytes"]) or "–", words.megabytes(row["gzip"]) or "–"]
-        cells += [words.number(item["metric"], item["value"]) if item else "–" for item in own]
+    for row, lost in zip(rows, against, strict=True):
+        cells = [row.target, row.recipe, f"{words.STATES[row.state][0]} {row.state}"]
+        cells += [words.megabytes(row.bytes) or NONE, words.megabytes(row.gzip) or NONE]
+        cells += loss_cells(row, outputs)
         cells += [lost] if head else []
-        labels = dict.fromkeys(item["evidence"] for item in own if item)
-        cells.append(", ".join(["static", *labels] if row["bytes"] else labels) or "–")
+        labels = dict.fromkeys(row.losses[output].evidence for output in outputs if output in row.losses)
+        cells.append(", ".join(["static", *labels] if row.bytes else labels) or NONE)
         lines.append(f"| {' | '.join(cells)} |")
     facts = (
-        f"{document['model']} {document['version']}, weights `{document['weights_sha256'][:12]}`, worst of "
-        f"{document['samples']} judging samples and of every runtime that ran the file, against the reference's own "
+        f"{document.model} {document.version}, weights `{document.weights_sha256[:12]}`, worst of "
+        f"{document.samples} judging samples and of every runtime that ran the file, against the reference's own "
         f"outputs; {counted(rows)}docs/results.json `{key(document)[:12]}`. Evidence labels: "
         + "; ".join(f"*{name}*: {words.EVIDENCE[name]}" for name in labels_of(rows))
         + "."
@@ -102,24 +195,24 @@ def block(document: Mapping[str, Any]) -> str:
     return "\n".join([BEGIN, *lines, "", facts, END])
 
 
-def counted(rows: Sequence[Mapping[str, Any]]) -> str:
-    found = next((row["labels"] for row in rows if row.get("labels")), None)
+def counted(rows: Iterable[ResultRow]) -> str:
+    found = next((row.labels for row in rows if row.labels), None)
     if not found:
         return ""
-    name, own = words.metric_name(found["metric"]), words.number(found["metric"], found["reference"])
-    return f"{name}: mean over {found['labels']} labelled views, of which float32 has {own} of the pairs wrong; "
+    name, own = words.metric_name(found.metric), words.number(found.metric, found.reference)
+    return f"{name}: mean over {found.labels} labelled views, of which float32 has {own} of the pairs wrong; "
 
 
-def labels_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    found = dict.fromkeys(item["evidence"] for row in rows for item in row["losses"].values())
+def labels_of(rows: Iterable[ResultRow]) -> list[str]:
+    found = {item.evidence for row in rows for item in row.losses.values()}
     return [name for name in words.EVIDENCE if name in found or name == "static"]
 
 
-def key(document: Mapping[str, Any]) -> str:
-    return sha256_bytes(canonical_json(document).encode())
+def key(document: Results) -> str:
+    return sha256_bytes(canonical_json(plain(document)).encode())
 
 
-def renew_readme(evidence: Evidence, readme: Path) -> Path:
+def renew_readme(evidence: Gathered, readme: Path) -> Path:
     """Rewrite the block in `readme` and docs/results.json beside it; returns the latter's path.
 
     Raises UsageError where the file or its markers are missing, StageError("report") when not a single artifact was
@@ -131,10 +224,10 @@ def renew_readme(evidence: Evidence, readme: Path) -> Path:
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise UsageError(f"{readme} needs one {BEGIN} and one {END}, in this order")
     document = results(evidence)
-    if not any(row["losses"] for row in document["artifacts"]):
+    if not any(row.losses for row in document.artifacts):
         raise StageError("report", f"no artifact was judged; {readme} keeps its table. Run: make parity")
     path = readme.parent / "docs" / "results.json"
-    write_text(path, dump_json(document))
+    write_text(path, dump_json(plain(document)))
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_text(readme, before + block(document) + after)
     return path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hydramobile.measures import MEAN, higher
 
 # metric -> (what a reader calls it, how it is printed, what it says). Formats: "share" is a percentage.
@@ -67,11 +65,14 @@ MODES = {
     "run": "while running",
     "dtypes": "stored types",
     "environment": "what the browser offers",
+    "size": "bytes that an app ships",
+    "bisect": "the first tensor that differs",
+    "": "before any entry",
 }
 
 
 def perfect(metric: str) -> float:
-    """The value of `metric` for equal outputs, where a worst sample has no meaning."""
+    """Return the value of `metric` for equal outputs, where a worst sample has no meaning."""
     return {"snr_db": 200.0}.get(metric, 1.0 if higher(metric) else 0.0)
 
 
@@ -81,14 +82,14 @@ def metric_name(metric: str) -> str:
 
 
 def number(metric: str, value: float) -> str:
-    """A value of `metric` with the digits that matter."""
-    kind = METRICS.get(metric.removeprefix(MEAN), (metric, "g", ""))[1]
-    if kind == "share":
+    """Return a value of `metric` with the digits that matter."""
+    form = METRICS.get(metric.removeprefix(MEAN), (metric, "g", ""))[1]
+    if form == "share":
         return percent(value)
-    if kind == "dB":
+    if form == "dB":
         return f"{value:.0f} dB"
     # Nine in ten overlaps are above .99: four digits, more where four would round up to a perfect 1.
-    if kind == "f":
+    if form == "f":
         return f"{value:.4f}" if value == 1.0 or value < 0.99995 else f"{value:.7f}".rstrip("0")
     return small(value)
 
@@ -98,7 +99,7 @@ def small(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A share as a percentage with about three digits."""
+    """Return a share as a percentage with about three digits."""
     scaled = value * 100
     if scaled in (0.0, 100.0):
         return f"{scaled:.0f} %"
@@ -108,7 +109,7 @@ def percent(value: float) -> str:
 
 
 def used(value: float) -> str:
-    """A share of a limit, in whole percent: finer digits of it say nothing."""
+    """Return a share of a limit in whole percent: finer digits of it say nothing."""
     return "< 1 %" if 0 < value < 0.01 else "∞" if value == float("inf") else f"{value:.0%}".replace("%", " %")
 
 
@@ -117,15 +118,15 @@ def megabytes(count: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Milliseconds with three digits."""
+    """Return milliseconds with three digits."""
     if value is None:
         return ""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
-def limit(measure: dict[str, Any], higher: bool) -> str:
-    sign = "≥" if higher else "≤"
-    value = measure["limit"]
-    kind = METRICS.get(measure["metric"], ("", "g", ""))[1]
-    shown = percent(value) if kind == "share" else f"{value:g} dB" if kind == "dB" else f"{value:g}"
+def limit(metric: str, value: float) -> str:
+    """Return a limit with the sign that says on which side of it a value passes."""
+    sign = "≥" if higher(metric) else "≤"
+    form = METRICS.get(metric, ("", "g", ""))[1]
+    shown = percent(value) if form == "share" else f"{value:g} dB" if form == "dB" else f"{value:g}"
     return f"{sign} {shown}"

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.adapters.coroutines import wait
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
@@ -83,9 +84,9 @@ class CoreAISession:
         wait(self.stack.aclose(), "run", f"{self.entry.id}: closing")
 
 
-class CoreAIRuntime:
+class CoreAIRuntime(Runtime):
     name = "coreai"
-    evidence = "interpreted"
+    evidence: Label = "interpreted"
     targets = ("coreai",)
     timed = False
     about = "Core AI's own interpreter on this computer: the file's arithmetic, not a phone's kernels or speed"

@@ -21,9 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.adapters.coreml import as_feature, load_model
 from benchmarks.adapters.coroutines import wait
-from benchmarks.profile.run import OpTime
-from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.evidence.device import Condition, DeviceInfo, Timings
+from benchmarks.evidence.profile import OpTime
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, load_runtime, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes
@@ -39,14 +42,15 @@ MAX_RUNS = 1000
 TOLERANCE = 0.01
 
 
-class AppleRuntime:
+class AppleRuntime(Runtime):
     """Implement the runtime for iPhone and Mac. `remote` is coremltools' Device, or None for this Mac."""
 
     name = ""
-    evidence = ""
+    evidence: Label = "host"
     targets = ("coreml",)
     timed = False
     configurations = UNITS
+    trace_kernels = "models cut after each operator"
     about = ""
 
     def unavailable(self) -> str | None:
@@ -87,12 +91,12 @@ class AppleRuntime:
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return load_runtime("coreml-mil").read_dtypes(folder, entry)
 
-    def condition(self) -> dict[str, Any]:
-        """Return no thermal status: coremltools reports none."""
-        return {"thermal_status": None}
+    def condition(self) -> Condition:
+        """Return an empty condition: coremltools reports no thermal status."""
+        return Condition()
 
-    def device(self) -> dict[str, Any]:
-        return {"emulator": False, "model": machine(), "os": f"macOS {mac_ver()[0]}"}
+    def device(self) -> DeviceInfo:
+        return DeviceInfo(model=machine(), os=f"macOS {mac_ver()[0]}")
 
     def clean(self) -> list[str]:
         return []
@@ -101,7 +105,7 @@ class AppleRuntime:
         benchmarker = import_module(f"{EXPERIMENTAL}.perf_utils").MLModelBenchmarker
         return benchmarker(load_model(folder, entry, units), device=self.remote)
 
-    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> dict[str, Any]:
+    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> Timings:
         """Time loading, the first run, and `seconds` of further runs, in ms, without coremltools' copies."""
         benchmarker, inputs = self.benchmarker(folder, entry, configuration), example(entry)
         label = f"{entry.id} with {configuration}"
@@ -109,7 +113,7 @@ class AppleRuntime:
         first = wait(benchmarker.benchmark_predict(inputs=inputs, iterations=1), "run", label)
         runs = int(min(MAX_RUNS, max(5, seconds * 1e3 / max(first.samples[0], 1e-3))))
         warm = wait(benchmarker.benchmark_predict(inputs=inputs, iterations=runs, warmup=True), "run", label)
-        return {"init_ms": load.samples[0], "first_ms": first.samples[0], **summary(warm.samples)}
+        return summary(load.samples[0], first.samples[0], warm.samples)
 
     def operators(self, folder: Path, entry: Entry) -> list[OpTime]:
         """Return the compute device that each op is planned on. Its time is its share of `predict` by the plan."""
@@ -144,13 +148,12 @@ class AppleRuntime:
 
 class MacRuntime(AppleRuntime):
     name = "coreml-mac"
-    evidence = "host"
     about = "Core ML on this Mac, all compute units, timed by coremltools' benchmarker; a Mac is not a phone"
 
 
 class PhoneRuntime(AppleRuntime):
     name = "coreml-device"
-    evidence = "measured-on-device"
+    evidence: Label = "measured-on-device"
     about = "Core ML on an attached iPhone or iPad, through coremltools' model runner app, built and signed by Xcode"
 
     def missing(self) -> str | None:
@@ -182,14 +185,13 @@ class PhoneRuntime(AppleRuntime):
     def remote(self) -> Any:
         return wait(self.chosen.prepare_for_model_debugging(), "device", f"setting up {self.chosen.name}")
 
-    def device(self) -> dict[str, Any]:
+    def device(self) -> DeviceInfo:
         chosen = self.chosen
-        return {
-            "emulator": False,
-            "model": str(chosen.type.value),
-            "os": f"{chosen.os_version} ({chosen.os_build_number})",
-            "serial": sha256_bytes(str(chosen.udid).encode())[:12],
-        }
+        return DeviceInfo(
+            model=str(chosen.type.value),
+            os=f"{chosen.os_version} ({chosen.os_build_number})",
+            serial=sha256_bytes(str(chosen.udid).encode())[:12],
+        )
 
 
 class AppleSession:
@@ -228,18 +230,20 @@ def example(entry: Entry) -> dict[str, Any]:
     return values
 
 
-def summary(samples: list[float]) -> dict[str, Any]:
+def summary(init_ms: float, first_ms: float, samples: list[float]) -> Timings:
     """Return the mean, quantiles and extremes of samples in milliseconds."""
     values = np.array(samples)
-    p50, p95 = (float(value) for value in np.quantile(values, (0.5, 0.95)))
-    statistics = {
-        "mean_ms": float(values.mean()),
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "min_ms": float(values.min()),
-        "max_ms": float(values.max()),
-    }
-    return {**{key: round(value, 4) for key, value in statistics.items()}, "runs": len(samples)}
+    p50, p95 = (round(float(value), 4) for value in np.quantile(values, (0.5, 0.95)))
+    return Timings(
+        init_ms=init_ms,
+        first_ms=first_ms,
+        mean_ms=round(float(values.mean()), 4),
+        p50_ms=p50,
+        p95_ms=p95,
+        min_ms=round(float(values.min()), 4),
+        max_ms=round(float(values.max()), 4),
+        runs=len(samples),
+    )
 
 
 def planned(row: Any) -> OpTime:

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.coreml import as_feature, load_model
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.adapters.coreml import as_feature, load_model
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError, unknown
 
@@ -28,9 +29,9 @@ UNITS = ("CPU_ONLY", "ALL", "CPU_AND_GPU", "CPU_AND_NE")
 VARIABLE = "HYDRA_COREML_UNITS"
 
 
-class PredictRuntime:
+class PredictRuntime(Runtime):
     name = "coreml-predict"
-    evidence = "host"
+    evidence: Label = "host"
     targets = ("coreml",)
     timed = True
     about = (

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cost.graph import Graph, Step, Value, conv_macs
-from benchmarks.profile.run import OpTime
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.profile import OpTime
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
@@ -66,9 +67,9 @@ class OnnxSession:
         self.results, self.feeds = [], {}
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     name = "onnxruntime"
-    evidence = "host"
+    evidence: Label = "host"
     targets = ("onnx",)
     timed = True
     trace_kernels = "CPU kernels, graph optimizations off"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.runtime import Array, Tensors
+from benchmarks.evidence.cost import ModuleCost
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors
+from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.loader import as_tuple, load_modules
 from hydramobile.spec import EntrySpec, ModelSpec
@@ -54,21 +56,6 @@ class PyTorchSession:
         self.known = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleCost:
-    """What a module of the reference costs in one run at the default size.
-
-    `parameters` and `buffers` (such as running means) are elements. `macs` are multiply-accumulates by PyTorch's own
-    counter, which counts convolutions and matrix products: no other op multiplies weights. `kinds` splits them by op.
-    """
-
-    module: str
-    parameters: int
-    buffers: int
-    macs: int
-    kinds: dict[str, int]
-
-
 def module_costs(spec: ModelSpec) -> list[ModuleCost]:
     """Return the cost of each module of the reference, run on zeros: shapes decide the counts, elements do not."""
     import torch
@@ -90,9 +77,9 @@ def module_costs(spec: ModelSpec) -> list[ModuleCost]:
     return costs
 
 
-class PyTorchRuntime:
+class PyTorchRuntime(Runtime):
     name = "pytorch"
-    evidence = "host"
+    evidence: Label = "host"
     targets: tuple[str, ...] = ()
     timed = True
     about = "PyTorch eager on this computer's CPU: the reference"
@@ -103,7 +90,7 @@ class PyTorchRuntime:
     def version(self) -> dict[str, str]:
         return {"torch": importlib.metadata.version("torch")}
 
-    def open(self, folder: Path, entry: object, threads: int = 1) -> PyTorchSession:
+    def open(self, folder: Path, entry: Entry, threads: int = 1) -> PyTorchSession:
         raise StageError("open", "PyTorch runs the reference, not artifacts; use open_reference")
 
     def open_reference(self, spec: ModelSpec, entry: EntrySpec, threads: int = 1) -> PyTorchSession:
@@ -112,5 +99,5 @@ class PyTorchRuntime:
     def module_costs(self, spec: ModelSpec) -> list[ModuleCost]:
         return module_costs(spec)
 
-    def read_dtypes(self, folder: Path, entry: object) -> dict[str, int]:
+    def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return {}

@@ -13,7 +13,8 @@ import numpy as np
 
 from benchmarks.adapters.child import Child
 from benchmarks.adapters.tfjs_files import GraphModel, read_graph_model, weight_dtypes
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
@@ -88,9 +89,9 @@ def unpack(tensors: Sequence[dict[str, Any]], data: bytes) -> dict[str, Array]:
     return arrays
 
 
-class NodeRuntime:
+class NodeRuntime(Runtime):
     name = "tfjs-node"
-    evidence = "host"
+    evidence: Label = "host"
     targets = ("tfjs",)
     timed = True
     about = (

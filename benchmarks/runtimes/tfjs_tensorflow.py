@@ -23,7 +23,8 @@ import numpy as np
 
 from benchmarks.adapters.tfjs_files import GraphModel, read_graph_model, read_weights, weight_dtypes
 from benchmarks.cost.graph import Graph, Step, Value, conv_macs
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
@@ -180,9 +181,9 @@ def unfused(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"name": names[index + 1], "op": step, "input": [names[index], *extra], "attr": attr}
 
 
-class TensorFlowRuntime:
+class TensorFlowRuntime(Runtime):
     name = "tfjs-tensorflow"
-    evidence = "host"
+    evidence: Label = "host"
     targets = ("tfjs",)
     timed = False
     trace_kernels = "TensorFlow's CPU kernels on the rewritten graph"

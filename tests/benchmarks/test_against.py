@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.evidence.parity import Facts
 from benchmarks.parity.artifact import judge_artifact
 from benchmarks.parity.bench import load_bench
 from benchmarks.runtime import load_runtime
@@ -73,4 +74,4 @@ def test_one_that_answers_alike_passes(
         artifact("classifier", "onnx", "float32"),
     )
     (row,) = [result for result in found if result.mode == "against"]
-    assert (row.verdict, row.samples, row.facts) == ("pass", 4, {"against": "itself"})
+    assert (row.verdict, row.samples, row.facts) == ("pass", 4, Facts(against="itself"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -12,7 +11,9 @@ from typing import Any
 import pytest
 
 from benchmarks.device.run import Run, conclude_device, run_device
-from benchmarks.parity.run import Request
+from benchmarks.evidence.device import Condition, DeviceEvidence
+from benchmarks.evidence.envelope import read, to_json
+from benchmarks.request import Request
 from benchmarks.runtime import load_runtime, on_request, run
 from benchmarks.runtimes.android import AndroidRuntime, phone
 from hydramobile.artifact import read_artifact
@@ -41,32 +42,28 @@ def request_of(
 
 
 def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Request) -> None:
-    document = run_device(request_of, Run("adb", seconds=0.1, cool=0))
-    assert "comparisons hold on the device" in conclude_device(document)
-    cpu = [row for row in document["parity"] if row["runtime"] == "litert-android"]
-    assert any(row["measures"] for row in cpu) and {row["verdict"] for row in cpu} == {"pass"}
+    measured = run_device(request_of, Run("adb", seconds=0.1, cool=0))
+    assert "comparisons hold on the device" in conclude_device(measured)
+    cpu = [row for row in measured.parity if row.runtime == "litert-android"]
+    assert any(row.measures for row in cpu) and {row.verdict for row in cpu} == {"pass"}
     # An x86 emulator says so itself: this computer's numbers, whatever is plugged in where.
-    assert {row["evidence"] for row in document["parity"]} == {"host"}
-    (row,) = document["results"]
-    assert (row["verdict"], row["reason"]) == ("untimed", "an emulator's time says nothing")
-    assert row["device"]["model"] == "Pretend" and row["device"]["emulator"] and row["device"]["android"] == "16"
-    assert "FAKE123" not in json.dumps(document)
-    assert len(row["device"]["tool_sha256"]) == 64
-    found = {item["configuration"]: item for item in row["configurations"]}
+    assert {row.evidence for row in measured.parity} == {"host"}
+    (row,) = measured.evidence.results
+    assert (row.verdict, row.reason) == ("untimed", "an emulator's time says nothing")
+    assert row.device and row.device.model == "Pretend" and row.device.emulator and row.device.android == "16"
+    assert "FAKE123" not in to_json(measured)
+    assert len(row.device.tool_sha256) == 64
+    found = {item.configuration: item for item in row.configurations}
     assert set(found) == {"cpu-1", "cpu-4", "cpu-4-fp16", "cpu-4-builtin", "gpu"}
-    assert found["cpu-1"]["before"] == {
-        "thermal_status": 0,
-        "temperatures": {"skin": 34.5},
-        "battery": 31.2,
-        "battery_level": 80,
-    }
-    assert all(entry["mean_ms"] > 0 and entry["peak_memory"] == 12.5 * 2**20 for entry in found["cpu-4"]["entries"])
+    warm = Condition(thermal_status=0, temperatures={"skin": 34.5}, battery=31.2, battery_level=80)
+    assert found["cpu-1"].before == warm
+    assert all(entry.mean_ms and entry.peak_memory == 12.5 * 2**20 for entry in found["cpu-4"].entries)
     # This tool has no GPU delegate: that configuration says so, the others stand.
-    assert all("Failed to apply GPU delegate" in entry["reason"] for entry in found["gpu"]["entries"])
-    assert all(entry["kinds"][0]["kind"] == "CONV_2D" and entry["ms"] > 0 for entry in row["profile"])
+    assert all("Failed to apply GPU delegate" in entry.reason for entry in found["gpu"].entries)
+    assert all(entry.kinds[0].kind == "CONV_2D" and entry.ms > 0 for entry in row.profile)
+    assert row.evaluator and row.evaluator.reason == "litert-android shows no intermediate tensors"
     assert pretend.left() == []
-    stored = json.loads((request_of.root / "device.json").read_text())
-    assert stored["results"] == document["results"]
+    assert read(DeviceEvidence, request_of.root / "device.json") == measured.evidence
 
 
 @pytest.mark.parametrize("entry_index", [0, -1])
@@ -102,7 +99,7 @@ def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, go
         made.append(run(session, inputs))
         session.close()
     assert all(value.tobytes() == made[1][name].tobytes() for name, value in made[0].items())
-    assert runtime.measure(folder, entry, "cpu-1", 0.1)["runs"] > 1
+    assert runtime.measure(folder, entry, "cpu-1", 0.1).runs > 1
     assert runtime.operators(folder, entry)
     runtime.clean()
     assert arm_phone.left() == []
@@ -110,11 +107,11 @@ def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, go
 
 @pytest.mark.slow
 def test_a_whole_run_of_arm_code(arm_phone: Pretend, request_of: Request) -> None:
-    document = run_device(request_of, Run("adb", seconds=0.1, cool=0))
-    assert "comparisons hold on the device" in conclude_device(document)
-    assert {row["evidence"] for row in document["parity"]} == {"emulated-arm"}
-    assert document["results"][0]["verdict"] == "untimed"
-    assert "measured-on-device" not in json.dumps(document)
+    measured = run_device(request_of, Run("adb", seconds=0.1, cool=0))
+    assert "comparisons hold on the device" in conclude_device(measured)
+    assert {row.evidence for row in measured.parity} == {"emulated-arm"}
+    assert measured.evidence.results[0].verdict == "untimed"
+    assert "measured-on-device" not in to_json(measured)
     assert arm_phone.left() == []
 
 
@@ -194,13 +191,13 @@ def test_a_hung_benchmark_is_ended(
 def test_faults_become_rows(pretend: Pretend, request_of: Request) -> None:
     """A whole run on a phone that is full: a row with the reason, exit code 3, nothing left."""
     pretend.breaks("full")
-    document = run_device(request_of, Run("adb", seconds=0.1, cool=0))
+    measured = run_device(request_of, Run("adb", seconds=0.1, cool=0))
     with pytest.raises(StageError, match="could not be written"):
-        conclude_device(document)
+        conclude_device(measured)
     # The file and the phone are what they were; nothing that was to be computed on it is.
-    kinds = {row["verdict"] for row in document["parity"] if row["mode"] not in ("dtypes", "environment")}
-    assert kinds == {"failed"}
-    assert document["results"][0]["verdict"] == "failed"
+    verdicts = {row.verdict for row in measured.parity if row.mode not in ("dtypes", "environment")}
+    assert verdicts == {"failed"}
+    assert measured.evidence.results[0].verdict == "failed"
     assert pretend.left() == []
 
 

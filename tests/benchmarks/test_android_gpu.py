@@ -7,18 +7,19 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks.device.run import Run, conclude_device, run_device
-from benchmarks.parity.run import Request
+from benchmarks.device.run import Measured, Run, conclude_device, run_device
+from benchmarks.evidence.environment import Environment
+from benchmarks.evidence.parity import ParityRow
+from benchmarks.request import Request
 from benchmarks.runtimes.android import tool
 from hydramobile.errors import StageError
 from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
-PhoneWith = Callable[..., AbstractContextManager[Any]]
+PhoneWith = Callable[..., AbstractContextManager[object]]
 CPU, GPU = "litert-android", "litert-android-gpu"
 
 
@@ -29,56 +30,56 @@ def judged(
     model_dir: Callable[[str], Path],
     tmp_path: Path,
     phone_with: PhoneWith,
-) -> Callable[..., dict[str, Any]]:
-    """`judged("completely", "float16")`: a device run on a phone with such a GPU; its document."""
+) -> Callable[..., Measured]:
+    """`judged("completely", "float16")`: a device run on a phone with such a GPU; what it measured."""
 
-    def run(gpu: str, recipe: str) -> dict[str, Any]:
+    def run(gpu: str, recipe: str) -> Measured:
         shutil.copytree(build("classifier"), tmp_path / "out")
         shutil.copytree(artifact("classifier", "litert", recipe), tmp_path / "out/classifier/litert" / recipe)
         request = Request(load_spec(model_dir("classifier")), tmp_path / "out", only=(("litert", recipe),))
         with phone_with(GPU=gpu) as phone:
-            document = run_device(request, Run("adb", seconds=0.1, cool=0))
+            measured = run_device(request, Run("adb", seconds=0.1, cool=0))
             assert phone.left() == []
-        return document
+        return measured
 
     return run
 
 
-def rows(document: dict[str, Any], runtime: str) -> list[dict[str, Any]]:
-    return [row for row in document["parity"] if row["runtime"] == runtime and row["mode"] == "direct"]
+def rows(measured: Measured, runtime: str) -> list[ParityRow]:
+    return [row for row in measured.parity if row.runtime == runtime and row.mode == "direct"]
 
 
-def error(row: dict[str, Any]) -> float:
-    return next(float(measure["value"]) for measure in row["measures"] if measure["metric"] == "mean_abs")
+def error(row: ParityRow) -> float:
+    return next(measure.value for measure in row.measures if measure.metric == "mean_abs")
 
 
-def test_the_gpu_is_judged_beside_the_cpu(judged: Callable[..., dict[str, Any]]) -> None:
+def test_the_gpu_is_judged_beside_the_cpu(judged: Callable[..., Measured]) -> None:
     """In half precision for a file that is meant for it: its rounding shows, within the same limits."""
-    document = judged("completely", "float16")
-    assert "comparisons hold on the device" in conclude_device(document)
-    (cpu,), (gpu,) = rows(document, CPU), rows(document, GPU)
-    assert (cpu["verdict"], gpu["verdict"]) == ("pass", "pass") and gpu["samples"] == cpu["samples"] > 1
+    measured = judged("completely", "float16")
+    assert "comparisons hold on the device" in conclude_device(measured)
+    (cpu,), (gpu,) = rows(measured, CPU), rows(measured, GPU)
+    assert (cpu.verdict, gpu.verdict) == ("pass", "pass") and gpu.samples == cpu.samples > 1
     assert error(gpu) != error(cpu)
-    (facts,) = [row["facts"] for row in document["parity"] if row["mode"] == "environment"]
-    assert facts == {"delegate": {"classifier": "GPU, completely, 1 kernels"}}
+    (environment,) = [row.facts.environment for row in measured.parity if row.mode == "environment"]
+    assert environment == Environment(delegate={"classifier": "GPU, completely, 1 kernels"})
 
 
-def test_a_gpu_that_computes_wrongly_is_told(judged: Callable[..., dict[str, Any]]) -> None:
-    document = judged("wrong", "float32")
-    (cpu,), (gpu,) = rows(document, CPU), rows(document, GPU)
-    assert (cpu["verdict"], gpu["verdict"]) == ("pass", "mismatch")
+def test_a_gpu_that_computes_wrongly_is_told(judged: Callable[..., Measured]) -> None:
+    measured = judged("wrong", "float32")
+    (cpu,), (gpu,) = rows(measured, CPU), rows(measured, GPU)
+    assert (cpu.verdict, gpu.verdict) == ("pass", "mismatch")
     with pytest.raises(StageError, match=f"litert float32 {GPU} classifier direct: scores "):
-        conclude_device(document)
+        conclude_device(measured)
 
 
-def test_a_gpu_that_takes_nothing_is_no_evidence(judged: Callable[..., dict[str, Any]]) -> None:
+def test_a_gpu_that_takes_nothing_is_no_evidence(judged: Callable[..., Measured]) -> None:
     """The CPU computed it then, and rightly: that says nothing of a GPU."""
-    document = judged("none", "float32")
-    assert "comparisons hold on the device" in conclude_device(document)
-    absent = [row for row in document["parity"] if row["runtime"] == GPU and row["mode"] == "run"]
-    assert {row["verdict"] for row in absent} == {"unavailable"}
-    assert absent[0]["reason"] == "classifier: the GPU delegate took no part of the graph"
-    assert not any(row["measures"] for row in document["parity"] if row["runtime"] == GPU)
+    measured = judged("none", "float32")
+    assert "comparisons hold on the device" in conclude_device(measured)
+    absent = [row for row in measured.parity if row.runtime == GPU and row.mode == "run"]
+    assert {row.verdict for row in absent} == {"unavailable"}
+    assert absent[0].reason == "classifier: the GPU delegate took no part of the graph"
+    assert not any(row.measures for row in measured.parity if row.runtime == GPU)
 
 
 def test_a_float32_file_keeps_all_its_digits() -> None:

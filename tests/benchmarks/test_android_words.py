@@ -32,7 +32,7 @@ def command_line(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -
 )
 def test_what_a_delegate_took(said: str, found: str) -> None:
     line = "INFO: Inference timings in us: Init: 5, First inference: 9, Warmup (avg): 8.5, Inference (avg): 1.2e+06"
-    assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}")["delegate"] == found
+    assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}").delegate == found
     fallback = "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
     assert "delegate" not in tool.read_timings(f"{fallback}\n{line}")
 

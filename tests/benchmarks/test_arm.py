@@ -112,7 +112,8 @@ def test_judged_on_arm(
     assert errors["litert-arm-a76", "float16"] == pytest.approx(errors["litert", "float16"], rel=1e-2)
     assert errors["litert-arm-a76-fp16", "float16"] > 2 * errors["litert-arm-a76", "float16"]
     facts = [row["facts"] for row in document["results"] if row["mode"] == "environment" and "arm" in row["runtime"]]
-    assert facts and all(fact["machine"] == "aarch64" and fact["versions"]["numpy"] for fact in facts)
+    guests = [fact["environment"]["emulator"] for fact in facts]
+    assert guests and all(guest["machine"] == "aarch64" and guest["versions"]["numpy"] for guest in guests)
     assert all(row["runtime_version"]["cpu"].startswith("cortex-a") for row in rows if "arm" in row["runtime"])
 
 

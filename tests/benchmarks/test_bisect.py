@@ -13,7 +13,18 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from benchmarks.parity.bisect import FLOAT32, bisect_artifact, bisect_boundaries, bisect_entry, first_divergence
+from benchmarks.optional import Tracer
+from benchmarks.parity.bisect import (
+    FLOAT32,
+    Sealed,
+    bisect_artifact,
+    bisect_boundaries,
+    bisect_entry,
+    first_divergence,
+    summary,
+)
+from benchmarks.parity.run import run_parity
+from benchmarks.request import Request
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import Artifact, Entry, Port, read_artifact
 from hydramobile.goldens import Golden, load_goldens
@@ -81,22 +92,24 @@ def test_a_layer_with_other_weights(
     golden = golden_of("classifier")
 
     (entry,) = artifact.entries
-    found = bisect_entry(adapter, (folder, entry), (sound, entry), golden, FLOAT32)
+    candidate = Sealed(folder, artifact)
+    found = bisect_entry(adapter, entry.id, candidate, Sealed(sound, read_artifact(sound)), golden)
 
     assert found.tensor is not None and found.error > 0.1 and found.before <= FLOAT32, found
     inputs = {port.name: golden.value(port.name) for port in entry.inputs}
-    assert adapter.trace(folder, entry, inputs)[found.tensor].size == SIZE
-    assert found.kernels or runtime == "coreml-mil"
-    assert bisect_boundaries(adapter, folder, artifact, golden, FLOAT32).tensor == "classifier.scores"
+    assert isinstance(adapter, Tracer) and adapter.trace(folder, entry, inputs)[found.tensor].size == SIZE
+    assert found.kernels == adapter.trace_kernels != ""
+    assert bisect_boundaries(adapter, candidate, golden).tensor == "classifier.scores"
 
 
 @EVERY
 def test_a_sound_file_leaves_nowhere(artifact: Artifacts, golden_of: GoldenOf, runtime: str) -> None:
     folder = artifact("mixed", RUNTIMES[runtime], "float32")
-    same = (folder, read_artifact(folder))
+    same = Sealed(folder, read_artifact(folder))
     rows = bisect_artifact(load_runtime(runtime), same, same, golden_of("mixed"))
     assert len(rows) > 3
-    assert all(row["tensor"] is None and row["compared"] > 0 for row in rows), rows
+    assert all(row.tensor is None and row.compared > 0 for row in rows), rows
+    assert summary(rows) == "leaves nowhere"
 
 
 @EVERY
@@ -111,9 +124,10 @@ def test_swapped_outputs_at_their_module(spoilt: Spoilt, reseal: Reseal, golden_
         return replace(entry, outputs=(replace(first, name=second.name), replace(second, name=first.name)))
 
     artifact = reseal(folder, lambda found: replace(found, entries=tuple(map(swap, found.entries))))
-    rows = bisect_artifact(load_runtime(runtime), (folder, artifact), (sound, read_artifact(sound)), golden_of("mixed"))
-    assert rows[0]["tensor"] in ("paint.front", "paint.back")
-    assert all(row["tensor"] is None for row in rows[1:])
+    truth = Sealed(sound, read_artifact(sound))
+    rows = bisect_artifact(load_runtime(runtime), Sealed(folder, artifact), truth, golden_of("mixed"))
+    assert rows[0].tensor in ("paint.front", "paint.back")
+    assert all(row.tensor is None for row in rows[1:])
 
 
 def change_inputs(artifact: Artifact, change: Callable[[Port], Port]) -> Artifact:
@@ -135,14 +149,13 @@ def test_a_wrong_input_before_any_layer(
     """The first tensor of all is off, or the file refuses the input by its name."""
     folder, sound = spoilt("classifier", runtime)
     artifact = reseal(folder, lambda found: change_inputs(found, change))
-    rows = bisect_artifact(
-        load_runtime(runtime), (folder, artifact), (sound, read_artifact(sound)), golden_of("classifier")
-    )
-    if rows[0]["tensor"] is None:
-        assert "image" in rows[0]["reason"]
+    truth = Sealed(sound, read_artifact(sound))
+    rows = bisect_artifact(load_runtime(runtime), Sealed(folder, artifact), truth, golden_of("classifier"))
+    if rows[0].tensor is None:
+        assert "image" in rows[0].reason and summary(rows) == f"not compared: {rows[0].reason}"
         return
-    assert rows[0]["tensor"] == "classifier.scores"
-    assert rows[1]["tensor"] is not None and rows[1]["compared"] == 1, rows[1]
+    assert rows[0].tensor == "classifier.scores"
+    assert rows[1].tensor is not None and rows[1].compared == 1, rows[1]
 
 
 @EVERY
@@ -156,3 +169,27 @@ def test_interleaved_bytes_before_any_layer(artifact: Artifacts, golden_of: Gold
     spoilt, sound = (adapter.trace(folder, entry, given) for given in (pixels, inputs))
     found = first_divergence(spoilt, sound, FLOAT32, "")
     assert found.tensor is not None and found.compared == 1
+
+
+def test_a_runtime_that_shows_no_tensors_says_so(
+    artifact: Artifacts, golden_of: GoldenOf, out_with: Callable[..., Path], model_dir: Callable[[str], Path]
+) -> None:
+    """Its modules are still compared at their boundaries, and the row of parity is "unavailable" with the reason."""
+    folders = [artifact("classifier", "tfjs", recipe) for recipe in ("float32", "float16")]
+    runtime = load_runtime("tfjs-node")
+    assert not isinstance(runtime, Tracer)
+    candidate, truth = (Sealed(folder, read_artifact(folder)) for folder in reversed(folders))
+    boundary, *layers = bisect_artifact(runtime, candidate, truth, golden_of("classifier"))
+    assert boundary.compared == 1 and not boundary.reason
+    assert {row.reason for row in layers} == {"tfjs-node shows no intermediate tensors"}
+
+    request = Request(
+        load_spec(model_dir("classifier")),
+        out_with("classifier", *folders),
+        only=(("tfjs", "float16"),),
+        runtimes=("tfjs-node",),
+        bisect=True,
+    )
+    (row,) = (row for row in run_parity(request).results if row.mode == "bisect")
+    assert row.verdict == "unavailable"
+    assert row.reason == "leaves nowhere; not compared: tfjs-node shows no intermediate tensors"

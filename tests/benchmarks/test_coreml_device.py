@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.device.run import OnDevice, Run, conclude_device, run_device
-from benchmarks.parity.bisect import compare_traces
-from benchmarks.parity.run import Request
-from benchmarks.profile.run import OpTime
+from benchmarks.adapters.coreml import as_feature
+from benchmarks.device.run import Run, conclude_device, run_device
+from benchmarks.evidence.device import Timings
+from benchmarks.evidence.envelope import to_json
+from benchmarks.evidence.profile import OpTime
+from benchmarks.optional import OnDevice
+from benchmarks.parity.bisect import largest_errors
+from benchmarks.request import Request
 from benchmarks.runtime import load_runtime, resolve_runtimes
 from benchmarks.runtimes import coreml_device
 from benchmarks.runtimes.coreml_device import MacRuntime, PhoneRuntime, agrees, example, planned, summary
@@ -74,9 +78,9 @@ def test_the_connected_phone_is_found(attach: Callable[..., None], monkeypatch: 
     runtime: Any = PhoneRuntime()
     assert runtime.unavailable() is None
     device = runtime.device()
-    assert (device["model"], device["os"], device["emulator"]) == ("iphone", "18.5 (22F76)", False)
+    assert (device.model, device.os, device.emulator) == ("iphone", "18.5 (22F76)", False)
     # Neither a person's name nor the device's number goes into a report.
-    assert "Ann" not in json.dumps(device) and "udid" not in json.dumps(device)
+    assert "Ann" not in to_json(device) and "udid" not in to_json(device)
     assert isinstance(runtime, OnDevice)
     assert PhoneRuntime().evidence == "measured-on-device" and MacRuntime().evidence == "host"
     monkeypatch.setenv("HYDRA_IOS_DEVICE", "Bob's iPad")
@@ -128,11 +132,11 @@ def test_failed_runs_are_reported_as_rows(
     """Worker processes see the real system: each comparison fails with its reason, and the command with code 3."""
     attach(phone("mine"))
     out = out_with("classifier", artifact("classifier", "coreml", "float32"))
-    document = run_device(Request(load_spec(model_dir("classifier")), out), Run("ios", 0.1, 0))
-    assert {row["verdict"] for row in document["parity"] if row["mode"] != "dtypes"} == {"failed"}
-    assert document["results"][0]["verdict"] == "failed"
+    measured = run_device(Request(load_spec(model_dir("classifier")), out), Run("ios", 0.1, 0))
+    assert {row.verdict for row in measured.parity if row.mode != "dtypes"} == {"failed"}
+    assert measured.evidence.results[0].verdict == "failed"
     with pytest.raises(StageError, match="needs a Mac with Xcode"):
-        conclude_device(document)
+        conclude_device(measured)
 
 
 def test_inputs_for_timing_fit_the_ports(artifact: Artifacts) -> None:
@@ -150,9 +154,8 @@ def test_inputs_for_timing_fit_the_ports(artifact: Artifacts) -> None:
 
 
 def test_samples_and_compute_plans_are_summarised() -> None:
-    assert summary([1.0, 2.0, 3.0]) == {
-        "mean_ms": 2.0, "p50_ms": 2.0, "p95_ms": 2.9, "min_ms": 1.0, "max_ms": 3.0, "runs": 3,
-    }  # fmt: skip
+    spread = Timings(mean_ms=2.0, p50_ms=2.0, p95_ms=2.9, min_ms=1.0, max_ms=3.0, runs=3)
+    assert summary(9.0, 4.0, [1.0, 2.0, 3.0]) == replace(spread, init_ms=9.0, first_ms=4.0)
     kinds = importlib.import_module("coremltools.models.compute_device")
     perf = importlib.import_module("coremltools.models.ml_program.experimental.perf_utils")
     plan = importlib.import_module("coremltools.models.compute_plan")
@@ -181,9 +184,9 @@ def test_traces_are_compared_tensor_by_tensor(artifact: Artifacts, golden: Golde
         entry = read_artifact(folder).entry("paint")
         inputs = {port.name: golden("mixed")[port.name] for port in entry.inputs}
         traces.append(runtime.trace(folder, entry, inputs))
-    comparison = compare_traces(traces[1], traces[0])
-    assert comparison["compared"] > 3
-    assert 0 < comparison["median"] < 0.01 and comparison["worst"][0]["error"] >= comparison["median"]
-    same = compare_traces(traces[0], traces[0])
-    assert same["median"] == 0 and same["worst"][0]["error"] == 0
-    assert compare_traces({}, traces[0]) == {"compared": 0, "median": None, "worst": []}
+    compared, median, worst = largest_errors(traces[1], traces[0])
+    assert compared > 3
+    assert median is not None and 0 < median < 0.01 and worst[0].error >= median
+    _, median, worst = largest_errors(traces[0], traces[0])
+    assert median == 0 and worst[0].error == 0
+    assert largest_errors({}, traces[0]) == (0, None, ())

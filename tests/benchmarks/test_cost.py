@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,9 @@ import pytest
 
 from benchmarks.cost.graph import Graph, Peak, Step, Value, peak_activations
 from benchmarks.cost.run import conclude_cost, run_cost
-from benchmarks.parity.run import Request
+from benchmarks.evidence.cost import CostEvidence
+from benchmarks.evidence.envelope import read
+from benchmarks.request import Request
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError
@@ -69,26 +70,26 @@ def request_of(
 @pytest.mark.parametrize("model", ["mixed", "classifier"])
 def test_all_formats_multiply_what_the_reference_does(request_of: Callable[[str], Request], model: str) -> None:
     """PyTorch's own counter, against our count of each file: every entry, every format, to the last product."""
-    document = run_cost(request_of(model))
-    assert "4 artifacts counted" in conclude_cost(document)
-    macs = {row["module"]: row["macs"] for row in document["modules"]}
+    evidence = run_cost(request_of(model))
+    assert "4 artifacts counted" in conclude_cost(evidence)
+    macs = {module.module: module.macs for module in evidence.modules}
     assert sum(macs.values()) > 0
-    for row in document["results"]:
-        assert row["evidence"] == "static"
-        for entry in row["entries"]:
-            wanted = sum(macs[name] for name in entry["modules"])
-            assert entry["macs"] == wanted, (row["target"], entry["entry"])
-            assert sum(kind["macs"] for kind in entry["kinds"]) == entry["macs"]
-            assert sum(kind["operators"] for kind in entry["kinds"]) == entry["operators"] == len(entry["ops"])
-            assert entry["peak"]["bytes"] >= max(entry["inputs"], entry["outputs"])
-            assert sum(entry["weights"].values()) > 0
+    for row in evidence.results:
+        assert row.evidence == "static"
+        for entry in row.entries:
+            wanted = sum(macs[name] for name in entry.modules)
+            assert entry.macs == wanted, (row.target, entry.entry)
+            assert sum(kind.macs for kind in entry.kinds) == entry.macs
+            assert sum(kind.operators for kind in entry.kinds) == entry.operators == len(entry.ops)
+            assert entry.peak.bytes >= max(entry.inputs, entry.outputs)
+            assert sum(entry.weights.values()) > 0
 
 
-def test_the_document_stands_on_disk_and_keeps_what_was_not_redone(request_of: Callable[[str], Request]) -> None:
+def test_the_evidence_stands_on_disk_and_keeps_what_was_not_redone(request_of: Callable[[str], Request]) -> None:
     request = request_of("mixed")
     whole = run_cost(request)
     part = run_cost(Request(request.spec, request.out, only=(("litert", ""),)))
-    assert json.loads((request.root / "cost.json").read_text()) == part == whole
+    assert read(CostEvidence, request.root / "cost.json") == part == whole
 
 
 def test_litert_peak_against_its_own_buffers(artifact: Artifacts) -> None:
@@ -119,9 +120,9 @@ def test_a_broken_file_is_told(request_of: Callable[[str], Request], tmp_path: P
     request = request_of("classifier")
     shutil.copytree(request.root, tmp_path / "classifier")
     (tmp_path / "classifier/onnx/float32/classifier.onnx").write_bytes(b"no net")
-    document = run_cost(Request(request.spec, tmp_path))
+    evidence = run_cost(Request(request.spec, tmp_path))
     with pytest.raises(StageError, match="onnx float32"):
-        conclude_cost(document)
+        conclude_cost(evidence)
 
 
 def test_nothing_to_count(tmp_path: Path, model_dir: Callable[[str], Path]) -> None:

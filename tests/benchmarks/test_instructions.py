@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from benchmarks import report
-from benchmarks.instructions import run as instructions
-from benchmarks.instructions.run import compare, conclude_instructions, key_of, run_instructions, write_baseline
-from benchmarks.parity.run import Request
+from benchmarks.evidence.envelope import to_json
+from benchmarks.evidence.instructions import InstructionEvidence
+from benchmarks.instructions import baseline as gate
+from benchmarks.instructions.baseline import compare, conclude_instructions, key_of, write_baseline
+from benchmarks.instructions.run import run_instructions
+from benchmarks.report import write as report
+from benchmarks.request import Request
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from hydramobile.spec import load_spec
 
@@ -37,16 +39,15 @@ def request_of(
 @pytest.fixture
 def baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "instructions.json"
-    monkeypatch.setattr(instructions, "baseline_path", lambda spec: path)
+    monkeypatch.setattr(gate, "baseline_path", lambda spec: path)
     return path
 
 
-def counts_of(document: dict[str, Any], runtime: str) -> dict[str, int]:
-    (row,) = (row for row in document["results"] if row["runtime"] == runtime)
-    assert row["verdict"] == "counted" and row["evidence"] == "instruction-proxy", row["reason"]
-    (entry,) = row["entries"]
-    counts: dict[str, int] = entry["counts"]
-    return counts
+def counts_of(evidence: InstructionEvidence, runtime: str) -> Mapping[str, int]:
+    (row,) = (row for row in evidence.results if row.runtime == runtime)
+    assert row.verdict == "counted" and row.evidence == "instruction-proxy", row.reason
+    (entry,) = row.entries
+    return entry.counts
 
 
 def test_counts_repeat_and_the_gate_holds_them(request_of: Callable[..., Request], baseline: Path) -> None:
@@ -66,10 +67,10 @@ def test_counts_repeat_and_the_gate_holds_them(request_of: Callable[..., Request
     assert i8mm["i8mm"] > 1e5 and not i8mm["dot"]
     assert "2 entries within 1 % of the baseline" in conclude_instructions(asked.spec, second)
     # Nothing of it says a time.
-    assert not any(word in json.dumps(second) for word in ("ms", "second", "latency"))
+    assert not any(word in to_json(second) for word in ("ms", "second", "latency"))
 
     stored = json.loads(baseline.read_text())
-    key = key_of(second["results"][0])
+    key = key_of(second.results[0])
     assert key in stored["counts"] and "ai-edge-litert" in key and "cortex-a76" in key
     stored["counts"][key]["classifier"]["total"] = round(stored["counts"][key]["classifier"]["total"] / 1.02)
     stored["weights_sha256"] = "0" * 64
@@ -102,8 +103,8 @@ def test_the_report_shows_work_not_time(
 
 def test_half_precision_is_computed_in_half_precision(request_of: Callable[..., Request], baseline: Path) -> None:
     asked = request_of("litert-arm-a76", "litert-arm-a76-fp16", recipe="float16")
-    document = run_instructions(asked)
-    single, half = (counts_of(document, name) for name in asked.runtimes)
+    evidence = run_instructions(asked)
+    single, half = (counts_of(evidence, name) for name in asked.runtimes)
     assert single["fmla_f32"] > 1e5 and not single["fmla_f16"]
     assert half["fmla_f16"] > 1e5 and half["fmla_f32"] < 0.01 * half["fmla_f16"]
     # Eight lanes where four were.
@@ -112,12 +113,12 @@ def test_half_precision_is_computed_in_half_precision(request_of: Callable[..., 
 
 def test_what_cannot_be_counted_says_so(request_of: Callable[..., Request], baseline: Path) -> None:
     asked = request_of("litert")
-    document = run_instructions(asked)
-    assert [row["verdict"] for row in document["results"]] == ["unavailable"]
+    evidence = run_instructions(asked)
+    assert [row.verdict for row in evidence.results] == ["unavailable"]
     with pytest.raises(NothingJudged, match="nothing was counted: litert counts no instructions"):
-        conclude_instructions(asked.spec, document)
+        conclude_instructions(asked.spec, evidence)
     with pytest.raises(NothingJudged, match="stays as it is"):
-        write_baseline(asked.spec, document)
+        write_baseline(asked.spec, evidence)
     assert not baseline.exists()
     # A file changed after it was sealed.
     folder = asked.root / "litert/w8a8"

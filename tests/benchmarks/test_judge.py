@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.parity.artifact import Bench, judge_artifact, within_rounding
-from benchmarks.parity.verdict import Result, judge, used
+from benchmarks.evidence.parity import ParityRow
+from benchmarks.parity.artifact import judge_artifact
+from benchmarks.parity.bench import Bench
+from benchmarks.parity.outputs import within_rounding
+from benchmarks.parity.verdict import judge, used
 from benchmarks.runtime import load_runtime
 from hydramobile.budget import Budget, Limit, load_budget
 from hydramobile.errors import StageError
@@ -51,7 +54,7 @@ class Tampered:
         return self.change(self.inner.fetch())
 
 
-def by_mode(results: list[Result]) -> Mapping[tuple[str, str], Result]:
+def by_mode(results: list[ParityRow]) -> Mapping[tuple[str, str], ParityRow]:
     return {(result.entry, result.mode): result for result in results}
 
 
@@ -225,4 +228,4 @@ def test_index_tables_are_no_weights(artifact: Artifacts, bench: Bench, more: di
 def test_what_is_used_up_of_a_limit() -> None:
     rows = [("iou", 0.996, 0.99, 0.4), ("mean iou", 0.9995, 0.998, 0.25), ("snr_db", 40.0, 30.0, 0.75)]
     for metric, value, limit, wanted in [*rows, ("mean order_flips", 0.001, 0.005, 0.2), ("max_abs", 1e-5, 1e-4, 0.1)]:
-        assert used({"metric": metric, "value": value, "limit": limit}) == pytest.approx(wanted), metric
+        assert used(Measure("y", metric, value, value, limit, "a")) == pytest.approx(wanted), metric

@@ -13,14 +13,20 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from benchmarks.parity.artifact import Bench, Blank, judge_labels
-from benchmarks.parity.labels import Labelled, load_labelled, loss_measures, way
-from benchmarks.parity.run import Request, run_parity
-from benchmarks.parity.verdict import Result, judge, used
+from benchmarks.evidence.parity import ParityRow
+from benchmarks.parity import lean
+from benchmarks.parity.artifact import Subject, judge_labels
+from benchmarks.parity.bench import Bench
+from benchmarks.parity.labels import Labelled, load_labelled, loss_measures, not_asked, way
+from benchmarks.parity.rows import blank
+from benchmarks.parity.run import run_parity
+from benchmarks.parity.verdict import judge, used
+from benchmarks.request import Request
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import Artifact, read_artifact
 from hydramobile.budget import load_budget
 from hydramobile.errors import StageError
+from hydramobile.measures import Measure
 from hydramobile.samples import record_calibration
 from hydramobile.spec import ModelSpec, load_spec
 
@@ -41,14 +47,13 @@ def labelled(spec: ModelSpec, build: Callable[[str], Path]) -> Labelled:
 
 
 @pytest.fixture
-def told(spec: ModelSpec, labelled: Labelled) -> Callable[..., list[Result]]:
-    """`told(folder, most)`: the rows against labels of a portrait's ONNX file in ONNX Runtime."""
+def against_labels(spec: ModelSpec, labelled: Labelled) -> Callable[..., ParityRow]:
+    """`against_labels(folder, most, runtime)`: the row against labels of an artifact of the portrait."""
 
-    def run(folder: Path, most: int = 0) -> list[Result]:
-        runtime = load_runtime("onnxruntime")
-        bench = Bench(spec, load_budget(spec), [])
-        some = replace(labelled, most=most)
-        return list(judge_labels(bench, some, runtime, folder, Blank(read_artifact(folder), runtime)))
+    def run(folder: Path, most: int = 0, name: str = "onnxruntime") -> ParityRow:
+        runtime, sealed = load_runtime(name), read_artifact(folder)
+        subject = Subject(folder, sealed, runtime, blank(sealed, runtime))
+        return judge_labels(Bench(spec, load_budget(spec), []), replace(labelled, most=most), subject)
 
     return run
 
@@ -56,24 +61,24 @@ def told(spec: ModelSpec, labelled: Labelled) -> Callable[..., list[Result]]:
 def test_a_loss_by_hand(spec: ModelSpec, labelled: Labelled) -> None:
     """Two views lose 10 points and gain 2: 4 on the mean, 10 on the worst."""
     own = replace(labelled, reference={"a": 0.20, "b": 0.12})
-    measures, facts = loss_measures(own, {"a": 0.30, "b": 0.10}, {"mean whdr_loss": 0.05})
+    measures, score = loss_measures(own, {"a": 0.30, "b": 0.10}, {"mean whdr_loss": 0.05})
     worst, mean = measures
     assert (worst.metric, worst.worst, worst.limit) == ("whdr_loss", "a", None)
     assert worst.value == pytest.approx(0.10) and worst.mean == mean.value == pytest.approx(0.04)
     assert (mean.metric, mean.limit, mean.passed) == ("mean whdr_loss", 0.05, True)
-    assert facts["whdr"] == pytest.approx(0.20) and facts["reference"] == pytest.approx(0.16)
+    assert score.whdr == pytest.approx(0.20) and score.reference == pytest.approx(0.16)
     measures, _ = loss_measures(own, {"a": 0.30, "b": 0.10}, {"mean whdr_loss": 0.03})
     told = "depth mean whdr_loss 0.04 against a limit of 0.03 on a (0.04 would have passed)"
     assert judge(measures) == ("mismatch", told)
 
 
 def test_a_gain_uses_nothing_of_a_limit_up() -> None:
-    assert used({"metric": "mean whdr_loss", "value": -0.01, "limit": 0.005}) == 0
+    assert used(Measure("depth", "mean whdr_loss", -0.01, -0.01, 0.005, "a")) == 0
 
 
-def test_a_sound_file_loses_nothing(told: Callable[..., list[Result]], artifact: Artifacts) -> None:
-    (row,) = told(artifact("portrait", "onnx", "float32"))
-    assert (row.mode, row.entry, row.verdict, row.samples, row.facts["labels"]) == (
+def test_a_sound_file_loses_nothing(against_labels: Callable[..., ParityRow], artifact: Artifacts) -> None:
+    row = against_labels(artifact("portrait", "onnx", "float32"))
+    assert (row.mode, row.entry, row.verdict, row.samples, row.facts.score and row.facts.score.labels) == (
         "labels",
         "portrait",
         "pass",
@@ -82,11 +87,11 @@ def test_a_sound_file_loses_nothing(told: Callable[..., list[Result]], artifact:
     )
     mean = next(measure for measure in row.measures if measure.metric == "mean whdr_loss")
     assert abs(mean.value) < 1e-4 and mean.limit == 0.05
-    assert row.facts["whdr"] == pytest.approx(row.facts["reference"], abs=1e-4)
+    assert row.facts.score and row.facts.score.whdr == pytest.approx(row.facts.score.reference, abs=1e-4)
 
 
 def test_a_file_whose_depth_is_mixed_up_breaks_the_limit(
-    told: Callable[..., list[Result]], artifact: Artifacts, tmp_path: Path, reseal: Reseal
+    against_labels: Callable[..., ParityRow], artifact: Artifacts, tmp_path: Path, reseal: Reseal
 ) -> None:
     """Left and right of the depth exchanged: the same values, so nothing but their places is wrong."""
     folder = shutil.copytree(artifact("portrait", "onnx", "float32"), tmp_path / "mirrored")
@@ -100,20 +105,29 @@ def test_a_file_whose_depth_is_mixed_up_breaks_the_limit(
     model.graph.node.append(helper.make_node("Slice", ["straight", *values], ["depth"]))
     onnx.save(model, folder / "portrait.onnx")
     reseal(folder)
-    (row,) = told(folder)
+    row = against_labels(folder)
     assert row.verdict == "mismatch" and row.reason.startswith("depth mean whdr_loss ")
-    assert row.facts["whdr"] > row.facts["reference"] + 0.05
+    assert row.facts.score and row.facts.score.whdr > row.facts.score.reference + 0.05
 
 
-def test_some_labels_say_nothing_of_the_mean(told: Callable[..., list[Result]], artifact: Artifacts) -> None:
-    (row,) = told(artifact("portrait", "onnx", "float32"), 3)
+def test_some_labels_say_nothing_of_the_mean(against_labels: Callable[..., ParityRow], artifact: Artifacts) -> None:
+    row = against_labels(artifact("portrait", "onnx", "float32"), 3)
     assert (row.verdict, row.reason, row.samples) == ("pass", "3 of 64 labels: their mean is not judged", 3)
     assert [measure.limit for measure in row.measures] == [None]
 
 
-def test_who_is_asked(labelled: Labelled) -> None:
-    assert len(labelled.chosen("onnxruntime", False)) == len(labelled.chosen("coreml-mil", True)) == 64
-    assert labelled.chosen("coreml-mil", False) == labelled.chosen("tfjs-web", True) == ()
+def test_which_runtimes_are_asked(labelled: Labelled) -> None:
+    assert len(labelled.chosen()) == 64
+    assert not_asked("onnxruntime", False) == not_asked("coreml-mil", True) == ""
+    assert "budget.toml does not limit the loss" in not_asked("coreml-mil", False)
+    assert "in the runtime that the files are for" in not_asked("tfjs-web", True)
+
+
+def test_a_runtime_that_is_not_asked_says_so(against_labels: Callable[..., ParityRow], artifact: Artifacts) -> None:
+    row = against_labels(artifact("portrait", "onnx", "float32"), 0, "ort-web")
+    assert (row.mode, row.verdict, row.stage) == ("labels", "unavailable", "left out")
+    assert row.reason == "labels are asked in the runtime that the files are for on this computer"
+    assert lean.summary([row]) == [f"labels in ort-web: {row.reason}"]
 
 
 def test_the_way_to_the_output(spec: ModelSpec, artifact: Artifacts) -> None:

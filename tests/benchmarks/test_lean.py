@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmarks.evidence.envelope import identity_of
+from benchmarks.evidence.parity import ParityEvidence, ParityRow, Verdict
 from benchmarks.parity import lean
-from benchmarks.parity.run import Request, conclude, run_parity, standings
+from benchmarks.parity.run import run_parity
+from benchmarks.parity.standings import conclude, standings
+from benchmarks.request import Request
 from benchmarks.runtime import GROUPS, REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.budget import load_budget
 from hydramobile.errors import BudgetBroken
-from hydramobile.spec import load_spec
+from hydramobile.measures import Measure
+from hydramobile.spec import ModelSpec, load_spec
 
 Artifacts = Callable[[str, str, str], Path]
 
@@ -52,35 +56,48 @@ def test_what_computes_in_float32_is_judged_once(
     assert not any(lean.shown_by(runtime, own, [runtime]) for runtime in able)
 
 
-def test_what_was_left_out_is_in_the_document(
+def test_what_was_left_out_is_in_the_evidence(
     artifact: Artifacts, out_with: Callable[..., Path], model_dir: Callable[[str], Path]
 ) -> None:
     out = out_with("mixed", artifact("mixed", "tfjs", "float32"))
     spec = load_spec(model_dir("mixed"))
     request = Request(spec, out, runtimes=("tfjs-tensorflow", "tfjs-node"), most=1, lean=True)
-    document = run_parity(request)
-    (row,) = [row for row in document["results"] if row["runtime"] == "tfjs-tensorflow"]
-    assert (row["verdict"], row["stage"]) == ("unavailable", "left out")
-    assert row["reason"] == "computes in float32, as in tfjs-node, which judges it"
-    assert lean.summary(document["results"]) == [
+    evidence = run_parity(request)
+    (row,) = [row for row in evidence.results if row.runtime == "tfjs-tensorflow"]
+    assert (row.verdict, row.stage) == ("unavailable", "left out")
+    assert row.reason == "computes in float32, as in tfjs-node, which judges it"
+    assert lean.summary(evidence.results) == [
         f"modules on the reference's features in tfjs-node: {lean.BOUNDARY}",
         "tfjs/float32 in tfjs-tensorflow: computes in float32, as in tfjs-node, which judges it",
     ]
-    assert conclude(spec, document) == "1 artifacts agree with the reference"
+    assert conclude(spec, evidence) == "1 artifacts agree with the reference"
     # What an earlier run did judge is not lost.
     earlier = run_parity(replace(request, runtimes=("tfjs-tensorflow",), lean=False))
-    kept = [row for row in earlier["results"] if row["runtime"] == "tfjs-tensorflow"]
+    kept = [row for row in earlier.results if row.runtime == "tfjs-tensorflow"]
     again = run_parity(request)
-    assert [row for row in again["results"] if row["runtime"] == "tfjs-tensorflow"] == kept
+    assert [row for row in again.results if row.runtime == "tfjs-tensorflow"] == kept
+
+
+def evidence_of(spec: ModelSpec, rows: list[ParityRow]) -> ParityEvidence:
+    return ParityEvidence(**identity_of(spec), samples=(), samples_asked=0, results=tuple(rows))
 
 
 def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
     """The row keeps its number; only a configuration that the file ships in can break it."""
     spec = load_spec(root / "models/portrait")
 
-    def row(runtime: str, verdict: str, reason: str = "") -> dict[str, Any]:
-        named = {"target": "litert", "recipe": "float16", "runtime": runtime, "entry": "portrait", "mode": "direct"}
-        return {**named, "verdict": verdict, "reason": reason, "stage": "", "measures": [{}]}
+    def row(runtime: str, verdict: Verdict, reason: str = "") -> ParityRow:
+        return ParityRow(
+            target="litert",
+            recipe="float16",
+            artifact="",
+            runtime=runtime,
+            verdict=verdict,
+            entry="portrait",
+            mode="direct",
+            reason=reason,
+            measures=(Measure("alpha", "mean_abs", 0.0, 0.0, None, "a"),),
+        )
 
     lost = "alpha mean_abs 0.00115 against a limit of 0.001"
     rows = [row("litert-arm-a76", "pass"), row(FORCED, "mismatch", lost)]
@@ -91,4 +108,4 @@ def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
     assert alone.state == "unjudged", "a refusal is no proof of what ships"
     rows.append(row("litert-arm-a53", "mismatch", lost))
     with pytest.raises(BudgetBroken, match="litert float16: litert-arm-a53"):
-        conclude(spec, {"results": rows})
+        conclude(spec, evidence_of(spec, rows))

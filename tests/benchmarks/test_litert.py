@@ -75,8 +75,8 @@ def test_delegation(artifact: Artifact) -> None:
     assert delegation(folder, first(folder, "encoder")) == {"ops": 64, "delegated": 64, "partitions": 1}
     # XNNPACK takes neither the four nearest resizes nor RELU_0_TO_1 (the clamp at the end).
     head = delegation(folder, first(folder, "depth"))
-    assert head["ops"] - head["delegated"] == 5
-    assert head["partitions"] == 5
+    assert head.ops - head.delegated == 5
+    assert head.partitions == 5
 
 
 def test_results_are_copies(artifact: Artifact, golden: Golden) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.parity.run import Request
-from benchmarks.profile.run import OpTime, by_kind, conclude_profile, run_profile
+from benchmarks.evidence.envelope import read
+from benchmarks.evidence.profile import OpTime, ProfileEvidence
+from benchmarks.profile.run import by_kind, conclude_profile, run_profile
+from benchmarks.request import Request
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.onnxruntime import kernel_times
 from hydramobile.errors import NothingJudged, StageError
@@ -37,36 +38,37 @@ def request_of(
 def test_both_runtimes_that_can(request_of: Callable[..., Request]) -> None:
     """Every entry, operators with times that add up; runtimes without a profiler say so."""
     request = request_of("mixed", ("onnx", "float32"), ("litert", "float32"), ("coreml", "float32"))
-    document = run_profile(request)
-    found = {row["runtime"]: row for row in document["results"]}
-    assert {name for name, row in found.items() if row["verdict"] == "measured"} == {"onnxruntime", "litert"}
-    assert "no profile by operator" in found["coreml-mil"]["reason"]
+    evidence = run_profile(request)
+    found = {row.runtime: row for row in evidence.results}
+    assert {name for name, row in found.items() if row.verdict == "measured"} == {"onnxruntime", "litert"}
+    assert found["coreml-mil"].verdict == "unavailable"
+    assert found["coreml-mil"].reason == "coreml-mil offers no profile by operator"
     for name in ("onnxruntime", "litert"):
-        assert found[name]["evidence"] == "host"
-        rows = {row["entry"]: row for row in found[name]["entries"]}
-        assert set(rows) == {"stem", "mixer", "paint", "whole"} or len(rows) >= 3
-        for row in rows.values():
-            assert row["ms"] > 0 and len(row["ops"]) > 1
-            assert sum(kind["ms"] for kind in row["kinds"]) == pytest.approx(row["ms"], rel=0.02, abs=0.01)
-            assert sum(kind["share"] for kind in row["kinds"]) == pytest.approx(1, abs=0.01)
-    kernels = {kind["kind"] for row in found["onnxruntime"]["entries"] for kind in row["kinds"]}
+        assert found[name].evidence == "host"
+        entries = {entry.entry: entry for entry in found[name].entries}
+        assert set(entries) == {"stem", "mixer", "paint", "whole"} or len(entries) >= 3
+        for entry in entries.values():
+            assert entry.ms > 0 and len(entry.ops) > 1
+            assert sum(kind.ms for kind in entry.kinds) == pytest.approx(entry.ms, rel=0.02, abs=0.01)
+            assert sum(kind.share for kind in entry.kinds) == pytest.approx(1, abs=0.01)
+    kernels = {kind.kind for entry in found["onnxruntime"].entries for kind in entry.kinds}
     assert any("Conv" in kernel for kernel in kernels)
-    assert "2 artifacts profiled" in conclude_profile(document)
-    assert json.loads((request.root / "profile.json").read_text()) == document
+    assert "2 artifacts profiled" in conclude_profile(evidence)
+    assert read(ProfileEvidence, request.root / "profile.json") == evidence
 
 
 def test_a_broken_file_is_told(request_of: Callable[..., Request]) -> None:
     request = request_of("classifier", ("litert", "float32"))
     (request.root / "litert/float32/classifier.tflite").write_bytes(b"no net")
-    document = run_profile(request)
+    evidence = run_profile(request)
     with pytest.raises(StageError, match="litert float32"):
-        conclude_profile(document)
+        conclude_profile(evidence)
 
 
 def test_nothing_to_profile(request_of: Callable[..., Request]) -> None:
-    document = run_profile(request_of("classifier", ("coreml", "float32")))
+    evidence = run_profile(request_of("classifier", ("coreml", "float32")))
     with pytest.raises(NothingJudged, match="no profile by operator"):
-        conclude_profile(document)
+        conclude_profile(evidence)
 
 
 def test_another_version_of_the_c_api_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +118,7 @@ def test_kernels_of_a_trace() -> None:
 
 def test_kinds_by_cost() -> None:
     rows = by_kind([OpTime("Conv", "a", 1.0, 1), OpTime("Add", "b", 5.0, 2), OpTime("Conv", "c", 2.0, 1)])
-    assert [(row["kind"], row["ms"], row["share"], row["calls"], row["slowest"]) for row in rows] == [
+    assert [(row.kind, row.ms, row.share, row.calls, row.slowest) for row in rows] == [
         ("Add", 5.0, 0.625, 2, "b"),
         ("Conv", 3.0, 0.375, 2, "c"),
     ]

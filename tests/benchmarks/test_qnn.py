@@ -60,8 +60,8 @@ def test_placement_and_a_broken_file(artifact: Artifacts, tmp_path: Path) -> Non
     entry = read_artifact(folder).entries[0]
     runtime: Any = load_runtime("ort-qnn-v75")
     runtime.open(folder, entry).close()
-    (placed,) = runtime.environment()["placement"].values()
-    assert placed["partitions"] >= 1 and placed["npu_operators"] > 5 * placed["cpu_operators"]
+    (placed,) = runtime.environment().placement.values()
+    assert placed.partitions >= 1 and placed.npu_operators > 5 * placed.cpu_operators
     (tmp_path / "broken.onnx").write_bytes(b"no net")
     with pytest.raises(StageError, match=r"open: .*broken.onnx on Qualcomm's simulator: .*"):
         runtime.open(tmp_path, replace(entry, file="broken.onnx"))

@@ -6,17 +6,20 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks import report
 from benchmarks.latency.run import Timing, run_latency
-from benchmarks.parity.run import Request, run_parity
-from benchmarks.report import ReportRequest, summary, words, write_report
+from benchmarks.parity.run import run_parity
+from benchmarks.report import summary, words
+from benchmarks.report import write as report
 from benchmarks.report.gather import asked, gather
 from benchmarks.report.pixels import plain_bilinear, without_profile
+from benchmarks.report.write import ReportRequest, write_report
+from benchmarks.request import Request
 from benchmarks.runtime import REGISTRY
 from benchmarks.size import run_size
 from hydramobile.budget import load_budget
@@ -132,10 +135,7 @@ def test_what_was_forced_is_refused_and_what_was_left_out_not_done(out: Path, sp
         if (row["recipe"], row["entry"], row["mode"]) == ("float32", "portrait", "direct")
     )
     forced = {**whole, "runtime": FORCED, "verdict": "mismatch", "reason": "too far", "evidence": "emulated-arm"}
-    forced["measures"] = [
-        {**m, "value": 0.123, "passed": m["limit"] is None} if m["metric"] == "max_abs" else m
-        for m in whole["measures"]
-    ]
+    forced["measures"] = [{**m, "value": 0.123} if m["metric"] == "max_abs" else m for m in whole["measures"]]
     left = {**whole, "runtime": "ort-arm-a53", "entry": "depth", "mode": "boundary", "evidence": "emulated-arm"}
     left |= {"verdict": "unavailable", "stage": "left out", "reason": "judged elsewhere", "measures": []}
     document["results"] += [forced, left]
@@ -190,7 +190,7 @@ def test_browsers_stand_apart_with_what_a_visit_downloads(out: Path, spec: Model
     known = next(row for row in document["results"] if row["target"] == "onnx")
     offered = {"user_agent": "A phone", "isolated": False, "secure": False, "cores": 8, "adapter": None, "webgl": "GPU"}
     facts = {**offered, "backend": "wasm", "threads": 1, "wasm": {"simd": True}, "runtime": {"gzip": 1_000_000}}
-    row = {**known, "runtime": "ort-web", "evidence": "measured-on-device", "environment": facts}
+    row = {**known, "runtime": "ort-web", "evidence": "measured-on-device", "environment": {"browser": facts}}
     row |= {"device": {"id": "1", "name": "Phone of the test"}, "memory": {"baseline": None, "peak": None}}
     path.write_text(json.dumps({**document, "results": [*document["results"], row]}))
     write_report(ReportRequest(spec, out))
@@ -211,7 +211,6 @@ def test_nothing_to_report(tmp_path: Path, spec: ModelSpec) -> None:
 @pytest.mark.usefixtures("quick")
 def test_private_photos_stay_out(out: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every sample taken for a private one: not a single photo may be shown, unless asked for."""
-    from dataclasses import replace
 
     def all_private(*arguments: object) -> object:
         found = gather(*arguments)  # type: ignore[arg-type]  # parametrized, so untyped
@@ -250,17 +249,18 @@ def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path)
 
     write_report(ReportRequest(spec, out, readme=readme))
 
-    text, document = readme.read_text(encoding="utf-8"), json.loads((tmp_path / "docs/results.json").read_text())
+    text, document = readme.read_text(encoding="utf-8"), summary.read_results(tmp_path / "docs/results.json")
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "\nold\n" not in text
     assert summary.block(document) in text
-    assert document["weights_sha256"] == spec.weights_sha256
-    assert {row["labels"]["labels"] for row in document["artifacts"] if row["losses"]} == {64}
+    assert document.weights_sha256 == spec.weights_sha256
+    assert {row.labels and row.labels.labels for row in document.artifacts if row.losses} == {64}
     assert "| depth: WHDR loss |" in text and "WHDR loss: mean over 64 labelled views, of which" in text
     # The table is a function of docs/results.json: a changed figure there makes it stale.
-    document["artifacts"][0]["bytes"] += 1_000_000
-    assert summary.block(document) not in text
+    first, *others = document.artifacts
+    changed = replace(document, artifacts=[replace(first, bytes=(first.bytes or 0) + 1_000_000), *others])
+    assert summary.block(changed) not in text
 
 
 def test_a_readme_is_not_emptied(out: Path, spec: ModelSpec, tmp_path: Path) -> None:
@@ -282,10 +282,10 @@ def test_the_readme_table_of_this_repository_is_current(root: Path, spec: ModelS
     readme, results = root / "README.md", root / "docs/results.json"
     if not results.is_file():
         pytest.skip("docs/results.json was not committed yet")
-    document = json.loads(results.read_text(encoding="utf-8"))
+    document = summary.read_results(results)
     assert summary.block(document) in readme.read_text(encoding="utf-8")
-    assert document["spec_sha256"] == spec.sha256
-    assert document["weights_sha256"] == spec.weights_sha256
+    assert document.spec_sha256 == spec.sha256
+    assert document.weights_sha256 == spec.weights_sha256
 
 
 def test_numbers_keep_the_digits_that_matter() -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.parity.artifact import Bench, judge_artifact
-from benchmarks.parity.verdict import Result
+from benchmarks.evidence.parity import ParityRow
+from benchmarks.parity.artifact import judge_artifact
+from benchmarks.parity.bench import Bench
 from benchmarks.runtime import GROUPS, REGISTRY, load_runtime, on_request
 from hydramobile.artifact import Artifact, Entry, Port
 from hydramobile.budget import load_budget
@@ -48,8 +49,8 @@ def bench(root: Path, build: Callable[[str], Path], model_dir: Callable[[str], P
 
 
 @pytest.fixture
-def judged(bench: Callable[[str], Bench]) -> Callable[[str, str, Path], list[Result]]:
-    def judge(model: str, runtime: str, folder: Path) -> list[Result]:
+def judged(bench: Callable[[str], Bench]) -> Callable[[str, str, Path], list[ParityRow]]:
+    def judge(model: str, runtime: str, folder: Path) -> list[ParityRow]:
         adapter = load_runtime(runtime)
         missing = adapter.unavailable()
         if missing:
@@ -69,11 +70,11 @@ def spoilt(artifact: Artifacts, tmp_path: Path) -> Callable[[str, str], Path]:
     return copy
 
 
-Judged = Callable[[str, str, Path], list[Result]]
+Judged = Callable[[str, str, Path], list[ParityRow]]
 Spoilt = Callable[[str, str], Path]
 
 
-def mismatches(results: list[Result]) -> list[Result]:
+def mismatches(results: list[ParityRow]) -> list[ParityRow]:
     """The results that noticed; a failure to load is no judgement, so it is an error here."""
     assert [result for result in results if result.measures], [(r.verdict, r.stage, r.reason) for r in results]
     found = [result for result in results if result.verdict == "mismatch"]

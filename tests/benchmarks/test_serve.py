@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.evidence.environment import Offer
+from benchmarks.evidence.latency import LatencyEvidence
 from benchmarks.latency import serve
 from benchmarks.latency.run import Timing, run_latency
-from benchmarks.parity.run import Request
+from benchmarks.request import Request
 from benchmarks.runtimes.web import adb, remote
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from benchmarks.runtimes.web.remote import Desk, RemotePage
@@ -104,8 +106,8 @@ def test_a_page_runs_everything_and_the_command_stores_it(
         if row["verdict"] != "unavailable":
             assert row["agreement"]["verdict"] == "pass" and row["agreement"]["measures"]
         if row["verdict"] == "measured":
-            assert row["cold"]["load_s"] > row["environment"]["start_ms"] / 1e3
-            assert row["environment"]["runtime"]["gzip"] > 50_000 and row["memory"]["peak"] is None
+            assert row["cold"]["load_s"] > row["environment"]["browser"]["start_ms"] / 1e3
+            assert row["environment"]["browser"]["runtime"]["gzip"] > 50_000 and row["memory"]["peak"] is None
     assert rows["tfjs-web-webgl"]["entries"] == []
 
 
@@ -162,14 +164,14 @@ def test_a_page_closed_in_mid_run_costs_one_artifact(
     serving.until("load and warm up")
     monkeypatch.setattr(serve, "RETURN_LIMIT", 0.5)
     page.close()
-    document = serving.end()
-    first, second = document["results"]
-    assert (first["runtime"], first["verdict"], first["stage"]) == ("tfjs-web", "failed", "run")
-    assert "the page was closed or loaded anew" in first["reason"] and first["entries"] == []
-    assert (second["runtime"], second["verdict"]) == ("ort-web", "failed") and document["asked"] == 3
+    served = serving.end()
+    first, second = served.evidence.results
+    assert (first.runtime, first.verdict, first.stage) == ("tfjs-web", "failed", "run")
+    assert "the page was closed or loaded anew" in first.reason and first.entries == ()
+    assert (second.runtime, second.verdict) == ("ort-web", "failed") and served.asked == 3
     assert {row["verdict"] for row in rows_of(out)} == {"failed"}
     with pytest.raises(StageError, match=r"tfjs float32 in tfjs-web: .* \(2 of 2 failed\)"):
-        serve.conclude_serve(document)
+        serve.conclude_serve(served)
 
 
 def test_an_insecure_context_is_marked(request_for: Callable[..., Request], chrome: Any, out: Path) -> None:
@@ -177,9 +179,9 @@ def test_an_insecure_context_is_marked(request_for: Callable[..., Request], chro
     serving = Serving(request_for("tfjs-web"))
     page = chrome.new_page()
     begin(page, serving.address.replace("localhost", "phone.test"))
-    (row,) = serving.end()["results"]
-    assert row["verdict"] == "measured" and row["device"]["insecure"] and not row["environment"]["isolated"]
-    assert row["device"]["id"] in {row.get("device", {}).get("id") for row in rows_of(out)}
+    (row,) = serving.end().evidence.results
+    assert row.verdict == "measured" and row.device.insecure and not row.browser.isolated
+    assert row.device.id in {stored["device"]["id"] for stored in rows_of(out) if stored["device"]}
 
 
 def test_devices_and_this_computer_stand_beside_each_other(
@@ -190,7 +192,7 @@ def test_devices_and_this_computer_stand_beside_each_other(
         begin(chrome.new_page(), serving.address, name)
         serving.end()
     run_latency(request_for("tfjs-web"), Timing(0.1, 1))
-    assert sorted(row.get("device", {}).get("name", "") for row in rows_of(out)) == ["", "one", "other"]
+    assert sorted(row["device"]["name"] if row["device"] else "" for row in rows_of(out)) == ["", "one", "other"]
 
 
 @pytest.fixture
@@ -297,9 +299,10 @@ def failure(act: Callable[[], Any]) -> StageError | None:
     ],
 )
 def test_only_another_device_is_one(peer: str, agent: str, serials: list[str], evidence: str) -> None:
-    page: Any = SimpleNamespace(facts={"user_agent": agent, "secure": True}, device={"name": "it", "peer": peer})
-    found = serve.device_of(page, [adb.Phone(serial, "model", 1) for serial in serials])
-    assert found["evidence"] == evidence, found
+    offer = Offer(agent, secure=True)
+    page: Any = SimpleNamespace(offer=offer, device=remote.Visitor("it", peer, offer))
+    found = serve.visit_of(page, [adb.Phone(serial, "model", 1) for serial in serials])
+    assert found.evidence == evidence, found
 
 
 @pytest.fixture
@@ -367,5 +370,6 @@ def test_bad_usage(request_for: Callable[..., Request], tmp_path: Path) -> None:
         serve.run_serve(request_for("onnxruntime"), Timing(), "127.0.0.1", print)
     with pytest.raises(UsageError, match=r"cannot serve on 203\.0\.113\.7"):
         serve.run_serve(request_for("tfjs-web"), Timing(), "203.0.113.7", print)
+    nothing = LatencyEvidence(model="", spec_sha256="", weights_sha256="", results=())
     with pytest.raises(NothingJudged, match="no artifact was timed"):
-        serve.conclude_serve({"results": [], "asked": 1})
+        serve.conclude_serve(serve.Served(nothing, 1))

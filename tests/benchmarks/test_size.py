@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.parity.run import Request
+from benchmarks.request import Request
 from benchmarks.size import conclude_size, run_size
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import load_spec
@@ -34,48 +34,49 @@ def test_onnx_ships_its_modules_without_the_fused_copy(measured: Callable[..., R
     request = measured(("onnx", "float32"))
     folder = request.root / "onnx" / "float32"
 
-    row = run_size(request)["results"][0]
+    row = run_size(request).results[0]
 
     modules = ["depth.onnx", "encoder.onnx", "segmentation.onnx"]
-    assert row["evidence"] == "static"
-    assert sorted(row["ships"]["files"]) == modules
-    assert row["ships"]["bytes"] == sum((folder / name).stat().st_size for name in modules)
+    assert row.evidence == "static"
+    assert sorted(row.ships.files) == modules
+    assert row.ships.bytes == sum((folder / name).stat().st_size for name in modules)
     zipped = sum(len(gzip.compress((folder / name).read_bytes(), 9, mtime=0)) for name in modules)
-    assert row["ships"]["gzip"] == zipped < row["ships"]["bytes"]
+    assert row.ships.gzip == zipped < row.ships.bytes
     on_disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.name != "artifact.json")
-    assert sum(row["bytes"].values()) == on_disk
-    assert row["bytes"]["golden"] > 0
-    assert row["bytes"]["model"] == row["ships"]["bytes"] + (folder / "portrait.onnx").stat().st_size
-    assert {item["module"] for item in row["modules"]} == {"encoder", "depth", "segmentation"}
-    assert all(0 < item["weight_bytes"] <= item["file_bytes"] for item in row["modules"])
+    assert sum(row.bytes.values()) == on_disk
+    assert row.bytes["golden"] > 0
+    assert row.bytes["model"] == row.ships.bytes + (folder / "portrait.onnx").stat().st_size
+    assert {item.module for item in row.modules} == {"encoder", "depth", "segmentation"}
+    assert all(item.file_bytes and 0 < item.weight_bytes <= item.file_bytes for item in row.modules)
     # 3.07 M parameters of 4 bytes, each once.
-    assert row["shared"]["one_copy"] == pytest.approx(12.3e6, rel=0.02)
-    assert 0 < row["shared"]["over_one_copy"] < 0.05
+    assert row.shared.one_copy == pytest.approx(12.3e6, rel=0.02)
+    assert row.shared.over_one_copy is not None and 0 < row.shared.over_one_copy < 0.05
+    assert (row.delegation, row.delegation_reason) == ((), "onnxruntime has no delegates")
 
 
 @pytest.mark.parametrize("target", ["coreml", "litert"])
 def test_shared_weights_are_counted_once(measured: Callable[..., Request], target: str) -> None:
     """A multifunction package and a multi-signature file hold one copy of the weights for all their entries."""
-    row = run_size(measured((target, "float32")))["results"][0]
+    row = run_size(measured((target, "float32"))).results[0]
 
     # A .tflite is fetched by LiteRT.js, too; a package never travels compressed by a server.
-    assert (row["ships"]["gzip"] is None) is (target == "coreml")
-    assert row["shared"]["over_one_copy"] < 0.05
-    if any(entry["file_shared_with"] for entry in row["entries"]):
-        assert row["shared"]["saved"] > 0.9 * row["shared"]["one_copy"]
-    assert sum(file["bytes"] for file in row["files"] if file["role"] == "model") == row["bytes"]["model"]
+    assert (row.ships.gzip is None) is (target == "coreml")
+    assert row.shared.over_one_copy is not None and row.shared.over_one_copy < 0.05
+    if any(entry.file_shared_with for entry in row.entries):
+        assert row.shared.saved > 0.9 * row.shared.one_copy
+    assert sum(file.bytes for file in row.files if file.role == "model") == row.bytes["model"]
 
 
 def test_a_tfjs_module_is_its_folder(measured: Callable[..., Request]) -> None:
     request = measured(("tfjs", "float16"))
 
-    row = run_size(request)["results"][0]
+    row = run_size(request).results[0]
 
-    encoder = next(entry for entry in row["entries"] if entry["entry"] == "encoder")
-    folder = request.root / "tfjs" / "float16" / Path(encoder["file"]).parent
-    assert encoder["file_bytes"] == sum(path.stat().st_size for path in folder.iterdir())
-    assert set(encoder["weights"]) <= {"float16", "float32"}
-    assert encoder["weights"]["float16"] > 0.9 * encoder["weight_bytes"]
+    encoder = next(entry for entry in row.entries if entry.entry == "encoder")
+    folder = request.root / "tfjs" / "float16" / Path(encoder.file).parent
+    assert encoder.file_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert set(encoder.weights) <= {"float16", "float32"}
+    assert encoder.weights["float16"] > 0.9 * encoder.weight_bytes
 
 
 def test_a_changed_file_is_a_failure_that_names_it(measured: Callable[..., Request]) -> None:
@@ -83,11 +84,11 @@ def test_a_changed_file_is_a_failure_that_names_it(measured: Callable[..., Reque
     victim = request.root / "onnx" / "float32" / "depth.onnx"
     victim.write_bytes(victim.read_bytes() + b"\0")
 
-    document = run_size(request)
+    evidence = run_size(request)
 
-    assert document["results"][0]["verdict"] == "failed"
+    assert evidence.results[0].verdict == "failed"
     with pytest.raises(StageError, match=r"depth\.onnx does not match its seal"):
-        conclude_size(document)
+        conclude_size(evidence)
 
 
 def test_a_partial_run_keeps_the_other_rows(measured: Callable[..., Request]) -> None:
@@ -95,11 +96,11 @@ def test_a_partial_run_keeps_the_other_rows(measured: Callable[..., Request]) ->
     run_size(request)
     partial = Request(request.spec, request.out, only=(("onnx", "float16"),))
 
-    kept = run_size(partial)["results"]
+    kept = run_size(partial).results
 
-    assert [row["recipe"] for row in kept] == ["float16", "float32"]
+    assert [row.recipe for row in kept] == ["float16", "float32"]
     shutil.rmtree(request.root / "onnx" / "float32")
-    assert [row["recipe"] for row in run_size(partial)["results"]] == ["float16"]
+    assert [row.recipe for row in run_size(partial).results] == ["float16"]
 
 
 def test_nothing_to_weigh(model_dir: ModelDir, tmp_path: Path) -> None:

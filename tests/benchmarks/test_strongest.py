@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.evidence.row import LABELS
 from benchmarks.report import words
-from benchmarks.report.strongest import NUMBERS, TIMES, best, steps_above
-from benchmarks.runtime import EVIDENCE
+from benchmarks.report.strongest import NUMBERS, TIMES, Strength, best, steps_above
 from hydramobile.targets import TARGET_ROWS
 
 
 def test_the_nearest_to_a_phone_is_the_strongest() -> None:
     found = [("host", "litert"), ("emulated-arm", "b"), ("emulated-arm", "a"), ("static", "size")]
-    assert best(NUMBERS, found) == {"label": "emulated-arm", "runtimes": ["a", "b"]}
+    assert best(NUMBERS, found) == Strength("emulated-arm", ("a", "b"))
     # Emulated code has numbers and no times.
-    assert best(TIMES, found) == {"label": "host", "runtimes": ["litert"]}
-    assert best(TIMES, [("emulated-arm", "a")]) == {"label": "", "runtimes": []}
-    assert set(NUMBERS) | set(TIMES) == set(EVIDENCE) == set(words.EVIDENCE)
+    assert best(TIMES, found) == Strength("host", ("litert",))
+    assert best(TIMES, [("emulated-arm", "a")]) == Strength()
+    assert set(NUMBERS) | set(TIMES) == set(LABELS) == set(words.EVIDENCE)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_nearest_to_a_phone_is_the_strongest() -> None:
     ],
 )
 def test_the_steps_above(target: str, numbers: str, times: str, labels: list[str]) -> None:
-    assert [step["label"] for step in steps_above(target, numbers, times)] == labels
+    assert [step.label for step in steps_above(target, numbers, times)] == labels
 
 
 def test_every_target_has_a_way_up_and_every_command_exists(root: Path) -> None:

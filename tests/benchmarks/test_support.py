@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks import support
+from benchmarks.evidence.grid import TimeRow, TimesEvidence
+from benchmarks.evidence.size import EntryDelegation, SizeRow
 from benchmarks.grid.run import Rounds
-from benchmarks.parity.run import Request
+from benchmarks.request import Request
 from export.driver import export
 from hydramobile.errors import NothingJudged, UsageError
 from hydramobile.spec import ModelSpec, load_spec
@@ -91,7 +93,7 @@ def test_rows_that_were_not_asked_for_stay(judged: tuple[ModelSpec, Path], tmp_p
     spec, out = judged
     own = load_spec(Path(shutil.copytree(spec.folder, tmp_path / spec.folder.name)))
     before = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
-    shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns(support.TIMES))
+    shutil.copytree(out, tmp_path / "out", ignore=shutil.ignore_patterns(TimesEvidence.FILE))
     support.run_support(Request(own, tmp_path / "out", only=(("onnx", "w8"),)), None)
     after = {row["recipe"]: row for row in json.loads(support_path(own).read_text())["results"]}
     assert before["w8a8-mse-n2"]["time"] and after["w8"]["time"] is None
@@ -128,14 +130,18 @@ def test_the_table_is_made_of_the_file_alone(judged: tuple[ModelSpec, Path], tmp
 
 
 def test_slower_than_float_is_said_from_measurement() -> None:
-    time = {"runtime": "litert", "to_float32": {"encoder": 1.31, "depth": 0.9}}
-    size = {"delegation": [{"entry": "encoder", "ops": 60, "delegated": 40, "partitions": 3}]}
-    base = {"delegation": [{"entry": "encoder", "ops": 50, "delegated": 50, "partitions": 1}]}
-    assert support.badly(size, base, time) == [
-        "slower than float32 in litert: encoder 1.31 of its time",
-        "operators outside the delegate: encoder 20 of 60 (float32: 0)",
-    ]
-    assert support.badly(base, base, {"runtime": "litert", "to_float32": {"encoder": 1.04}}) == []
+    def time(**shares: float) -> TimeRow:
+        return TimeRow(target="litert", recipe="w8", artifact="", runtime="litert", to_float32=shares)
+
+    def size(ops: int, delegated: int) -> SizeRow:
+        row = EntryDelegation(entry="encoder", ops=ops, delegated=delegated, partitions=1)
+        return SizeRow(target="litert", recipe="w8", artifact="", delegation=(row,))
+
+    assert support.slower(time(encoder=1.31, depth=0.9)) == ["slower than float32 in litert: encoder 1.31 of its time"]
+    assert support.slower(time(encoder=1.04)) == support.slower(None) == []
+    found = support.undelegated(size(60, 40), size(50, 50))
+    assert found == ["operators outside the delegate: encoder 20 of 60 (float32: 0)"]
+    assert support.undelegated(size(50, 50), size(50, 50)) == support.undelegated(None, None) == []
 
 
 def test_nothing_to_judge(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
@@ -146,5 +152,5 @@ def test_nothing_to_judge(model_dir: Callable[[str], Path], tmp_path: Path) -> N
 def test_the_readme_shows_the_portraits_file(root: Path) -> None:
     readme = (root / "README.md").read_text(encoding="utf-8")
     shown = readme[readme.index(support.BEGIN) : readme.index(support.END) + len(support.END)]
-    document = read_support(load_spec(root / "models/portrait"))
+    document = support.load_support(load_spec(root / "models/portrait"))
     assert shown == support.block(document) if document else "make grid" in shown

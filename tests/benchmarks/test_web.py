@@ -75,7 +75,7 @@ def test_all_three_on_the_portrait(artifact: Artifacts, out_with: Callable[..., 
         modes = {("encoder", "direct"), ("depth", "boundary"), ("depth", "chain"), ("portrait", "direct")}
         assert judged >= {(recipe, *mode) for recipe in ("float32", "w8") for mode in modes}
         assert all(row["runtime_version"]["backend"] == "wasm" for row in own)
-        for facts in [row["facts"] for row in own if row["mode"] == "environment"]:
+        for facts in [row["facts"]["environment"]["browser"] for row in own if row["mode"] == "environment"]:
             assert facts["isolated"] and facts["secure"] and facts["wasm"]["simd"] and facts["threads"] == 1
             assert facts["software"] is False and len(facts["wasm_files"]) == 1
             assert "Chrome" in facts["user_agent"] and facts["cores"] >= 1
@@ -104,7 +104,7 @@ def test_gpu_backends_prove_numbers_never_a_speed(
     assert command("benchmarks", "parity", *where).code == 0
     assert {row["runtime"] for row in rows_of(out, "classifier")} > set(names)
 
-    facts = {row["runtime"]: row["facts"] for row in rows if row["mode"] == "environment"}
+    facts = {row["runtime"]: row["facts"]["environment"]["browser"] for row in rows if row["mode"] == "environment"}
     assert all(facts[name]["adapter"] for name in names if name.endswith("webgpu"))
     assert all(facts[name]["software"] for name in names)
     assert "SwiftShader" in facts["tfjs-web-webgl"]["webgl"]
@@ -136,10 +136,11 @@ def test_times_tell_first_from_later_and_heads_apart(
     assert row["cold"]["load_s"] > 0 and {entry["entry"] for entry in row["entries"]} >= {"encoder", "depth"}
     reruns = {ratio["entry"]: ratio["value"] for ratio in row["ratios"] if ratio["kind"] == "rerun"}
     assert set(reruns) == {"depth", "segmentation"} and all(0 < value < 1 for value in reruns.values())
-    assert row["environment"]["isolated"] and row["environment"]["runtime"]["gzip"] > LEAST_PACKAGE
+    browser = row["environment"]["browser"]
+    assert browser["isolated"] and browser["runtime"]["gzip"] > LEAST_PACKAGE
     # A cold start is the page's, not the browser's: the engine's own start is in it.
     main = next(entry for entry in row["entries"] if entry["entry"] == row["primary"])
-    assert row["cold"]["load_s"] > row["environment"]["start_ms"] / 1e3 > 0 and row["cold"]["load_s"] > main["load_s"]
+    assert row["cold"]["load_s"] > browser["start_ms"] / 1e3 > 0 and row["cold"]["load_s"] > main["load_s"]
 
 
 def chain(runtime: Runtime, folder: Path, golden: Golden) -> dict[str, NDArray[Any]]:
@@ -323,7 +324,7 @@ def test_the_server_isolates_and_counts(server: Server) -> None:
         assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
         assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
     found = server.served.weigh(["/files/a.bin", "/files/never asked for"])
-    assert (found["files"], found["bytes"]) == (1, 1000) and found["gzip"] < 100
+    assert (found.files, found.bytes) == (1, 1000) and found.gzip < 100
     with urllib.request.urlopen(server.address + "npm/@litertjs/core/dist/index.js", timeout=10) as answer:
         text = answer.read().decode()
     assert '"/npm/@litertjs/wasm-utils/dist/index.js"' in text and 'from "@litertjs/wasm-utils"' not in text

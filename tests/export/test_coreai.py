@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.parity.run import Request, run_parity
-from benchmarks.runtime import load_runtime, run
+from benchmarks.evidence.envelope import read
+from benchmarks.evidence.parity import ParityEvidence
+from benchmarks.parity.run import run_parity
+from benchmarks.request import Request
+from benchmarks.runtime import load_runtime
 from export.inspect import inspect_path
 from export.target import Target, load_target
 from hydramobile.artifact import Artifact, Entry, read_artifact, verify
@@ -63,14 +65,14 @@ def test_parity_in_the_interpreter(
     facts = inspect_path(folder / "mixed.aimodel")
     assert [entry["name"] for entry in facts["entries"]] == [entry.function for entry in sealed.entries]
     out = out_with("mixed", folder)
-    document = run_parity(Request(load_spec(model_dir("mixed")), out, only=(("coreai", name),), runtimes=("coreai",)))
-    rows = document["results"]
-    assert {row["verdict"] for row in rows} == {"pass"}, [(r["entry"], r["mode"], r["reason"]) for r in rows]
-    assert {row["evidence"] for row in rows} == {"interpreted"}
-    assert {"direct", "boundary", "chain", "dtypes"} == {row["mode"] for row in rows}
-    (types,) = [row["facts"]["weight_bytes"] for row in rows if row["mode"] == "dtypes"]
+    evidence = run_parity(Request(load_spec(model_dir("mixed")), out, only=(("coreai", name),), runtimes=("coreai",)))
+    rows = evidence.results
+    assert {row.verdict for row in rows} == {"pass"}, [(row.entry, row.mode, row.reason) for row in rows]
+    assert {row.evidence for row in rows} == {"interpreted"}
+    assert {"direct", "boundary", "chain", "dtypes"} == {row.mode for row in rows}
+    (types,) = [row.facts.weight_bytes for row in rows if row.mode == "dtypes"]
     assert max(types, key=lambda key: types[key]) == name
-    assert json.loads((out / "mixed/parity.json").read_text()) == document
+    assert read(ParityEvidence, out / "mixed/parity.json") == evidence
 
 
 @INSTALLED

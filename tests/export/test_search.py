@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.parity.artifact import Bench as Judges
 from benchmarks.parity.artifact import judge_artifact
+from benchmarks.parity.bench import Bench as Judges
 from benchmarks.runtime import load_runtime
 from export.program import capture
 from export.quantize.layers import find_layers

@@ -11,15 +11,19 @@ import contextlib
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 
-from benchmarks.profile.run import OpTime
-from benchmarks.runtime import Absent, Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.evidence.device import Condition, DeviceInfo, Timings
+from benchmarks.evidence.environment import Environment
+from benchmarks.evidence.profile import OpTime
+from benchmarks.evidence.row import Label
+from benchmarks.optional import GraphOrder
+from benchmarks.runtime import Absent, Array, Runtime, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.android import tool
 from benchmarks.runtimes.android.phone import Phone, label, no_phone
 from hydramobile.artifact import Entry, Port, read_artifact
@@ -27,6 +31,8 @@ from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes, sha256_file
 
 TOOL = "HYDRA_BENCHMARK_MODEL"
+# The runtime of this computer that reads the same files.
+READER = "litert"
 # Seconds after which a run of the tool is taken for hung.
 HANG = float(os.environ.get("HYDRA_BENCHMARK_HANG", "180"))
 
@@ -105,9 +111,8 @@ class AndroidSession:
     def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str]) -> None:
         """`how`: the tool's flags of a way to run."""
         self.bench, self.path, self.entry, self.how = bench, folder / entry.file, entry, how
-        order: tuple[Sequence[str], Sequence[str]] = reader().graph_order(folder, entry)
         self.took = ""
-        self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in order)
+        self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in graph_order(folder, entry))
         self.feeds: dict[str, Array] = {}
         self.made: dict[str, Array] = {}
         bench.phone.again(lambda: bench.model(self.path), bench.set_up)
@@ -160,7 +165,7 @@ def split(ports: Sequence[Port], data: bytes, entry: str) -> dict[str, Array]:
     return made
 
 
-class AndroidRuntime:
+class AndroidRuntime(Runtime):
     name = "litert-android"
     targets = ("litert",)
     # Its times are those of `python -m benchmarks device`: pushing and pulling are no part of an inference.
@@ -172,15 +177,15 @@ class AndroidRuntime:
         return no_tool() or no_phone()
 
     @property
-    def evidence(self) -> str:
+    def evidence(self) -> Label:
         """By what the device says of itself; where none is attached, what a phone's would be."""
         with contextlib.suppress(StageError):
             if "bench" in vars(self) or self.unavailable() is None:
                 return label(self.identity)
-        return label({"emulator": False})
+        return label(DeviceInfo())
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> DeviceInfo:
         return self.bench.about if "bench" in vars(self) else Phone().identity()
 
     @cached_property
@@ -198,21 +203,20 @@ class AndroidRuntime:
         return AndroidSession(self.bench, folder, entry, tool.FLAGS["cpu-1"])
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
-        found: dict[str, int] = reader().read_dtypes(folder, entry)
-        return found
+        return load_runtime(READER).read_dtypes(folder, entry)
 
-    def device(self) -> dict[str, Any]:
-        return {**self.identity, "tool_sha256": sha256_file(Path(os.environ[TOOL]))}
+    def device(self) -> DeviceInfo:
+        return replace(self.identity, tool_sha256=sha256_file(Path(os.environ[TOOL])))
 
-    def condition(self) -> dict[str, Any]:
+    def condition(self) -> Condition:
         return self.bench.phone.condition()
 
-    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> dict[str, Any]:
+    def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> Timings:
         flags = tool.latency_flags(configuration, seconds)
         bench = self.bench
         text = bench.phone.again(lambda: bench.run(folder / entry.file, entry, flags), bench.set_up)
         found = tool.read_timings(text)
-        if configuration == "gpu" and "delegate" not in found:
+        if configuration == "gpu" and not found.delegate:
             raise StageError("run", f"{entry.id}: the GPU delegate took no part of the graph: {tool.last_lines(text)}")
         return found
 
@@ -268,11 +272,14 @@ class AndroidGpuRuntime(AndroidRuntime):
         how = tool.EXACT_GPU if read_artifact(folder).recipe == "float32" else tool.FLAGS["gpu"]
         return GpuSession(self.bench, folder, entry, how, self.taken)
 
-    def environment(self) -> dict[str, Any]:
-        """What the delegate took of each entry run so far."""
-        return {"delegate": dict(self.taken)}
+    def environment(self, threads: int = 1) -> Environment:
+        """Return what the delegate took of each entry that was run so far."""
+        return Environment(delegate=dict(self.taken))
 
 
-def reader() -> Any:
-    """The runtime of this computer that reads the same files."""
-    return load_runtime("litert")
+def graph_order(folder: Path, entry: Entry) -> tuple[list[str], list[str]]:
+    """Return the file's names of (inputs, outputs), in the order of the graph: the tool knows no other."""
+    reader = load_runtime(READER)
+    if not isinstance(reader, GraphOrder):
+        raise StageError("open", f"{READER} does not tell the order of a graph's tensors")
+    return reader.graph_order(folder, entry)

@@ -18,6 +18,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
+from benchmarks.evidence.device import Condition, DeviceInfo
+from benchmarks.evidence.envelope import typed
+from benchmarks.evidence.row import Label
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes
 
@@ -153,26 +156,27 @@ class Phone:
     def property(self, name: str) -> str:
         return self.shell(f"getprop {name}")[1].strip()
 
-    def identity(self) -> dict[str, Any]:
-        """What the device says it is; `serial` only as a hash: it names a person's phone."""
-        found: dict[str, Any] = {key: self.property(name) for key, name in IDENTITY.items()}
+    def identity(self) -> DeviceInfo:
+        """Return what the device says it is; `serial` only as a hash, because it names a person's phone."""
+        found = {key: self.property(name) for key, name in IDENTITY.items()}
         hardware = self.property("ro.hardware").lower()
         emulator = any(self.property(name) == "1" for name in EMULATOR) or hardware in EMULATED_HARDWARE
         cores = len(re.findall(r"^processor", self.shell("cat /proc/cpuinfo")[1], re.MULTILINE))
-        return {**found, "emulator": emulator, "cores": cores, "serial": sha256_bytes(self.serial.encode())[:12]}
+        serial = sha256_bytes(self.serial.encode())[:12]
+        return typed(DeviceInfo, {**found, "emulator": emulator, "cores": cores, "serial": serial})
 
-    def condition(self) -> dict[str, Any]:
-        """{"thermal_status": 0 (none) to 6 (shutdown) or None, "temperatures": °C by sensor, "battery": °C or None}."""
+    def condition(self) -> Condition:
+        """Return how warm the device is, from its thermal service and its battery."""
         _, thermal = self.shell("dumpsys thermalservice 2>/dev/null")
         _, battery = self.shell("dumpsys battery 2>/dev/null")
         status, warmth = STATUS.search(thermal), re.search(r"temperature:\s*(\d+)", battery)
         level = re.search(r"level:\s*(\d+)", battery)
-        return {
-            "thermal_status": int(status[1]) if status else None,
-            "temperatures": {name: float(value) for value, _, name, _ in TEMPERATURE.findall(thermal)},
-            "battery": int(warmth[1]) / 10 if warmth else None,
-            "battery_level": int(level[1]) if level else None,
-        }
+        return Condition(
+            thermal_status=int(status[1]) if status else None,
+            temperatures={name: float(value) for value, _, name, _ in TEMPERATURE.findall(thermal)},
+            battery=int(warmth[1]) / 10 if warmth else None,
+            battery_level=int(level[1]) if level else None,
+        )
 
     def start(self) -> None:
         """Remove what earlier runs left, and make this run's folder."""
@@ -198,8 +202,8 @@ class Phone:
         return action()
 
 
-def label(identity: dict[str, Any]) -> str:
-    """The evidence label of what is computed on a device: hardware, or an emulator of its instructions or of ours."""
-    if not identity["emulator"]:
+def label(device: DeviceInfo) -> Label:
+    """Return the evidence label of what a device computes: hardware, or an emulator of ARM or of this computer."""
+    if not device.emulator:
         return "measured-on-device"
-    return "emulated-arm" if str(identity["abi"]).startswith("arm") else "host"
+    return "emulated-arm" if device.abi.startswith("arm") else "host"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from benchmarks.profile.run import OpTime
+from benchmarks.evidence.device import Timings
+from benchmarks.evidence.profile import OpTime
 from hydramobile.errors import StageError
 
 FLAGS = {
@@ -70,27 +70,34 @@ def check_flags(text: str) -> None:
         raise StageError("run", f"this benchmark_model is too old or another program: it does not know {match[1]}")
 
 
-def read_timings(text: str) -> dict[str, Any]:
-    """Milliseconds of a plain run, with what the tool says of its spread, of memory and of a delegate.
+def read_timings(text: str) -> Timings:
+    """Parse the times of a plain run, with what the tool says of their spread, of memory and of a delegate.
 
     Raises StageError("run") where the line of timings is missing: nothing else proves that the graph ran.
     """
     match = TIMINGS.search(text)
     if match is None:
         raise StageError("run", f"benchmark_model printed no timings: {last_lines(text)}")
-    found: dict[str, Any] = {f"{key}_ms": round(float(match[key]) / 1e3, 4) for key in ("init", "first", "mean")}
     counts = list(COUNTS.finditer(text))
-    if counts:
-        spread = {key: float(value) for key, value in FIELD.findall(counts[-1]["rest"])}
-        wanted = {"min": "min_ms", "max": "max_ms", "std": "std_ms", "median": "p50_ms", "p95": "p95_ms"}
-        found |= {name: round(spread[key] / 1e3, 4) for key, name in wanted.items() if key in spread}
-        found["runs"] = int(counts[-1]["count"])
-    memory, delegate = MEMORY.search(text), read_delegate(text)
-    if memory:
-        found["peak_memory"] = round(float(memory[1]) * 2**20)
-    if delegate:
-        found["delegate"] = delegate
-    return found
+    spread = {key: float(value) for key, value in FIELD.findall(counts[-1]["rest"])} if counts else {}
+    memory = MEMORY.search(text)
+    return Timings(
+        init_ms=milliseconds(float(match["init"])),
+        first_ms=milliseconds(float(match["first"])),
+        mean_ms=milliseconds(float(match["mean"])),
+        p50_ms=milliseconds(spread.get("median")),
+        p95_ms=milliseconds(spread.get("p95")),
+        min_ms=milliseconds(spread.get("min")),
+        max_ms=milliseconds(spread.get("max")),
+        std_ms=milliseconds(spread.get("std")),
+        runs=int(counts[-1]["count"]) if counts else 0,
+        peak_memory=round(float(memory[1]) * 2**20) if memory else None,
+        delegate=read_delegate(text),
+    )
+
+
+def milliseconds(microseconds: float | None) -> float | None:
+    return None if microseconds is None else round(microseconds / 1e3, 4)
 
 
 def read_delegate(text: str) -> str:

@@ -6,12 +6,13 @@ nothing of time; `count` counts instructions instead, which do not jitter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
-from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.evidence.environment import EmulatedCpu, Environment
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, load_runtime, to_file
 from benchmarks.runtimes.arm import sysroot
 from benchmarks.runtimes.arm.cpus import CPUS, Cpu
 from benchmarks.runtimes.arm.emulator import Job, trusted
@@ -59,15 +60,13 @@ class ArmSession:
         self.job.close()
 
 
-class ArmRuntime:
+class ArmRuntime(Runtime):
     """`engine` on the emulated processor `cpu`. Named after both."""
 
-    evidence = "emulated-arm"
+    evidence: Label = "emulated-arm"
     timed = False
     engine = ""
     cpu: Cpu
-    # The recipes it is meant for; empty means all.
-    recipes: tuple[str, ...] = ()
     counting = False
 
     def __init__(self) -> None:
@@ -102,10 +101,18 @@ class ArmRuntime:
         made.counting = True
         return made
 
-    def environment(self) -> Mapping[str, Any]:
-        """What the libraries see of the processor, and what they were made of."""
+    def environment(self, threads: int = 1) -> Environment:
+        """Return what the libraries see of the processor, and the versions of what runs there."""
         guest = trusted(self.cpu, self.engine, self.counting).facts
-        return {**guest, "cpu": self.cpu.model, "part": self.cpu.part, "versions": sysroot.versions()}
+        cpu = EmulatedCpu(
+            cpu=self.cpu.model,
+            part=self.cpu.part,
+            machine=guest["machine"],
+            python=guest["python"],
+            features=tuple(guest["features"]),
+            versions=sysroot.versions(),
+        )
+        return Environment(emulator=cpu)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return load_runtime(self.reader).read_dtypes(folder, entry)

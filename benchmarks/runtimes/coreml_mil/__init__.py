@@ -14,7 +14,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.cost.graph import Graph
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from benchmarks.runtimes.coreml_mil.evaluate import Observer, Plan, evaluate, prepare
 from benchmarks.runtimes.coreml_mil.graph import graph_of
 from benchmarks.runtimes.coreml_mil.program import Function, Image, load_function, weight_bytes
@@ -27,11 +28,12 @@ __all__ = ["MILRuntime", "MILSession"]
 CHANNELS = {"RGB": (0, 1, 2), "BGR": (2, 1, 0)}
 
 
-class MILRuntime:
+class MILRuntime(Runtime):
     name = "coreml-mil"
-    evidence = "interpreted"
+    evidence: Label = "interpreted"
     targets = ("coreml",)
     timed = False
+    trace_kernels = "numpy, operator by operator"
     about = (
         "Evaluates the saved ML program in numpy, float16 results rounded after every op. Shows that the file holds "
         "the right weights and graph; shows nothing of the Neural Engine's arithmetic, scheduling or speed."

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cost.graph import Graph
-from benchmarks.profile.run import OpTime
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.evidence.profile import OpTime
+from benchmarks.evidence.row import Label
+from benchmarks.evidence.size import Delegated
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.litert.graph import graph_of
 from hydramobile.artifact import Entry
@@ -75,9 +77,9 @@ class LiteRTSession:
         self.interpreter = self.wrapper = None
 
 
-class LiteRTRuntime:
+class LiteRTRuntime(Runtime):
     name = "litert"
-    evidence = "host"
+    evidence: Label = "host"
     targets = ("litert",)
     timed = True
     trace_kernels = "builtin kernels, without XNNPACK"
@@ -158,8 +160,7 @@ class LiteRTRuntime:
     def graph(self, folder: Path, entry: Entry) -> Graph:
         return graph_of(*read_graph(folder / entry.file, entry), folder / entry.file)
 
-    def delegation(self, folder: Path, entry: Entry) -> dict[str, int]:
-        """{"ops", "delegated", "partitions"} of the entry; see the function of this name."""
+    def delegation(self, folder: Path, entry: Entry) -> Delegated:
         return delegation(folder, entry)
 
 
@@ -171,11 +172,10 @@ def real(value: Array, detail: Mapping[str, Any]) -> Array:
     return (value.astype(np.float32) - np.float32(zeros[0])) * np.float32(scales[0])
 
 
-def delegation(folder: Path, entry: Entry) -> dict[str, int]:
-    """How much of the entry XNNPACK takes: {"ops": operators of the graph, "delegated": those inside XNNPACK,
-    "partitions": pieces they are cut into}, read from the file and from the interpreter after delegation.
+def delegation(folder: Path, entry: Entry) -> Delegated:
+    """Return how much of the entry XNNPACK takes, from the file and from the interpreter after delegation.
 
-    Every operator outside is run by LiteRT's own kernels; a partition more is one more copy in and out.
+    Every operator outside is run by LiteRT's own kernels; one more partition is one more copy in and out.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -196,7 +196,7 @@ def delegation(folder: Path, entry: Entry) -> dict[str, int]:
             if tensor not in given and tensor in maker and maker[tensor] not in inside:
                 inside.add(maker[tensor])
                 waiting += [int(source) for source in own[maker[tensor]]["inputs"]]
-    return {"ops": len(own), "delegated": len(inside), "partitions": len(partitions)}
+    return Delegated(len(own), len(inside), len(partitions))
 
 
 def first_graph(path: Path, entry: Entry) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.profile.run import OpTime
+from benchmarks.evidence.profile import OpTime
 from benchmarks.runtime import Array
 from hydramobile.errors import StageError
 

@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.runtime import Array, Tensors, from_file, load_runtime, to_file
+from benchmarks.evidence.environment import Environment, Placement
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, load_runtime, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.process import ROOT
@@ -52,7 +54,7 @@ class QnnSession:
         self.answers: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self.listen, daemon=True).start()
         self.outputs: dict[str, Array] = {}
-        self.placement: dict[str, int] = self.answer("open")
+        self.placement = Placement(**self.answer("open"))
 
     def listen(self) -> None:
         """Queue the lines of the process, then "" when it ends. Runs in a thread, so that `answer` can time out."""
@@ -104,8 +106,8 @@ class QnnSession:
         self.scratch.cleanup()
 
 
-class QnnRuntime:
-    evidence = "interpreted"
+class QnnRuntime(Runtime):
+    evidence: Label = "interpreted"
     targets = ("onnx",)
     # The NPU computes in float16 or integers, so a float32 file would miss the limits of its recipe.
     recipes = ("float16", "w8a8", "w8a8s", "w8a16")
@@ -115,7 +117,7 @@ class QnnRuntime:
         self.architecture = architecture
         self.name = f"ort-qnn-v{architecture}"
         self.about = f"Qualcomm's simulator of its NPU, HTP v{architecture}: its arithmetic, not its speed"
-        self.placed: dict[str, dict[str, int]] = {}
+        self.placed: dict[str, Placement] = {}
 
     def unavailable(self) -> str | None:
         return None if PYTHON.is_file() else "onnxruntime-qnn is not installed; run: scripts/setup.sh qnn"
@@ -131,9 +133,9 @@ class QnnRuntime:
         self.placed[entry.id] = session.placement
         return session
 
-    def environment(self, threads: int = 1) -> dict[str, Any]:
+    def environment(self, threads: int = 1) -> Environment:
         """Return the placement of each entry opened so far: partitions, NPU operators and CPU operators."""
-        return {"architecture": self.architecture, "placement": dict(self.placed)}
+        return Environment(placement=dict(self.placed))
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         return load_runtime("onnxruntime").read_dtypes(folder, entry)

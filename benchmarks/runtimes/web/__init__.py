@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from benchmarks.adapters.tfjs_files import read_graph_model, weight_dtypes
-from benchmarks.runtime import load_runtime
+from benchmarks.evidence.environment import Environment, Offer
+from benchmarks.evidence.row import Label
+from benchmarks.runtime import Runtime, load_runtime
 from benchmarks.runtimes.web.browser import blank_page, chromium, page
 from benchmarks.runtimes.web.link import Engine, Link, WebSession
 from benchmarks.runtimes.web.server import NODE_MODULES
@@ -31,10 +33,10 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
 TITLES = {"tfjs": "TF.js", "ort": "ONNX Runtime Web", "litert": "LiteRT.js"}
 
 
-class WebRuntime:
+class WebRuntime(Runtime):
     """`library` on `backend`, and named after both; "wasm" is left out of the name, because every browser has it."""
 
-    evidence = "browser-host"
+    evidence: Label = "browser-host"
     library = ""
     backend = "wasm"
 
@@ -51,12 +53,12 @@ class WebRuntime:
             "" if self.timed else ": a software renderer, whose time says nothing about a GPU"
         )
 
-    def lacks(self, facts: Mapping[str, Any]) -> str:
-        """Return what a browser with these `facts` lacks for this backend; "" where nothing is missing."""
-        if self.backend == "webgpu" and not facts.get("adapter"):
-            reason = "" if facts.get("secure") else ": its page is in no secure context"
+    def lacks(self, offer: Offer) -> str:
+        """Return what a browser with this `offer` lacks for this backend; "" where nothing is missing."""
+        if self.backend == "webgpu" and not offer.adapter:
+            reason = "" if offer.secure else ": its page is in no secure context"
             return f"the browser offers no WebGPU adapter{reason}"
-        if self.backend == "webgl" and not facts.get("webgl"):
+        if self.backend == "webgl" and not offer.webgl:
             return "the browser offers no WebGL 2"
         return ""
 
@@ -107,7 +109,7 @@ class WebRuntime:
             files += read_graph_model(folder, entry).shards
         return [str(file.relative_to(folder.resolve())) for file in (path.resolve() for path in files)]
 
-    def environment(self, threads: int = 1) -> dict[str, Any]:
+    def environment(self, threads: int = 1) -> Environment:
         """Return what the browser offers, what the engine uses of it, and the downloads with their bytes after gzip.
 
         `runtime` is the download of the library and its WebAssembly, `model` that of each entry.
@@ -119,8 +121,14 @@ class WebRuntime:
             path for path in served.seen if path.startswith("/npm/") and not path.startswith(f"/npm/{FEATURES}/")
         ]
         binaries = sorted(path.rpartition("/")[2] for path in runtime if path.endswith(".wasm"))
-        facts = {**link.facts, "software": link.software(self.backend), "wasm_files": binaries}
-        return {**facts, "runtime": served.weigh(runtime), "model": model}
+        browser = replace(
+            link.describe(),
+            software=link.software(self.backend),
+            wasm_files=tuple(binaries),
+            runtime=served.weigh(runtime),
+            model=model,
+        )
+        return Environment(browser=browser)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         if self.target == "tfjs":

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.evidence.envelope import typed
+from benchmarks.evidence.environment import Offer
 from benchmarks.runtimes.web.link import Engine, Link, Refused
 from benchmarks.runtimes.web.server import Server
 from hydramobile.errors import StageError
@@ -59,7 +61,7 @@ class Page(Link):
             self.page.on("crash", lambda _: self.mark_dead("the page crashed"))
             self.page.goto(self.server.address, timeout=START_LIMIT)
             self.page.wait_for_selector("body[data-ready]", timeout=START_LIMIT, state="attached")
-            self.facts = {"browser": self.browser.version, **self.call("offers", {}, "open")}
+            self.offer = typed(Offer, {"version": self.browser.version, **self.call("offers", {}, "open")})
         except Error as failure:
             self.close()
             raise StageError("open", f"Chromium did not start: {failure.message}") from failure

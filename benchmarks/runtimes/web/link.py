@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.evidence.envelope import plain, typed
+from benchmarks.evidence.environment import Adapter, Browser, Offer
 from benchmarks.runtime import Array, Tensors, from_file, to_file
 from benchmarks.runtimes.web.server import Server
 from hydramobile.artifact import Entry, Port
@@ -35,15 +37,16 @@ class Engine:
 class Link:
     """A page with at most one engine.
 
-    `facts` are what the browser offers and what the engine uses of it. `dead` says why the page is of no more use; ""
-    while it works.
+    `offer` is what the browser offers, `started` what the engine uses of it. `dead` says why the page is of no more use;
+    "" while it works.
     """
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.engine: Engine | None = None
         self.dead = ""
-        self.facts: dict[str, Any] = {}
+        self.offer = Offer("")
+        self.started: dict[str, Any] = {}
         # Handles of device tensors whose arrays were collected.
         self.stale: list[int] = []
         # Fetched arrays by `id`: the handle of the same tensor on the device, and its port.
@@ -73,7 +76,7 @@ class Link:
         """Start the engine. Where it fails, the page is dead."""
         argument = {"library": engine.library, "backend": engine.backend, "threads": engine.threads}
         try:
-            self.facts = {**self.facts, **self.call("start", argument, "open")}
+            self.started = dict(self.call("start", argument, "open"))
         except StageError:
             # An engine that started half way would disturb the next try.
             self.dead = self.dead or "its engine did not start"
@@ -84,10 +87,17 @@ class Link:
         """Return whether `backend` runs on a software renderer instead of a GPU: its times mean nothing."""
         if backend == "wasm":
             return False
-        gpu = self.facts["adapter"] if backend == "webgpu" else {"name": self.facts["webgl"], "fallback": False}
-        if not gpu or not gpu["name"]:
+        gpu = self.offer.adapter if backend == "webgpu" else Adapter(self.offer.webgl or "")
+        if not gpu or not gpu.name:
             return True
-        return bool(gpu["fallback"]) or any(word in gpu["name"].lower() for word in SOFTWARE)
+        return gpu.fallback or any(word in gpu.name.lower() for word in SOFTWARE)
+
+    def describe(self) -> Browser:
+        """Return the browser with the engine that was started. Raises StageError("run") for a page's nonsense."""
+        try:
+            return typed(Browser, {**plain(self.offer), **self.started})
+        except ValueError as error:
+            raise StageError("run", f"the page says what no engine says of itself: {error}") from error
 
     def publish(self, folder: Path) -> str:
         """Serve the files of one artifact, and count only its downloads from now on. Return its URL path."""

@@ -7,9 +7,12 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from benchmarks.evidence.envelope import typed
+from benchmarks.evidence.environment import Offer
 from benchmarks.runtimes.web.link import Link, Refused
 from benchmarks.runtimes.web.server import Posts, Rejected, Server
 
@@ -19,6 +22,15 @@ POLL = 20.0
 SILENCE = 45.0
 NAME_LENGTH = 80
 GONE = "the page was closed or loaded anew"
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A page that introduced itself: the name that a person typed, its network address, what its browser offers."""
+
+    name: str
+    peer: str
+    offer: Offer
 
 
 class Desk:
@@ -31,7 +43,7 @@ class Desk:
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.changed = threading.Condition()
         self.session = ""
-        self.device: dict[str, Any] = {}
+        self.device = Visitor("", "", Offer(""))
         self.seen = 0.0
         self.waiting: dict[str, Any] | None = None
         self.pending = 0
@@ -55,12 +67,14 @@ class Desk:
         name, facts = body.get("name"), body.get("facts")
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LENGTH:
             raise Rejected(HTTPStatus.BAD_REQUEST, f"a name has 1 to {NAME_LENGTH} characters")
-        if not isinstance(facts, dict) or not isinstance(facts.get("user_agent"), str):
-            raise Rejected(HTTPStatus.BAD_REQUEST, "facts name the user agent")
+        try:
+            offer = typed(Offer, facts)
+        except ValueError as error:
+            raise Rejected(HTTPStatus.BAD_REQUEST, f"facts are the user agent and what it offers: {error}") from error
         if self.session not in ("", body.get("session")) and (self.pending or self.seconds_since_poll() < SILENCE):
-            raise Rejected(HTTPStatus.CONFLICT, f"{self.device['name']} is being measured; wait until it is done")
+            raise Rejected(HTTPStatus.CONFLICT, f"{self.device.name} is being measured; wait until it is done")
         self.set_session(secrets.token_hex(8))
-        self.device = {"name": name.strip(), "peer": peer, "facts": facts}
+        self.device = Visitor(name.strip(), peer, offer)
         return {"session": self.session}
 
     def seconds_since_poll(self) -> float:
@@ -151,7 +165,7 @@ class RemotePage(Link):
         super().__init__(desk.server)
         self.desk, self.session = desk, desk.session
         self.device = desk.device
-        self.facts = dict(desk.device["facts"])
+        self.offer = desk.device.offer
 
     def send(self, name: str, argument: Mapping[str, Any], limit: float) -> Any:
         try:

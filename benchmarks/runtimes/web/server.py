@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from benchmarks.evidence.environment import Download
+
 # Bytes of a posted answer. The largest, a feature map, is a few megabytes.
 BODY_LIMIT = 64_000_000
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,15 +66,15 @@ class Served:
         file = (folder / (rest or first or "index.html")).resolve()
         return file if file.is_relative_to(folder.resolve()) and file.is_file() else None
 
-    def weigh(self, paths: Iterable[str]) -> dict[str, int]:
+    def weigh(self, paths: Iterable[str]) -> Download:
         """Return the number of files, their bytes and their bytes after gzip, of the `paths` that were sent."""
         sent = [self.seen[path] for path in paths if path in self.seen]
         sizes = [(file, file.stat()) for file in sent]
-        return {
-            "files": len(sent),
-            "bytes": sum(stat.st_size for _, stat in sizes),
-            "gzip": sum(gzip_size(file, stat.st_mtime_ns) for file, stat in sizes),
-        }
+        return Download(
+            files=len(sent),
+            bytes=sum(stat.st_size for _, stat in sizes),
+            gzip=sum(gzip_size(file, stat.st_mtime_ns) for file, stat in sizes),
+        )
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from benchmarks.runtime import Array, Tensors, from_file, to_file
+from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import read_json
@@ -50,7 +50,7 @@ class ToySession:
         self.values = {}
 
 
-class ToyRuntime:
+class ToyRuntime(Runtime):
     name = "toy"
     evidence = "interpreted"
     targets = ("toy",)

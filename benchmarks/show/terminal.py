@@ -1,0 +1,36 @@
+"""What all tables of the benchmark commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Column, Table
+
+
+def say(quiet: bool) -> Callable[[str], None]:
+    """Return a function that prints progress, one line per step, on stderr."""
+    console = Console(stderr=True)
+    return (lambda text: None) if quiet else lambda text: console.print(text, highlight=False)
+
+
+def wide() -> Console:
+    """Return the terminal, or 120 columns where the output goes to a file or a pipe."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
+def entry_table(figures: tuple[str, ...], *more: str) -> Table:
+    """Return a table of entries: artifact, runtime, entry, right-aligned figures, then the columns of `more`."""
+    names = (Column("artifact", no_wrap=True), "runtime", Column("entry", no_wrap=True))
+    return Table(*names, *(Column(name, justify="right", no_wrap=True) for name in figures), *more)
+
+
+def megabytes(count: int) -> str:
+    """Return bytes as MB of 10^6 bytes, as app stores count them."""
+    return f"{count / 1e6:.2f} MB"
+
+
+def short_name(target: str, recipe: str) -> str:
+    """Return TARGET/RECIPE, or the recipe alone for the reference."""
+    return "/".join(filter(None, (target, recipe)))
