@@ -14,7 +14,7 @@ from benchmarks.device.run import Run, conclude_device, run_device
 from benchmarks.evidence.device import Condition, DeviceEvidence
 from benchmarks.evidence.envelope import read, to_json
 from benchmarks.request import Request
-from benchmarks.runtime import load_runtime, on_request, run
+from benchmarks.runtime import Session, load_runtime, on_request, run
 from benchmarks.runtimes.android import AndroidRuntime, phone
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import NothingJudged, StageError

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from hydramobile.errors import StageError
 from hydramobile.spec import load_spec
 
 Artifacts = Callable[[str, str, str], Path]
-PhoneWith = Callable[..., AbstractContextManager[object]]
+PhoneWith = Callable[..., AbstractContextManager[Any]]
 CPU, GPU = "litert-android", "litert-android-gpu"
 
 

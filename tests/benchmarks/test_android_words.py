@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.device.run import Run, choose
-from benchmarks.profile.run import OpTime
+from benchmarks.evidence.device import DeviceInfo, Timings
+from benchmarks.evidence.profile import OpTime
 from benchmarks.runtimes.android import phone, tool
 from hydramobile.errors import StageError, UsageError
 
@@ -34,7 +35,7 @@ def test_what_a_delegate_took(said: str, found: str) -> None:
     line = "INFO: Inference timings in us: Init: 5, First inference: 9, Warmup (avg): 8.5, Inference (avg): 1.2e+06"
     assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}").delegate == found
     fallback = "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
-    assert "delegate" not in tool.read_timings(f"{fallback}\n{line}")
+    assert tool.read_timings(f"{fallback}\n{line}").delegate == ""
 
 
 def test_words_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +62,7 @@ def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> N
     [(False, "arm64-v8a", "measured-on-device"), (True, "arm64-v8a", "emulated-arm"), (True, "x86_64", "host")],
 )
 def test_the_label_is_the_devices_own(emulator: bool, abi: str, evidence: str) -> None:
-    assert phone.label({"emulator": emulator, "abi": abi}) == evidence
+    assert phone.label(DeviceInfo(emulator=emulator, abi=abi)) == evidence
 
 
 TIMINGS = """
@@ -74,11 +75,11 @@ INFO: Overall peak memory footprint (MB) via periodic monitoring: 30.25
 
 
 def test_timings_are_read() -> None:
-    assert tool.read_timings(TIMINGS) == {
-        "init_ms": 15.0, "first_ms": 9.0, "mean_ms": 1.9405, "runs": 50, "min_ms": 1.917, "max_ms": 2.131,
-        "std_ms": 0.033, "p50_ms": 1.936, "p95_ms": 1.99, "peak_memory": 31719424,
-        "delegate": "GPU, partially, 2 kernels",
-    }  # fmt: skip
+    assert tool.read_timings(TIMINGS) == Timings(
+        init_ms=15.0, first_ms=9.0, mean_ms=1.9405, runs=50, min_ms=1.917, max_ms=2.131,
+        std_ms=0.033, p50_ms=1.936, p95_ms=1.99, peak_memory=31719424,
+        delegate="GPU, partially, 2 kernels",
+    )  # fmt: skip
     with pytest.raises(StageError, match="printed no timings: Aborted"):
         tool.read_timings("Aborted")
 

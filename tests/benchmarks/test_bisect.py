@@ -97,9 +97,9 @@ def test_a_layer_with_other_weights(
 
     assert found.tensor is not None and found.error > 0.1 and found.before <= FLOAT32, found
     inputs = {port.name: golden.value(port.name) for port in entry.inputs}
+    assert bisect_boundaries(adapter, candidate, golden).tensor == "classifier.scores"
     assert isinstance(adapter, Tracer) and adapter.trace(folder, entry, inputs)[found.tensor].size == SIZE
     assert found.kernels == adapter.trace_kernels != ""
-    assert bisect_boundaries(adapter, candidate, golden).tensor == "classifier.scores"
 
 
 @EVERY

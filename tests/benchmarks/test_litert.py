@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.evidence.size import Delegated
 from benchmarks.runtime import run
 from benchmarks.runtimes.litert import LiteRTRuntime, delegation
 from hydramobile.artifact import Entry, read_artifact
@@ -72,7 +73,7 @@ def test_dtypes_are_read_from_the_file(artifact: Artifact) -> None:
 
 def test_delegation(artifact: Artifact) -> None:
     folder = artifact("portrait", "litert", "float32")
-    assert delegation(folder, first(folder, "encoder")) == {"ops": 64, "delegated": 64, "partitions": 1}
+    assert delegation(folder, first(folder, "encoder")) == Delegated(ops=64, delegated=64, partitions=1)
     # XNNPACK takes neither the four nearest resizes nor RELU_0_TO_1 (the clamp at the end).
     head = delegation(folder, first(folder, "depth"))
     assert head.ops - head.delegated == 5

@@ -18,7 +18,7 @@ from benchmarks.evidence.envelope import read
 from benchmarks.evidence.parity import ParityEvidence
 from benchmarks.parity.run import run_parity
 from benchmarks.request import Request
-from benchmarks.runtime import load_runtime
+from benchmarks.runtime import Runtime, load_runtime
 from export.inspect import inspect_path
 from export.target import Target, load_target
 from hydramobile.artifact import Artifact, Entry, read_artifact, verify

@@ -98,11 +98,12 @@ def conv2d(
     """Compute `aten.conv2d`: [N, C, H, W] and [O, C / groups, h, w] to [N, O, H', W']. Dilation is not supported."""
     assert tuple(dilation) == (1, 1)
     padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    windows = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))[:, :, :: stride[0], :: stride[1]]
+    windows: Array = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))  # type: ignore[call-overload]
+    windows = windows[:, :, :: stride[0], :: stride[1]]
     split = windows.reshape(x.shape[0], groups, -1, *windows.shape[2:])
     kernels = weight.reshape(groups, -1, *weight.shape[1:])
     product = np.einsum("ngchwij,gocij->ngohw", split, kernels, optimize=True)
-    output = product.reshape(x.shape[0], -1, *product.shape[3:])
+    output: Array = product.reshape(x.shape[0], -1, *product.shape[3:])
     return output if bias is None else output + bias[:, None, None]
 
 
@@ -113,7 +114,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 def mean_pool(x: Array, size: list[int]) -> Array:
     """Compute `aten.adaptive_avg_pool2d` to 1 x 1, the only size that is supported."""
     assert size == [1, 1]
-    return x.mean((2, 3), keepdims=True)
+    pooled: Array = x.mean((2, 3), keepdims=True)
+    return pooled
 
 
 def hardsigmoid(x: Array) -> Array:

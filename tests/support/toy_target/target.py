@@ -44,7 +44,7 @@ class ToyTarget:
         return f"{', '.join(missing)} not installed; run: make setup" if missing else None
 
     def convert(self, program: Program, scratch: Path) -> dict[str, ExportedProgram]:
-        return {entry.name: program.exported(entry).run_decompositions({}) for entry in program.entries}
+        return {entry.name: program.exported(entry).program.run_decompositions({}) for entry in program.entries}
 
     def emit(self, program: Program, converted: dict[str, ExportedProgram], recipe: Recipe, folder: Path) -> Emitted:
         from safetensors.numpy import save
