@@ -37,8 +37,8 @@ class Engine:
 class Link:
     """A page with at most one engine.
 
-    `offer` is what the browser offers, `started` what the engine uses of it. `dead` says why the page is of no more use;
-    "" while it works.
+    `offer` is what the browser offers, `started` what the engine uses of it. `dead` says why the page is of no more
+    use; "" while it works.
     """
 
     def __init__(self, server: Server) -> None:
