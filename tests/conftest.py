@@ -45,6 +45,7 @@ LONGEST = (
     "export/test_driver.py",
     "export/test_decompositions.py",
     "export/test_coreml_passes.py",
+    "export/test_litert_passes.py",
     "export/test_litert.py",
     "benchmarks/test_arm.py",
     "export/test_litert_w8a8.py",

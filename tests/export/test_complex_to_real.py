@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +11,6 @@ from torch.nn import functional as F
 
 from export.passes.complex_to_real.rewrite import is_complex
 from export.program import Program
-from export.targets.litert.patches.constant_lifetime import keep_constants_alive
 from hydramobile.targets import TARGETS
 from support.emit import Error, emit_run_compare, errors_of
 from support.programs import Cases, Function, ops_program
@@ -149,20 +145,3 @@ def test_unsupported_complex_ops_stay(net: Function) -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_computes_them(target: str, program: Program, tmp_path: Path) -> None:
     assert too_far(emit_run_compare(program, target, tmp_path)) == {}
-
-
-def test_litert_keeps_its_constants_alive() -> None:
-    """A tensor that the forward computes from constants is freed while the file is written.
-
-    The next one may then get its address. That the converter needs the patch is shown with strided weights, in
-    test_litert.py.
-    """
-    module: Any = import_module("litert_torch.backend.inline_consts")
-    vendors = module._ConstantFingerprint
-    with keep_constants_alive():
-        value = torch.zeros(1000)
-        alive = weakref.ref(value)
-        assert isinstance(module._ConstantFingerprint.from_tensor(value), vendors)
-        del value
-        assert alive() is not None
-    assert module._ConstantFingerprint is vendors

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -256,20 +253,6 @@ FAMILIES = {
 def test_every_target_computes_them(target: str, family: str, tmp_path: Path) -> None:
     cases, shape = FAMILIES[family]
     assert beyond(emit_run_compare(ops_program(cases, shape), target, tmp_path), LIMIT) == {}
-
-
-@pytest.mark.parametrize(
-    "function", [lambda x: 1 - x, lambda x: 1 / x, lambda x: seeded(8, 1, 1) - F.relu(x), torch.reciprocal]
-)
-def test_litert_keeps_the_order_of_operands(
-    function: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The converter silently swaps the operands of a constant minus an input, and of a constant divided by one."""
-    program = ops_program({"y": function}, MAPS, 0.1, 2.0)
-    assert beyond(emit_run_compare(program, "litert", tmp_path / "patched"), LIMIT) == {}
-    converter = import_module("export.targets.litert.convert")
-    monkeypatch.setattr(converter, "keep_operand_order", lambda inputs: contextlib.nullcontext())
-    assert emit_run_compare(program, "litert", tmp_path / "plain")["y"].max_abs > 0.1
 
 
 @pytest.mark.parametrize("name", ["kth", "fmax", "scattered", "distances"])
