@@ -63,7 +63,7 @@ BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of LONGEST come before all others, which keep their order. Fails for a name that is no file."""
+    """Move the tests of LONGEST before all others, which keep their order. Fails for a name without a file."""
     home = Path(__file__).parent
     gone = [name for name in LONGEST if not (home / name).is_file()]
     assert not gone, f"no such files of tests: {', '.join(gone)}"
@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Temporary files of the vendors' libraries go where pytest cleans up: coremltools leaves its packages behind."""
+    """Put temporary files of vendors' libraries where pytest removes them: coremltools leaves its packages behind."""
     before, tempfile.tempdir = tempfile.tempdir, str(tmp_path_factory.mktemp("scratch"))
     yield
     tempfile.tempdir = before
@@ -81,16 +81,16 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository."""
+    """The root of the repository."""
     return Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
 def build_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> BuildOnce:
-    """`build_once(name, build)`: the folder `name`, filled by `build(folder)` once a run, however many workers ask.
+    """`build_once(name, build)`: the folder `name`, filled by `build(folder)` once per run, by one of the workers.
 
-    For artifacts that take seconds or minutes to make. The folder is shared: a test that changes a file copies it
-    first. An error in `build` leaves nothing behind and is raised in every test that asks.
+    It is for artifacts that take seconds or minutes. The folder is shared, so a test that changes a file copies it
+    first. An error in `build` leaves nothing behind and is raised in every test that asks for the folder.
     """
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "built"
@@ -118,15 +118,15 @@ def model_dir(root: Path) -> ModelDir:
 
 @pytest.fixture(scope="session")
 def artifact(build_once: BuildOnce, model_dir: ModelDir) -> Artifacts:
-    """`artifact(model, target, recipe)`: the sealed folder, exported once a run through the driver. Copy it to edit it.
+    """`artifact(model, target, recipe)`: the sealed folder, exported once per run by the driver. Copy it to edit it.
 
-    Converting is the cost, so the recipes of the portrait's budget are made together, and of other nets those that
-    the tests ask for. Fails the test with the stage and the reason where the export failed.
+    Conversion takes most of the time, so the recipes of the portrait's budget are exported together, and of other nets
+    the recipes that tests use. Fails the test with the stage and the reason where the export failed.
     """
 
     def usual(model: str, target: str) -> tuple[str, ...]:
         if model == "portrait":
-            # Recipes with names of their own take minutes: made by those who ask for them.
+            # Named recipes take minutes: they are exported only for a test that asks for one.
             names = load_budget(load_spec(model_dir(model))).recipes(target)
             return tuple(name for name in names if GRAMMAR.fullmatch(name))
         if target not in TARGETS:
@@ -218,9 +218,9 @@ def out_with(tmp_path: Path, build: Callable[[str], Path]) -> OutWith:
 
 @pytest.fixture(scope="session")
 def reseal() -> Callable[..., Artifact]:
-    """`reseal(folder, change)`: after an edit, hash the files anew and write an artifact.json that fits them.
+    """`reseal(folder, change)`: hash the files of a copy again after an edit, and write a matching artifact.json.
 
-    `change` may alter the description too. Only for copies: what a careful forger would do.
+    `change` may alter the description too. A careful forger would do the same.
     """
 
     def seal(folder: Path, change: Callable[[Artifact], Artifact] = lambda artifact: artifact) -> Artifact:
@@ -236,7 +236,7 @@ def reseal() -> Callable[..., Artifact]:
 def own_model(tmp_path: Path, model_dir: ModelDir) -> OwnModel:
     """`own_model(name, edits)`: a copy of a model outside the repository, with pieces of its model.toml replaced.
 
-    It has a name of its own on the import path, so that it never runs the original's code.
+    Its package has a name of its own, so that it never runs the original's code.
     """
     counter = itertools.count()
 

@@ -1,4 +1,4 @@
-"""Models written on the fly: a valid minimal model.toml, changed by each test in one place."""
+"""Write models: a valid minimal model.toml, which each test changes in one place."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ outputs = ["alpha"]
 
 @pytest.fixture
 def write_model(tmp_path: Path) -> Callable[..., Path]:
-    """`write_model((old, new), ...)`: a folder with the minimal model.toml, with pieces replaced."""
+    """`write_model((old, new), ...)`: write the minimal model.toml with pieces replaced, and return its folder."""
 
     def write(*edits: tuple[str, str], files: dict[str, str | bytes] | None = None) -> Path:
         text = MINIMAL

@@ -1,4 +1,4 @@
-"""The seal of an artifact folder: what it covers, and what it refuses."""
+"""The seal of an artifact folder: the changes that it detects, and the files that it refuses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Seal = Callable[[Path], Artifact]
 
 @pytest.fixture
 def sealed() -> Seal:
-    """Fills a folder with two files and seals it."""
+    """Write two files into a folder and seal it."""
 
     def seal(folder: Path) -> Artifact:
         (folder / "golden").mkdir(parents=True)

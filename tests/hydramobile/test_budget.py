@@ -44,7 +44,7 @@ def test_without_a_file_float32_ships_under_defaults_and_ceilings(write_model: W
     ],
 )
 def test_no_recipe_goes_without_a_limit(write_model: WriteModel, name: str, iou: float, flips: float) -> None:
-    """What no row speaks of is held to the ceilings of what it is like; what has no judge, to 10 dB."""
+    """A recipe without a limit has the ceilings of the most similar one; an output without a judge, 10 dB."""
     budget = load_budget(load_spec(write_model()))
     assert budget.limits_for("coreml", name, "alpha", False)["iou"] == iou
     assert ceiling_of(name, "relative-depth") == {"order_flips": flips}
@@ -132,7 +132,7 @@ def test_who_stands_in_for_a_neighbour(write_model: WriteModel, tmp_path: Path) 
 
 
 def test_a_ceiling_also_binds_rows_for_every_output(write_model: WriteModel) -> None:
-    """A looser row for "*" is no error (other outputs may need it); the ceiling still wins."""
+    """A limit of "*" above a ceiling is not an error, because other outputs may need it. The ceiling still applies."""
     text = row("float32", "*", "max_abs", 1e-2)
     budget = load_budget(load_spec(write_model(files={"budget.toml": text})))
     assert budget.limits_for("onnx", "float32", "alpha", False)["max_abs"] == 1e-4

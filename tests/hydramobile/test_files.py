@@ -1,4 +1,4 @@
-"""Files are whole or untouched, whatever happens in between."""
+"""A write either completes or leaves the old file untouched."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_write_replaces_and_is_readable_by_others(tmp_path: Path) -> None:
 
 
 def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
-    """A file-size limit stands in for a full disk: the write itself fails."""
+    """A file-size limit simulates a full disk: the write fails."""
     write_bytes(tmp_path / "file", b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Goldens: keyed by what they depend on, equal bytes for equal content, and readable where torch is not."""
+"""Goldens: keyed by their inputs, equal bytes for equal content, and readable without torch."""
 
 from __future__ import annotations
 

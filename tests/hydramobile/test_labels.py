@@ -1,4 +1,4 @@
-"""Labels: WHDR by hand, and what a bad list, picture or record is told."""
+"""Labels: WHDR by hand, and the errors for a bad list, picture or record."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def picture(values: NDArray[np.generic]) -> bytes:
 
 
 def halves(left: float, right: float, kind: type[np.generic] = np.uint16) -> NDArray[Any]:
-    """A field at the size that depth is judged at, so that nothing is interpolated."""
+    """Return a field of the size at which depth is judged, so that nothing is interpolated."""
     field = np.full((HEIGHT, WIDTH), left)
     field[:, WIDTH // 2 :] = right
     return field.astype(kind)
 
 
 def label_files(changed: Mapping[str, bytes | None] | None = None, head: str = 'tensor = "depth"') -> Files:
-    """A list of one label and its pictures. `changed` replaces pictures before they are hashed; None leaves one out."""
+    """Return the files of one label. `changed` replaces pictures before they are hashed; None leaves one out."""
     rng = np.random.default_rng(0)
     pictures: dict[str, bytes | None] = {
         "photo": picture(rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)),
@@ -233,7 +233,7 @@ def test_who_makes_an_output(root: Path) -> None:
 
 
 def test_the_portraits_labels(root: Path) -> None:
-    """64 views, each with an order to ask about; the committed figures are those of the committed weights."""
+    """64 views, each with pairs of known order. The committed WHDR is that of the committed weights."""
     spec = load_spec(root / "models/portrait")
     labels = load_labels(spec)
     assert labels is not None and len(labels.all) == 64

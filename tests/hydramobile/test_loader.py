@@ -1,4 +1,4 @@
-"""From a model folder to modules with weights: everything that can be wrong with either."""
+"""Load a model folder: errors of the factory, the weights and the modules. Import paths are in test_model_code.py."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MakeModel = Callable[..., Path]
 
 @pytest.fixture
 def make_model(tmp_path: Path, request: pytest.FixtureRequest) -> MakeModel:
-    """A model of two modules outside the repository, with seeded weights; each test gets a package of its own."""
+    """Write a model of two modules outside the repository, with seeded weights, in a package of its own per test."""
     package = f"net_{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
 
     def make(forward: str = FORWARD, first: str = "pass", made: str = MADE, edits: Mapping[str, str] = {}) -> Path:
@@ -68,7 +68,7 @@ def make_model(tmp_path: Path, request: pytest.FixtureRequest) -> MakeModel:
 
 
 def rewrite(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Save other weights and let model.toml know their hash."""
+    """Save other weights and write their hash into model.toml."""
     path = folder / "weights.safetensors"
     old = hashlib.sha256(path.read_bytes()).hexdigest()
     save_file(dict(tensors), path)
@@ -109,7 +109,7 @@ class ModelOutput(OrderedDict):
 
 
 def test_a_module_may_return_named_tensors(make_model: MakeModel) -> None:
-    """Its outputs are taken in their order; an entry returns plain tensors, which tracing takes too."""
+    """Its outputs are taken in their order. An entry returns plain tensors, which torch.jit.trace accepts."""
     folder = make_model(forward="ModelOutput(alpha=torch.sigmoid(self.conv(x)))")
     (folder / "net.py").write_text(NAMED + (folder / "net.py").read_text())
     program = capture(load_spec(folder))
@@ -139,7 +139,7 @@ def test_wrong_sha256(make_model: MakeModel) -> None:
 
 
 def moved_out(folder: Path, outside: Path) -> None:
-    """The sound weights where the model's folder does not reach: nothing but the path can be what is refused."""
+    """Move the valid weights out of the model's folder, so that only their path can be refused."""
     outside.mkdir(exist_ok=True)
     (folder / "weights.safetensors").rename(outside / "weights.safetensors")
 

@@ -1,4 +1,4 @@
-"""Every reported number, against values worked out by hand."""
+"""Every reported number against values computed by hand."""
 
 from __future__ import annotations
 

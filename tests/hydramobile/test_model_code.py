@@ -1,4 +1,4 @@
-"""Factories of other people's projects, in packages called as theirs are: beside ours, and beside each other."""
+"""Factories of other projects, in packages with common names, beside our packages and beside each other."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def output(folder: Path) -> float:
-    """What the model makes of an image of ones."""
+    """Return the mean output of the model for an image of ones."""
     return float(load_modules(load_spec(folder))["net"](torch.ones(1, 3, 2, 2)).mean())
 
 
@@ -129,7 +129,7 @@ def test_a_module_that_only_the_other_project_has(project: Project) -> None:
 
 
 def test_folders_that_the_code_adds_to_the_import_path(project: Project) -> None:
-    """As projects do that carry a copy of another: found, now and later, and by the project alone."""
+    """Projects that carry a copy of another do so. The folders are used at once and later, by that project alone."""
     before, folders = list(sys.path), [project("models", value, f"project{value:.0f}") for value in (2.0, 3.0)]
     for folder, value in zip(folders, (2.0, 3.0), strict=True):
         (folder / "vendored").mkdir()

@@ -1,4 +1,4 @@
-"""The preprocessing contract, on hand-made photos of every kind an app may meet."""
+"""The preprocessing contract, on hand-made photos of every format and mode that an app may meet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def quadrants(width: int = 64, height: int = 48) -> Image.Image:
 
 
 def corners(image: Image.Image) -> list[tuple[int, int, int]]:
-    """The four quadrants' centres, rounded to 0 or 255 to be blind to JPEG noise."""
+    """Return the centres of the four quadrants, rounded to 0 or 255 so that JPEG noise does not matter."""
     points = [((2 * i % 4 + 1) * image.width // 4, (i // 2 * 2 + 1) * image.height // 4) for i in range(4)]
     pixels = np.asarray(image)[[y for _, y in points], [x for x, _ in points]]
     # getdata has pixels of no type

@@ -1,4 +1,4 @@
-"""Workers: what is a hang, and what is only a crowded machine."""
+"""Worker processes: a hang is told from a busy machine."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_that_computes_has_its_limit_in_processor_time() -> None:
 
 
 def test_one_that_works_little_by_little_is_waited_for() -> None:
-    """A machine shared by many: short bursts with long pauses, longer in all than the limit."""
+    """A busy machine: short bursts with long pauses, which together exceed the limit."""
     code = "import time\nwhile True:\n    end = time.process_time() + 0.02\n"
     code += "    while time.process_time() < end: pass\n    time.sleep(0.3)"
     with child(code) as pid:

@@ -1,5 +1,7 @@
-"""Generated bad input: whatever is in a file or a name, the answer is a HydraError with a message, never another
-exception; and on the command line a verdict with exit code 2 or 3, never a traceback."""
+"""Generated bad input: any content of a file or name ends in a HydraError with a message, never in another exception.
+
+On the command line it ends in a verdict with exit code 2 or 3, never in a traceback.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ VALUES = st.recursive(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value inside nested dicts and lists."""
+    """Return the path of every value inside nested dicts and lists."""
     found = [path] if path else []
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
@@ -53,7 +55,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def mutate(data: st.DataObject, document: dict[str, Any]) -> dict[str, Any]:
-    """A copy of `document` with one to three values replaced, dropped, or joined by an unknown key."""
+    """Return a copy of `document` in which one to three values are replaced or dropped, or unknown keys are added."""
     changed = copy.deepcopy(document)
     for _ in range(data.draw(st.integers(1, 3))):
         spots = places(changed)
@@ -76,7 +78,7 @@ def mutate(data: st.DataObject, document: dict[str, Any]) -> dict[str, Any]:
 
 
 def must_be_clear(act: Callable[[], object]) -> None:
-    """`act` succeeds, or raises a HydraError with a message and an exit code of 2 or 3."""
+    """Run `act`, which must succeed or raise a HydraError with a message and an exit code of 2 or 3."""
     try:
         act()
     except HydraError as error:
@@ -85,7 +87,7 @@ def must_be_clear(act: Callable[[], object]) -> None:
 
 
 def toml(value: Any) -> str:
-    """A value as inline TOML; None and lone surrogates, which TOML cannot hold, become text."""
+    """Return a value as inline TOML. None and lone surrogates, which TOML lacks, become text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict):
@@ -211,7 +213,7 @@ def test_choices_of_targets(name: str) -> None:
 
 
 def command(package: str, words: Sequence[str]) -> tuple[int, str]:
-    """`python -m package words...` inside this process: its exit code and everything it printed."""
+    """Run `python -m package words...` in this process and return its exit code and output."""
     program = importlib.import_module(f"{package}.__main__")
     arguments = list(words)
     if package == "export":
@@ -229,7 +231,7 @@ def command(package: str, words: Sequence[str]) -> tuple[int, str]:
 
 
 def must_refuse(package: str, words: Sequence[str]) -> str:
-    """The reason of a command that has to end with exit code 2 or 3 and no traceback."""
+    """Return the reason of a command that must end with exit code 2 or 3 and without a traceback."""
     code, printed = command(package, words)
     assert code in (ExitCode.USAGE, ExitCode.STAGE), (words, printed)
     assert "Traceback" not in printed
@@ -279,7 +281,7 @@ TYPED = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 @SETTINGS
 @given(package=st.sampled_from(["export", "benchmarks", "hydramobile"]), words=st.lists(WORDS | TYPED, max_size=6))
 def test_commands_of_any_words(package: str, words: list[str], tmp_path: Path) -> None:
-    """The model asked for last does not exist, so that no choice of words is sound."""
+    """The last model does not exist, so that every choice of arguments is an error."""
     unsound = [word for word in words if word not in ("list", "doctor", "--help")]
     code, printed = command(package, [*unsound, "--model", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")])
     assert code in (ExitCode.USAGE, ExitCode.STAGE), (unsound, printed)

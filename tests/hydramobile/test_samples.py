@@ -1,4 +1,4 @@
-"""Sample sets: who may judge, who may calibrate, and what a bad folder is told."""
+"""Sample sets: which photos may judge and calibrate, and the errors for a bad folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def listing(*rows: tuple[str, str, str]) -> str:
 
 @pytest.fixture
 def with_samples(write_model: WriteModel) -> Path:
-    """The minimal model with one photo to judge by and one to calibrate by."""
+    """Write the minimal model with one photo per split."""
     folder = write_model()
     rows = [(f"{split}.png", split, photo(folder / f"samples/{split}.png", 40 * i)) for i, split in enumerate(SPLITS)]
     (folder / "samples/samples.toml").write_text(listing(*rows))
@@ -50,7 +50,7 @@ def test_splits(with_samples: Path) -> None:
 
 
 def test_the_samples_of_a_neighbour(with_samples: Path) -> None:
-    """A smaller variant is judged and calibrated on the very photos of the model beside it."""
+    """A smaller variant is judged and calibrated with the photos of the model beside it."""
     other = with_samples.parent / "variant"
     other.mkdir()
     text = (with_samples / "model.toml").read_text()

@@ -1,4 +1,4 @@
-"""model.toml: what a good one means, and what a bad one is told."""
+"""model.toml: the meaning of a valid file, and the errors for an invalid one."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_a_constant_explains_nothing() -> None:
 
 
 def test_the_gap_leaves_close_pairs_out() -> None:
-    """Two near values swapped: wrong at 2 % of the range, not looked at 5 %."""
+    """Two near values are swapped: an error at a gap of 2 %, ignored at 5 %."""
     truth = np.concatenate([np.linspace(0, 1, 50), [0.5, 0.53]])[None] + 1
     made = truth.copy()
     made[0, -2:] = made[0, -2:][::-1]
