@@ -7,7 +7,7 @@ After:  cat([conv_transpose2d(x[:, :c], weight[:c], stride=2), conv_transpose2d(
 Symptom: "failed to legalize operation 'mhlo.convolution'" for a ConvTranspose2d with groups, with dilation, or with a
 padding that is neither 0 nor (kernel - stride) / 2, such as kernel 3, stride 2, padding 1, output_padding 1.
 Cause: TFLite's TRANSPOSE_CONV has neither groups nor dilation, and only the paddings VALID and SAME. litert-torch
-lowers nothing else.
+lowers nothing else (0.10.0 converts some grouped layers with padding SAME).
 Upstream: https://github.com/google-ai-edge/litert-torch/issues/316 (padding, closed) and
 https://github.com/google-ai-edge/litert-torch/issues/604 (groups).
 Retired by: a litert-torch that splits, dilates and crops by itself (seen in 0.10.0).
