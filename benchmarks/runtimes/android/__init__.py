@@ -1,7 +1,7 @@
-"""LiteRT on an attached Android device, through adb and the benchmark_model binary that the user names.
+"""Run LiteRT on an attached Android device, through adb and a benchmark_model binary that the user names.
 
-Parity, latency and profile are separate runs of it: a profiled run's times and a timed run's outputs are never used.
-What it computes is labelled by what the device says of itself: see `phone.label`.
+Parity, latency and profile are separate runs of it: the times of a profiled run and the outputs of a timed run are
+never used. The evidence label depends on what the device reports about itself: see `phone.label`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ HANG = float(os.environ.get("HYDRA_BENCHMARK_HANG", "180"))
 
 
 def no_tool() -> str | None:
+    """Return why there is no benchmark_model, or None where there is one."""
     given = os.environ.get(TOOL, "")
     if not given:
         return "no benchmark_model was named; give its path (arm64 Android build): make bench-android TOOL=path"
@@ -45,7 +46,7 @@ def no_tool() -> str | None:
 
 
 class Workbench:
-    """The device with the tool on it; one a process. Files are pushed once."""
+    """Hold the device with the tool on it, one per process. Each file is pushed once."""
 
     def __init__(self) -> None:
         self.phone = Phone()
@@ -56,7 +57,7 @@ class Workbench:
         atexit.register(self.clean)
 
     def set_up(self) -> None:
-        """A folder with the tool in it; also after a device that went away came back."""
+        """Make a folder on the device and push the tool: at first, and after the device went away and came back."""
         self.pushed.clear()
         self.phone.start()
         try:
@@ -66,26 +67,27 @@ class Workbench:
             raise
 
     def clean(self) -> list[str]:
-        """Remove everything of ours from the device; nothing where it is not attached: the next run removes it."""
+        """Remove our files from the device. Where it is not attached, the next run removes them."""
         with contextlib.suppress(StageError):
             if self.phone.attached():
                 return self.phone.sweep()
         return []
 
     def model(self, path: Path) -> str:
+        """Push a file unless it is there, and return its path on the device."""
         key = sha256_file(path)
         if key not in self.pushed:
-            place = f"{self.phone.root}/{key[:16]}.tflite"
-            self.phone.push(path.read_bytes(), place)
-            self.pushed[key] = place
+            pushed = f"{self.phone.root}/{key[:16]}.tflite"
+            self.phone.push(path.read_bytes(), pushed)
+            self.pushed[key] = pushed
         return self.pushed[key]
 
     def run(self, path: Path, entry: Entry, flags: Sequence[str]) -> str:
-        """What the tool printed. Raises StageError("run") for one that fails, and for one that hangs: it is ended."""
+        """Run the tool and return its output. Raises StageError("run") where it fails or hangs; then it is killed."""
         phone = self.phone
         words = [f"--graph={self.model(path)}", f"--signature_to_run_for={entry.function or entry.name}", *flags]
         command = " ".join(map(shlex.quote, words))
-        # In the background with its number noted, so that it can be ended from outside; wait gives its exit code.
+        # In the background with its process id in a file, so that it can be killed; wait returns its exit code.
         script = f"cd {phone.root}; ./benchmark_model {command} >log 2>&1 & echo $! >{phone.root}/pid; wait $!"
         started = monotonic()
         try:
@@ -94,9 +96,9 @@ class Workbench:
             if phone.gone or monotonic() - started < HANG:
                 raise
             _, log = phone.shell(f"kill -9 $(cat {phone.root}/pid); cat {phone.root}/log")
-            said = tool.last_lines(log)
+            output = tool.last_lines(log)
             raise StageError(
-                "run", f"{entry.id}: benchmark_model hung for {HANG:.0f} s and was ended: {said}"
+                "run", f"{entry.id}: benchmark_model hung for {HANG:.0f} s and was ended: {output}"
             ) from error
         _, log = phone.shell(f"cat {phone.root}/log")
         if code:
@@ -106,10 +108,10 @@ class Workbench:
 
 
 class AndroidSession:
-    """One entry of a pushed file: every `invoke` is a run of the tool on pushed inputs, its outputs pulled."""
+    """Run one entry of a pushed file. Each `invoke` pushes the inputs, runs the tool, and pulls the outputs."""
 
     def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str]) -> None:
-        """`how`: the tool's flags of a way to run."""
+        """`how`: the tool's flags for the kernels or delegate."""
         self.bench, self.path, self.entry, self.how = bench, folder / entry.file, entry, how
         self.took = ""
         self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in graph_order(folder, entry))
@@ -128,16 +130,16 @@ class AndroidSession:
 
     def run(self) -> bytes:
         phone = self.bench.phone
-        given = []
+        inputs = []
         for index, port in enumerate(self.inputs):
-            place = f"{phone.root}/in{index}.bin"
-            phone.push(self.feeds[port.name].tobytes(), place)
-            given.append((place, port.shape))
+            file = f"{phone.root}/in{index}.bin"
+            phone.push(self.feeds[port.name].tobytes(), file)
+            inputs.append((file, port.shape))
         output = f"{phone.root}/out.bin"
-        # Outputs of the run before must not pass for this one's.
+        # The outputs of the previous run must not pass for those of this one.
         phone.must(f"rm -f {output}")
         self.took = tool.read_delegate(
-            self.bench.run(self.path, self.entry, tool.parity_flags(given, output, self.how))
+            self.bench.run(self.path, self.entry, tool.parity_flags(inputs, output, self.how))
         )
         return phone.pull(output)
 
@@ -149,11 +151,12 @@ class AndroidSession:
 
 
 def port_of(entry: Entry, name: str) -> Port:
+    """Return the port with this name in the file."""
     return next(port for port in (*entry.inputs, *entry.outputs) if port.file_name == name)
 
 
 def split(ports: Sequence[Port], data: bytes, entry: str) -> dict[str, Array]:
-    """The tensors of the tool's output file, one after the other in the graph's order, by reference name."""
+    """Split the tool's output file, which holds the outputs in the graph's order. Names are the reference's."""
     sizes = [int(np.prod(port.shape)) * np.dtype(port.dtype).itemsize for port in ports]
     if len(data) != sum(sizes):
         raise StageError("run", f"{entry}: benchmark_model wrote {len(data)} bytes of outputs, not {sum(sizes)}")
@@ -168,7 +171,7 @@ def split(ports: Sequence[Port], data: bytes, entry: str) -> dict[str, Array]:
 class AndroidRuntime(Runtime):
     name = "litert-android"
     targets = ("litert",)
-    # Its times are those of `python -m benchmarks device`: pushing and pulling are no part of an inference.
+    # `python -m benchmarks device` times it: pushing and pulling are no part of an inference.
     timed = False
     configurations = tuple(tool.FLAGS)
     about = "LiteRT's benchmark_model on an attached Android device: the CPU kernels of XNNPACK, one thread, for parity"
@@ -178,7 +181,7 @@ class AndroidRuntime(Runtime):
 
     @property
     def evidence(self) -> Label:
-        """By what the device says of itself; where none is attached, what a phone's would be."""
+        """The label of what the device reports about itself, or a phone's where none is attached."""
         with contextlib.suppress(StageError):
             if "bench" in vars(self) or self.unavailable() is None:
                 return label(self.identity)
@@ -226,7 +229,7 @@ class AndroidRuntime(Runtime):
         return tool.read_profile(bench.phone.again(run, bench.set_up))
 
     def clean(self) -> list[str]:
-        """Remove what is ours from the device; returns the folders that were there. A later use pushes anew."""
+        """Remove our folders from the device and return their names. A later use pushes again."""
         bench = vars(self).pop("bench", None)
         if bench is None:
             return []
@@ -236,8 +239,11 @@ class AndroidRuntime(Runtime):
 
 
 class GpuSession(AndroidSession):
-    """The same on the GPU delegate. Raises Absent where the device or its tool has none that takes the graph: what the
-    CPU then computes is no evidence of a GPU. `taken` is told what the delegate took."""
+    """Run an entry on the GPU delegate.
+
+    Raises Absent where the device or its tool has no delegate that takes the graph: the CPU computes it then, which is
+    no evidence of a GPU. `taken` records what the delegate took, by entry.
+    """
 
     def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str], taken: dict[str, str]) -> None:
         super().__init__(bench, folder, entry, how)
@@ -257,7 +263,7 @@ class GpuSession(AndroidSession):
 
 
 class AndroidGpuRuntime(AndroidRuntime):
-    """Parity of what the GPU computes; its times are among `AndroidRuntime`'s configurations."""
+    """Judge the parity of the GPU's outputs. Its times are among the configurations of `AndroidRuntime`."""
 
     name = "litert-android-gpu"
     about = (

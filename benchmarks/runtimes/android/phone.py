@@ -1,7 +1,7 @@
-"""An Android device over adb: commands, files, what it is, how warm it is. Leaves nothing behind.
+"""Use an Android device over adb: run commands, push and pull files, read its identity and temperature.
 
-Everything pushed lies in one folder below `TEMP`, named by this program, so that whatever an earlier run could not
-remove (a cable pulled, a process killed) is known and removed by the next one.
+All files lie in one folder below `TEMP` whose name begins with PREFIX. The next run therefore finds and removes what an
+earlier one could not (a pulled cable, a killed process).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hydramobile.files import sha256_bytes
 TEMP = "/data/local/tmp"
 PREFIX = "hydra-bench-"
 SERIAL = "HYDRA_ADB_SERIAL"
-# Seconds a command other than a benchmark may take, and how long a device that went away is waited for.
+# Seconds that a command other than a benchmark may take, and seconds to wait for a device that went away.
 PATIENCE = 60.0
 RETURN = float(os.environ.get("HYDRA_ADB_RETURN", "30"))
 IDENTITY = {
@@ -41,16 +41,16 @@ IDENTITY = {
     "sdk": "ro.build.version.sdk",
     "build": "ro.build.fingerprint",
 }
-# Any of these says: not a piece of hardware. A phone's own properties decide its label, never our configuration.
+# Any of these means an emulator. The device's own properties decide its label, never our configuration.
 EMULATOR = ("ro.kernel.qemu", "ro.boot.qemu")
 EMULATED_HARDWARE = ("goldfish", "ranchu", "qemu", "cutf_cvm")
 STATUS = re.compile(r"Thermal Status:\s*(\d+)")
 TEMPERATURE = re.compile(r"Temperature\{mValue=([-\d.]+), mType=(\d+), mName=([^,]+), mStatus=(\d+)\}")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def no_phone() -> str | None:
-    """Why no device can be used, with what would help, or None. Starts the adb server where it is not running."""
+    """Return why no device can be used, with what would help, or None. Starts the adb server if it is not running."""
     if find_spec("adbutils") is None:
         return "adbutils is not installed; run: make setup"
     adb = import_module("adbutils")
@@ -71,7 +71,7 @@ def no_phone() -> str | None:
 
 
 class Phone:
-    """The chosen device. Raises StageError("device") where it is gone, StageError("push") for what does not arrive."""
+    """Use the chosen device. Raises StageError("device") where it is gone, StageError("push") where a push fails."""
 
     def __init__(self) -> None:
         missing = no_phone()
@@ -92,7 +92,7 @@ class Phone:
         return False
 
     def returned(self, seconds: float) -> bool:
-        """Wait for a device that went away; False when it did not come back in time."""
+        """Wait for a device that went away. Return whether it came back in time."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.attached():
@@ -103,7 +103,7 @@ class Phone:
 
     @contextmanager
     def watched(self, what: str) -> Iterator[None]:
-        """Tell a device that went away from a command that failed."""
+        """Raise StageError naming `what`, and say whether the device went away or the command failed."""
         try:
             yield
         except self.failures as error:
@@ -115,26 +115,27 @@ class Phone:
             raise StageError("device", f"{what} failed on {self.serial}: {error or type(error).__name__}") from error
 
     def shell(self, command: str, seconds: float = PATIENCE) -> tuple[int, str]:
-        """(exit code, output with errors) of a command of the device's shell."""
+        """Run a command in the device's shell, and return its exit code and its output with errors."""
         with self.watched(command.split("\n")[0][:80]):
             done = self.device.shell2(command, timeout=seconds)
             return int(done.returncode), str(done.output)
 
     def must(self, command: str, stage: str = "device") -> str:
+        """Run a command and return its output. Raises StageError(`stage`) where it fails."""
         code, output = self.shell(command)
         if code:
             raise StageError(stage, f"{command!r} ended with {code} on {self.serial}: {output.strip()[-300:]}")
         return output
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
-        """Write a file on the device and check its sha256 there. Says what space is left where it does not arrive."""
+        """Write a file on the device and check its sha256 there. The error names the free space."""
         try:
             with self.watched(f"push {path}"):
                 self.device.sync.push(data, path, mode)
-            wanted, (_, output) = sha256_bytes(data), self.shell(f"sha256sum {shlex.quote(path)}")
-            found = output.split()[0] if output.split() else "nothing"
-            if found != wanted:
-                raise StageError("push", f"{path} arrived with sha256 {found[:12]}, not {wanted[:12]}")
+            expected, (_, output) = sha256_bytes(data), self.shell(f"sha256sum {shlex.quote(path)}")
+            actual = output.split()[0] if output.split() else "nothing"
+            if actual != expected:
+                raise StageError("push", f"{path} arrived with sha256 {actual[:12]}, not {expected[:12]}")
         except StageError as error:
             if self.gone:
                 raise
@@ -143,7 +144,7 @@ class Phone:
             raise StageError("push", f"{path} could not be written on {self.serial}{left} ({error.message})") from error
 
     def free_space(self) -> int | None:
-        """Bytes free where files are pushed, or None where the device does not say."""
+        """Return the free bytes where files are pushed, or None where the device does not report them."""
         with contextlib.suppress(StageError, ValueError, IndexError):
             _, output = self.shell(f"df -k {TEMP}")
             return int(output.strip().splitlines()[-1].split()[3]) * 1024
@@ -179,20 +180,20 @@ class Phone:
         )
 
     def start(self) -> None:
-        """Remove what earlier runs left, and make this run's folder."""
+        """Remove the folders of earlier runs, and make the folder of this one."""
         self.sweep()
         self.must(f"mkdir -p {self.root}", "push")
 
     def sweep(self) -> list[str]:
-        """End what earlier runs left running, remove their folders; returns the folders."""
+        """Kill the processes of earlier runs, remove their folders, and return these."""
         _, listed = self.shell(f"ls -d {TEMP}/{PREFIX}* 2>/dev/null")
         folders = [line.strip() for line in listed.splitlines() if line.strip().startswith(f"{TEMP}/{PREFIX}")]
         for folder in folders:
             self.shell(f"[ -f {folder}/pid ] && kill -9 $(cat {folder}/pid) 2>/dev/null; rm -rf {folder}")
         return folders
 
-    def again(self, action: Callable[[], Found], prepare: Callable[[], None]) -> Found:
-        """`action`, and once more when the device went away meanwhile and came back: `prepare` puts its files back."""
+    def again(self, action: Callable[[], Result], prepare: Callable[[], None]) -> Result:
+        """Run `action`, and once more, after `prepare`, where the device went away meanwhile and came back."""
         try:
             return action()
         except StageError:

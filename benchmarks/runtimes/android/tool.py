@@ -1,8 +1,8 @@
-"""LiteRT's benchmark_model: its command lines, and what it prints.
+"""Write command lines for LiteRT's benchmark_model, and parse its output.
 
-Traps, read from its source: inputs are given by position in the graph (names only warn), outputs come as one file in
-the graph's order, a flag it does not know is only warned of, a delegate that takes nothing leaves all to the CPU, and a
-profiled run is slower than a plain one.
+Traps, read from its source: inputs are matched by position in the graph (a wrong name is only a warning), outputs are
+one file in the graph's order, an unknown flag is only a warning, a delegate that takes nothing leaves the graph to the
+CPU, and a profiled run is slower than a plain one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FLAGS = {
     "cpu-4": ("--num_threads=4", "--use_xnnpack=true"),
     "cpu-4-fp16": ("--num_threads=4", "--use_xnnpack=true", "--xnnpack_force_fp16=true"),
     "cpu-4-builtin": ("--num_threads=4", "--use_xnnpack=false"),
-    # In half precision, the delegate's default; said, so that a version with another default cannot change it.
+    # Half precision is the delegate's default. The flag is explicit in case another version has another default.
     "gpu": ("--use_gpu=true", "--gpu_precision_loss_allowed=true", "--use_xnnpack=false"),
 }
-# One run on given inputs, whose outputs are kept.
+# One run on our inputs, whose outputs are written.
 PARITY = ("--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0")
-# A float32 file is judged by limits that half precision cannot keep: the delegate can be told to keep all digits.
+# The limits of a float32 file are too tight for half precision, so the delegate computes it in full precision.
 EXACT_GPU = ("--use_gpu=true", "--gpu_precision_loss_allowed=false", "--use_xnnpack=false")
 NO_GPU = "Failed to apply GPU delegate"
 TIMINGS = re.compile(
@@ -46,25 +46,30 @@ ROW = re.compile(r"^\s*(?P<kind>\S.*?)\s+(?P<numbers>(?:[\d.]+%?\s+){4,})(?P<nam
 
 
 def parity_flags(inputs: Sequence[tuple[str, Sequence[int]]], output: str, how: Sequence[str]) -> list[str]:
-    """`inputs`: (file on the device, shape) in the graph's order; `how`: the flags of a way to run."""
+    """Return the flags of a run on `inputs` that writes `output`.
+
+    `inputs` are (file on the device, shape) in the graph's order. `how` are the flags for the kernels or delegate.
+    """
     names = [f"in{index}" for index in range(len(inputs))]
     shapes = ":".join(",".join(map(str, shape)) for _, shape in inputs)
     files = ",".join(f"{name}:{file}" for name, (file, _) in zip(names, inputs, strict=True))
-    given = [f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={files}"]
-    return [*PARITY, *how, *given, f"--output_filepath={output}"]
+    layers = [f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={files}"]
+    return [*PARITY, *how, *layers, f"--output_filepath={output}"]
 
 
 def latency_flags(configuration: str, seconds: float) -> list[str]:
+    """Return the flags of a timed run of `seconds` or more, and of 50 runs or more."""
     run = ["--warmup_runs=3", "--num_runs=50", f"--min_secs={seconds:g}", f"--max_secs={max(60.0, 4 * seconds):g}"]
     return [*FLAGS[configuration], *run, "--report_peak_memory_footprint=true"]
 
 
 def profile_flags() -> list[str]:
+    """Return the flags of a profiled run on one thread."""
     return [*FLAGS["cpu-1"], "--warmup_runs=3", "--num_runs=20", "--min_secs=0", "--enable_op_profiling=true"]
 
 
 def check_flags(text: str) -> None:
-    """Raises StageError("run") when the tool did not know a flag: it would have run something else."""
+    """Raise StageError("run") where the tool did not know a flag: it ran something else then."""
     match = IGNORED.search(text)
     if match:
         raise StageError("run", f"this benchmark_model is too old or another program: it does not know {match[1]}")
@@ -101,32 +106,33 @@ def milliseconds(microseconds: float | None) -> float | None:
 
 
 def read_delegate(text: str) -> str:
-    """What a delegate took of the graph, such as "GPU, partially, 3 kernels"; empty where it took nothing."""
+    """Return what a delegate took of the graph, such as "GPU, partially, 3 kernels". Empty where it took nothing."""
     match = DELEGATE.search(text)
     return f"{match['name']}, {match['how']}, {match['kernels'] or 1} kernels" if match else ""
 
 
 def read_profile(text: str) -> list[OpTime]:
-    """The table "Run Order" of the regular runs. Its columns vary between versions: they are read by their heads."""
+    """Parse the table "Run Order" of the regular runs. Its columns vary between versions, so their heads name them."""
     section = text.partition(REGULAR)[2] or text
     lines = section.splitlines()
     start = next((number for number, line in enumerate(lines) if " Run Order " in line), None)
     heads = re.findall(r"\[([^\]]+)\]", lines[start + 1])[1:-1] if start is not None and start + 1 < len(lines) else []
     if start is None or "avg ms" not in heads:
         raise StageError("profile", f"benchmark_model printed no table of operators: {last_lines(text)}")
-    found: list[OpTime] = []
+    times: list[OpTime] = []
     for line in lines[start + 2 :]:
         match = ROW.match(line)
         if match is None:
             break
         numbers: Mapping[str, str] = dict(zip(heads, match["numbers"].split(), strict=False))
         calls = float(numbers.get("times called", "1"))
-        took = float(numbers["avg ms"]) * calls
-        found.append(OpTime(match["kind"].removeprefix("Delegate/"), match["name"], took, calls))
-    if not found:
+        total_ms = float(numbers["avg ms"]) * calls
+        times.append(OpTime(match["kind"].removeprefix("Delegate/"), match["name"], total_ms, calls))
+    if not times:
         raise StageError("profile", f"benchmark_model's table lists no operator: {last_lines(text)}")
-    return found
+    return times
 
 
 def last_lines(text: str, most: int = 300) -> str:
+    """Return the end of the tool's output on one line."""
     return " ".join(text.split())[-most:] or "it printed nothing"

@@ -1,7 +1,7 @@
-"""LiteRT and ONNX Runtime as ARM code: their aarch64 wheels under qemu's user mode, on the files as they ship.
+"""Run LiteRT and ONNX Runtime as ARM code: their aarch64 wheels under qemu's user mode, on the files as they ship.
 
-A phone's own kernels compute these numbers, so an error here is one that a phone makes too. What is emulated says
-nothing of time; `count` counts instructions instead, which do not jitter.
+The outputs come from a phone's own kernels, so an error here is one that a phone makes too. Emulation says nothing
+about time. `count` counts instructions instead, which do not jitter.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import inside
 
-# engine (see guest.py) -> (the target it runs, its package, a runtime of this computer that reads the same files)
+# Engine (guest.py) -> (the target whose files it runs, its package, the runtime of this computer for these files).
 ENGINES = {
     "litert": ("litert", "ai-edge-litert", "litert"),
     "litert-fp16": ("litert", "ai-edge-litert", "litert"),
@@ -34,7 +34,7 @@ ABOUT = {
 
 
 class ArmSession:
-    """One entry of one artifact, open in the guest."""
+    """Run one entry of one artifact in the guest."""
 
     def __init__(self, job: Job, entry: Entry) -> None:
         self.job, self.entry = job, entry
@@ -43,25 +43,25 @@ class ArmSession:
         self.job.bind({port.file_name: to_file(port, inputs[port.name]) for port in self.entry.inputs})
 
     def invoke(self) -> float:
-        """Seconds of emulation, which mean nothing: the runtime is not `timed`."""
+        """Run, and return the seconds of emulation, which mean nothing: the runtime is not `timed`."""
         started = perf_counter()
         self.job.invoke()
         return perf_counter() - started
 
     def count(self, runs: int) -> dict[str, int]:
-        """Instructions by class of `runs` runs (see insn.c)."""
+        """Return the instructions of `runs` runs by class (insn.c)."""
         return self.job.count(runs)
 
     def fetch(self) -> dict[str, Array]:
-        made = self.job.fetch()
-        return {port.name: from_file(port, made[port.file_name]) for port in self.entry.outputs}
+        outputs = self.job.fetch()
+        return {port.name: from_file(port, outputs[port.file_name]) for port in self.entry.outputs}
 
     def close(self) -> None:
         self.job.close()
 
 
 class ArmRuntime(Runtime):
-    """`engine` on the emulated processor `cpu`. Named after both."""
+    """Run `engine` on the emulated processor `cpu`. The runtime is named after both."""
 
     evidence: Label = "emulated-arm"
     timed = False
@@ -96,10 +96,10 @@ class ArmRuntime(Runtime):
             raise StageError(stage, f"{file}: {error.message}") from error
 
     def counter(self) -> ArmRuntime:
-        """The same with the instruction counter loaded, for `ArmSession.count`: slower."""
-        made = type(self)()
-        made.counting = True
-        return made
+        """Return this runtime with the instruction counter loaded, for `ArmSession.count`. It is slower."""
+        runtime = type(self)()
+        runtime.counting = True
+        return runtime
 
     def environment(self, threads: int = 1) -> Environment:
         """Return what the libraries see of the processor, and the versions of what runs there."""
@@ -119,12 +119,13 @@ class ArmRuntime(Runtime):
 
 
 def combined(engine: str, cpu: str, *recipes: str) -> Callable[[], ArmRuntime]:
+    """Return the class of `engine` on `cpu`, which runs only `recipes` where any are given."""
     return type(f"{engine}_{cpu}", (ArmRuntime,), {"engine": engine, "cpu": CPUS[cpu], "recipes": recipes})
 
 
 litert_a53, litert_a76 = combined("litert", "a53"), combined("litert", "a76")
-# Only a file whose weights are in fp16 is meant to be computed in it.
+# Only a file with float16 weights is meant to be computed in half precision.
 litert_a76_fp16 = combined("litert-fp16", "a76", "float16")
-# Beyond the Cortex-A76, its kernels differ in int8 alone.
+# Its kernels differ from those of the Cortex-A76 in int8 only.
 litert_v86 = combined("litert", "v86", "w8a8")
 ort_a53, ort_a76 = combined("ort", "a53"), combined("ort", "a76")

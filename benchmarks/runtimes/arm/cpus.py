@@ -1,7 +1,7 @@
-"""The ARM processors that are emulated: what qemu is told to be, and the /proc/cpuinfo that says the same.
+"""Define the emulated ARM processors: qemu's -cpu option, and the matching /proc/cpuinfo.
 
-Inference libraries choose their kernels by both. qemu 7.2 shows a guest the host's own /proc/cpuinfo, on which
-XNNPACK crashes, and one that promises more than the model can do ends in SIGILL: so each model has its own.
+Inference libraries choose their kernels by both. qemu 7.2 shows a guest the host's own /proc/cpuinfo, on which XNNPACK
+crashes. A cpuinfo with more features than the model has ends in SIGILL. So each model has a cpuinfo of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ V82 = f"{COMMON} atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp"
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """`model` is qemu's -cpu; `part` its number in MIDR_EL1; `features` Linux's names of what it can do."""
+    """Describe one processor: `model` for qemu's -cpu, `part` of its MIDR_EL1, and `features` by Linux's names."""
 
     name: str
     model: str
@@ -25,11 +25,12 @@ class Cpu:
     about: str
 
     def has(self, feature: str) -> bool:
+        """Return whether the processor has a feature, by Linux's name."""
         return feature in self.features.split()
 
     @property
     def cpuinfo(self) -> str:
-        """What Linux on this processor shows, for one core."""
+        """The /proc/cpuinfo of Linux on one core of this processor."""
         lines = (
             "processor\t: 0",
             "BogoMIPS\t: 100.00",
@@ -50,14 +51,16 @@ CPUS = {
             "a53", "cortex-a53", "0xd03", f"{COMMON} cpuid", "Cortex-A53: ARMv8.0, no dot products, no fp16 arithmetic"
         ),
         Cpu("a76", "cortex-a76", "0xd0b", V82, "Cortex-A76: ARMv8.2, dot products and fp16 arithmetic"),
-        # qemu 7.2 has no core with int8 matrix products: its `max` has, without SME (which computes int8 wrongly) and
-        # SVE. Libraries that know the part take a Cortex-A76 that can do more; a younger part crashes XNNPACK here.
+        # No core of qemu 7.2 has int8 matrix products, but its `max` has: here without SVE, and without SME, which
+        # computes int8 wrongly. Libraries that read the part see a Cortex-A76 with more features. A newer part crashes
+        # XNNPACK here.
         Cpu("v86", "max,sme=off,sve=off", "0xd0b", f"{V82} i8mm", "no real core: ARMv8.6 with int8 matrix products"),
     )
 }
 
 
 def find_cpu(name: str) -> Cpu:
+    """Return the processor called `name`. Raises UsageError naming the known ones."""
     if name not in CPUS:
         raise unknown("emulated processor", name, CPUS)
     return CPUS[name]

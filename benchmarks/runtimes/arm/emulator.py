@@ -1,4 +1,4 @@
-"""qemu's user mode with the ARM userland: one guest process (guest.py) that takes many jobs, as its start is slow."""
+"""Run the ARM userland under qemu's user mode: one guest process (guest.py) for many jobs, as its start is slow."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from hydramobile.errors import StageError
 
 Array = NDArray[Any]
 GUEST = Path(__file__).with_name("guest.py")
-# A start takes 4 s of processor time, a run of a phone's net up to some seconds: far above either.
+# Seconds until a guest counts as hung. A start takes 4 s of processor time, a run of a phone's net a few seconds.
 START_LIMIT = 180.0
 RUN_LIMIT = 300.0
 MARK = re.compile(r"(\w+)=(\d+)")
 
 
 class Emulator:
-    """A guest on `cpu`. `counting` loads the instruction counter, which makes everything slower.
+    """Run a guest on `cpu`. `counting` loads the instruction counter, which makes everything slower.
 
-    Raises StageError("sysroot") where it cannot run here. See `trusted`.
+    Raises StageError("sysroot") where it cannot run here. Use `trusted`, which tests it first.
     """
 
     def __init__(self, cpu: Cpu, counting: bool = False) -> None:
@@ -45,19 +45,23 @@ class Emulator:
     def ask(
         self, request: Mapping[str, Any], payload: bytes = b"", limit: float = RUN_LIMIT
     ) -> tuple[dict[str, Any], bytes]:
-        """Raises StageError("run") when the guest refuses, dies (its signal named) or hangs."""
+        """Send a request and return the answer and its payload.
+
+        Raises StageError("run") where the guest refuses, dies (naming the signal) or hangs.
+        """
         answer, data = self.child.ask(request, payload, limit)
         if not answer.pop("ok"):
             raise StageError("run", f"{request['do']} on {self.child.name}: {answer['error']}")
         return answer, data
 
     def open(self, engine: str, file: Path, function: str, outputs: Sequence[str], threads: int = 1) -> Job:
+        """Open one function of a file in the guest."""
         request = {"do": "open", "engine": engine, "file": str(file.resolve()), "function": function}
         answer, _ = self.ask({**request, "outputs": list(outputs), "threads": threads}, limit=START_LIMIT)
         return Job(self, int(answer["session"]))
 
     def counted(self) -> dict[str, int]:
-        """Instructions by class between the last two markers."""
+        """Return the instructions between the last two markers, by class."""
         lines = self.marks.read_text(encoding="utf-8").splitlines() if self.marks.is_file() else []
         if len(lines) < 2:
             raise StageError("count", f"the instruction counter left {len(lines)} markers instead of 2 or more")
@@ -69,13 +73,14 @@ class Emulator:
 
 
 class Job:
-    """One function of one file, open in the guest."""
+    """Run one function of one file in the guest."""
 
     def __init__(self, emulator: Emulator, number: int) -> None:
         self.emulator, self.number = emulator, number
 
-    def ask(self, do: str, payload: bytes = b"", **more: Any) -> tuple[dict[str, Any], bytes]:
-        return self.emulator.ask({"do": do, "session": self.number, **more}, payload)
+    def ask(self, do: str, payload: bytes = b"", **fields: Any) -> tuple[dict[str, Any], bytes]:
+        """Send a request for this job."""
+        return self.emulator.ask({"do": do, "session": self.number, **fields}, payload)
 
     def bind(self, feeds: Mapping[str, Array]) -> None:
         tensors = [{"name": n, "shape": list(v.shape), "dtype": str(v.dtype)} for n, v in feeds.items()]
@@ -85,35 +90,46 @@ class Job:
         self.ask("invoke")
 
     def count(self, runs: int) -> dict[str, int]:
-        """Instructions of `runs` runs by class; the emulator must have been started with `counting`."""
+        """Return the instructions of `runs` runs by class. The emulator must have been started with `counting`."""
         self.ask("count", runs=runs)
         return self.emulator.counted()
 
     def fetch(self) -> dict[str, Array]:
         answer, data = self.ask("fetch")
-        made: dict[str, Array] = {}
+        outputs: dict[str, Array] = {}
         start = 0
         for tensor in answer["tensors"]:
             size = int(np.prod(tensor["shape"], dtype=np.int64))
             value = np.frombuffer(data, tensor["dtype"], size, start).reshape(tensor["shape"])
-            made[tensor["name"]], start = value, start + value.nbytes
-        return made
+            outputs[tensor["name"]], start = value, start + value.nbytes
+        return outputs
 
     def close(self) -> None:
         if self.emulator.child.process.poll() is None:
             self.ask("close")
 
 
-def command(root: Path, cpu: Cpu, more: Sequence[str] = ()) -> list[str]:
-    """What runs ARM CPython as `cpu`, up to the script's name."""
-    own = root / "cpus" / cpu.name
+def command(root: Path, cpu: Cpu, options: Sequence[str] = ()) -> list[str]:
+    """Return the command that runs ARM CPython on `cpu`, up to the script's name. `options` are qemu's."""
+    folder = root / "cpus" / cpu.name
     settings = f"PYTHONPATH={root / 'site'},PYTHONHASHSEED=0,OMP_NUM_THREADS=1,OPENBLAS_NUM_THREADS=1"
     qemu = shutil.which(sysroot.QEMU) or sysroot.QEMU
-    return [qemu, "-cpu", cpu.model, "-L", str(own), *more, "-E", settings, str(own / "usr/bin/python3.11"), "-sSB"]
+    return [
+        qemu,
+        "-cpu",
+        cpu.model,
+        "-L",
+        str(folder),
+        *options,
+        "-E",
+        settings,
+        str(folder / "usr/bin/python3.11"),
+        "-sSB",
+    ]
 
 
 def clean() -> dict[str, str]:
-    """The guest's environment: nothing of the host's libraries. A crash leaves no core file, here or in a child."""
+    """Return the guest's environment, without the host's libraries, and switch off core files here and in children."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard) if soft else (soft, hard))
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TMPDIR": tempfile.gettempdir()}
@@ -123,9 +139,9 @@ RUNNING: dict[tuple[str, bool], Emulator] = {}
 
 
 def trusted(cpu: Cpu, engine: str, counting: bool = False) -> Emulator:
-    """The one emulator of this process for `cpu`, started anew where a file ended the last one.
+    """Return the one emulator of this process for `cpu`, restarted where a file crashed the last one.
 
-    Raises StageError("self-test") when it computes the library of `engine` wrongly.
+    Raises StageError("self-test") where it computes the library of `engine` wrongly.
     """
     emulator = RUNNING.get((cpu.name, counting))
     if emulator is None or emulator.child.process.poll() is not None:

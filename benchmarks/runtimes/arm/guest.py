@@ -1,8 +1,8 @@
-"""The program that runs inside the emulator: one process that loads files and runs them on request.
+"""Serve requests inside the emulator: one process that loads files and runs them.
 
-It knows nothing of this project: only numpy and the vendors' aarch64 wheels are there. Framing, both ways: the
-lengths of a JSON text and of a payload as two little-endian uint32, the text, the payload. A request names what to
-`do`; an answer holds `ok`, and `error` where it is false.
+It imports nothing of this project: only NumPy and the vendors' aarch64 wheels are installed there. Framing, both ways:
+the lengths of a JSON text and of a payload as two little-endian uint32, the text, the payload. A request names an
+action in `do`. An answer holds `ok`, and `error` where `ok` is false.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-# XNNPACK's flag that computes in fp16 whatever the file's type is (TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16).
+# XNNPACK's flag to compute in fp16 whatever the file's dtype is (TFLITE_XNNPACK_DELEGATE_FLAG_FORCE_FP16).
 FORCE_FP16 = 0x4
 
 
 class Engine(Protocol):
-    """One function of one file in one library."""
+    """Run one function of one file in one library."""
 
     def bind(self, feeds: Mapping[str, Array]) -> None: ...
 
@@ -33,7 +33,7 @@ class Engine(Protocol):
 
 
 class Interpreter:
-    """LiteRT's interpreter with XNNPACK, as the wheel sets it up: one signature, called without copies."""
+    """Run one signature in LiteRT's interpreter with its default XNNPACK delegate."""
 
     def __init__(self, file: str, function: str, outputs: list[str], threads: int) -> None:
         from ai_edge_litert.interpreter import Interpreter as LiteRT
@@ -41,8 +41,8 @@ class Interpreter:
         self.interpreter = LiteRT(model_path=file, num_threads=threads)
         runner = self.interpreter.get_signature_runner(function)
         self.inputs = {key: int(value["index"]) for key, value in runner.get_input_details().items()}
-        found = {key: int(value["index"]) for key, value in runner.get_output_details().items()}
-        self.outputs = {name: found[name] for name in outputs}
+        indices = {key: int(value["index"]) for key, value in runner.get_output_details().items()}
+        self.outputs = {name: indices[name] for name in outputs}
         self.wrapper = self.interpreter._interpreter
         self.graph = self.wrapper.GetSubgraphIndexFromSignature(function)
         self.wrapper.AllocateTensors(self.graph)
@@ -59,7 +59,7 @@ class Interpreter:
 
 
 class HalfPrecision:
-    """LiteRT's compiled model with XNNPACK told to compute in fp16."""
+    """Run one signature as LiteRT's compiled model, with XNNPACK forced to fp16."""
 
     def __init__(self, file: str, function: str, outputs: list[str], threads: int) -> None:
         from ai_edge_litert.compiled_model import CompiledModel
@@ -72,28 +72,30 @@ class HalfPrecision:
         self.model = CompiledModel.from_file(file, options=options)
         self.index = self.model.get_signature_index(function)
         listed = self.model.get_signature_list()[function]
-        made = {name: self.model.get_output_tensor_details(function)[name] for name in outputs}
-        self.outputs = {name: (tuple(map(int, item["shape"])), np.dtype(item["dtype"])) for name, item in made.items()}
-        self.given = {name: self.model.create_input_buffer_by_name(function, name) for name in listed["inputs"]}
-        self.filled = {name: self.model.create_output_buffer_by_name(function, name) for name in listed["outputs"]}
+        details = self.model.get_output_tensor_details(function)
+        self.outputs = {
+            name: (tuple(map(int, details[name]["shape"])), np.dtype(details[name]["dtype"])) for name in outputs
+        }
+        self.inputs = {name: self.model.create_input_buffer_by_name(function, name) for name in listed["inputs"]}
+        self.results = {name: self.model.create_output_buffer_by_name(function, name) for name in listed["outputs"]}
         self.function = function
 
     def bind(self, feeds: Mapping[str, Array]) -> None:
         for name, value in feeds.items():
-            self.given[name].write(np.ascontiguousarray(value))
+            self.inputs[name].write(np.ascontiguousarray(value))
 
     def invoke(self) -> None:
-        self.model.run_by_name(self.function, self.given, self.filled)
+        self.model.run_by_name(self.function, self.inputs, self.results)
 
     def fetch(self) -> dict[str, Array]:
         return {
-            name: np.asarray(self.filled[name].read(int(np.prod(shape)), dtype)).reshape(shape)
+            name: np.asarray(self.results[name].read(int(np.prod(shape)), dtype)).reshape(shape)
             for name, (shape, dtype) in self.outputs.items()
         }
 
 
 class OnnxRuntime:
-    """ONNX Runtime's CPU execution provider with its default graph optimizations."""
+    """Run a model in ONNX Runtime's CPU execution provider, with its default graph optimizations."""
 
     def __init__(self, file: str, function: str, outputs: list[str], threads: int) -> None:
         import onnxruntime
@@ -146,7 +148,7 @@ class Guest:
         return {}
 
     def count(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Runs between two markers of the plugin (see insn.c)."""
+        """Run between two markers of the plugin (insn.c): getppid is its marker."""
         engine, runs = self.engines[request["session"]], range(request["runs"])
         os.getppid()
         for _ in runs:
@@ -155,18 +157,18 @@ class Guest:
         return {}
 
     def fetch(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
-        made = self.engines[request["session"]].fetch()
+        outputs = self.engines[request["session"]].fetch()
         tensors = [
-            {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)} for name, value in made.items()
+            {"name": name, "shape": list(value.shape), "dtype": str(value.dtype)} for name, value in outputs.items()
         ]
-        return {"tensors": tensors}, b"".join(np.ascontiguousarray(value).tobytes() for value in made.values())
+        return {"tensors": tensors}, b"".join(np.ascontiguousarray(value).tobytes() for value in outputs.values())
 
     def close(self, request: Mapping[str, Any]) -> dict[str, Any]:
         del self.engines[request["session"]]
         return {}
 
     def machine_code(self, request: Mapping[str, Any], payload: bytes) -> dict[str, Any]:
-        """Runs `payload`, the code of a function without arguments, between two markers, to test the plugin."""
+        """Run `payload`, the machine code of a function without arguments, between two markers, to test the plugin."""
         import ctypes
         import mmap
 
@@ -181,17 +183,18 @@ class Guest:
 
 
 def unpack(tensors: list[dict[str, Any]], data: bytes) -> dict[str, Array]:
-    made: dict[str, Array] = {}
+    """Return the arrays that lie in `data` one after the other, as `tensors` describes them."""
+    arrays: dict[str, Array] = {}
     start = 0
     for tensor in tensors:
         count = int(np.prod(tensor["shape"], dtype=np.int64))
-        made[tensor["name"]] = np.frombuffer(data, tensor["dtype"], count, start).reshape(tensor["shape"])
-        start += made[tensor["name"]].nbytes
-    return made
+        arrays[tensor["name"]] = np.frombuffer(data, tensor["dtype"], count, start).reshape(tensor["shape"])
+        start += arrays[tensor["name"]].nbytes
+    return arrays
 
 
 def main() -> None:
-    """Serve until standard input ends. What libraries print to standard output goes to standard error instead."""
+    """Serve until standard input ends. Standard output becomes standard error for what libraries print."""
     source = os.fdopen(0, "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

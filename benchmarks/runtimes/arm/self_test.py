@@ -1,9 +1,9 @@
-"""What every ARM run begins with: two small static-int8 files give bit for bit what they give on x86.
+"""Test the emulator before every ARM run: two small static int8 files must give the outputs that they give on x86.
 
-Integer arithmetic has one right answer, so any difference is the emulator's: qemu 7.2's `-cpu max`, for one, gets
-LiteRT's int8 wrong without a word. The files are the classifier of the tests at w8a8, exported by this project;
-expected.json holds what LiteRT and ONNX Runtime computed from them on x86, and a test compares it with what they
-compute there today.
+Integer arithmetic has one right answer, so the outputs must be equal to the bit, and any difference is the emulator's.
+qemu 7.2's `-cpu max`, for example, gets LiteRT's int8 wrong without an error. The files are the tests' classifier at
+w8a8, exported by this project. expected.json holds the outputs of LiteRT and ONNX Runtime on x86, and a test compares
+it with what they compute there today.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ FOLDER = Path(__file__).with_name("int8")
 
 
 class Opened(Protocol):
+    """A file that is open in the emulator."""
+
     def bind(self, feeds: Mapping[str, Array]) -> None: ...
 
     def invoke(self) -> None: ...
@@ -34,12 +36,14 @@ class Opened(Protocol):
 
 
 class Open(Protocol):
+    """Open a function of a file in the emulator."""
+
     def __call__(self, engine: str, file: Path, function: str, outputs: Sequence[str]) -> Opened: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One file, the library that runs it, and the outputs it must give for `image`."""
+    """Describe one file: the library that runs it, its input `given`, and the `values` of its output `made`."""
 
     engine: str
     file: Path
@@ -50,13 +54,14 @@ class Case:
     values: tuple[float, ...]
 
     def image(self) -> Array:
-        """Values in [0, 1] that need no generator: whole numbers over 255."""
+        """Return an input in [0, 1] that needs no random generator: integers over 255."""
         count = int(np.prod(self.shape))
         grid = np.arange(count, dtype=np.int64)
         return ((grid * grid * 7919 + grid * 104729) % 256 / 255).astype(np.float32).reshape(self.shape)
 
 
 def cases() -> list[Case]:
+    """Read expected.json."""
     rows = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
     return [
         Case(
@@ -73,16 +78,16 @@ def cases() -> list[Case]:
 
 
 def check(open_job: Open, engine: str) -> None:
-    """Raises StageError("self-test") when a result of `engine` differs, saying by how much."""
+    """Run the file of `engine`. Raises StageError("self-test") where its output differs, with the largest error."""
     for case in (case for case in cases() if case.engine == engine):
         job = open_job(case.engine, case.file, case.function, [case.made])
         job.bind({case.given: case.image()})
         job.invoke()
-        found = job.fetch()[case.made].astype(np.float32).ravel()
+        output = job.fetch()[case.made].astype(np.float32).ravel()
         job.close()
         expected = np.array(case.values, np.float32)
-        if found.shape != expected.shape or not np.array_equal(found, expected):
-            error = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("nan")
+        if output.shape != expected.shape or not np.array_equal(output, expected):
+            error = float(np.abs(output - expected).max()) if output.shape == expected.shape else float("nan")
             raise StageError(
                 "self-test",
                 f"static int8 ({case.file.name}) differs from x86 by {error:.3g} where it must be equal bit for bit: "

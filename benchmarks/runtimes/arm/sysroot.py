@@ -1,10 +1,10 @@
-"""Where the ARM userland lies that qemu runs (made by `bash scripts/setup.sh arm`), and whether it is whole.
+"""Find and verify the ARM userland that qemu runs, which `bash scripts/setup.sh arm` assembles.
 
 rootfs/         C library, C++ library, CPython 3.11 for arm64, from Debian's packages
 site/           the aarch64 wheels of requirements.txt: numpy, LiteRT, ONNX Runtime, pinned by hash
 cpus/<name>/    rootfs by symbolic links, with that processor's /proc/cpuinfo
 insn.so         the qemu plugin that counts instructions, for the host
-sysroot.json    versions and hashes of what it was made of, and the hash of every file
+sysroot.json    versions and hashes of its sources, and the hash of every file
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ PLUGIN = HERE / "insn.c"
 QEMU = "qemu-aarch64"
 FILE = "sysroot.json"
 MAKE = "bash scripts/setup.sh arm"
-# What CPython needs to start, to load extension modules, and to call C (ctypes).
+# Packages that CPython needs to start, to load extension modules, and to call C (ctypes).
 DEBS = (
     *("libbz2-1.0", "libc6", "libexpat1", "libffi8", "libgcc-s1", "liblzma5", "libpython3.11-minimal"),
     *("libpython3.11-stdlib", "libstdc++6", "python3.11-minimal", "zlib1g"),
 )
-# Of what else the layout depends on: raised when the assembly changes.
+# Raise it when the assembly changes in a way that the sources do not show.
 LAYOUT = 1
 
 
 def key() -> str:
-    """Twelve hex digits over everything the sysroot is made from, so that a change is assembled anew."""
+    """Return twelve hex digits over all sources of the sysroot, so that a change of one is assembled anew."""
     recipe = {
         "layout": LAYOUT,
         "debs": DEBS,
@@ -48,13 +48,13 @@ def key() -> str:
 
 
 def sysroot() -> Path:
-    """The folder, whether it is there or not. It outlives `make clean`, and clones share it."""
+    """Return the folder, whether it exists or not. It outlives `make clean`, and clones share it."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "hydra-mobile" / f"arm-{key()}"
 
 
 def absent() -> str | None:
-    """Why no ARM code can run here, with the command that helps; None where it can. Looks at names only."""
+    """Return why no ARM code can run here, with the command that helps, or None. Checks only that files exist."""
     if shutil.which(QEMU) is None:
         return f"{QEMU} is not installed; run: {MAKE}"
     if not (sysroot() / FILE).is_file():
@@ -63,7 +63,7 @@ def absent() -> str | None:
 
 
 def listed(root: Path) -> Iterator[tuple[str, Path]]:
-    """(relative path, path) of every regular file below `root` but the manifest, sorted. Links are what they name."""
+    """Yield (relative path, path) of every regular file below `root`, sorted, without links and the manifest."""
     for path in sorted(root.rglob("*")):
         if path.is_file() and not path.is_symlink() and path.name != FILE:
             yield path.relative_to(root).as_posix(), path
@@ -71,7 +71,7 @@ def listed(root: Path) -> Iterator[tuple[str, Path]]:
 
 @cache
 def verified() -> Path:
-    """The folder, every file of it checked against its hash, once a process. Raises StageError("sysroot")."""
+    """Return the folder, with the hash of every file checked, once per process. Raises StageError("sysroot")."""
     missing = absent()
     if missing:
         raise StageError("sysroot", missing)
@@ -85,11 +85,12 @@ def verified() -> Path:
 
 
 def manifest() -> dict[str, Any]:
+    """Read sysroot.json."""
     document: dict[str, Any] = read_json(sysroot() / FILE, "sysroot")
     return document
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the sysroot was made of: packages of Debian and wheels."""
-    made: dict[str, str] = manifest()["versions"]
-    return made
+    """Return the versions of the Debian packages and wheels in the sysroot."""
+    result: dict[str, str] = manifest()["versions"]
+    return result

@@ -1,4 +1,4 @@
-"""LiteRT on this computer's CPU: the interpreter with its default XNNPACK delegate, as an app would load it."""
+"""Run LiteRT on this computer's CPU: the interpreter with its default XNNPACK delegate, as an app would load it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,15 @@ from benchmarks.runtimes.litert.graph import graph_of
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 
-# Constants of up to this many values are scales, shapes or axes, not weights.
+# Constants of up to this many elements are scales, shapes or axes, not weights.
 SMALL = 16
 
 
 class LiteRTSession:
-    """One signature of a .tflite.
+    """Run one signature of a .tflite.
 
-    A signature runner copies inputs in and outputs out in one call; here the same calls of the wrapper below it
-    are made apart, so that `invoke` times the graph alone.
+    A signature runner copies inputs in, runs, and copies outputs out in one call. This class makes the same calls of
+    the wrapper below it one by one, so that `invoke` times the graph alone.
     """
 
     def __init__(self, path: Path, entry: Entry, threads: int) -> None:
@@ -99,7 +100,7 @@ class LiteRTRuntime(Runtime):
         return LiteRTSession(folder / entry.file, entry, threads)
 
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """Every tensor of the entry's graph. LiteRT keeps them only for its builtin kernels: XNNPACK is left out."""
+        """Return every tensor of the entry's graph, from the builtin kernels: under XNNPACK LiteRT keeps none."""
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         session = self.open(folder, entry)
@@ -126,26 +127,25 @@ class LiteRTRuntime(Runtime):
         return litert_profile.profile(folder / entry.file, entry.function or entry.name, feeds, runs)
 
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
-        """Bytes of weights by storage type that this entry reads; other signatures of the file may read them too."""
+        """Return the bytes of weights that this entry reads, by dtype. Other signatures of the file may share them."""
         path = folder / entry.file
         model, graph = read_graph(path, entry)
-        found: dict[int, tuple[str, int]] = {}
+        buffers: dict[int, tuple[str, int]] = {}
         for index in range(graph.TensorsLength()):
             tensor = graph.Tensors(index)
             buffer = model.Buffers(tensor.Buffer())
             # Some writers put large constants behind the flatbuffer.
-            size, values = buffer.DataLength() or buffer.Size(), 1
-            for axis in range(tensor.ShapeLength()):
-                values *= tensor.Shape(axis)
-            if size and values > SMALL:
-                found[tensor.Buffer()] = (type_name(tensor.Type()), size)
+            size = buffer.DataLength() or buffer.Size()
+            elements = prod(tensor.Shape(axis) for axis in range(tensor.ShapeLength()))
+            if size and elements > SMALL:
+                buffers[tensor.Buffer()] = (dtype_name(tensor.Type()), size)
         total: dict[str, int] = {}
-        for kind, size in found.values():
-            total[kind] = total.get(kind, 0) + size
+        for dtype, size in buffers.values():
+            total[dtype] = total.get(dtype, 0) + size
         return dict(sorted(total.items()))
 
     def graph_order(self, folder: Path, entry: Entry) -> tuple[list[str], list[str]]:
-        """The signature's (input, output) names in the order in which its graph lists their tensors."""
+        """Return the signature's (input, output) names in the order in which its graph lists their tensors."""
         _, graph = read_graph(folder / entry.file, entry)
         runner = load(folder / entry.file, 1).get_signature_runner(entry.function or entry.name)
         sides = []
@@ -165,7 +165,7 @@ class LiteRTRuntime(Runtime):
 
 
 def real(value: Array, detail: Mapping[str, Any]) -> Array:
-    """A copy of a tensor's values; what its integers stand for where it is quantized as a whole."""
+    """Return a copy of a tensor, dequantized where it has one scale."""
     scales, zeros = detail["quantization_parameters"]["scales"], detail["quantization_parameters"]["zero_points"]
     if value.dtype.kind == "f" or len(scales) != 1:
         return value.copy()
@@ -200,7 +200,7 @@ def delegation(folder: Path, entry: Entry) -> Delegated:
 
 
 def first_graph(path: Path, entry: Entry) -> bytes:
-    """The file with the entry's graph in the first place: the interpreter lists the operators of that one only."""
+    """Return the file with the entry's graph first: the interpreter lists the operators of the first graph only."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
@@ -217,6 +217,7 @@ def first_graph(path: Path, entry: Entry) -> bytes:
 
 
 def load(path: Path, threads: int) -> Any:
+    """Return an interpreter of the file. Raises StageError("open") naming the file where it is none."""
     from ai_edge_litert.interpreter import Interpreter
 
     check_file(path, "open")
@@ -227,6 +228,7 @@ def load(path: Path, threads: int) -> Any:
 
 
 def check_file(path: Path, stage: str) -> None:
+    """Raise StageError(`stage`) where the file cannot be read or has no TFL3 identifier."""
     try:
         with path.open("rb") as stream:
             head = stream.read(8)
@@ -237,7 +239,7 @@ def check_file(path: Path, stage: str) -> None:
 
 
 def read_graph(path: Path, entry: Entry) -> tuple[Any, Any]:
-    """The flatbuffer's Model and the SubGraph of the entry's signature."""
+    """Return the flatbuffer's Model, and the SubGraph of the entry's signature."""
     from ai_edge_litert import schema_py_generated as schema
 
     check_file(path, "read")
@@ -252,8 +254,9 @@ def read_graph(path: Path, entry: Entry) -> tuple[Any, Any]:
     raise StageError("read", f"{path} has no signature {entry.function or entry.name!r}")
 
 
-def type_name(kind: int) -> str:
+def dtype_name(tensor_type: int) -> str:
+    """Return the name of a TensorType of the schema, such as "float32"."""
     from ai_edge_litert import schema_py_generated as schema
 
-    name: str = next(name for name, value in vars(schema.TensorType).items() if value == kind)
+    name: str = next(name for name, value in vars(schema.TensorType).items() if value == tensor_type)
     return name.lower()
