@@ -1,4 +1,4 @@
-"""An attached Android device, driven by adbutils against a pretend phone: what works, and everything that breaks."""
+"""An attached Android device, as adbutils drives a simulated phone: a whole run, and every fault."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Requ
     assert "comparisons hold on the device" in conclude_device(measured)
     cpu = [row for row in measured.parity if row.runtime == "litert-android"]
     assert any(row.measures for row in cpu) and {row.verdict for row in cpu} == {"pass"}
-    # An x86 emulator says so itself: this computer's numbers, whatever is plugged in where.
+    # An x86 emulator reports that it is one: its outputs are this computer's.
     assert {row.evidence for row in measured.parity} == {"host"}
     (row,) = measured.evidence.results
     assert (row.verdict, row.reason) == ("untimed", "an emulator's time says nothing")
@@ -58,7 +58,7 @@ def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Requ
     warm = Condition(thermal_status=0, temperatures={"skin": 34.5}, battery=31.2, battery_level=80)
     assert found["cpu-1"].before == warm
     assert all(entry.mean_ms and entry.peak_memory == 12.5 * 2**20 for entry in found["cpu-4"].entries)
-    # This tool has no GPU delegate: that configuration says so, the others stand.
+    # This tool has no GPU delegate: that configuration says so, and the others are measured.
     assert all("Failed to apply GPU delegate" in entry.reason for entry in found["gpu"].entries)
     assert all(entry.kinds[0].kind == "CONV_2D" and entry.ms > 0 for entry in row.profile)
     assert row.evaluator and row.evaluator.reason == "litert-android shows no intermediate tensors"
@@ -67,10 +67,10 @@ def test_push_run_pull_judge_time_and_profile(pretend: Pretend, request_of: Requ
 
 
 @pytest.mark.parametrize("entry_index", [0, -1])
-def test_inputs_and_outputs_keep_their_places(
+def test_inputs_and_outputs_keep_their_order(
     runtime: AndroidRuntime, artifact: Artifacts, golden: Golden, entry_index: int
 ) -> None:
-    """Several tensors in and out: as this computer's interpreter has them, to the bit."""
+    """An entry with several inputs and outputs equals this computer's interpreter, to the bit."""
     folder = artifact("mixed", "litert", "float32")
     entry = read_artifact(folder).entries[entry_index]
     values = golden("mixed")
@@ -86,8 +86,8 @@ def test_inputs_and_outputs_keep_their_places(
         assert value.tobytes() == made[1][name].tobytes()
 
 
-def test_arm_code_on_a_pretend_phone(arm_phone: Pretend, artifact: Artifacts, golden: Golden) -> None:
-    """Pushed, run as ARM code, pulled: what the emulated runtime computes by itself, to the bit; labelled so."""
+def test_arm_code_on_a_simulated_phone(arm_phone: Pretend, artifact: Artifacts, golden: Golden) -> None:
+    """The outputs equal those of the emulated runtime, to the bit, and have its evidence label."""
     runtime = AndroidRuntime()
     assert runtime.evidence == "emulated-arm"
     folder = artifact("classifier", "litert", "float32")
@@ -142,7 +142,7 @@ def test_a_cable_pulled_for_good(
     golden: Golden,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A clear error; and what stayed on the phone is removed as soon as it is back."""
+    """The error is clear, and the files that stayed on the phone are removed once it is back."""
     monkeypatch.setattr(phone, "RETURN", 0.3)
     session = opened(runtime, artifact, golden)
     pretend.breaks("vanish 4")
@@ -168,14 +168,14 @@ def test_a_full_disk(pretend: Pretend, runtime: AndroidRuntime, artifact: Artifa
     assert pretend.left() == []
 
 
-def test_a_hung_benchmark_is_ended(
+def test_a_hung_benchmark_is_killed(
     pretend: Pretend,
     runtime: AndroidRuntime,
     artifact: Artifacts,
     golden: Golden,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Long enough for the stand-in to start on a busy machine: it is to hang, not to be late.
+    # Long enough for the simulated tool to start on a busy machine: it must hang, not be late.
     monkeypatch.setattr("benchmarks.runtimes.android.HANG", 12.0)
     session = opened(runtime, artifact, golden)
     pretend.breaks("hang")
@@ -189,19 +189,19 @@ def test_a_hung_benchmark_is_ended(
 
 
 def test_faults_become_rows(pretend: Pretend, request_of: Request) -> None:
-    """A whole run on a phone that is full: a row with the reason, exit code 3, nothing left."""
+    """A whole run on a full phone has a row with the reason, raises an error, and leaves nothing behind."""
     pretend.breaks("full")
     measured = run_device(request_of, Run("adb", seconds=0.1, cool=0))
     with pytest.raises(StageError, match="could not be written"):
         conclude_device(measured)
-    # The file and the phone are what they were; nothing that was to be computed on it is.
+    # The dtypes are read from the file and the environment from the phone: only these rows do not fail.
     verdicts = {row.verdict for row in measured.parity if row.mode not in ("dtypes", "environment")}
     assert verdicts == {"failed"}
     assert measured.evidence.results[0].verdict == "failed"
     assert pretend.left() == []
 
 
-def test_a_wrong_tool_is_told(
+def test_a_wrong_tool_is_reported(
     pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Golden
 ) -> None:
     (tmp_path / "benchmark_model").write_text("#!/bin/sh\necho not for this processor; exit 126\n")
@@ -213,7 +213,7 @@ def test_a_wrong_tool_is_told(
 def test_a_tool_that_ignores_a_flag_is_no_evidence(
     pretend: Pretend, runtime: AndroidRuntime, artifact: Artifacts, tmp_path: Path, golden: Golden
 ) -> None:
-    """An older one warns and runs the first signature, or in another precision."""
+    """An older tool warns, and runs the first signature or another precision."""
     binary = tmp_path / "benchmark_model"
     binary.write_text(
         f"{binary.read_text()}\n".replace("exec ", "echo WARN: Unconsumed cmdline flags: --some=x\nexec ")
@@ -223,7 +223,7 @@ def test_a_tool_that_ignores_a_flag_is_no_evidence(
         session.invoke()
 
 
-def test_unavailable_with_what_would_help(
+def test_unavailable_names_what_would_help(
     pretend: Pretend, monkeypatch: pytest.MonkeyPatch, request_of: Request
 ) -> None:
     runtime = AndroidRuntime()
@@ -239,7 +239,7 @@ def test_unavailable_with_what_would_help(
 
 
 def test_integers_of_arm_code_survive_a_pulled_cable(arm_phone: Pretend, artifact: Artifacts, golden: Golden) -> None:
-    """Static int8, run as ARM code on the phone after it went away and came back: bit for bit what x86 computes."""
+    """Static int8 as ARM code equals x86 to the bit, after the phone went away and came back."""
     folder = artifact("classifier", "litert", "w8a8")
     entry = read_artifact(folder).entries[0]
     inputs = {port.name: golden("classifier")[port.name] for port in entry.inputs}
@@ -254,7 +254,7 @@ def test_integers_of_arm_code_survive_a_pulled_cable(arm_phone: Pretend, artifac
 
 
 @pytest.mark.parametrize(("fault", "said"), [("full", r"could not be written on"), ("hang", r"hung for 20 s and was")])
-def test_arm_code_that_breaks_is_told_and_cleaned_up(
+def test_a_fault_of_arm_code_is_reported_and_cleaned_up(
     arm_phone: Pretend,
     artifact: Artifacts,
     golden: Golden,
@@ -262,7 +262,7 @@ def test_arm_code_that_breaks_is_told_and_cleaned_up(
     fault: str,
     said: str,
 ) -> None:
-    # Long enough for the emulated program to start on a busy machine: it is to hang, not to be late.
+    # Long enough for the emulated program to start on a busy machine: it must hang, not be late.
     monkeypatch.setattr("benchmarks.runtimes.android.HANG", 20.0)
     runtime = AndroidRuntime()
     assert runtime.bench.phone.attached()
@@ -274,8 +274,8 @@ def test_arm_code_that_breaks_is_told_and_cleaned_up(
 
 
 @pytest.mark.usefixtures("adb_client")
-def test_the_real_adb_client_talks_to_the_pretend_phone(pretend: Pretend, tmp_path: Path) -> None:
-    """The driver's library speaks adb's protocol itself; so does Debian's client, to the same server."""
+def test_the_real_adb_client_talks_to_the_simulated_phone(pretend: Pretend, tmp_path: Path) -> None:
+    """adbutils implements adb's protocol itself. Debian's client talks to the same server."""
 
     def adb(*words: str) -> str:
         return subprocess.run(["adb", *words], capture_output=True, text=True, check=True, timeout=60).stdout

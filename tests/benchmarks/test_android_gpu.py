@@ -1,5 +1,7 @@
-"""Parity on an attached device's GPU, driven against a pretend phone: judged, wrong, and absent. No one has run it on a
-real one yet."""
+"""Parity on an attached device's GPU, on a simulated phone whose GPU is right, wrong or absent.
+
+It was never run on a real device.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ def judged(
     tmp_path: Path,
     phone_with: PhoneWith,
 ) -> Callable[..., Measured]:
-    """`judged("completely", "float16")`: a device run on a phone with such a GPU; what it measured."""
+    """`judged("completely", "float16")`: the measurements of a device run on a phone with such a GPU."""
 
     def run(gpu: str, recipe: str) -> Measured:
         shutil.copytree(build("classifier"), tmp_path / "out")
@@ -55,7 +57,7 @@ def error(row: ParityRow) -> float:
 
 
 def test_the_gpu_is_judged_beside_the_cpu(judged: Callable[..., Measured]) -> None:
-    """In half precision for a file that is meant for it: its rounding shows, within the same limits."""
+    """A float16 file runs in half precision: its error differs from the CPU's, within the same limits."""
     measured = judged("completely", "float16")
     assert "comparisons hold on the device" in conclude_device(measured)
     (cpu,), (gpu,) = rows(measured, CPU), rows(measured, GPU)
@@ -65,7 +67,7 @@ def test_the_gpu_is_judged_beside_the_cpu(judged: Callable[..., Measured]) -> No
     assert environment == Environment(delegate={"classifier": "GPU, completely, 1 kernels"})
 
 
-def test_a_gpu_that_computes_wrongly_is_told(judged: Callable[..., Measured]) -> None:
+def test_a_gpu_that_computes_wrongly_is_a_mismatch(judged: Callable[..., Measured]) -> None:
     measured = judged("wrong", "float32")
     (cpu,), (gpu,) = rows(measured, CPU), rows(measured, GPU)
     assert (cpu.verdict, gpu.verdict) == ("pass", "mismatch")
@@ -74,7 +76,7 @@ def test_a_gpu_that_computes_wrongly_is_told(judged: Callable[..., Measured]) ->
 
 
 def test_a_gpu_that_takes_nothing_is_no_evidence(judged: Callable[..., Measured]) -> None:
-    """The CPU computed it then, and rightly: that says nothing of a GPU."""
+    """The CPU computed the outputs then, and they are right."""
     measured = judged("none", "float32")
     assert "comparisons hold on the device" in conclude_device(measured)
     absent = [row for row in measured.parity if row.runtime == GPU and row.mode == "run"]
@@ -83,7 +85,7 @@ def test_a_gpu_that_takes_nothing_is_no_evidence(judged: Callable[..., Measured]
     assert not any(row.measures for row in measured.parity if row.runtime == GPU)
 
 
-def test_a_float32_file_keeps_all_its_digits() -> None:
+def test_a_float32_file_runs_in_full_precision() -> None:
     flags = tool.parity_flags([("/in0.bin", (1, 2))], "/out.bin", tool.EXACT_GPU)
     assert {"--use_gpu=true", "--gpu_precision_loss_allowed=false", "--use_xnnpack=false"} <= set(flags)
     assert "--gpu_precision_loss_allowed=true" in tool.parity_flags([], "/out.bin", tool.FLAGS["gpu"])

@@ -1,4 +1,4 @@
-"""What benchmark_model prints and what the command line is told: read right, or refused by name."""
+"""The output of benchmark_model and the options of the command line: parsed, or refused by name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def command_line(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -
         ),
     ],
 )
-def test_what_a_delegate_took(said: str, found: str) -> None:
+def test_the_delegate_is_parsed(said: str, found: str) -> None:
     line = "INFO: Inference timings in us: Init: 5, First inference: 9, Warmup (avg): 8.5, Inference (avg): 1.2e+06"
     assert tool.read_timings(f"INFO: Explicitly applied GPU delegate, {said}\n{line}").delegate == found
     fallback = "INFO: Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."
     assert tool.read_timings(f"{fallback}\n{line}").delegate == ""
 
 
-def test_words_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_ADB_SERIAL", "")
     assert choose("adb") == "adb"
     assert choose("adb:ABC") == "adb" and os.environ["HYDRA_ADB_SERIAL"] == "ABC"
@@ -49,8 +49,8 @@ def test_words_of_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
         Run("adb", cool=-1)
 
 
-def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> None:
-    """Exit codes 2 and 4, each with what is available or would help."""
+def test_the_verdict_names_what_is_missing(command_line: Callable[..., Any]) -> None:
+    """Exit code 2 comes with the available devices, 4 with the command that would help."""
     wrong = command_line("benchmarks", "device", "--device", "adv")
     assert wrong.code == 2 and "no device 'adv' (available: adb, adb:SERIAL, ios, ios:NAME, mac)" in wrong.verdict
     none = command_line("benchmarks", "device", "--device", "adb", "--model", "tests/nets/classifier")
@@ -61,7 +61,7 @@ def test_the_command_says_what_is_missing(command_line: Callable[..., Any]) -> N
     ("emulator", "abi", "evidence"),
     [(False, "arm64-v8a", "measured-on-device"), (True, "arm64-v8a", "emulated-arm"), (True, "x86_64", "host")],
 )
-def test_the_label_is_the_devices_own(emulator: bool, abi: str, evidence: str) -> None:
+def test_the_label_depends_on_what_the_device_reports(emulator: bool, abi: str, evidence: str) -> None:
     assert phone.label(DeviceInfo(emulator=emulator, abi=abi)) == evidence
 
 
@@ -74,7 +74,7 @@ INFO: Overall peak memory footprint (MB) via periodic monitoring: 30.25
 """  # noqa: E501  a line as the tool prints it
 
 
-def test_timings_are_read() -> None:
+def test_timings_are_parsed() -> None:
     assert tool.read_timings(TIMINGS) == Timings(
         init_ms=15.0, first_ms=9.0, mean_ms=1.9405, runs=50, min_ms=1.917, max_ms=2.131,
         std_ms=0.033, p50_ms=1.936, p95_ms=1.99, peak_memory=31719424,
@@ -100,7 +100,7 @@ Operator-wise Profiling Info for Regular Benchmark Runs:
 """
 
 
-def test_a_profile_is_read() -> None:
+def test_a_profile_is_parsed() -> None:
     assert tool.read_profile(PROFILE) == [
         OpTime("Convolution (NHWC, F32) IGEMM", "Delegate/Convolution:0", 0.5, 2.0),
         OpTime("RESIZE_BILINEAR", "[up]:7", 0.125, 1.0),

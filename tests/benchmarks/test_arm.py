@@ -1,4 +1,4 @@
-"""ARM code under qemu: a broken emulator fails loudly, a sound one judges, and nothing is trusted unchecked."""
+"""ARM code under qemu: a broken emulator raises an error, and a correct one judges artifacts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hydramobile.errors import StageError
 
 Artifacts = Callable[[str, str, str], Path]
 Command = Callable[..., Any]
-# One instruction of each class that is counted: FMLA v0.4s by vector and by element, FMLA v0.8h by vector and by
+# Instructions of each class that the plugin counts: FMLA v0.4s by vector and by element, FMLA v0.8h by vector and by
 # element, SDOT by vector and by element, UDOT, SMMLA.
 FMLA = (0x4E22CC20, 0x4F821020)
 FMLA_F16 = (0x4E420C20, 0x4F021020)
@@ -35,8 +35,8 @@ def code(*words: int) -> bytes:
     return struct.pack(f"<{len(words) + 1}I", *words, RET)
 
 
-def test_what_the_self_test_expects_is_what_x86_computes() -> None:
-    """The committed numbers, against this computer's LiteRT and ONNX Runtime: to the bit."""
+def test_the_self_test_expects_the_outputs_of_x86() -> None:
+    """The committed outputs equal those of this computer's LiteRT and ONNX Runtime, to the bit."""
     import onnxruntime
     from ai_edge_litert.interpreter import Interpreter
 
@@ -68,14 +68,14 @@ def test_runtimes_on_request() -> None:
     assert not any(load_runtime(name).timed for name in GROUPS["arm"])
 
 
-def test_absent_is_reported_with_what_helps(
+def test_a_missing_userland_is_reported_with_the_command_that_helps(
     artifact: Artifacts,
     out_with: Callable[..., Path],
     command: Command,
     model_dir: Callable[[str], Path],
     tmp_path: Path,
 ) -> None:
-    """Whatever other runtimes found before: what was asked for by name judged nothing."""
+    """Results of other runtimes do not count: the runtime that was asked for judged nothing."""
     out = out_with("classifier", artifact("classifier", "litert", "float32"))
     where = ("parity", "--model", model_dir("classifier"), "--out", out)
     assert command("benchmarks", *where, "--runtime", "litert").code == 0
@@ -86,10 +86,10 @@ def test_absent_is_reported_with_what_helps(
     assert {row["verdict"] for row in rows if row["runtime"] == "litert-arm-a76"} == {"unavailable"}
 
 
-def test_judged_on_arm(
+def test_artifacts_are_judged_on_arm(
     arm: Path, artifact: Artifacts, out_with: Callable[..., Path], command: Command, model_dir: Callable[[str], Path]
 ) -> None:
-    """Float, int8 and half precision by LiteRT, int8 by ONNX Runtime; x86 and ARM agree where they must."""
+    """LiteRT runs float, int8 and half precision, ONNX Runtime int8. x86 and ARM agree where they must."""
     pairs = [("litert", "float16"), ("litert", "w8a8"), ("onnx", "w8a8")]
     out = out_with("classifier", *(artifact("classifier", *pair) for pair in pairs))
     names = ("litert-arm-a76", "litert-arm-a76-fp16", "ort-arm-a53", "litert", "onnxruntime")
@@ -106,7 +106,7 @@ def test_judged_on_arm(
         *(("litert-arm-a76", "float16"), ("litert-arm-a76", "w8a8"), ("litert-arm-a76-fp16", "float16")),
         *(("ort-arm-a53", "w8a8"), ("litert", "float16"), ("litert", "w8a8"), ("onnxruntime", "w8a8")),
     }
-    # Integers have one right answer; floats differ by the order of sums; fp16 arithmetic shows.
+    # Integers have one right answer, floats differ in the order of sums, and the error of fp16 arithmetic is larger.
     assert errors["litert-arm-a76", "w8a8"] == errors["litert", "w8a8"]
     assert errors["ort-arm-a53", "w8a8"] == errors["onnxruntime", "w8a8"]
     assert errors["litert-arm-a76", "float16"] == pytest.approx(errors["litert", "float16"], rel=1e-2)
@@ -117,8 +117,8 @@ def test_judged_on_arm(
     assert all(row["runtime_version"]["cpu"].startswith("cortex-a") for row in rows if "arm" in row["runtime"])
 
 
-def test_a_broken_emulator_fails_loudly(arm: Path) -> None:
-    """qemu 7.2's `max` emulates SME, and computes LiteRT's int8 wrongly without a word."""
+def test_a_broken_emulator_raises_an_error(arm: Path) -> None:
+    """qemu 7.2's `max` emulates SME, and computes LiteRT's int8 wrongly without an error."""
     broken = Emulator(replace(CPUS["a76"], model="max"))
     try:
         if "7.2" not in emulator_version():
@@ -136,18 +136,18 @@ def emulator_version() -> str:
     return done.stdout
 
 
-def test_an_instruction_the_processor_lacks_is_named(arm: Path) -> None:
+def test_the_error_names_an_instruction_that_the_processor_lacks(arm: Path) -> None:
     made = Emulator(CPUS["a53"])
     with pytest.raises(StageError, match=r"cortex-a53 \(emulated\) died in 'machine_code' .*SIGILL"):
         made.ask({"do": "machine_code", "runs": 1}, code(DOT[0]))
     made.close()
-    # A new one takes its place.
+    # A new emulator replaces it.
     emulator.RUNNING["a53", False] = made
     assert emulator.trusted(CPUS["a53"], "litert") is not made
     emulator.RUNNING.pop(("a53", False)).close()
 
 
-def test_the_guest_refuses_and_lives_on(arm: Path, tmp_path: Path) -> None:
+def test_the_guest_survives_a_refused_file(arm: Path, tmp_path: Path) -> None:
     made = Emulator(CPUS["a53"])
     (tmp_path / "broken.tflite").write_bytes(b"not a model")
     with pytest.raises(StageError, match=r"open on cortex-a53 \(emulated\): ValueError"):
@@ -158,7 +158,7 @@ def test_the_guest_refuses_and_lives_on(arm: Path, tmp_path: Path) -> None:
         made.open("litert-fp16", tmp_path / "broken.tflite", "x", [])
 
 
-def test_a_guest_that_hangs_is_ended(arm: Path) -> None:
+def test_a_guest_that_hangs_is_killed(arm: Path) -> None:
     made = Emulator(CPUS["a53"])
     with pytest.raises(StageError, match="did not answer 'hello' in time"):
         made.ask({"do": "hello"}, limit=0.0)
@@ -177,8 +177,8 @@ def test_a_changed_userland_is_refused(arm: Path, monkeypatch: pytest.MonkeyPatc
     assert sysroot.sysroot() != arm
 
 
-def test_a_broken_file_is_named(artifact: Artifacts, arm: Path, tmp_path: Path) -> None:
-    """A broken file costs its own row: the stage, the file and the guest's words are named."""
+def test_the_error_names_a_broken_file(artifact: Artifacts, arm: Path, tmp_path: Path) -> None:
+    """It names the stage and the file, and quotes the guest."""
     folder = Path(shutil.copytree(artifact("classifier", "litert", "float32"), tmp_path / "float32"))
     entry = read_artifact(folder).entries[0]
     (folder / entry.file).write_bytes((folder / entry.file).read_bytes()[:2000])
@@ -191,12 +191,12 @@ def counted(made: Emulator, words: tuple[int, ...], times: int) -> dict[str, int
     return made.counted()
 
 
-def test_the_counter_knows_its_instructions(arm: Path) -> None:
-    """Machine code of known instructions, a hundred times over, run 2000 times against 1000 times."""
+def test_the_plugin_counts_known_instructions(arm: Path) -> None:
+    """The difference between 2000 and 1000 runs of a hundred copies of known instructions."""
     made = Emulator(CPUS["v86"], counting=True)
     words = (*FMLA, *FMLA_F16, *DOT, *SMMLA) * 100
     less, more = (counted(made, words, times) for times in (1000, 2000))
-    # Without any of them: what calling costs.
+    # The cost of the calls alone.
     idle_less, idle_more = (counted(made, (), times) for times in (1000, 2000))
     made.close()
     difference = {name: more[name] - less[name] for name in more}

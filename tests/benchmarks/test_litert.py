@@ -1,4 +1,4 @@
-"""The LiteRT runtime: numbers of real artifacts, delegation, and files it must refuse."""
+"""The LiteRT runtime: the outputs of real artifacts, delegation, and the files that it refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_portrait_float32(artifact: Artifact, golden: Golden, entry: str) -> Non
     found = run(LiteRTRuntime().open(folder, first(folder, entry)), tensors)
     for name, value in found.items():
         assert value.shape == tensors[name].shape
-        # Features reach 60: their error is judged relative to that, maps in [0, 1] as they are.
+        # Features reach 60 and are judged relative to their peak. Maps are in [0, 1].
         limit = 1e-4 if name in ("depth", "alpha") else 1e-5 * float(np.abs(tensors[name]).max())
         assert np.abs(value - tensors[name]).max() <= limit, name
 
@@ -46,7 +46,7 @@ def test_portrait_smaller_recipes(artifact: Artifact, golden: Golden, recipe: st
 
 
 @pytest.mark.parametrize("recipe", ["float32", "float16", "w8"])
-def test_encoder_then_heads_equals_the_fused_signature(artifact: Artifact, golden: Golden, recipe: str) -> None:
+def test_encoder_and_heads_equal_the_fused_signature(artifact: Artifact, golden: Golden, recipe: str) -> None:
     folder, tensors = artifact("portrait", "litert", recipe), golden("portrait")
     runtime = LiteRTRuntime()
     features = run(runtime.open(folder, first(folder, "encoder")), tensors)
@@ -91,7 +91,7 @@ def test_results_are_copies(artifact: Artifact, golden: Golden) -> None:
         np.testing.assert_array_equal(value, kept[name])
 
 
-def test_unknown_signature_and_tensor_are_named(artifact: Artifact) -> None:
+def test_errors_name_an_unknown_signature_or_tensor(artifact: Artifact) -> None:
     folder = artifact("portrait", "litert", "float32")
     entry = first(folder, "depth")
     with pytest.raises(StageError, match=r"no signature 'nose' \(has: encoder, depth, segmentation, portrait\)"):
@@ -104,7 +104,7 @@ def test_unknown_signature_and_tensor_are_named(artifact: Artifact) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "text", "half"])
-def test_a_broken_file_is_named(artifact: Artifact, tmp_path: Path, damage: str) -> None:
+def test_errors_name_a_broken_file(artifact: Artifact, tmp_path: Path, damage: str) -> None:
     source = artifact("classifier", "litert", "float32")
     entry = read_artifact(source).entries[0]
     shutil.copy(source / entry.file, tmp_path / entry.file)
@@ -120,7 +120,7 @@ def test_a_broken_file_is_named(artifact: Artifact, tmp_path: Path, damage: str)
         LiteRTRuntime().read_dtypes(tmp_path, entry)
 
 
-def test_a_flipped_block_of_weights_changes_the_numbers(artifact: Artifact, golden: Golden, tmp_path: Path) -> None:
+def test_a_flipped_block_of_weights_changes_the_outputs(artifact: Artifact, golden: Golden, tmp_path: Path) -> None:
     source, tensors = artifact("portrait", "litert", "float32"), golden("portrait")
     entry = first(source, "portrait")
     data = bytearray((source / entry.file).read_bytes())
