@@ -1,4 +1,4 @@
-"""The seam between the exporter and its targets.
+"""The seam between the exporter and its targets: the protocol of a target, its result, and the loader by name.
 
 A new target is one folder that implements `Target`, one row in hydramobile/targets.py, and one test.
 """
@@ -9,28 +9,25 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from export.program import Program
-from export.verify.readback import Saved, Wanted
+from export.quantize.storage import LayerStorage
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import UsageError
 from hydramobile.recipes import Recipe
 from hydramobile.targets import target_info
 
-if TYPE_CHECKING:
-    from export.quantize.layers import Layer
-
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """What a target wrote into the folder it was given.
+    """The files that a target wrote into a folder.
 
-    `requires` says what an app needs ({"ios": "16.0"}, {"opset": "20"}); `notes` are facts a reader of
-    artifact.json should know, such as why a fused copy was left out. `layers`: of a named recipe, what each layer is
-    stored as: name -> {"recipe", "values"}.
+    `requires` states what an app needs ({"ios": "16.0"}, {"opset": "20"}). `notes` are facts that a reader of
+    artifact.json should know, such as why a fused copy is absent. `layers` states how a named recipe stores each layer:
+    name -> {"recipe", "values"}.
     """
 
     entries: tuple[Entry, ...]
@@ -43,7 +40,7 @@ class Target(Protocol):
     """One output format.
 
     The order of calls, all in one worker process: `refuses` for each recipe, `convert` once, then for each recipe that
-    is not refused `emit`, `read_weights` and `originals`. What `convert` returns goes back to the same target alone.
+    is not refused `emit`, `read_weights` and `originals`. The result of `convert` goes back to the same target alone.
     """
 
     name: str
@@ -52,16 +49,21 @@ class Target(Protocol):
     # PyPI packages whose versions decide the bytes, recorded in artifact.json.
     toolchain: tuple[str, ...]
 
+    @property
+    def storage(self) -> LayerStorage | None:
+        """How the target stores single layers; None where it stores all layers alike."""
+        ...
+
     def refuses(self, recipe: Recipe) -> str | None:
-        """Why this target has no such recipe, or None when it has. Must not import the vendor."""
+        """Return why this target has no such recipe, or None when it has. Must not import the vendor."""
         ...
 
     def unavailable(self) -> str | None:
-        """Why exporting cannot work on this machine (package missing, platform), or None."""
+        """Return why exporting cannot work on this machine (package missing, platform), or None."""
         ...
 
     def convert(self, program: Program, scratch: Path) -> Any:
-        """The expensive, recipe-independent part: every entry converted at float32. `scratch` is a temporary folder.
+        """Convert every entry at float32: the expensive part, which recipes share. `scratch` is a temporary folder.
 
         Raises StageError("convert") naming the entry, and the op where an op is the reason.
         """
@@ -75,53 +77,37 @@ class Target(Protocol):
         ...
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
-        """Every weight in the files that `emit` wrote into `folder`, decoded from their bytes."""
+        """Yield every weight in the files that `emit` wrote into `folder`, decoded from their bytes."""
         ...
 
-    def originals(self, program: Program, converted: Any, recipe: Recipe) -> Mapping[str, Wanted]:
-        """What `convert` made of the weights, in float, by the names of `read_weights`, and how `recipe` stores each:
-        what the saved files are held to. Told from the float graphs alone, not from what `emit` did."""
+    def originals(self, program: Program, converted: Any, recipe: Recipe) -> Mapping[str, Expected]:
+        """Return the float weights in `converted` by the names of `read_weights`, and how `recipe` stores each.
+
+        The saved files are compared with them, so they are derived from the float graphs alone, not from `emit`.
+        """
         ...
 
     def describe(self, path: Path) -> dict[str, Any]:
-        """Facts read from a saved file or package for `inspect`: format, metadata, entries with their tensors
-        (name, shape, dtype), weight bytes by dtype, op counts. Never believes artifact.json."""
+        """Return facts read from a saved file or package for `inspect`, never from artifact.json.
+
+        They are the format, the metadata, the entries with their tensors (name, shape, dtype), the weight bytes by
+        dtype, and the op counts.
+        """
         ...
 
     def usage(self, emitted: Emitted) -> str:
-        """The body of USAGE.md (Markdown): load the files, feed a photo, run encoder then head, check the golden,
-        in the platform's language with these files' real names, shapes and layouts."""
-        ...
+        """Return the body of USAGE.md (Markdown) in the platform's language, with the files' real names and shapes.
 
-
-class LayerStorage(Protocol):
-    """How a target stores single layers, for recipes with names of their own: a module of these names."""
-
-    # What a search tries for a layer, the most exact first.
-    OPTIONS: tuple[str, ...]
-
-    def layer_refuses(self, layer: Layer, recipe: Recipe) -> str | None:
-        """Why the layer cannot be stored so, or None. Must not import the vendor."""
-        ...
-
-    def calibrates(self, recipe: Recipe) -> bool:
-        """Whether layers stored so are rounded with data; others are rounded to the nearest."""
-        ...
-
-    def decoded(self, layer: Layer, recipe: Recipe, gram: NDArray[Any] | None) -> NDArray[Any]:
-        """The weight as a reader of the saved file sees it, float32 in PyTorch's layout."""
-        ...
-
-    def layer_bytes(self, layer: Layer, recipe: Recipe) -> float:
-        """What the layer weighs in a file: values, scales, palettes."""
+        It loads the files, feeds a photo, runs encoder then head, and checks the golden.
+        """
         ...
 
 
 def load_storage(name: str) -> LayerStorage:
-    """The target's way to store single layers. Raises UsageError where it has none."""
-    storage: LayerStorage | None = getattr(load_target(name), "storage", None)
+    """Return the way in which a target stores single layers. Raises UsageError where it has none."""
+    storage = load_target(name).storage
     if storage is None:
-        raise UsageError(f"{name} stores all layers alike: it has no recipes with names of their own")
+        raise UsageError(f"{name} stores all layers alike: it has no named recipes")
     return storage
 
 

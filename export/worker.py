@@ -1,7 +1,7 @@
 """The worker process of one target: capture once, convert once, derive every recipe.
 
-A vendor's crash, hang or memory use stays in here. Events go to the parent as JSON lines on a pipe; stdout and
-stderr (vendors are noisy) are a log file.
+A vendor's crash, hang or memory use stays in this process. Events go to the parent as JSON lines on a pipe; stdout and
+stderr (vendors are noisy) go to a log file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from export.program import Cache, Program, calibrate, calibrate_like, capture, limit_calibration
-from export.quantize.cross_layer_equalization import equalized
+from export.quantize.cross_layer_equalization import equalize
 from export.seal import input_hash, seal
 from export.target import Target, load_target
 from export.verify.readback import compare, summary
@@ -32,7 +32,7 @@ from hydramobile.spec import load_spec
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a worker is asked to make: one target, several recipes, into `out`/<model>/<target>/<recipe>."""
+    """The work of one process: several recipes of one target, into `out`/<model>/<target>/<recipe>."""
 
     model: str
     target: str
@@ -42,7 +42,7 @@ class Job:
 
 
 class Events:
-    """Writes {"event": "start" | "done" | "failed", "stage": ..., "recipe": ...} lines to the parent."""
+    """Write {"event": "start" | "done" | "failed", "stage": ..., "recipe": ...} lines to the parent."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -52,7 +52,7 @@ class Events:
 
     @contextmanager
     def stage(self, name: str, recipe_name: str = "") -> Iterator[None]:
-        """Announce a stage. An error inside is reported with its stage and raised on."""
+        """Announce a stage. Report an error inside with its stage, and raise it on as a StageError."""
         self.send(event="start", stage=name, recipe=recipe_name)
         try:
             yield
@@ -66,70 +66,77 @@ class Events:
         self.send(event="done", stage=name, recipe=recipe_name)
 
 
-# Of a basis: whether it is equalized, by how many samples, and the hash of weights that are not the model's.
-Key = tuple[bool, int, str]
-PLAIN: Key = (False, 0, "")
-
-
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """What recipes are made from: the program, what the target converted it to, and what was done to it before."""
+class Source:
+    """What recipes are derived from: the program, its conversion by the target, and a note on what preceded it."""
 
     program: Program
     converted: Any
     note: str = ""
 
 
+class Sources:
+    """The source of each recipe, converted once for all recipes that share it.
+
+    Most recipes share `plain`. An equalized net is converted anew, and so is a net with weights of the recipe's own.
+    """
+
+    def __init__(self, target: Target, plain: Source, scratch: Path) -> None:
+        self.target = target
+        self.plain = plain
+        self.scratch = scratch
+        self.known: dict[str, Source] = {}
+
+    def of(self, chosen: Recipe) -> Source:
+        """Return the source of a recipe, with the recipe's calibration samples."""
+        if chosen.weights:
+            return self.with_weights(chosen)
+        if not chosen.calibrated:
+            return self.plain
+        program = limit_calibration(self.plain.program, chosen.samples)
+        if not chosen.equalized:
+            return replace(self.plain, program=program)
+        key = f"equalized-{chosen.samples}"
+        if key not in self.known:
+            result = equalize(program, self.target.static_bits)
+            self.known[key] = self.convert(key, result.program, result.note)
+        return self.known[key]
+
+    def with_weights(self, chosen: Recipe) -> Source:
+        """Return the net with the recipe's own weights."""
+        key = f"weights-{chosen.weights_sha256[:16]}"
+        if key not in self.known:
+            path, plain = Path(chosen.weights), self.plain.program
+            program = calibrate_like(capture(plain.spec, weights=path), plain)
+            note = f"weights of its own, {path.name} (sha256 {chosen.weights_sha256}), judged against the model's"
+            self.known[key] = self.convert(key, program, note)
+        return self.known[key]
+
+    def convert(self, key: str, program: Program, note: str) -> Source:
+        folder = self.scratch / key
+        folder.mkdir()
+        return Source(program, self.target.convert(program, folder), note)
+
+
 def work(job: Job, events: Events) -> None:
-    """Run a job. Failures are told as events; a failing recipe does not stop the others."""
+    """Run a job. Failures are reported as events; a failing recipe does not stop the others."""
     target = load_target(job.target)
     try:
         with events.stage("capture"):
-            program = captured(job, target)
-        with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as scratch:
+            program = capture_calibrated(job, target)
+        with tempfile.TemporaryDirectory(prefix=f"hydra-{job.target}-") as folder:
+            scratch = Path(folder)
             with events.stage("convert"):
-                bases = {PLAIN: Basis(program, target.convert(program, Path(scratch)))}
+                plain = Source(program, target.convert(program, scratch))
+            sources = Sources(target, plain, scratch)
             for name in job.recipes:
-                emit_one(job, target, bases, (find_recipe(program.spec, job.target, name), Path(scratch)), events)
+                emit(job, target, sources, find_recipe(program.spec, job.target, name), events)
     except StageError:
-        return  # told as an event
+        return  # reported as an event
 
 
-def basis(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratch: Path) -> Basis:
-    """What `chosen` is made from: with its calibration samples; an equalized net is converted anew, and so is one with
-    weights of the recipe's own."""
-    plain = bases[PLAIN]
-    if chosen.weights:
-        return with_weights(target, bases, chosen, scratch)
-    if not chosen.calibrated:
-        return plain
-    program = limit_calibration(plain.program, chosen.samples)
-    if not chosen.equalized:
-        return replace(plain, program=program)
-    key = (True, chosen.samples, "")
-    if key not in bases:
-        made = equalized(program, target.static_bits)
-        folder = scratch / f"equalized-{chosen.samples}"
-        folder.mkdir()
-        bases[key] = Basis(made.program, target.convert(made.program, folder), made.note)
-    return bases[key]
-
-
-def with_weights(target: Target, bases: dict[Key, Basis], chosen: Recipe, scratch: Path) -> Basis:
-    """The net with a recipe's own weights, converted once for all recipes that name the same ones."""
-    key = (False, 0, chosen.weights_sha256)
-    if key not in bases:
-        path, given = Path(chosen.weights), bases[PLAIN].program
-        program = calibrate_like(capture(given.spec, weights=path), given)
-        folder = scratch / f"weights-{chosen.weights_sha256[:16]}"
-        folder.mkdir()
-        note = f"weights of its own, {path.name} (sha256 {chosen.weights_sha256}), judged against the model's"
-        bases[key] = Basis(program, target.convert(program, folder), note)
-    return bases[key]
-
-
-def captured(job: Job, target: Target) -> Program:
-    """The program, with calibration tensors where a recipe needs them."""
+def capture_calibrated(job: Job, target: Target) -> Program:
+    """Capture the program, with calibration tensors where a recipe needs them."""
     spec = load_spec(Path(job.model))
     program = capture(spec)
     program = replace(program, cache=Cache(Path(job.out) / spec.name / ".ranges", input_hash(spec, target, FLOAT32)))
@@ -139,26 +146,25 @@ def captured(job: Job, target: Target) -> Program:
     return program
 
 
-def emit_one(job: Job, target: Target, bases: dict[Key, Basis], what: tuple[Recipe, Path], events: Events) -> None:
-    """Make one recipe, `what` = (recipe, scratch folder), from its basis; read it back, seal it, move it in."""
-    (chosen, scratch), program = what, bases[PLAIN].program
-    folder = artifact_folder(Path(job.out), program.spec.name, job.target, chosen.name)
+def emit(job: Job, target: Target, sources: Sources, chosen: Recipe, events: Events) -> None:
+    """Write one recipe's files to a staging folder, read them back, seal them, and move the folder into its place."""
+    folder = artifact_folder(Path(job.out), sources.plain.program.spec.name, job.target, chosen.name)
     lock = folder.parent / f".{chosen.name}.lock"
     try:
         with events.stage("emit", chosen.name), locked(lock), staging_folder(folder) as staging:
-            own = basis(target, bases, chosen, scratch)
-            emitted = target.emit(own.program, own.converted, chosen, staging)
-            notes = [*emitted.notes, *([own.note] if own.note else []), *calibration_note(own.program, chosen)]
-            if chosen.name != "float32":  # which parity holds to 1e-4 of the outputs themselves
-                originals = target.originals(own.program, own.converted, chosen)
+            source = sources.of(chosen)
+            emitted = target.emit(source.program, source.converted, chosen, staging)
+            notes = [*emitted.notes, *([source.note] if source.note else []), *calibration_note(source.program, chosen)]
+            if chosen.name != "float32":  # parity compares the outputs of float32 to 1e-4
+                originals = target.originals(source.program, source.converted, chosen)
                 notes += summary(compare(job.target, chosen, target.read_weights(staging, emitted), originals))
-            seal(program, target, chosen, replace(emitted, notes=tuple(notes)), staging)
+            seal(source.program, target, chosen, replace(emitted, notes=tuple(notes)), staging)
     except StageError:
-        return  # told as an event
+        return  # reported as an event
 
 
 def calibration_note(program: Program, chosen: Recipe) -> tuple[str, ...]:
-    """How the ranges of integer activations were found."""
+    """Return the note on how the ranges of integer activations were found."""
     if not chosen.activation_bits:
         return ()
     return (f"ranges by {chosen.method} over {len(program.calibration)} calibration samples",)
@@ -167,7 +173,7 @@ def calibration_note(program: Program, chosen: Recipe) -> tuple[str, ...]:
 def main() -> None:
     import torch
 
-    # One thread: sums of another order would change the last bits from one machine to the next.
+    # One thread: another order of summation would change the last bits from one machine to the next.
     torch.set_num_threads(1)
     fields, stream = receive(sys.argv[1:])
     with stream:

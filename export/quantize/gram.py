@@ -1,61 +1,60 @@
-"""What goes into a layer on the calibration samples: its inputs' Gram matrix, for rounding weights of few bits."""
+"""Gram matrices of the layers' inputs on the calibration samples, for rounding weights of few bits (gptq.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.program import Program
-from export.quantize.gptq import WIDEST
+from export.program import Program, run_modules
+from export.quantize.layers import Layer
 from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
     import torch
 
-    from export.quantize.layers import Layer
-
 Array = NDArray[Any]
+# Inputs of one output channel beyond which a layer has no Gram matrix: memory grows with the square.
+WIDEST = 2304
 
 
 def gram_matrices(program: Program, layers: Sequence[Layer]) -> dict[str, Array]:
-    """The sum of x x^T over samples and places, by layer, x what one output channel's weights are multiplied with.
+    """Return the Gram matrix of each layer by name: the sum of x x^T over samples and positions, float64.
 
-    Photos count twice, once mirrored. Convolutions of one group and linear layers have one; others (depthwise filters,
-    anything else that holds a weight) are not in the result: their weights are rounded to the nearest.
-    Raises StageError("quantize") when the program was not calibrated.
+    x are the elements that the weights of one output channel are multiplied with, [inputs]. Photos count twice, once
+    mirrored. Linear layers and convolutions of one group have a Gram matrix. Other layers (depthwise convolutions, any
+    other module with a weight) are not in the result; their weights are rounded to the nearest.
+    Raises StageError("quantize") when the program has no calibration samples.
     """
     wanted = [layer for layer in layers if layer.key == "weight" and has_gram(layer)]
     if not wanted:
         return {}
     if not program.calibration:
         raise StageError("quantize", "weights of few bits are rounded with calibration samples, and there are none")
-    found: dict[str, torch.Tensor] = {}
+    sums: dict[str, torch.Tensor] = {}
 
-    def hook(layer: Layer) -> Any:
-        def see(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-            rows = columns(module, given[0])
-            made = rows.T @ rows
-            found[layer.name] = found[layer.name] + made if layer.name in found else made
+    def hook(layer: Layer) -> Callable[[torch.nn.Module, tuple[torch.Tensor, ...]], None]:
+        def add(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            rows = unfold_input(module, inputs[0])
+            product = rows.T @ rows
+            sums[layer.name] = sums[layer.name] + product if layer.name in sums else product
 
-        return see
+        return add
 
-    placed = [layer.owner.register_forward_pre_hook(hook(layer)) for layer in wanted]
+    handles = [layer.owner.register_forward_pre_hook(hook(layer)) for layer in wanted]
     try:
         for tensors in program.calibration:
             run_mirrored(program, tensors)
     finally:
-        for handle in placed:
+        for handle in handles:
             handle.remove()
-    return {name: value.numpy().astype(np.float64) for name, value in found.items()}
+    return {name: value.numpy().astype(np.float64) for name, value in sums.items()}
 
 
-def run_mirrored(program: Program, tensors: Any) -> None:
-    """Run all modules on a calibration sample and on its mirror image, where its inputs are photos."""
-    from export.program import run_modules
-
+def run_mirrored(program: Program, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Run all modules on a calibration sample; where every input is a photo, run them on its mirror image too."""
     photos = [name for name in program.spec.inputs() if program.spec.tensors[name].kind == "rgb-photo"]
     inputs = {name: tensors[name].numpy() for name in program.spec.inputs()}
     run_modules(program.spec, program.modules, inputs)
@@ -65,6 +64,7 @@ def run_mirrored(program: Program, tensors: Any) -> None:
 
 
 def has_gram(layer: Layer) -> bool:
+    """Return whether the layer is linear, or a convolution of one group that pads with zeros, and not too wide."""
     from torch import nn
 
     owner = layer.owner
@@ -73,8 +73,8 @@ def has_gram(layer: Layer) -> bool:
     return (flat or (dense and not isinstance(owner.padding, str))) and layer.value[0].size <= WIDEST
 
 
-def columns(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """[places, inputs of one output] of a linear layer or convolution."""
+def unfold_input(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return the input of a linear layer or convolution as [positions, inputs of one output channel]."""
     from torch import nn
     from torch.nn import functional
 
@@ -85,7 +85,7 @@ def columns(module: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
             x,
             module.kernel_size,
             dilation=module.dilation,
-            padding=module.padding,  # type: ignore[arg-type]  # a tuple: `has_gram` leaves words out
+            padding=module.padding,  # type: ignore[arg-type]  # a tuple: `has_gram` excludes "same" and "valid"
             stride=module.stride,
         )
         return unfolded.permute(0, 2, 1).reshape(-1, unfolded.shape[1])

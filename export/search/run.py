@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from export.driver import Outcome, run_plan
 from export.driver import make_plan as plan_export
@@ -21,6 +19,7 @@ from export.search.latency import ratios
 from export.search.losses import Bench, Loss
 from export.search.sensitivity import Decoder, Store, depends_on, digest, measure, storage_hash, table_of
 from export.search.solve import Choice, Option, path, smallest, total, within_bytes
+from export.search.trial import MARGIN, Trial, pick
 from export.search.write import write_chart, write_recipes
 from hydramobile.artifact import artifact_folder, read_artifact, ships
 from hydramobile.errors import StageError, UsageError
@@ -33,34 +32,10 @@ from hydramobile.spec import ModelSpec
 PROBE = "probe"
 # Rounds of solving anew with what verification found: outputs weighted by how far over their limit they were.
 ROUNDS = 3
-# Of a build's losses, what the smallest choice that keeps them may use: other photos lose more than these.
-MARGIN = 0.8
 # Of a size limit, kept free: scales and alignment differ a little from what is computed.
 SPARE = 0.004
 GOOD = ("exported", "up to date")
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One choice of options for all layers of a target, verified together. `bytes`: what an app ships. `wrong`: how
-    much larger the share of wrong answers on the model's labels is than the float net's (WHDR loss), where told."""
-
-    target: str
-    build: str
-    bytes: float
-    losses: Mapping[str, Loss]
-    choice: Mapping[str, str]
-    chosen: bool = False
-    exported: int = 0
-    wrong: float | None = None
-
-    def excess(self, build: Build) -> float:
-        """The loss over its limit, of the output and statistic that is furthest: at most 1 passes."""
-        return max(max(loss.mean / build.mean, loss.worst / build.worst) for loss in self.losses.values())
-
-    def row(self) -> dict[str, Any]:
-        return {**asdict(self), "bytes": round(self.bytes), "options": dict(Counter(self.choice.values()))}
 
 
 @dataclass(slots=True)
@@ -78,7 +53,7 @@ class Search:
     store: Store = field(init=False)
     tables: dict[str, dict[str, list[Option]]] = field(default_factory=dict)
     overhead: dict[str, float] = field(default_factory=dict)
-    tried: list[Tried] = field(default_factory=list)
+    tried: list[Trial] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -119,7 +94,7 @@ class Search:
     def size(self, target: str, choice: Choice) -> float:
         return total(choice) + self.overhead[target]
 
-    def verify(self, target: str, build: Build, choice: Choice) -> Tried:
+    def verify(self, target: str, build: Build, choice: Choice) -> Trial:
         """All layers together, on all judging samples."""
         named = {name: option.recipe for name, option in choice.items()}
         key = canonical_json(["together", target, storage_hash(target), digest(named)])
@@ -129,7 +104,7 @@ class Search:
                 known = {name: asdict(loss) for name, loss in self.bench.losses(list(self.spec.modules)).items()}
             self.store.put(key, known)
         losses = {name: Loss(**loss) for name, loss in known.items()}
-        made = Tried(target, build.name, self.size(target, choice), losses, named)
+        made = Trial(target, build.name, self.size(target, choice), losses, named)
         self.tried.append(made)
         return made
 
@@ -143,7 +118,7 @@ class Search:
         finally:
             self.bench.put({name: layer.value for name, layer in layers.items()}, layers)
 
-    def told(self, made: Tried) -> Tried:
+    def told(self, made: Trial) -> Trial:
         """With what the choice loses on the model's labels; as it is where the model has none."""
         labels = load_labels(self.spec)
         if labels is None:
@@ -188,7 +163,7 @@ class Search:
         """The most bytes of the build as they are computed here."""
         return build.sizes[target] * (1 - SPARE) if target in build.sizes else math.inf
 
-    def standing(self, target: str) -> list[Tried]:
+    def standing(self, target: str) -> list[Trial]:
         """All that was verified for a target, weighed by what is known by now, without what an export refused."""
         table = {name: {option.recipe: option for option in options} for name, options in self.tables[target].items()}
         found = {canonical_json(made.choice): made for made in self.tried if made.target == target}
@@ -198,7 +173,7 @@ class Search:
             if all(text in table[name] for name, text in made.choice.items())
         ]
 
-    def choose(self, target: str, build: Build) -> Tried | None:
+    def choose(self, target: str, build: Build) -> Trial | None:
         """The best for a build of all that was verified, for whichever build it was tried."""
         made = pick(self.standing(target), build, build.shrinks(target), self.room(target, build))
         return replace(made, build=build.name) if made else None
@@ -227,7 +202,7 @@ class Search:
                 high = middle - 1
         return choices[low]
 
-    def run(self) -> list[Tried]:
+    def run(self) -> list[Trial]:
         """The builds as they are in the files: solved, exported, weighed, solved anew where a file was too large."""
         self.prepare()
         self.weigh()
@@ -259,7 +234,7 @@ class Search:
         made = run_plan(plan_export(self.spec, self.targets, names, self.out, True, self.calibrate), quiet)
         return {(outcome.target, outcome.recipe): outcome for outcome in made if outcome.state not in GOOD}
 
-    def strike(self, made: Tried, failed: Outcome) -> bool:
+    def strike(self, made: Trial, failed: Outcome) -> bool:
         """Take from the options of the layers that a refusal names what they took, so that the next best is solved for.
         False where that changes nothing: a failure that speaks of no layer, such as a full disk, is no matter of bits.
         """
@@ -275,7 +250,7 @@ class Search:
         return [(target, known[name]) for target, name in pairs]
 
     def too_large(
-        self, chosen: Mapping[tuple[str, str], Tried], failed: Mapping[tuple[str, str], Outcome]
+        self, chosen: Mapping[tuple[str, str], Trial], failed: Mapping[tuple[str, str], Outcome]
     ) -> list[tuple[str, Build]]:
         """Builds whose files are over their size, the overhead of their targets corrected by what files weigh."""
         found = []
@@ -290,11 +265,11 @@ class Search:
                     found.append((target, build))
         return found
 
-    def weighed(self, made: Tried) -> Tried:
+    def weighed(self, made: Trial) -> Trial:
         real = shipped(self.spec, self.out, made.target, made.build)
-        return Tried(made.target, made.build, real, made.losses, made.choice, chosen=True, exported=real)
+        return Trial(made.target, made.build, real, made.losses, made.choice, chosen=True, exported=real)
 
-    def report(self, final: Sequence[Tried]) -> None:
+    def report(self, final: Sequence[Trial]) -> None:
         rows = [made.row() for made in (*self.tried, *final)]
         document = {
             "schema": 1,
@@ -322,7 +297,7 @@ def redraw(spec: ModelSpec, out: Path) -> Path:
     if document["weights_sha256"] != spec.weights_sha256:
         raise UsageError(f"{folder}/search.json is of other weights; run: python -m export search {spec.folder}")
     rows = [
-        Tried(
+        Trial(
             **{name: row[name] for name in ("target", "build", "bytes", "choice", "chosen", "exported")},
             losses={name: Loss(**loss) for name, loss in row["losses"].items()},
         )
@@ -331,19 +306,6 @@ def redraw(spec: ModelSpec, out: Path) -> Path:
     measured = ratios(spec, out, [(row.target, row.build) for row in rows if row.chosen])
     write_chart(folder / "pareto.png", rows, [Build(**row) for row in document["builds"]], measured)
     return folder / "pareto.png"
-
-
-def pick(rows: Iterable[Tried], build: Build, shrinks: bool, room: float) -> Tried | None:
-    """The best for a build of one target's verified choices; None where none is of at most `room` bytes.
-
-    Where it `shrinks`, the smallest of those that keep its losses, less a margin; else, and where none does, the one
-    of least loss. What was verified for one build counts for all: so a build is never larger than a stricter one.
-    """
-    within = [made for made in rows if made.bytes <= room]
-    kept = [made for made in within if made.excess(build) <= MARGIN]
-    if shrinks and kept:
-        return min(kept, key=lambda made: (made.bytes, made.excess(build)))
-    return min(within, key=lambda made: (made.excess(build), made.bytes), default=None)
 
 
 def quiet(target: str, text: str) -> None:

@@ -14,12 +14,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.quantize.gptq import as_matrix, output_error
+from export.quantize.gptq import output_error
+from export.quantize.grids import as_matrix
 from export.quantize.layers import Layer
+from export.quantize.storage import LayerStorage
 from export.search.losses import Bench
 from export.search.reach import ROOT, reach
 from export.search.solve import Option
-from export.target import LayerStorage, load_storage
+from export.target import load_storage
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 from hydramobile.model_code import import_root
@@ -85,7 +87,7 @@ def depends_on(program: Program, samples: Sequence[Sample], photos: Sequence[Sam
 
 def storage_hash(target: str) -> str:
     """Of the code that knows how a target stores a layer."""
-    return digest(reach([getattr(load_storage(target), "__name__")]))  # noqa: B009 - a module, to whom its type is a protocol
+    return digest(reach([load_storage(target).__name__]))
 
 
 def digest(value: Any) -> str:
@@ -108,14 +110,14 @@ class Decoder:
     def value(self, target: str, name: str, option: str) -> Array:
         storage, chosen = load_storage(target), recipe(option)
         # Targets that store integers alike have the function in common.
-        key = (storage.decoded, name, option)
+        key = (storage.decode_layer, name, option)
         if key not in self.known:
             gram = self.grams.get(name) if storage.calibrates(chosen) else None
-            self.known[key] = storage.decoded(self.layers[name], chosen, gram)
+            self.known[key] = storage.decode_layer(self.layers[name], chosen, gram)
         return self.known[key]
 
     def error(self, target: str, name: str, option: str) -> float:
-        layer, key = self.layers[name], (load_storage(target).decoded, name, option)
+        layer, key = self.layers[name], (load_storage(target).decode_layer, name, option)
         if key not in self.errors:
             made, exact = as_matrix(self.value(target, name, option), layer.axis), as_matrix(layer.value, layer.axis)
             self.errors[key] = output_error(exact, made, self.grams.get(name))

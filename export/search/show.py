@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from export.search.builds import Build
-from export.search.run import Tried
+from export.search.trial import Trial
 from hydramobile.errors import BudgetBroken
 
 
@@ -42,7 +42,7 @@ def progress_line() -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def result_table(final: Sequence[Tried], builds: Sequence[Build]) -> None:
+def result_table(final: Sequence[Trial], builds: Sequence[Build]) -> None:
     table = Table("build", "target", "MB", "limit", "losses: mean, worst (sample)", "layers as", "within")
     known = {build.name: build for build in builds}
     for made in final:
@@ -60,7 +60,7 @@ def result_table(final: Sequence[Tried], builds: Sequence[Build]) -> None:
     Console().print(table)
 
 
-def why_not(made: Tried, build: Build) -> str:
+def why_not(made: Trial, build: Build) -> str:
     """What a build breaks of what was asked of it; "" where it keeps everything."""
     limit = build.sizes.get(made.target)
     if limit and made.bytes > limit:
@@ -76,7 +76,7 @@ def why_not(made: Tried, build: Build) -> str:
     return ""
 
 
-def conclude(final: Sequence[Tried], builds: Sequence[Build], folder: Path) -> str:
+def conclude(final: Sequence[Trial], builds: Sequence[Build], folder: Path) -> str:
     """The reason line of a pass. Raises BudgetBroken naming the first build that breaks what was asked of it."""
     known = {build.name: build for build in builds}
     broken = [(made, why) for made in final if (why := why_not(made, known[made.build]))]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from export.quantize.layers import Layer, assign
+from export.quantize.layers import Layer, layer_recipes
 from export.search.builds import Build
+from export.search.trial import Trial
 from hydramobile.errors import StageError
 from hydramobile.files import write_text
 from hydramobile.recipe_files import FILE
@@ -16,16 +17,13 @@ from hydramobile.recipes import Recipe
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import GREY, KNOWN, target_info
 
-if TYPE_CHECKING:
-    from export.search.run import Tried
-
 # Around a build of a target; a search replaces its own and leaves everything else.
 BEGIN, END = "# search: begin {}", "# search: end {}"
 INTRO = "# Recipes layer by layer (see README.md). What stands between begin and end: python -m export search"
 
 
 def write_recipes(
-    spec: ModelSpec, layers: Mapping[str, Layer], least: int, chosen: Mapping[tuple[str, str], Tried]
+    spec: ModelSpec, layers: Mapping[str, Layer], least: int, chosen: Mapping[tuple[str, str], Trial]
 ) -> Path:
     """The chosen builds in the model's recipes.toml; what others wrote there, and other builds, stay.
 
@@ -48,11 +46,11 @@ def write_recipes(
     return path
 
 
-def table(made: Tried, layers: Mapping[str, Layer], least: int) -> list[str]:
+def table(made: Trial, layers: Mapping[str, Layer], least: int) -> list[str]:
     """A target's table: the most frequent option as the base, a line for every layer that has another."""
     counts = Counter(text for name, text in made.choice.items() if layers[name].value.size >= least)
     base = (counts or Counter(made.choice.values())).most_common(1)[0][0]
-    plain = assign(layers, Recipe(made.build, "mixed", 8, base=base), least, made.target)
+    plain = layer_recipes(layers, Recipe(made.build, "mixed", 8, base=base), least, made.target)
     lines = [
         f"[recipes.{made.build}.{made.target}]",
         f'base = "{base}"',
@@ -62,7 +60,7 @@ def table(made: Tried, layers: Mapping[str, Layer], least: int) -> list[str]:
 
 
 def write_chart(
-    path: Path, rows: Sequence[Tried], builds: Sequence[Build], ratios: Mapping[tuple[str, str], float]
+    path: Path, rows: Sequence[Trial], builds: Sequence[Build], ratios: Mapping[tuple[str, str], float]
 ) -> None:
     """Bytes against the worst sample's loss, a panel an output; the chosen builds are named, limits are lines.
 
@@ -108,7 +106,7 @@ def draw_target(
     axes: Any,
     target: str,
     output: str,
-    rows: Sequence[Tried],
+    rows: Sequence[Trial],
     speed: Any,
     ratios: Mapping[tuple[str, str], float],
 ) -> None:

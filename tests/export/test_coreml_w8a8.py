@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from export.driver import export
 from export.program import Program, calibrate, capture
-from export.quantize.observers import Ranges
 from export.targets.coreml import static
 from export.targets.coreml.package import body, read_model
 from hydramobile.artifact import artifact_folder, list_files, read_artifact
@@ -148,17 +147,13 @@ def test_an_entry_that_torch_export_refuses_is_refused(classifier: Program, tmp_
     ],
 )
 def test_scale_of_a_range(low: float, high: float, made: tuple[float, str] | None) -> None:
-    ranges = Ranges()
-    ranges.found["x"] = (low, high)
-    assert static.scale_of(ranges, "x") == made
+    assert static.scale_of({"x": (low, high)}, "x") == made
 
 
 def test_a_scale_holds_its_whole_range() -> None:
     """float16 rounds scales up, never down: the largest value is not clipped."""
-    ranges = Ranges()
     for high in np.random.default_rng(0).uniform(0.02, 500, 200):
-        ranges.found["x"] = (-1e-3, float(high))
-        found = static.scale_of(ranges, "x")
-        assert found is not None
-        assert high <= found[0] * 127 <= high * 1.001
-        assert float(np.float16(found[0])) == found[0]
+        scale = static.scale_of({"x": (-1e-3, float(high))}, "x")
+        assert scale is not None
+        assert high <= scale[0] * 127 <= high * 1.001
+        assert float(np.float16(scale[0])) == scale[0]

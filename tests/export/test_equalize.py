@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from export.program import Program, calibrate, capture, run_modules
-from export.quantize.cross_layer_equalization import choose_scales, equalized
+from export.quantize.cross_layer_equalization import choose_scales, equalize
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_file
 from hydramobile.samples import load_samples, sample_inputs
@@ -94,7 +94,7 @@ def parameters(program: Program) -> dict[str, np.ndarray]:
 
 def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Program) -> None:
     # With 32 bits rounding adds nothing, so that biases stay.
-    made = equalized(program, 32)
+    made = equalize(program, 32)
     assert made.pairs >= 2 and made.channels > 10
     for ours, theirs in zip(outputs(made.program, "judge"), outputs(program, "judge"), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6 * np.abs(theirs).max())
@@ -112,7 +112,7 @@ def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Pro
 
 def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
     bits = 3
-    made = equalized(program, bits)
+    made = equalize(program, bits)
     # The last convolution before a map stays in float: nothing of it is rounded.
     assert made.biases == 3 and "3 biases corrected" in made.note
 
@@ -125,7 +125,7 @@ def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
                 layer.weight.data = torch.round(value / step) * step
         return net
 
-    plain = equalized(program, 32)
+    plain = equalize(program, 32)
 
     def shift(modules: Any) -> float:
         wrong = replace(program, modules={"net": rounded(modules)})
@@ -137,14 +137,14 @@ def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
 
 def test_the_program_given_is_left_alone(program: Program) -> None:
     before = parameters(program)
-    equalized(program, 8)
+    equalize(program, 8)
     after = parameters(program)
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
 def test_it_needs_calibration(program: Program) -> None:
     with pytest.raises(StageError, match="needs calibration samples"):
-        equalized(replace(program, calibration=()), 8)
+        equalize(replace(program, calibration=()), 8)
 
 
 def test_scales() -> None:
@@ -161,5 +161,5 @@ def test_scales() -> None:
 
 def test_a_module_without_pairs_is_left_alone(model_dir: Callable[[str], Path]) -> None:
     spec = load_spec(model_dir("classifier"))
-    made = equalized(calibrate(capture(spec), load_samples(spec, "calibrate")[:1]), 8)
+    made = equalize(calibrate(capture(spec), load_samples(spec, "calibrate")[:1]), 8)
     assert made.pairs >= 0 and made.biases > 0

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from export.driver import export
 from export.program import Program, calibrate, capture
-from export.quantize.observers import Ranges
+from export.quantize.observers import RangeObserver
 from export.targets.litert import LiteRTTarget, flatbuffer, static
 from export.targets.litert.biases import integer_layers
 from hydramobile.artifact import Artifact, Port, artifact_folder, list_files, read_artifact
@@ -154,13 +154,14 @@ def test_ranges_come_from_the_calibration_samples(classifier: Program, tmp_path:
     """The input's range is that of the samples it was shown, the rarest values clipped."""
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate"))
     data = LiteRTTarget().convert(program, tmp_path)
-    ranges = Ranges()
+    observer = RangeObserver("percentile")
     entry = program.spec.entries["classifier"]
-    static.measure(program, entry, data, flatbuffer.parse(data), ranges)
-    low, high = ranges.found["classifier/image"]
+    static.observe(program, entry, data, flatbuffer.parse(data), observer)
+    ranges = observer.ranges()
+    low, high = ranges["classifier/image"]
     seen = np.stack([feed["image"] for feed in program.feeds(entry)])
     assert seen.min() <= low < high <= seen.max()
-    assert len(ranges.found) > 20
+    assert len(ranges) > 20
 
 
 def test_int8_ports_on_request(own_model: OwnModel, golden: Golden, tmp_path: Path) -> None:
@@ -355,10 +356,10 @@ def test_integers_at_a_port() -> None:
 def test_the_quantizer_still_returns_the_wrong_copy(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `restored` mends: when this fails, the quantizer does not need it any more."""
+    """What `restore_boundaries` mends: when this fails, the quantizer does not need it any more."""
     program = capture(load_spec(model_dir("portrait")))
     program = calibrate(program, load_samples(program.spec, "calibrate")[:1])
-    monkeypatch.setattr(static, "restored", flatbuffer.parse)
+    monkeypatch.setattr(static, "restore_boundaries", flatbuffer.parse)
     model = flatbuffer.parse(static.quantize_static(program, LiteRTTarget().convert(program, tmp_path), recipe("w8a8")))
     graph = model.subgraphs[flatbuffer.signature(model, "encoder").subgraphIndex]
     named = [int(port.tensorIndex) for port in flatbuffer.signature(model, "encoder").outputs]

@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save_file
 from export.driver import export
 from export.driver import make_plan as make_export_plan
 from export.program import Program, calibrate, capture
-from export.quantize.gptq import half, k_means, output_error, palette_grid, symmetric, symmetric_grid, to_grid
-from export.quantize.layers import assign, find_layers, make_plan
+from export.quantize.gptq import output_error, round_to_grid
+from export.quantize.grids import k_means, palette_grid, round_float16, round_symmetric, symmetric_grid
+from export.quantize.layers import find_layers, layer_recipes
+from export.quantize.plan import build_plan
 from export.target import Emitted, load_storage, load_target
 from hydramobile.artifact import artifact_folder, read_artifact
 from hydramobile.errors import StageError, UsageError
@@ -57,9 +59,9 @@ def program(model_dir: ModelDir) -> Program:
 def decoded_net(program: Program, target: str, chosen: Recipe) -> Any:
     """The net with the values that a reader of the target's file must see."""
     storage = load_storage(target)
-    plan = make_plan(program, chosen, target, storage)
+    plan = build_plan(program, chosen, target, storage)
     for row in plan.rows.values():
-        value = storage.decoded(row.layer, row.recipe, None) if row.decoded is None else row.decoded
+        value = storage.decode_layer(row.layer, row.recipe, None) if row.decoded is None else row.decoded
         getattr(row.layer.owner, row.layer.key).data.copy_(torch.from_numpy(value))
     return program.modules["classifier"]
 
@@ -91,25 +93,25 @@ def test_the_file_computes_with_the_chosen_values(
 def test_a_pattern_that_matches_nothing(program: Program) -> None:
     chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.heads.*", "w4"),))
     with pytest.raises(StageError, match=r"'classifier\.heads\.\*' matches no layer; did you mean 'classifier\.head"):
-        assign(find_layers(program), chosen, 0, "onnx")
+        layer_recipes(find_layers(program), chosen, 0, "onnx")
 
 
 def test_a_scheme_that_the_target_lacks(program: Program) -> None:
     chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.head.0", "p4"),))
     with pytest.raises(StageError, match=r"classifier\.head\.0 as p4: an ONNX layer is"):
-        make_plan(program, chosen, "onnx", load_storage("onnx"))
+        build_plan(program, chosen, "onnx", load_storage("onnx"))
     chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("classifier.head.3", "p4g8"),))
     with pytest.raises(StageError, match="10 channels do not divide into groups of 8"):
-        make_plan(program, chosen, "coreml", load_storage("coreml"))
+        build_plan(program, chosen, "coreml", load_storage("coreml"))
 
 
 def test_the_last_pattern_decides(program: Program) -> None:
     layers = find_layers(program)
     chosen = Recipe("mine", "mixed", 4, base="w8", layers=(("*", "w4"), ("classifier.head.*", "float16")))
-    found = assign(layers, chosen, 1000, "onnx")
+    found = layer_recipes(layers, chosen, 1000, "onnx")
     assert found["classifier.head.0"].name == "float16"
     assert found["classifier.features.0"].name == "w4"
-    kept = assign(layers, Recipe("mine", "mixed", 8, base="w8"), 1000, "onnx")
+    kept = layer_recipes(layers, Recipe("mine", "mixed", 8, base="w8"), 1000, "onnx")
     assert kept["classifier.features.0"].name == "float32"
     assert kept["classifier.features.7"].name == "w8"
 
@@ -174,7 +176,7 @@ def test_weights_of_a_recipes_own(model_dir: ModelDir, tmp_path: Path) -> None:
     weight = next(
         w for w in load_target("onnx").read_weights(folders[0], Emitted(tuned.entries, {})) if w.values.size == 64 * 96
     )
-    wanted = symmetric(other["classifier.head.0.weight"].numpy().astype(float), 8)
+    wanted = round_symmetric(other["classifier.head.0.weight"].numpy().astype(float), 8)
     assert np.allclose(np.sort(np.asarray(weight.values).ravel()), np.sort(wanted.ravel()), atol=1e-5)
     # Exported again it is up to date; with other weights in the file it is not.
     assert {outcome.state for outcome in export(spec, ["onnx"], names, tmp_path / "out", True)} == {"up to date"}
@@ -212,9 +214,9 @@ def test_litert_has_no_four_bit_depthwise_kernels(program: Program) -> None:
     name = next(name for name, layer in find_layers(program).items() if layer.depthwise)
     asked = Recipe("deep", "mixed", 4, base="w8", layers=((name, "w4"),))
     with pytest.raises(StageError, match=rf"'deep': {name} as w4: LiteRT has depthwise kernels of .* 8 bits \(w8\)"):
-        make_plan(program, asked, "litert", load_storage("litert"))
+        build_plan(program, asked, "litert", load_storage("litert"))
     wider = Recipe("deep", "mixed", 8, base="w8", layers=((name, "w8"),))
-    assert make_plan(program, wider, "litert", load_storage("litert")).rows[name].recipe.name == "w8"
+    assert build_plan(program, wider, "litert", load_storage("litert")).rows[name].recipe.name == "w8"
 
 
 def test_k_means_finds_separate_clusters() -> None:
@@ -231,7 +233,7 @@ def test_rounding_with_data_moves_outputs_less() -> None:
     inputs = np.maximum(rng.normal(size=(500, 8)) @ rng.normal(size=(8, 64)) + 0.5, 0)
     gram = inputs.T @ inputs
     for grid in (symmetric_grid(weights, 4, np.diag(gram)), palette_grid(weights, 4, 8, np.diag(gram))):
-        plain, better = to_grid(weights, grid, None), to_grid(weights, grid, gram)
+        plain, better = round_to_grid(weights, grid, None), round_to_grid(weights, grid, gram)
         assert output_error(weights, better, gram) < 0.5 * output_error(weights, plain, gram)
         assert all(set(row) <= set(own) for row, own in zip(better, grid, strict=True))
 
@@ -241,7 +243,7 @@ def test_channels_of_unlike_range_share_a_palette() -> None:
     rng = np.random.default_rng(4)
     weights, inputs = rng.normal(size=(8, 48)), rng.normal(size=(400, 48))
     weights[1] *= 0.1
-    made = to_grid(weights, palette_grid(weights, 6, 8, None), inputs.T @ inputs)
+    made = round_to_grid(weights, palette_grid(weights, 6, 8, None), inputs.T @ inputs)
     assert np.abs(made - weights).max() < 0.5
     assert np.abs(made[1]).max() < 0.5
 
@@ -251,6 +253,7 @@ def test_values_on_a_grid_come_back_the_same() -> None:
     rng = np.random.default_rng(3)
     weights, inputs = rng.normal(size=(16, 40)), rng.normal(size=(200, 40))
     gram = inputs.T @ inputs
-    made = to_grid(weights, symmetric_grid(weights, 4, None), gram, pinned=True).astype(np.float32).astype(np.float64)
-    assert np.abs(symmetric(made, 4) - made).max() < 1e-6
-    assert np.array_equal(half(half(weights)), half(weights))
+    rounded = round_to_grid(weights, symmetric_grid(weights, 4, None), gram, pinned=True)
+    stored = rounded.astype(np.float32).astype(np.float64)
+    assert np.abs(round_symmetric(stored, 4) - stored).max() < 1e-6
+    assert np.array_equal(round_float16(round_float16(weights)), round_float16(weights))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from export.program import Cache, Program, limit_calibration
-from export.quantize.observers import Histogram, Ranges, cached
+from export.quantize.calibration import calibrated_ranges
+from export.quantize.observers import Histogram, Range, RangeObserver
 from hydramobile.errors import StageError
 from hydramobile.recipes import METHODS, recipe
 
@@ -20,12 +21,11 @@ NORMAL = np.random.default_rng(1).normal(size=200_000).astype(np.float32)
 OUTLIERS = np.concatenate([NORMAL, np.full(4, 60, np.float32)])
 
 
-def found(method: str, *samples: np.ndarray) -> tuple[float, float]:
-    ranges = Ranges(method)
+def observed(method: str, *samples: np.ndarray) -> Range:
+    observer = RangeObserver(method)
     for sample in samples:
-        ranges.add("x", sample)
-    ranges.settle()
-    return ranges.found["x"]
+        observer.observe("x", sample)
+    return observer.ranges()["x"]
 
 
 def rounding_error(values: np.ndarray, low: float, high: float) -> float:
@@ -34,38 +34,38 @@ def rounding_error(values: np.ndarray, low: float, high: float) -> float:
 
 
 def test_minmax_keeps_the_extremes_and_percentile_clips_the_rarest() -> None:
-    assert found("minmax", OUTLIERS) == (float(NORMAL.min()), 60.0)
-    low, high = found("percentile", OUTLIERS)
+    assert observed("minmax", OUTLIERS) == (float(NORMAL.min()), 60.0)
+    low, high = observed("percentile", OUTLIERS)
     assert 3.5 < high < 6 and -6 < low < -3.5
-    assert found("percentile", NORMAL[:50], 3 * NORMAL[:50]) == (3 * NORMAL[:50].min(), 3 * NORMAL[:50].max())
+    assert observed("percentile", NORMAL[:50], 3 * NORMAL[:50]) == (3 * NORMAL[:50].min(), 3 * NORMAL[:50].max())
 
 
 @pytest.mark.parametrize("method", ["mse", "entropy"])
 def test_searched_ranges_clip_far_outliers(method: str) -> None:
-    low, high = found(method, OUTLIERS)
+    low, high = observed(method, OUTLIERS)
     assert low < 0 < high < 60
-    assert rounding_error(NORMAL, low, high) < rounding_error(NORMAL, *found("minmax", OUTLIERS))
+    assert rounding_error(NORMAL, low, high) < rounding_error(NORMAL, *observed("minmax", OUTLIERS))
 
 
 def test_mse_loses_least_of_all_methods() -> None:
     values = np.random.default_rng(2).laplace(size=100_000).astype(np.float32)
-    errors = {method: rounding_error(values, *found(method, values)) for method in METHODS}
+    errors = {method: rounding_error(values, *observed(method, values)) for method in METHODS}
     assert errors["mse"] <= min(errors.values()) * 1.05
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_order_of_samples_does_not_matter(method: str) -> None:
     parts = np.array_split(OUTLIERS, 5)
-    assert found(method, *parts) == found(method, *parts[::-1])
+    assert observed(method, *parts) == observed(method, *parts[::-1])
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_constants_and_non_negative_tensors(method: str) -> None:
-    assert found(method, np.zeros(8, np.float32)) == (0.0, 0.0)
-    low, high = found(method, np.maximum(NORMAL, 0))
+    assert observed(method, np.zeros(8, np.float32)) == (0.0, 0.0)
+    low, high = observed(method, np.maximum(NORMAL, 0))
     assert low == 0 and high > 3
     with pytest.raises(StageError, match="'x' is not finite"):
-        found(method, np.array([1, np.nan], np.float32))
+        observed(method, np.array([1, np.nan], np.float32))
 
 
 def test_a_histogram_grows_without_losing_counts() -> None:
@@ -94,19 +94,19 @@ def test_fewer_samples_are_a_part_of_more() -> None:
 def test_ranges_are_measured_once_for_the_same_samples_and_method(tmp_path: Path) -> None:
     calls: list[str] = []
 
-    def measure(ranges: Ranges) -> None:
-        calls.append(ranges.method)
-        ranges.add("x", NORMAL)
+    def observe(observer: RangeObserver) -> None:
+        calls.append(observer.method)
+        observer.observe("x", NORMAL)
 
-    def get(hashes: tuple[str, ...], name: str, stamp: str = "stamp", about: str = "encoder") -> Any:
-        return cached(program(hashes, Cache(tmp_path, stamp)), recipe(name), about, measure).found
+    def get(hashes: tuple[str, ...], name: str, stamp: str = "stamp", graph: str = "encoder") -> Any:
+        return calibrated_ranges(program(hashes, Cache(tmp_path, stamp)), recipe(name), graph, observe)
 
     first = get(("a", "b"), "w8a8")
     assert get(("b", "a"), "w8a8") == first and calls == ["percentile"]
     get(("a",), "w8a8")
     get(("a", "b"), "w8a8-mse")
     get(("a", "b"), "w8a8", stamp="other")
-    get(("a", "b"), "w8a8", about="depth")
+    get(("a", "b"), "w8a8", graph="depth")
     get(("a", "b"), "w8a8-eq")
     assert len(calls) == 6
     get(("a", "b"), "w8a8", stamp="")

@@ -16,7 +16,8 @@ from export import worker
 from export.program import capture
 from export.targets.coreml.package import body, read_model
 from export.targets.litert import flatbuffer
-from export.verify.readback import Saved, Wanted, compare, floor_db, snr_db, summary, wanted
+from export.verify.expected import Expected, expect, floor_db
+from export.verify.readback import Saved, compare, snr_db, summary
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
@@ -131,8 +132,8 @@ def test_an_export_that_stored_nothing_as_asked_fails(
 
 
 def test_a_missing_weight_and_a_wrong_shape_are_faults() -> None:
-    chosen, originals = recipe("w8"), {"a": wanted(NORMAL, recipe("w8")), "b": wanted(NORMAL, recipe("w8"))}
-    more = originals | {"c": wanted(NORMAL * 2, chosen)}
+    chosen, originals = recipe("w8"), {"a": expect(NORMAL, recipe("w8")), "b": expect(NORMAL, recipe("w8"))}
+    more = originals | {"c": expect(NORMAL * 2, chosen)}
     with pytest.raises(StageError, match="'c' is not in the file"):
         compare("onnx", chosen, [Saved(key, NORMAL, "int8") for key in "ab"], more)
     with pytest.raises(StageError, match=r"'a' has shape \[32, 64, 3, 3\], not \[64, 32, 3, 3\]"):
@@ -146,9 +147,9 @@ def test_a_missing_weight_and_a_wrong_shape_are_faults() -> None:
 def test_equal_weights_may_be_kept_once() -> None:
     """Core ML and TFLite store one of two equal constants."""
     other = NORMAL + np.float32(1)
-    originals = {"a": wanted(NORMAL, recipe("w8")), "b": wanted(NORMAL.copy(), recipe("w8"))}
+    originals = {"a": expect(NORMAL, recipe("w8")), "b": expect(NORMAL.copy(), recipe("w8"))}
     assert len(compare("coreml", recipe("w8"), [Saved("a", NORMAL, "int8")], originals)) == 1
-    originals["b"] = wanted(other, recipe("w8"))
+    originals["b"] = expect(other, recipe("w8"))
     with pytest.raises(StageError, match="'b' is not in the file"):
         compare("coreml", recipe("w8"), [Saved("a", NORMAL, "int8")], originals)
 
@@ -159,18 +160,18 @@ def test_the_floor_lies_below_an_even_grid_and_above_a_coarser_one(bits: int) ->
         step = 2 * np.abs(NORMAL).max() / levels
         return np.round(NORMAL / step) * step
 
-    least = floor_db(Wanted(NORMAL, (f"int{bits}",), bits))
+    least = floor_db(Expected(NORMAL, (f"int{bits}",), bits))
     assert snr_db(rounded(2**bits - 2), NORMAL) > least
     assert bits == 2 or snr_db(rounded(2 ** (bits - 1) - 2), NORMAL) < least
 
 
 def test_pruning_is_allowed_what_it_takes_away() -> None:
     cut = np.where(np.abs(NORMAL) < np.median(np.abs(NORMAL)), 0, NORMAL)
-    (row,) = compare("coreml", recipe("s50"), [Saved("a", cut, "float16")], {"a": wanted(NORMAL, recipe("s50"))})
+    (row,) = compare("coreml", recipe("s50"), [Saved("a", cut, "float16")], {"a": expect(NORMAL, recipe("s50"))})
     assert 0.49 < row.zeros < 0.51 and 8 < row.snr_db < 14
     assert summary([row]) == (
         f"read back from the saved bytes: 1 weights, 100.0% float16, 50.0% zeros; worst: a, {row.snr_db:.1f} dB",
     )
     wrong = np.where(np.abs(NORMAL) > np.median(np.abs(NORMAL)), 0, NORMAL)
     with pytest.raises(StageError, match="decodes to"):
-        compare("coreml", recipe("s50"), [Saved("a", wrong, "float16")], {"a": wanted(NORMAL, recipe("s50"))})
+        compare("coreml", recipe("s50"), [Saved("a", wrong, "float16")], {"a": expect(NORMAL, recipe("s50"))})

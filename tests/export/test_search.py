@@ -21,10 +21,11 @@ from export.search.builds import Build, asked_for, read_share, standard
 from export.search.latency import ratios
 from export.search.losses import Loss
 from export.search.reach import reach
-from export.search.run import Search, Tried, named_in, pick, redraw
+from export.search.run import Search, named_in, redraw
 from export.search.sensitivity import depends_on, digest, options_of
 from export.search.show import conclude, why_not
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
+from export.search.trial import Trial, pick
 from export.target import load_storage
 from hydramobile.artifact import artifact_folder, read_artifact
 from hydramobile.budget import load_budget
@@ -82,7 +83,7 @@ def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Pat
         # Smaller ones lose more, roughly: losses jump.
         worst = np.exp(rng.normal(0, 0.7, count)) * 0.01 * (2e6 / sizes) ** 4
         rows = [
-            Tried("coreml", "", size, {"y": Loss(loss / 3, loss, "a")}, {})
+            Trial("coreml", "", size, {"y": Loss(loss / 3, loss, "a")}, {})
             for size, loss in zip(sizes, worst, strict=True)
         ]
         chosen = [pick(rows, b, b.shrinks("coreml"), b.sizes.get("coreml", np.inf)) for b in builds]
@@ -96,7 +97,7 @@ def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Pat
 
 
 def test_a_size_is_a_ceiling_for_a_small_build_and_for_use_by_another() -> None:
-    rows = [Tried("onnx", "", size, {"y": Loss(loss, loss, "a")}, {}) for size, loss in ((9, 0.0), (5, 0.3), (2, 0.9))]
+    rows = [Trial("onnx", "", size, {"y": Loss(loss, loss, "a")}, {}) for size, loss in ((9, 0.0), (5, 0.3), (2, 0.9))]
     small, exact = Build("b", 0.5, 0.5, {"onnx": 9.0}, small=True), Build("q", 0.5, 0.5, {"onnx": 9.0})
     picked = [pick(rows, build, build.shrinks("onnx"), 9.0) for build in (small, exact)]
     assert [row.bytes for row in picked if row] == [5, 9]
@@ -108,7 +109,7 @@ def test_a_size_is_a_ceiling_for_a_small_build_and_for_use_by_another() -> None:
     assert pick(rows, strict, strict.shrinks("onnx"), 1.0) is None
 
 
-def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> tuple[Search, list[Tried]]:
+def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> tuple[Search, list[Trial]]:
     made = Search(spec, out, ("onnx",), builds, lambda stage, done, of: None)
     return made, made.run()
 
@@ -280,7 +281,7 @@ def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> Non
 
 def test_a_build_that_is_wrong_more_often_is_named() -> None:
     build = Build("balanced", 0.005, 0.015, wrong={"onnx": 0.005})
-    made = Tried("onnx", "balanced", 1e6, {"depth": Loss(0.001, 0.002, "a")}, {}, wrong=0.004)
+    made = Trial("onnx", "balanced", 1e6, {"depth": Loss(0.001, 0.002, "a")}, {}, wrong=0.004)
     assert why_not(made, build) == "" == why_not(replace(made, target="tfjs", wrong=0.02), build)
     assert why_not(replace(made, wrong=0.012), build) == "1.20% more of the labels' pairs are wrong instead of 0.50%"
 

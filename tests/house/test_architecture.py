@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 
 PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo")
@@ -22,6 +24,17 @@ def test_import_contracts_hold(root: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    """Type annotations and imports inside functions count, and so does a package's __init__ as a module."""
+    graph = grimp.build_graph(*PACKAGES, cache_dir=None)
+    modules = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert "export.quantize.plan" in modules["export.targets.onnx.target"]
+    try:
+        TopologicalSorter(modules).prepare()
+    except CycleError as error:
+        pytest.fail(f"an import circle: {' <- '.join(error.args[1])}")
+
+
 @pytest.mark.parametrize(
     ("file", "line", "contract"),
     [
@@ -35,6 +48,11 @@ def test_import_contracts_hold(root: Path) -> None:
         ("benchmarks/intruder.py", "from ai_edge_litert import interpreter", "LiteRT's interpreter"),
         ("export/intruder.py", "import onnx", "onnx:"),
         ("reference/intruder.py", "import onnxruntime", "onnxruntime:"),
+        ("export/verify/intruder.py", "from export.target import Emitted", "export is layered"),
+        ("export/quantize/intruder.py", "def lazy():\n    import export.driver", "export is layered"),
+        ("export/intruder.py", "# in no layer", "export is layered"),
+        ("export/quantize/grids.py", "import export.quantize.plan", "export.quantize is layered"),
+        ("hydramobile/errors.py", "import hydramobile.spec", "imports in a circle"),
         ("export/targets/first.py", "import export.targets.second", "no target knows"),
         ("benchmarks/runtimes/first.py", "import benchmarks.runtimes.second", "no runtime knows"),
     ],

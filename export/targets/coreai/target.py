@@ -16,7 +16,8 @@ from export.target import Emitted
 from export.targets.coreai.convert import convert_modules, halve, save_asset
 from export.targets.coreai.describe import describe_asset
 from export.targets.coreai.usage import usage_python
-from export.verify.readback import Saved, Wanted
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry
 from hydramobile.recipes import Recipe
 from hydramobile.spec import EntrySpec
@@ -32,6 +33,7 @@ class CoreAITarget:
     name = "coreai"
     static_bits = 8
     toolchain = ("coreai-torch", "coreai-core")
+    storage = None
 
     def refuses(self, recipe: Recipe) -> str | None:
         return None if recipe.name in SUPPORTED else f"coreai has {', '.join(SUPPORTED)}"
@@ -54,7 +56,7 @@ class CoreAITarget:
         """Return none: only Apple's runtime reads the weights of an .aimodel, and no recipe here quantizes them."""
         return iter(())
 
-    def originals(self, program: Program, converted: None, recipe: Recipe) -> Mapping[str, Wanted]:
+    def originals(self, program: Program, converted: None, recipe: Recipe) -> Mapping[str, Expected]:
         return {}
 
     def describe(self, path: Path) -> dict[str, Any]:

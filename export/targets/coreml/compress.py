@@ -1,8 +1,9 @@
-"""Weights of a finished package made smaller: integers, palettes, zeros left out. Activations stay float16.
+"""Compress the weights of a finished package: integers, palettes, zeros left out. Activations stay float16.
 
-Which systems read what (coremltools, "Optimization Workflow"): integers of 8 bits a channel, palettes a tensor of
-1, 2, 4, 6 or 8 bits and zeros left out since iOS 16; 4-bit integers, integers a block, palettes of 3 bits or a group of
-channels, and integers or palettes with zeros left out since 18.
+The oldest systems that read them (coremltools, "Optimization Workflow"):
+
+- iOS 16: 8-bit integers per channel, palettes per tensor of 1, 2, 4, 6 or 8 bits, sparse weights.
+- iOS 18: 4-bit integers, integers per block, palettes of 3 bits or per group of channels, sparse integers and palettes.
 """
 
 from __future__ import annotations
@@ -22,13 +23,12 @@ NEWER = 18
 
 
 def refuses(recipe: Recipe) -> str | None:
-    """Why Core ML has no such compression of weights, or None when it has."""
+    """Return why Core ML cannot compress weights under `recipe`, or None."""
     if recipe.dynamic or recipe.activation_bits:
         return f"{recipe.name!r} computes in integers; here weights alone are compressed"
     if recipe.scheme == "int" and recipe.block == 1:
         return "a scale for every input channel of every output is a scale for every weight; use w8 or larger blocks"
-    kinds = {"int": INTEGER_BITS, "palette": PALETTE_BITS, "sparse": (16,)}
-    bits = kinds.get(recipe.scheme)
+    bits = {"int": INTEGER_BITS, "palette": PALETTE_BITS, "sparse": (16,)}.get(recipe.scheme)
     if bits is None or recipe.weight_bits not in bits:
         known = ", ".join(map(str, bits or ()))
         return f"Core ML has no {recipe.weight_bits}-bit {recipe.scheme} weights" + (
@@ -38,9 +38,9 @@ def refuses(recipe: Recipe) -> str | None:
 
 
 def oldest_system(recipe: Recipe, merged: bool = False) -> int:
-    """The first iOS whose Core ML reads weights stored like this; 0 where any that runs the net does.
+    """Return the first iOS whose Core ML reads weights of `recipe`; 0 where the net alone decides.
 
-    `merged`: packages are to be joined into one of several functions, which coremltools reads as iOS 18: it refuses the
+    `merged`: packages will be joined into one of several functions, which coremltools reads as iOS 18. It refuses the
     palettes and sparse weights of iOS 16 there ("Unknown input 'shape' for op 'constexpr_lut_to_dense'").
     """
     if recipe.base:
@@ -52,17 +52,17 @@ def oldest_system(recipe: Recipe, merged: bool = False) -> int:
 
 
 def basis(converted: PackageCache, recipe: Recipe) -> PackageCache:
-    """`converted`, or conversions for the newer system that `recipe` needs, shared by all recipes that do."""
+    """Return `converted`, or the conversions for the newer system that `recipe` needs; recipes share these."""
     oldest = oldest_system(recipe, merged=len(converted.exported) > 1)
     return converted.for_system(oldest) if oldest else converted
 
 
 def compress_weights(plain: SingleFunctionPackage, package: Path, recipe: Recipe, least: int) -> SingleFunctionPackage:
-    """The package with the weights of `least` values and more stored as `recipe` says; smaller ones stay float16.
+    """Store the weights of `least` elements and more as `recipe` says, in a new `package`; smaller ones stay float16.
 
-    Integers are symmetric, one scale an output channel or a block of input channels. Palettes are found by k-means,
-    one a tensor or a group of output channels. A tensor that a block or group does not divide stays float16.
-    Sparse recipes first set the smallest weights of each tensor to zero; scales and palettes then see the others alone.
+    Integers are symmetric, with one scale per output channel or block of input channels. Palettes are found by k-means,
+    one per tensor or group of output channels. A tensor that blocks or groups do not divide stays float16.
+    Sparse recipes first set the smallest weights of each tensor to zero; scales and palettes then fit the others alone.
     """
     ct, compression = load_coremltools(), load_compression()
     threshold = max(least - 1, 0)
@@ -74,14 +74,14 @@ def compress_weights(plain: SingleFunctionPackage, package: Path, recipe: Recipe
     if recipe.scheme != "sparse":
         config = compression.OptimizationConfig(global_config=settings(compression, recipe, threshold))
         squeeze = compression.palettize_weights if recipe.scheme == "palette" else compression.linear_quantize_weights
-        # On a model without zeros left out, joint compression would find nothing to compress.
+        # On a model without sparse weights, joint compression would find nothing to compress.
         model = squeeze(model, config, joint_compression=recipe.sparsity > 0)
     model.save(str(package))
     return SingleFunctionPackage(package, plain.ios, plain.note)
 
 
 def settings(compression: Any, recipe: Recipe, threshold: int) -> Any:
-    """coremltools' own description; `threshold` is the number of values above which a weight is compressed."""
+    """Return coremltools' description of `recipe`; weights of more than `threshold` elements are compressed."""
     if recipe.scheme == "palette":
         grain = {"granularity": "per_grouped_channel", "group_size": recipe.block} if recipe.block else {}
         return compression.OpPalettizerConfig(

@@ -1,4 +1,4 @@
-"""What a package holds of the weights it was made from, decoded from its bytes by coremltools' own reader."""
+"""Decode the weights of a saved package with coremltools' own reader, and state what a recipe should store of each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from export.program import Program
 from export.targets.coreml import compress
 from export.targets.coreml.convert import PackageCache
-from export.targets.coreml.static import integer_weights
+from export.targets.coreml.static_weights import integer_weights
 from export.targets.coreml.vendor import load_coremltools
-from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from export.verify.expected import Expected, expect, expect_layer, expect_unchanged, recipe_finder
+from export.verify.readback import STAGE, Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
@@ -25,22 +26,25 @@ from hydramobile.recipes import Recipe
 Array = NDArray[Any]
 # What conversion and compression append to the name of a weight.
 SUFFIXES = re.compile(r"(_to_fp16|_quantized|_palettized|_sparsified)+$")
-# Constants that have no name in the net are numbered as they come; another precision may number others.
+# Constants without a name in the net are numbered in their order, which may differ between precisions.
 NUMBERED = re.compile(r"const_\d+")
 SMALL = 16
 
 
 def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
-    """Every weight of every function of the packages, as "<entry id>/<name>"."""
+    """Yield every weight of every function of the packages, as "<entry id>/<name>"."""
     for file in dict.fromkeys(entry.file for entry in entries):
         functions = read_functions(folder / file)
         for entry in (entry for entry in entries if entry.file == file):
-            for name, value, storage in functions[entry.function or "main"]:
-                yield Saved(f"{entry.id}/{name}", value, storage)
+            for weight in functions[entry.function or "main"]:
+                yield Saved(f"{entry.id}/{weight.name}", weight.values, weight.storage)
 
 
-def read_functions(package: Path) -> dict[str, list[tuple[str, Array, str]]]:
-    """Function -> (name, decoded value, storage) of its float constants of two or more dimensions."""
+def read_functions(package: Path) -> dict[str, list[Saved]]:
+    """Return each function's float constants of two or more dimensions, by their names before conversion.
+
+    Raises StageError("readback") for a damaged package.
+    """
     ct = load_coremltools()
     load = import_module("coremltools.converters.mil.frontend.milproto.load").load
     try:
@@ -52,7 +56,8 @@ def read_functions(package: Path) -> dict[str, list[tuple[str, Array, str]]]:
         raise StageError(STAGE, f"{package} cannot be read back: {type(error).__name__}: {error}") from error
 
 
-def constants(function: Any) -> Iterator[tuple[str, Array, str]]:
+def constants(function: Any) -> Iterator[Saved]:
+    """Yield the float constants of two or more dimensions of a function."""
     for op in function.operations:
         if op.op_type != "const" and not op.op_type.startswith("constexpr_"):
             continue
@@ -63,11 +68,11 @@ def constants(function: Any) -> Iterator[tuple[str, Array, str]]:
             continue
         value = np.asarray(op.outputs[0].val if op.op_type == "const" else op.materialized_val_inference())
         if value.dtype.kind == "f":
-            yield SUFFIXES.sub("", op.outputs[0].name), value, storage_of(op)
+            yield Saved(SUFFIXES.sub("", op.outputs[0].name), value, storage_of(op))
 
 
 def storage_of(op: Any) -> str:
-    """The type of the values that are stored; of what is not zero, where zeros are left out."""
+    """Return the type of the stored codes; of a sparse weight, that of its nonzero elements."""
     if op.op_type == "constexpr_sparse_to_dense":
         source = op.nonzero_data.op
         return storage_of(source) if source is not None and source.op_type != "const" else type_name(op.nonzero_data)
@@ -88,32 +93,36 @@ def type_name(var: Any) -> str:
     return {"fp16": "float16", "fp32": "float32"}.get(name, name)
 
 
-def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict[str, Wanted]:
-    """The weights of every entry before the recipe, and how it stores each: those of the float16 package that is
-    compressed (of the one with pairs, for static integers), and of the float32 one for float16 itself."""
-    found: dict[str, Wanted] = {}
-    named = layer_finder(program, recipe, "coreml") if recipe.base else None
+def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict[str, Expected]:
+    """Return the weights of every entry before the recipe, and how it stores each.
+
+    For float16 itself they are those of the float32 package, for static integers those of the package with pairs, and
+    for all other recipes those of the float16 package that is compressed.
+    """
+    expected: dict[str, Expected] = {}
+    recipe_of = recipe_finder(program, recipe, "coreml") if recipe.base else None
     for entry in program.entries:
         package = source_package(converted, recipe, entry.name)
         integers = {SUFFIXES.sub("", name) for name in integer_weights(package)} if recipe.activation_bits else set()
-        for name, value, storage in read_functions(package)["main"]:
+        for weight in read_functions(package)["main"]:
+            name, value = weight.name, weight.values
             if recipe.scheme == "float" and NUMBERED.fullmatch(name):
                 continue
             if recipe.activation_bits:
                 compressed = name in integers
             else:
                 compressed = recipe.scheme == "float" or reached(value, recipe, program.least_quantized())
-            own = wanted(value, recipe) if compressed else kept(value, storage)
-            if named is not None:
-                own = wanted_layer(value, named(value), storage)
-            found[f"{entry.name}/{name}"] = own
+            own = expect(value, recipe) if compressed else expect_unchanged(value, weight.storage)
+            if recipe_of is not None:
+                own = expect_layer(value, recipe_of(value), weight.storage)
+            expected[f"{entry.name}/{name}"] = own
             if len(program.entries) > 1:
-                found[f"{entry.name}@separate/{name}"] = own
-    return found
+                expected[f"{entry.name}@separate/{name}"] = own
+    return expected
 
 
 def source_package(converted: PackageCache, recipe: Recipe, entry: str) -> Path:
-    """The package whose weights `recipe` stores."""
+    """Return the package whose weights `recipe` stores."""
     if recipe.activation_bits:
         return converted.scratch / recipe.name / f"float16-{entry}.mlpackage"
     precision = "float32" if recipe.scheme == "float" else "float16"
@@ -122,7 +131,10 @@ def source_package(converted: PackageCache, recipe: Recipe, entry: str) -> Path:
 
 
 def reached(value: Array, recipe: Recipe, least: int) -> bool:
-    """Whether a recipe for weights alone compresses this one: it has `least` values or more, and the blocks (of input
-    channels) or groups (of output channels) divide it."""
+    """Return whether a weight-only recipe compresses this weight.
+
+    It does where the weight has `least` elements or more, and blocks (of input channels) or groups (of output channels)
+    divide it.
+    """
     axis = 0 if recipe.scheme == "palette" else 1
     return value.size >= least and (not recipe.block or value.shape[axis] % recipe.block == 0)

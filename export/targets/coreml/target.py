@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from export.program import Program
-from export.quantize.layers import Plan, make_plan
-from export.target import Emitted, LayerStorage
+from export.quantize.plan import LayerMatcher, build_plan
+from export.quantize.storage import LayerStorage
+from export.target import Emitted
 from export.targets.coreml import compress, layerwise, readback
 from export.targets.coreml.convert import PackageCache, SingleFunctionPackage, convert_all, merge_functions
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.package import Location, describe_entry, function_name, seal
-from export.targets.coreml.static import convert_pairs, quantize_static_weights
+from export.targets.coreml.static import insert_qdq
+from export.targets.coreml.static_weights import quantize_static_weights
 from export.targets.coreml.usage import usage_text
-from export.verify.readback import Saved, Wanted
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
@@ -56,13 +59,11 @@ class CoreMLTarget:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
-        source = (
-            convert_pairs(program, recipe, converted) if recipe.activation_bits else compress.basis(converted, recipe)
-        )
-        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
-        packages = {entry.name: make_package(program, source, entry.name, recipe, plan) for entry in program.entries}
+        source = insert_qdq(program, recipe, converted) if recipe.activation_bits else compress.basis(converted, recipe)
+        matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
+        packages = {entry.name: make_package(program, source, entry.name, recipe, matcher) for entry in program.entries}
         notes = tuple(package.note for package in packages.values() if package.note)
-        notes += plan.finish(self.name) if plan else ()
+        notes += matcher.notes(self.name) if matcher else ()
         oldest = max(package.ios for package in packages.values())
         entries: tuple[Entry, ...]
         if len(packages) == 1:
@@ -72,12 +73,12 @@ class CoreMLTarget:
             merged = converted.scratch / f"{recipe.name}-multifunction.mlpackage"
             entries = (*write_merged(program, packages, merged, folder), *write_separate(program, packages, folder))
             requires = {"ios": f"{MULTIFUNCTION_IOS}.0", "ios-separate": f"{oldest}.0"}
-        return Emitted(entries, requires, notes, plan.stored() if plan else {})
+        return Emitted(entries, requires, notes, matcher.stored() if matcher else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
 
-    def originals(self, program: Program, converted: PackageCache, recipe: Recipe) -> Mapping[str, Wanted]:
+    def originals(self, program: Program, converted: PackageCache, recipe: Recipe) -> Mapping[str, Expected]:
         return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
@@ -97,17 +98,17 @@ def check_names(program: Program) -> None:
 
 
 def make_package(
-    program: Program, converted: PackageCache, entry: str, recipe: Recipe, plan: Plan | None
+    program: Program, converted: PackageCache, entry: str, recipe: Recipe, matcher: LayerMatcher | None
 ) -> SingleFunctionPackage:
-    """Return the package of an entry in `recipe`, below the scratch folder. `plan` is for recipes by layer."""
+    """Return the package of an entry in `recipe`, below the scratch folder. `matcher` is for recipes by layer."""
     source = converted.package(entry, "float32" if recipe.name == "float32" else "float16")
     path = converted.scratch / f"{recipe.name}-{entry}.mlpackage"
     if recipe.activation_bits:
         return quantize_static_weights(source, path)
     if recipe.scheme == "float":
         return source
-    if plan:
-        return layerwise.compress_layers(source, path, plan)
+    if matcher:
+        return layerwise.compress_layers(source, path, matcher)
     return compress.compress_weights(source, path, recipe, program.least_quantized())
 
 

@@ -1,4 +1,4 @@
-"""New tensors, constants and operators of a graph, for those who rewrite one."""
+"""Add tensors, constants and operators to a graph of a flatbuffer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ FLOAT32 = 0
 
 
 def has_data(model: Any, graph: Any, number: int) -> bool:
-    """Whether tensor `number` is a constant."""
+    """Return whether the tensor `number` is a constant."""
     data = model.buffers[graph.tensors[number].buffer].data
     return data is not None and len(data) > 0
 
 
 def shape_of(graph: Any, number: int) -> list[int]:
-    found = graph.tensors[number].shape
-    return [] if found is None else [int(size) for size in found]
+    """Return the shape of the tensor `number`; that of a scalar is empty."""
+    shape = graph.tensors[number].shape
+    return [] if shape is None else [int(size) for size in shape]
 
 
 def add_tensor(graph: Any, like: int, name: str, shape: list[int]) -> int:
-    """The number of a new tensor of the type and the scale of `like`."""
+    """Add a tensor with the dtype and the scale of the tensor `like`, and return its index."""
     tensor = copy.copy(graph.tensors[like])
     tensor.name, tensor.shape, tensor.buffer = name, np.array(shape, np.int32), 0
     graph.tensors.append(tensor)
@@ -33,7 +34,7 @@ def add_tensor(graph: Any, like: int, name: str, shape: list[int]) -> int:
 
 
 def add_constant(model: Any, graph: Any, name: str, value: NDArray[np.float32]) -> int:
-    """The number of a new float32 constant."""
+    """Add a float32 constant, and return its index."""
     tensor = flatbuffer.schema().TensorT()
     tensor.name, tensor.shape, tensor.type, tensor.hasRank = name, np.array(value.shape, np.int32), FLOAT32, True
     flatbuffer.store(model, tensor, value)
@@ -44,26 +45,29 @@ def add_constant(model: Any, graph: Any, name: str, value: NDArray[np.float32]) 
 def operator(
     model: Any, name: str, version: int, inputs: list[int], output: int, options: str = "", **values: Any
 ) -> Any:
-    """An operator "CONV_2D" of at least `version`, with options "Conv2DOptions" of `values` where it has any."""
+    """Return a new operator, such as "CONV_2D", of at least `version`.
+
+    `options` names the type of its options, such as "Conv2DOptions", and `values` are their fields.
+    """
     api = flatbuffer.schema()
-    made = api.OperatorT()
-    made.opcodeIndex = code(model, getattr(api.BuiltinOperator, name), version)
-    made.inputs, made.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+    result = api.OperatorT()
+    result.opcodeIndex = opcode_index(model, getattr(api.BuiltinOperator, name), version)
+    result.inputs, result.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
     if options:
-        made.builtinOptionsType = getattr(api.BuiltinOptions, options)
-        made.builtinOptions = getattr(api, f"{options}T")()
+        result.builtinOptionsType = getattr(api.BuiltinOptions, options)
+        result.builtinOptions = getattr(api, f"{options}T")()
     for key, value in values.items():
-        setattr(made.builtinOptions, key, value)
-    return made
+        setattr(result.builtinOptions, key, value)
+    return result
 
 
-def code(model: Any, wanted: int, version: int) -> int:
-    """The place of an operator among the model's codes, which it joins where it is missing or older."""
-    for place, known in enumerate(model.operatorCodes):
-        if max(known.builtinCode, known.deprecatedBuiltinCode) == wanted and known.version >= version:
-            return place
-    made = flatbuffer.schema().OperatorCodeT()
-    made.builtinCode = made.deprecatedBuiltinCode = wanted
-    made.version = version
-    model.operatorCodes.append(made)
+def opcode_index(model: Any, opcode: int, version: int) -> int:
+    """Return the index of an operator code of at least `version` in the model, and add the code where it is missing."""
+    for index, known in enumerate(model.operatorCodes):
+        if max(known.builtinCode, known.deprecatedBuiltinCode) == opcode and known.version >= version:
+            return index
+    added = flatbuffer.schema().OperatorCodeT()
+    added.builtinCode = added.deprecatedBuiltinCode = opcode
+    added.version = version
+    model.operatorCodes.append(added)
     return len(model.operatorCodes) - 1

@@ -1,4 +1,4 @@
-"""int8 at the inputs and outputs of every signature, for NPUs and apps that pass integers from module to module."""
+"""int8 inputs and outputs of every signature, for NPUs and for apps that pass integers from module to module."""
 
 from __future__ import annotations
 
@@ -8,20 +8,41 @@ from typing import Any
 import numpy as np
 
 from export.program import Program
-from export.quantize.observers import Ranges
+from export.quantize.calibration import Ranges
 from export.targets.litert import edit, flatbuffer
 from export.targets.litert.fuse import encoding, remove_round_trips, remove_unused
 
 FLOAT32, INT8 = 0, 9
-# The version of QUANTIZE and DEQUANTIZE that does.
-KNOWS_INT8 = 2
+# The first version of the QUANTIZE and DEQUANTIZE operators with int8.
+INT8_VERSION = 2
 LOW, HIGH = -128, 127
 
 
 def with_int8_ports(program: Program, model: Any, ranges: Ranges) -> Any:
-    """The static int8 `model` (float32 ports), changed in place to int8 ones; a tensor has one scale in all modules:
-    the one that a module quantizes it with, else that of its declared range, or of its measured one.
+    """Change the float32 inputs and outputs of the static int8 `model` to int8, in place, and return it.
+
+    A tensor has one scale in all modules: that of the module that quantizes or dequantizes it; else that of its
+    declared range; else that of its calibrated range.
     """
+    scales = port_scales(program, model, ranges)
+    for item in model.signatureDefs:
+        graph = model.subgraphs[item.subgraphIndex]
+        for port in item.inputs:
+            port.tensorIndex = int8_input(model, graph, int(port.tensorIndex), scales[flatbuffer.text(port.name)])
+        for port in item.outputs:
+            port.tensorIndex = int8_output(model, graph, int(port.tensorIndex), scales[flatbuffer.text(port.name)])
+        graph.inputs = [int(port.tensorIndex) for port in item.inputs]
+        graph.outputs = [int(port.tensorIndex) for port in item.outputs]
+        remove_round_trips(model, graph)
+        remove_unused(graph)
+        for ports, indices in ((item.inputs, graph.inputs), (item.outputs, graph.outputs)):
+            for port, index in zip(ports, indices, strict=True):
+                port.tensorIndex = index
+    return model
+
+
+def port_scales(program: Program, model: Any, ranges: Ranges) -> dict[str, Any]:
+    """Return the quantization of each tensor that is an input or output of a signature, by the tensor's name."""
     scales: dict[str, Any] = {}
     for item in model.signatureDefs:
         graph = model.subgraphs[item.subgraphIndex]
@@ -34,67 +55,57 @@ def with_int8_ports(program: Program, model: Any, ranges: Ranges) -> Any:
             name, tensor = flatbuffer.text(port.name), graph.tensors[port.tensorIndex]
             if scales[name] is None and tensor.type == FLOAT32:
                 declared = program.spec.tensors.get(name)
-                measured = ranges.found[flatbuffer.text(tensor.name)]
-                scales[name] = parameters(*(declared.range if declared and declared.range else measured))
-        for port in item.inputs:
-            port.tensorIndex = take(model, graph, int(port.tensorIndex), scales[flatbuffer.text(port.name)])
-        for port in item.outputs:
-            port.tensorIndex = give(model, graph, int(port.tensorIndex), scales[flatbuffer.text(port.name)])
-        graph.inputs = [int(port.tensorIndex) for port in item.inputs]
-        graph.outputs = [int(port.tensorIndex) for port in item.outputs]
-        remove_round_trips(model, graph)
-        remove_unused(graph)
-        for ports, indices in ((item.inputs, graph.inputs), (item.outputs, graph.outputs)):
-            for port, index in zip(ports, indices, strict=True):
-                port.tensorIndex = index
-    return model
+                measured = ranges[flatbuffer.text(tensor.name)]
+                scales[name] = asymmetric(*(declared.range if declared and declared.range else measured))
+    return scales
 
 
 def neighbour(model: Any, graph: Any, index: int) -> Any:
-    """The quantization of the int8 tensor that a float tensor is quantized to or dequantized from; None without one."""
+    """Return the quantization of the int8 tensor that a float tensor is quantized to or dequantized from, or None."""
     for operator in graph.operators:
-        kind, source, result = flatbuffer.opcode(model, operator), int(operator.inputs[0]), int(operator.outputs[0])
-        if kind == "QUANTIZE" and source == index:
+        opcode, source, result = flatbuffer.opcode(model, operator), int(operator.inputs[0]), int(operator.outputs[0])
+        if opcode == "QUANTIZE" and source == index:
             return graph.tensors[result].quantization
-        if kind == "DEQUANTIZE" and result == index:
+        if opcode == "DEQUANTIZE" and result == index:
             return graph.tensors[source].quantization
     return None
 
 
-def parameters(low: float, high: float) -> Any:
-    """Asymmetric int8 that holds [low, high] and zero itself (as every kernel wants it)."""
+def asymmetric(low: float, high: float) -> Any:
+    """Return the asymmetric int8 quantization of [low, high], widened to hold zero, as every kernel requires."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = (high - low) / (HIGH - LOW) or 1.0
-    made = flatbuffer.schema().QuantizationParametersT()
-    made.scale = np.array([scale], np.float32)
-    made.zeroPoint = np.array([int(np.clip(round(LOW - low / scale), LOW, HIGH))], np.int64)
-    return made
+    quantization = flatbuffer.schema().QuantizationParametersT()
+    quantization.scale = np.array([scale], np.float32)
+    quantization.zeroPoint = np.array([int(np.clip(round(LOW - low / scale), LOW, HIGH))], np.int64)
+    return quantization
 
 
-def take(model: Any, graph: Any, index: int, quantization: Any) -> int:
-    """The int8 tensor that the graph gets in place of the float tensor `index`."""
+def int8_input(model: Any, graph: Any, index: int, quantization: Any) -> int:
+    """Return the int8 tensor that replaces the float input `index`, and dequantize it into that."""
     if graph.tensors[index].type != FLOAT32:
         return index
-    made = int8_copy(graph, index, quantization)
-    graph.operators.insert(0, edit.operator(model, "DEQUANTIZE", KNOWS_INT8, [made], index))
-    return made
+    result = int8_copy(graph, index, quantization)
+    graph.operators.insert(0, edit.operator(model, "DEQUANTIZE", INT8_VERSION, [result], index))
+    return result
 
 
-def give(model: Any, graph: Any, index: int, quantization: Any) -> int:
-    """The int8 tensor that the graph returns in place of the float tensor `index`."""
+def int8_output(model: Any, graph: Any, index: int, quantization: Any) -> int:
+    """Return the int8 tensor that replaces the float output `index`: its source, or what it is quantized to."""
     if graph.tensors[index].type != FLOAT32:
         return index
-    made = int8_copy(graph, index, quantization)
+    result = int8_copy(graph, index, quantization)
     for before in graph.operators:
         if flatbuffer.opcode(model, before) == "DEQUANTIZE" and int(before.outputs[0]) == index:
             source = int(before.inputs[0])
-            if encoding(graph.tensors[source]) == encoding(graph.tensors[made]):
+            if encoding(graph.tensors[source]) == encoding(graph.tensors[result]):
                 return source
-    graph.operators.append(edit.operator(model, "QUANTIZE", KNOWS_INT8, [index], made))
-    return made
+    graph.operators.append(edit.operator(model, "QUANTIZE", INT8_VERSION, [index], result))
+    return result
 
 
 def int8_copy(graph: Any, index: int, quantization: Any) -> int:
+    """Add an int8 tensor of the shape of the tensor `index`, and return its index."""
     tensor = copy.copy(graph.tensors[index])
     tensor.name = f"{flatbuffer.text(tensor.name)}_int8"
     tensor.type, tensor.quantization, tensor.buffer = INT8, quantization, 0

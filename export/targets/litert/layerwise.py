@@ -1,4 +1,4 @@
-"""Named recipes: each weight of the float32 flatbuffer stored as its layer is to be, by ai-edge-quantizer."""
+"""Named recipes: each weight of the float32 flatbuffer in the storage type of its layer, by ai-edge-quantizer."""
 
 from __future__ import annotations
 
@@ -8,77 +8,91 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.quantize.layers import Layer, Plan, calibrated_by_channel, decoded_by_channel, laid_like
+from export.quantize.layers import Layer, in_stored_layout
+from export.quantize.per_channel import calibrates_per_channel, decode_per_channel
+from export.quantize.plan import LayerMatcher
 from export.targets.litert import flatbuffer
 from export.targets.litert.recipes import DEPTHWISE_BITS
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe, recipe
 
 Array = NDArray[Any]
-# What a search tries, the most exact first.
+# The recipes that a search tries, the most exact first.
 OPTIONS: tuple[str, ...] = ("float16", "w8", "w4")
 BITS = (4, 8)
 FLOAT32 = 0
-# A scale and a zero point of 64 bits a channel.
+# Bytes of a float32 scale and a 64-bit zero point, per channel.
 CHANNEL = 12
 
 
 def layer_refuses(layer: Layer, recipe: Recipe) -> str | None:
-    plain = not (recipe.block or getattr(recipe, "sparsity", 0))
+    """Return why a LiteRT file cannot store the layer under `recipe`, or None."""
+    plain = not (recipe.block or recipe.sparsity)
     if recipe.scheme == "int" and recipe.weight_bits < DEPTHWISE_BITS and is_depthwise(layer):
         return "LiteRT has depthwise kernels of float32, float16, or integers of 8 bits (w8)"
     if recipe.scheme == "float" or (recipe.scheme == "int" and recipe.weight_bits in BITS and plain):
         return None
-    return "a LiteRT layer is float32, float16, or integers of 8 or 4 bits with a scale a channel (w8, w4)"
+    return "a LiteRT layer is float32, float16, or integers of 8 or 4 bits with a scale per channel (w8, w4)"
 
 
 def is_depthwise(layer: Layer) -> bool:
-    """Whether a filter sees one channel of several: a kernel for a one-channel photo is a plain one."""
-    return layer.depthwise and getattr(layer.owner, "groups", 1) > 1
+    """Return whether LiteRT runs the layer as a depthwise convolution: not a kernel for a one-channel photo."""
+    return layer.depthwise and layer.groups > 1
 
 
-calibrates = calibrated_by_channel
-decoded = decoded_by_channel
+calibrates = calibrates_per_channel
+decode_layer = decode_per_channel
 
 
 def layer_bytes(layer: Layer, recipe: Recipe) -> float:
+    """Return the bytes of the layer in a file."""
     return layer.value.size * recipe.weight_bits / 8 + (CHANNEL * layer.outputs if recipe.scheme == "int" else 0)
 
 
-def store_layers(data: bytes, plan: Plan) -> bytes:
-    """The .tflite `data` (float32) with every weight that is a layer's stored as `plan` says."""
+def store_layers(data: bytes, matcher: LayerMatcher) -> bytes:
+    """Return the float32 .tflite `data` with the weight of every layer stored as the matcher's plan says."""
     from ai_edge_quantizer import quantizer
 
     model = flatbuffer.parse(data)
-    makers: dict[str, list[str]] = {}
+    outputs: dict[str, list[str]] = {}
     for graph in model.subgraphs:
         for index, tensor in enumerate(graph.tensors):
             content = model.buffers[tensor.buffer].data
             if tensor.type != FLOAT32 or content is None or len(tensor.shape) < 2:
                 continue
             value = np.frombuffer(bytes(bytearray(content)), np.float32).reshape(tensor.shape)
-            row = plan.find(value)
+            row = matcher.match(value)
             if row is None or row.recipe.weight_bits == 32:
                 continue
             if row.decoded is not None:
-                made = laid_like(row.layer, row.decoded, value)
-                model.buffers[tensor.buffer].data = np.frombuffer(made.tobytes(), np.uint8)
-            for operator in graph.operators:
-                if index in map(int, operator.inputs):
-                    names = [flatbuffer.text(graph.tensors[int(number)].name) for number in operator.outputs]
-                    makers.setdefault(row.recipe.name, []).extend(names)
-    rules = [rule(recipe(name), outputs) for name, outputs in makers.items()]
+                rounded = in_stored_layout(row.layer, row.decoded, value)
+                model.buffers[tensor.buffer].data = np.frombuffer(rounded.tobytes(), np.uint8)
+            outputs.setdefault(row.recipe.name, []).extend(outputs_of_readers(graph, index))
+    rules = [rule(recipe(name), names) for name, names in outputs.items()]
     if not rules:
         return data
     try:
         quantized = quantizer.Quantizer(flatbuffer.serialize(model), rules).quantize()
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
-        raise StageError("quantize", f"recipe {plan.name}: {type(error).__name__}: {error}") from error
+        raise StageError("quantize", f"recipe {matcher.plan.name}: {type(error).__name__}: {error}") from error
     return bytes(quantized.quantized_model)
 
 
+def outputs_of_readers(graph: Any, index: int) -> list[str]:
+    """Return the outputs of the operators that read the tensor `index`, by name."""
+    return [
+        flatbuffer.text(graph.tensors[int(number)].name)
+        for operator in graph.operators
+        if index in map(int, operator.inputs)
+        for number in operator.outputs
+    ]
+
+
 def rule(recipe: Recipe, outputs: list[str]) -> dict[str, Any]:
-    """One rule for the operators that make `outputs`; an operator's scope is their names, each followed by ";"."""
+    """Return the quantizer's rule for the operators that make `outputs`.
+
+    An operator's scope is the names of its outputs, each followed by ";".
+    """
     scope = f"(^|;)({'|'.join(map(re.escape, outputs))})(;|$)"
     integer = recipe.scheme == "int"
     weights = {

@@ -1,4 +1,4 @@
-"""Recipes on the float32 flatbuffer, by ai-edge-quantizer. Inputs and outputs stay float32."""
+"""Weight recipes on the float32 flatbuffer, by ai-edge-quantizer. Inputs and outputs stay float32."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from typing import Any
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
 
-# LiteRT has no depthwise kernels with fewer bits; asked for them, the quantizer leaves these weights in float32.
+# LiteRT has no depthwise kernels of fewer bits. Asked for them, the quantizer leaves these weights in float32.
 DEPTHWISE_BITS = 8
 SUPPORTED = ("float32", "float16", "w8", "w4", "d8", "w8a8", "w8a16")
 
 
 def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
-    """The .tflite `data` with its weights in the recipe's type, dequantized explicitly before use.
+    """Return the float32 .tflite `data` with its weights in the storage type of `recipe`.
 
-    Integer recipes leave weights of fewer than `least` values in float32. Where activations stay float, XNNPACK takes
-    the DEQUANTIZE operators in and unpacks the weights once, when it loads the model; where they are quantized as they
-    come (d8), the weights go into the operator as they are.
+    Integer recipes leave weights of fewer than `least` elements in float32. Where activations stay float, DEQUANTIZE
+    operators precede the weights' readers; XNNPACK absorbs them and unpacks the weights once, when it loads the model.
+    Where activations are quantized at run time (d8), the operators read the integer weights directly.
     """
     if recipe.name == "float32":
         return data
     from ai_edge_quantizer import quantizer
 
     try:
-        made = quantizer.Quantizer(data, rules(recipe, least)).quantize()
+        quantized = quantizer.Quantizer(data, rules(recipe, least)).quantize()
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
         raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
-    return bytes(made.quantized_model)
+    return bytes(quantized.quantized_model)
 
 
 def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:
+    """Return the quantizer's rules for a weight recipe."""
     if recipe.scheme == "int":
         weights = {"num_bits": recipe.weight_bits, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
         config = {
@@ -40,11 +41,11 @@ def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:
             "min_weight_elements": least,
         }
         every = {"regex": ".*", "algorithm_key": "min_max_uniform_quantize"}
-        made = [{**every, "operation": "*", "op_config": config}]
+        result = [{**every, "operation": "*", "op_config": config}]
         if recipe.weight_bits < DEPTHWISE_BITS:
             wider = {**config, "weight_tensor_config": {**weights, "num_bits": DEPTHWISE_BITS}}
-            made.append({**every, "operation": "DEPTHWISE_CONV_2D", "op_config": wider})
-        return made
+            result.append({**every, "operation": "DEPTHWISE_CONV_2D", "op_config": wider})
+        return result
     weights = {"num_bits": 16, "symmetric": True, "granularity": "TENSORWISE", "dtype": "FLOAT"}
     config = {"weight_tensor_config": weights, "compute_precision": "FLOAT", "explicit_dequantize": True}
     return [{"regex": ".*", "operation": "*", "algorithm_key": "float_casting", "op_config": config}]

@@ -1,7 +1,7 @@
-"""Static integers on the float32 flatbuffer: calibrated activations, int8 weights a channel, by ai-edge-quantizer.
+"""Static integers on the float32 flatbuffer: calibrated activations, int8 weights per channel, by ai-edge-quantizer.
 
-Inputs and outputs stay float32 by default, so features pass between modules as float32 that lies on the grid of their
-int8; with `[options.litert] int8_io = true` they are int8 with a scale and a zero point.
+Inputs and outputs stay float32 by default. Features then pass between modules as float32 elements that lie on the grid
+of their int8. With `[options.litert] int8_io = true` inputs and outputs are int8 with a scale and a zero point.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.quantize.observers import Ranges, cached, leading_allowed, raw_inputs, require_samples
+from export.quantize.calibration import Ranges, calibrated_ranges, require_samples
+from export.quantize.float_regions import GraphView, ViewNode, float_regions
+from export.quantize.observers import RangeObserver
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import widen_scales
 from export.targets.litert.convert import file_ports
@@ -25,7 +27,8 @@ from hydramobile.files import sha256_bytes
 from hydramobile.recipes import Recipe
 from hydramobile.spec import EntrySpec
 
-# Operators whose second input is a weight. What follows the last of them on the way to a dense output stays float.
+# Operators whose second input is a weight. A product of two activations (BATCH_MATMUL in attention) counts as one: it
+# ends a float region too.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "BATCH_MATMUL", "CONV_3D")
 FLOAT32 = 0
 # int16 and int8.
@@ -34,9 +37,10 @@ STAGE = "quantize"
 
 
 def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
-    """The .tflite `data` (a signature a module, tensor names unique in the file) in integers, int8 ports where asked.
+    """Return the float32 .tflite `data` in integers, with int8 inputs and outputs where the model's options ask for it.
 
-    The first layers of the net and the last one of a dense output stay float32.
+    `data` has one signature per module, and tensor names that are unique in the file. The float regions
+    (quantize/float_regions.py) and divisions stay float32.
     Raises StageError("quantize") without calibration samples, or when the quantizer refuses.
     """
     from ai_edge_quantizer import quantizer
@@ -47,21 +51,20 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
         raise StageError(STAGE, f"[options.litert] int8_io needs 8-bit activations; {recipe.name} has others")
     model = flatbuffer.parse(data)
 
-    def measure_modules(ranges: Ranges) -> None:
+    def observe_modules(observer: RangeObserver) -> None:
         for name in program.spec.modules:
-            measure(program, program.spec.entries[name], data, model, ranges)
+            observe(program, program.spec.entries[name], data, model, observer)
 
-    ranges = cached(program, recipe, sha256_bytes(data), measure_modules)
-    kept = lead_and_tail(program, model)
-    share_boundaries(program, model, ranges)
-    table = ranges_table(model, ranges)
+    measured = calibrated_ranges(program, recipe, sha256_bytes(data), observe_modules)
+    ranges = share_boundaries(program, model, measured)
+    floats = float_tensors(program, model)
     try:
-        # It casts biases that do not fit; `widen_scales` makes them fit.
+        # The quantizer casts biases that do not fit; `widen_scales` makes them fit.
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
-            made = quantizer.Quantizer(data, rules(kept, recipe)).quantize(table)
+            quantized = quantizer.Quantizer(data, rules(floats, recipe)).quantize(ranges_table(model, ranges))
     except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
         raise StageError(STAGE, f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
-    result = restored(bytes(made.quantized_model))
+    result = restore_boundaries(bytes(quantized.quantized_model))
     if recipe.activation_bits == 8:  # with 16-bit activations biases have 64 bits: all of them fit
         widen_scales(result, model)
     if int8_ports:
@@ -70,8 +73,11 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
 
 
 def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Ranges as the quantizer's calibrator gives them: of the tensor's rank, or constants that are to have the scale of
-    a result (a class token that is joined to a photo's) are refused."""
+    """Return ranges in the form of the quantizer's own calibrator: arrays of the tensor's rank.
+
+    With other ranks it refuses constants that take the scale of a result (a class token that is concatenated with the
+    tokens of a photo).
+    """
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors if tensor.shape is not None]
     axes = {flatbuffer.text(tensor.name): (1,) * len(tensor.shape) for tensor in tensors}
     return {
@@ -79,28 +85,63 @@ def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.f
             "min": np.full(axes.get(name, (1,)), low, np.float32),
             "max": np.full(axes.get(name, (1,)), high, np.float32),
         }
-        for name, (low, high) in ranges.found.items()
+        for name, (low, high) in ranges.items()
     }
 
 
-def lead_and_tail(program: Program, model: Any) -> list[str]:
-    """Names of the tensors whose operators stay float in the modules' graphs: the first, the last, and quotients."""
+def float_tensors(program: Program, model: Any) -> list[str]:
+    """Return the outputs of the operators that stay float in the modules' graphs: float regions and quotients."""
+    entries = [program.spec.entries[name] for name in program.spec.modules]
+    regions = float_regions(program, {entry.name: view_of(model, entry) for entry in entries})
     names: list[str] = []
-    left = leading_allowed(program)
-    for name in program.spec.modules:
-        entry = program.spec.entries[name]
-        leading, left = lead(program, entry, model, left)
-        names += [*leading, *tail(program, entry, model), *quotients(entry, model)]
-    return names
+    for entry in entries:
+        names += [name for node in regions[entry.name] for name in node.outputs]
+        names += quotients(entry, model)
+    return list(dict.fromkeys(names))
 
 
-def restored(data: bytes) -> Any:
-    """The file with every graph returning what its signature names, and integer operators reading integers.
+def view_of(model: Any, entry: EntrySpec) -> GraphView:
+    """Return the view of a module's graph by which float regions are found.
 
-    ai-edge-quantizer 0.10 hands a tensor that a float operator makes, and that is both returned and read by an integer
-    operator, back as the copy it quantized for that operator; the signature still names the float tensor. Of a tensor
-    that an integer operator makes, and that is both returned and read by another, it gives the reader the float copy
-    it made to return. To be dropped when a release of the quantizer does neither.
+    A layer's weights are the constants among its first two operands: its bias does not count.
+    """
+    module = flatbuffer.signature(model, entry.name)
+    graph = model.subgraphs[module.subgraphIndex]
+
+    def names(indices: Any) -> tuple[str, ...]:
+        return tuple(flatbuffer.text(graph.tensors[int(index)].name) for index in indices)
+
+    computed = {int(index) for operator in graph.operators for index in operator.outputs} | set(map(int, graph.inputs))
+    nodes = []
+    for number, operator in enumerate(graph.operators):
+        weighted = flatbuffer.opcode(model, operator) in WEIGHTED
+        constants = [int(index) for index in list(operator.inputs)[:2] if int(index) not in computed]
+        nodes.append(
+            ViewNode(
+                str(number),
+                names(index for index in operator.inputs if int(index) in computed),
+                names(operator.outputs),
+                weighted,
+                sum(int(np.prod(graph.tensors[index].shape)) for index in constants) if weighted else 0,
+            )
+        )
+    inputs, outputs = (
+        {flatbuffer.text(port.name): names([port.tensorIndex])[0] for port in ports}
+        for ports in (module.inputs, module.outputs)
+    )
+    return GraphView(nodes, inputs, outputs)
+
+
+def restore_boundaries(data: bytes) -> Any:
+    """Return the file with every graph returning what its signature names, and integer operators reading integers.
+
+    ai-edge-quantizer 0.10 confuses the copies of a tensor that is both returned and read by another operator:
+
+    - A tensor that a float operator makes and an integer operator reads: the graph returns the copy that was quantized
+      for the reader; the signature still names the float tensor.
+    - A tensor that an integer operator makes: the reader gets the float copy that was made to be returned.
+
+    Retired by a release of the quantizer that does neither.
     """
     model = flatbuffer.parse(data)
     for graph in model.subgraphs:
@@ -111,18 +152,18 @@ def restored(data: bytes) -> Any:
 
 
 def read_integers(model: Any, graph: Any) -> None:
-    """Operators with integer results read what was dequantized as the integers it was, in place."""
+    """Let operators with integer results read a dequantized tensor as the integers that it was, in place."""
     named = [(flatbuffer.opcode(model, operator), operator) for operator in graph.operators]
-    integers = {int(each.outputs[0]): int(each.inputs[0]) for name, each in named if name == "DEQUANTIZE"}
+    integers = {int(operator.outputs[0]): int(operator.inputs[0]) for name, operator in named if name == "DEQUANTIZE"}
     for name, operator in named:
-        if name != "QUANTIZE" and all(graph.tensors[number].type in INTEGERS for number in operator.outputs):
-            operator.inputs = [integers.get(int(number), int(number)) for number in operator.inputs]
+        if name != "QUANTIZE" and all(graph.tensors[index].type in INTEGERS for index in operator.outputs):
+            operator.inputs = [integers.get(int(index), int(index)) for index in operator.inputs]
 
 
-def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
-    """Integers everywhere but at inputs, outputs and the operators that make the tensors `kept`.
+def rules(floats: list[str], recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the quantizer's rules: integers except for inputs, outputs and the operators that make `floats`.
 
-    Activations of 16 bits are symmetric: LiteRT's kernels know no zero point there.
+    Activations of 16 bits are symmetric: LiteRT's kernels have no zero point there.
     """
     bits = recipe.activation_bits
     weights = {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"}
@@ -133,16 +174,16 @@ def rules(kept: list[str], recipe: Recipe) -> list[dict[str, Any]]:
         "compute_precision": "INTEGER",
         "explicit_dequantize": False,
     }
-    made = [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
+    result = [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
     float_rule = {"algorithm_key": "no_quantize", "op_config": {}}
-    made += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT")]
+    result += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT")]
     # An operator's scope is the names of its outputs, each followed by ";".
-    made += [{"regex": f"(^|;){re.escape(name)}(;|$)", "operation": "*", **float_rule} for name in kept]
-    return made
+    result += [{"regex": f"(^|;){re.escape(name)}(;|$)", "operation": "*", **float_rule} for name in floats]
+    return result
 
 
-def measure(program: Program, entry: EntrySpec, data: bytes, model: Any, ranges: Ranges) -> None:
-    """Add the ranges of the float tensors of one module's graph; one thread, every tensor kept, no delegate."""
+def observe(program: Program, entry: EntrySpec, data: bytes, model: Any, observer: RangeObserver) -> None:
+    """Observe the float tensors of one module's graph, with one thread, every tensor kept and no delegate."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     index = flatbuffer.signature(model, entry.name).subgraphIndex
@@ -154,8 +195,8 @@ def measure(program: Program, entry: EntrySpec, data: bytes, model: Any, ranges:
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     runner = interpreter.get_signature_runner(entry.name)
-    moving = {int(number) for operator in model.subgraphs[index].operators for number in operator.outputs}
-    moving |= {int(number) for number in model.subgraphs[index].inputs}
+    computed = {int(number) for operator in model.subgraphs[index].operators for number in operator.outputs}
+    computed |= {int(number) for number in model.subgraphs[index].inputs}
     ports = file_ports(program, entry.inputs)
     for feed in program.feeds(entry):
         nhwc = {port.name: port.layout == "NHWC" for port in ports}
@@ -165,87 +206,45 @@ def measure(program: Program, entry: EntrySpec, data: bytes, model: Any, ranges:
                 for name, value in feed.items()
             }
         )
-        for number in sorted(moving):
+        for number in sorted(computed):
             if tensors[number].type == FLOAT32:
-                ranges.add(flatbuffer.text(tensors[number].name), interpreter.get_tensor(number, index))
+                observer.observe(flatbuffer.text(tensors[number].name), interpreter.get_tensor(number, index))
 
 
-def share_boundaries(program: Program, model: Any, ranges: Ranges) -> None:
-    """One range for a feature in all modules, its maker's: so a fused entry passes the integers on."""
-    maker = {name: module.name for module in program.spec.modules.values() for name in module.outputs}
+def share_boundaries(program: Program, model: Any, ranges: Ranges) -> Ranges:
+    """Return the ranges with one range per feature in all modules, that of the module that makes it.
+
+    So a fused entry passes the integers on.
+    """
+    shared = dict(ranges)
+    makers = {name: module.name for module in program.spec.modules.values() for name in module.outputs}
     tensors = {name: flatbuffer.signature_tensors(model, name) for name in program.spec.modules}
     for module in program.spec.modules.values():
         for name in module.inputs:
-            if name in maker and (source := tensors[maker[name]][name]) in ranges.found:
-                ranges.found[tensors[module.name][name]] = ranges.found[source]
-
-
-def lead(program: Program, entry: EntrySpec, model: Any, left: int) -> tuple[list[str], int]:
-    """Outputs of the first operators of the net, up to the layer that would exceed `left` weights, and what is left."""
-    module = flatbuffer.signature(model, entry.name)
-    graph = model.subgraphs[module.subgraphIndex]
-    raw = set(raw_inputs(program, entry.inputs))
-    known = {int(item.tensorIndex) for item in module.inputs if flatbuffer.text(item.name) in raw}
-    made = {int(number) for operator in graph.operators for number in operator.outputs} | set(map(int, graph.inputs))
-    names: list[str] = []
-    for operator in graph.operators:
-        moving = {int(number) for number in operator.inputs} & made
-        if not moving or not known.issuperset(moving):
-            continue
-        if flatbuffer.opcode(model, operator) in WEIGHTED:
-            cost = sum(
-                int(np.prod(graph.tensors[int(n)].shape)) for n in list(operator.inputs)[:2] if int(n) not in made
-            )
-            if cost > left:
-                return names, 0
-            left -= cost
-        outputs = [int(number) for number in operator.outputs]
-        names += [flatbuffer.text(graph.tensors[number].name) for number in outputs]
-        known.update(outputs)
-    return names, left
-
-
-def tail(program: Program, entry: EntrySpec, model: Any) -> list[str]:
-    """Outputs of the last weighted operator before each dense final output (a map), and of all after it."""
-    module = flatbuffer.signature(model, entry.name)
-    graph = model.subgraphs[module.subgraphIndex]
-    maker = {int(number): operator for operator in graph.operators for number in operator.outputs}
-    final = set(program.final())
-    names: list[str] = []
-    for item in module.outputs:
-        if flatbuffer.text(item.name) not in final or len(graph.tensors[item.tensorIndex].shape) != 4:
-            continue
-        waiting, seen = [int(item.tensorIndex)], set()
-        while waiting:
-            number = waiting.pop()
-            operator = maker.get(number)
-            if operator is None or number in seen:
-                continue
-            seen.add(number)
-            names += [flatbuffer.text(graph.tensors[int(made)].name) for made in operator.outputs]
-            if flatbuffer.opcode(model, operator) not in WEIGHTED:
-                waiting += map(int, operator.inputs)
-    return list(dict.fromkeys(names))
+            if name in makers and (source := tensors[makers[name]][name]) in shared:
+                shared[tensors[module.name][name]] = shared[source]
+    return shared
 
 
 def quotients(entry: EntrySpec, model: Any) -> list[str]:
-    """Outputs of divisions, and of what only makes a divisor of one tensor, such as the length of a vector.
+    """Return the outputs of divisions, and of the operators that only compute a divisor, such as a vector's length.
 
-    The integer quotient ends the run with "data[i] != zero_point was not true" where a divisor is rounded to nothing,
-    and a floor under it, an epsilon, always is.
+    The integer DIV kernel aborts with "data[i] != zero_point was not true" where a divisor rounds to zero, and a small
+    epsilon that bounds the divisor always does. Operators count from the divisor back to the first weighted operator,
+    or to one that reads several tensors.
     """
     graph = model.subgraphs[flatbuffer.signature(model, entry.name).subgraphIndex]
-    maker = {int(number): operator for operator in graph.operators for number in operator.outputs}
+    producers = {int(number): operator for operator in graph.operators for number in operator.outputs}
     names: list[str] = []
     for division in graph.operators:
         if flatbuffer.opcode(model, division) != "DIV":
             continue
         names.append(flatbuffer.text(graph.tensors[int(division.outputs[0])].name))
         number = int(division.inputs[1])
-        while (operator := maker.get(number)) is not None and flatbuffer.opcode(model, operator) not in WEIGHTED:
-            moving = {int(source) for source in operator.inputs if int(source) in maker}
-            if len(moving) != 1:
+        while (operator := producers.get(number)) is not None and flatbuffer.opcode(model, operator) not in WEIGHTED:
+            computed = {int(source) for source in operator.inputs if int(source) in producers}
+            if len(computed) != 1:
                 break
             names.append(flatbuffer.text(graph.tensors[number].name))
-            (number,) = moving
+            (number,) = computed
     return list(dict.fromkeys(names))

@@ -9,8 +9,9 @@ from typing import Any
 
 from export.passes.base import run_passes
 from export.program import Program
-from export.quantize.layers import make_plan
-from export.target import Emitted, LayerStorage
+from export.quantize.plan import LayerMatcher, build_plan
+from export.quantize.storage import LayerStorage
+from export.target import Emitted
 from export.targets.litert import flatbuffer, layerwise, readback
 from export.targets.litert.convert import convert_modules
 from export.targets.litert.describe import describe_file
@@ -20,7 +21,8 @@ from export.targets.litert.pipeline import FLATBUFFER_PASSES
 from export.targets.litert.recipes import SUPPORTED, apply_recipe
 from export.targets.litert.static import quantize_static
 from export.targets.litert.usage import usage_kotlin
-from export.verify.readback import Saved, Wanted
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.errors import StageError
 from hydramobile.files import write_bytes
 from hydramobile.recipes import Recipe
@@ -52,21 +54,21 @@ class LiteRTTarget:
         return convert_modules(program)
 
     def emit(self, program: Program, converted: bytes, recipe: Recipe, folder: Path) -> Emitted:
-        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
-        data = layerwise.store_layers(converted, plan) if plan else quantized(program, converted, recipe)
+        matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
+        data = layerwise.store_layers(converted, matcher) if matcher else quantized(program, converted, recipe)
         model = flatbuffer.compact(run_passes(flatbuffer.parse(data), FLATBUFFER_PASSES).program)
         runtime = minimum_runtime(model)
         files = assign_files(program, model)
         for name, content in files.models.items():
             write_bytes(folder / name, annotate(content, program, recipe, runtime))
         entries = read_entries(program, folder, files)
-        notes = (*files.notes, *(plan.finish(self.name) if plan else ()))
-        return Emitted(entries, {"litert": runtime}, notes, plan.stored() if plan else {})
+        notes = (*files.notes, *(matcher.notes(self.name) if matcher else ()))
+        return Emitted(entries, {"litert": runtime}, notes, matcher.stored() if matcher else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
 
-    def originals(self, program: Program, converted: bytes, recipe: Recipe) -> Mapping[str, Wanted]:
+    def originals(self, program: Program, converted: bytes, recipe: Recipe) -> Mapping[str, Expected]:
         return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:

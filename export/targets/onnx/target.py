@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 from export.onnx_export.convert import onnx_program
 from export.onnx_export.pipeline import DYNAMIC_PASSES
 from export.program import Program
-from export.quantize.layers import make_plan
-from export.target import Emitted, LayerStorage
+from export.quantize.plan import LayerMatcher, build_plan
+from export.quantize.storage import LayerStorage
+from export.target import Emitted
 from export.targets.onnx import half, layerwise, readback
 from export.targets.onnx.describe import describe_model, opset_of
 from export.targets.onnx.metadata import write_metadata
-from export.targets.onnx.static import note, quantize_static
+from export.targets.onnx.static import insert_qdq, note
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
-from export.verify.readback import Saved, Wanted
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import write_bytes
@@ -68,31 +70,31 @@ class OnnxTarget:
         return models
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:
-        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
+        matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
         entries, opset, ir_version = [], 0, 0
         for ident, float_model in converted.items():
             entry = file_entry(program, ident)
             spec = program.spec.entries[entry.name]
             model = apply_recipe(program, spec, float_model, recipe)
-            if plan:
-                layerwise.store_layers(model, plan)
+            if matcher:
+                layerwise.store_layers(model, matcher)
             write_metadata(model, program.spec, spec)
             write_bytes(folder / entry.file, model.SerializeToString(deterministic=True))
             entries.append(entry)
             # Quantization raises the opset of a file whose integer types need a newer one.
             opset, ir_version = max(opset, opset_of(model)), max(ir_version, model.ir_version)
-        notes = plan.finish(self.name) if plan else (note(recipe),) if recipe.activation_bits else ()
+        notes = matcher.notes(self.name) if matcher else (note(recipe),) if recipe.activation_bits else ()
         if recipe.name == "float16":
             notes = half.note(program, converted)
         requires = {"opset": str(opset), "ir": str(ir_version)}
-        return Emitted(tuple(entries), requires, notes, plan.stored() if plan else {})
+        return Emitted(tuple(entries), requires, notes, matcher.stored() if matcher else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
 
     def originals(
         self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe
-    ) -> Mapping[str, Wanted]:
+    ) -> Mapping[str, Expected]:
         return readback.originals(program, converted, recipe)
 
     def describe(self, path: Path) -> dict[str, Any]:
@@ -114,9 +116,9 @@ def has_dynamic_variant(spec: ModelSpec) -> bool:
 def apply_recipe(program: Program, entry: EntrySpec, model: onnx.ModelProto, recipe: Recipe) -> onnx.ModelProto:
     """Return a copy of the float32 `model` under `recipe`. Under a named recipe it stays float32."""
     if recipe.activation_bits:
-        return quantize_static(program, entry, model, recipe)
+        return insert_qdq(program, entry, model, recipe)
     if recipe.name == "float16":
-        return half.halve(program, entry, model)
+        return half.to_float16(program, entry, model)
     return weights_quantized(model, recipe, program.least_quantized())
 
 

@@ -17,21 +17,21 @@ WEIGHT_AXIS = {"Conv": 0, "ConvTranspose": 1, "Gemm": 0, "MatMul": -1}
 
 
 def compressible(model: onnx.ModelProto, least: int) -> dict[str, onnx.TensorProto]:
-    """The float32 weights of `least` elements or more that one operator reads, by name."""
+    """Return the float32 weights of `least` elements or more that exactly one operator reads, by name."""
     graph = model.graph
     stored = {tensor.name: tensor for tensor in graph.initializer}
     readers = Counter(name for node in graph.node for name in node.input)
     read = [node.input[1] for node in graph.node if node.op_type in WEIGHT_AXIS and len(node.input) > 1]
-    sized = {name: stored[name] for name in read if name in stored and readers[name] == 1}
+    weights = {name: stored[name] for name in read if name in stored and readers[name] == 1}
     return {
         name: tensor
-        for name, tensor in sized.items()
+        for name, tensor in weights.items()
         if tensor.data_type == 1 and len(tensor.dims) >= 2 and prod(tensor.dims) >= least
     }
 
 
 def quantize_weights(model: onnx.ModelProto, least: int) -> None:
-    """Store weights of `least` elements or more as int8, symmetric, with a float scale per output channel; in place."""
+    """Store weights of `least` elements or more as symmetric int8 with a float32 scale per output channel, in place."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -42,9 +42,9 @@ def quantize_weights(model: onnx.ModelProto, least: int) -> None:
         if name in chosen:
             value = numpy_helper.to_array(chosen[name])
             axis = weight_axis(node, value.ndim)
-            integers, scale = quantize(value, axis)
+            codes, scale = quantize(value, axis)
             graph.initializer.remove(chosen[name])
-            graph.initializer.append(numpy_helper.from_array(integers, f"{name}.int8"))
+            graph.initializer.append(numpy_helper.from_array(codes, f"{name}.int8"))
             graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
             inputs = [f"{name}.int8", f"{name}.scale"]
             nodes.append(helper.make_node("DequantizeLinear", inputs, [name], f"{name}.dq", axis=axis))
@@ -54,6 +54,7 @@ def quantize_weights(model: onnx.ModelProto, least: int) -> None:
 
 
 def weight_axis(node: onnx.NodeProto, rank: int) -> int:
+    """Return the axis of the output channels of a node's weight, which has `rank` axes."""
     transposed = any(item.name == "transB" and item.i for item in node.attribute)
     if node.op_type == "Gemm":
         return 0 if transposed else 1
@@ -61,11 +62,11 @@ def weight_axis(node: onnx.NodeProto, rank: int) -> int:
 
 
 def quantize(value: NDArray[Any], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric int8 over [-127, 127] with one scale per index of `axis`; an all-zero channel gets scale 1."""
+    """Return symmetric int8 codes in [-127, 127] and one scale per index of `axis`; 1 for a channel of zeros."""
     others = tuple(dim for dim in range(value.ndim) if dim != axis)
     peak = np.abs(value).max(axis=others)
     scale = np.where(peak > 0, peak / 127.0, 1.0).astype(np.float32)
     shape = [1] * value.ndim
     shape[axis] = -1
-    integers = np.clip(np.round(value / scale.reshape(shape)), -127, 127).astype(np.int8)
-    return integers, scale
+    codes = np.clip(np.round(value / scale.reshape(shape)), -127, 127).astype(np.int8)
+    return codes, scale

@@ -1,4 +1,4 @@
-"""A finished graph as files: weights in a recipe's storage type, shards, model.json."""
+"""Write a finished graph as files: weights in a recipe's storage type, shards, model.json."""
 
 from __future__ import annotations
 
@@ -21,45 +21,47 @@ from hydramobile.spec import EntrySpec
 
 # Browsers cache and fetch pieces of this size well; the format's own converter uses it too.
 SHARD = 4 << 20
-# Under w8, kernels of fewer values than this, and depthwise ones, keep 16 bits: the format has one scale a tensor,
-# which depthwise kernels (a folded batch norm gives each channel its own range) and the narrow layers at the ends of
-# a net suffer most from, and they are few. On the portrait 0.1.0 that took the matte's IoU from .919 to .996 for 11 %
-# more bytes; 0.3.0 gets .979 by it, and would need so much more at 16 bits that w8 were none.
+# Under w8, kernels of fewer elements than this, and depthwise ones, keep 16 bits. The format has one scale per tensor.
+# Depthwise kernels (a folded batch norm gives each channel its own range) and the narrow layers at the ends of a net
+# suffer most from that, and they are few. On the portrait 0.1.0 this took the matte's IoU from .919 to .996 for 11 %
+# more bytes. On 0.3.0 it gives .979, and more would take so many kernels at 16 bits that w8 would not be 8 bits.
 EIGHT_BIT_VALUES = 1 << 14
 TFJS = "4.22.0"
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A weight's row in the manifest and its bytes."""
+    """The manifest row of a weight, and its bytes."""
 
     row: dict[str, Any]
     data: bytes
 
 
 def storage(recipe: Recipe) -> str:
-    """The storage type of kernels under a recipe."""
+    """Return the storage type of kernels under a recipe."""
     if recipe.base:
-        return "float32"  # what no layer owns
+        return "float32"  # of kernels that belong to no layer
     if recipe.scheme == "float":
         return "float32" if recipe.weight_bits == 32 else "float16"
     return "uint8" if recipe.weight_bits == 8 else "uint16"
 
 
 def sensitive(kernel: Array) -> bool:
-    """Whether 8 bits are too few for this kernel: a small one, or depthwise (height, width, channels, 1)."""
+    """Return whether 8 bits are too few for this kernel: a small one, or a depthwise one [H, W, channels, 1]."""
     return kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
 
 
 def kernel_storage(kernel: Array, recipe: Recipe) -> str:
-    """How a kernel that stays one tensor is stored under a recipe."""
-    kind = storage(recipe)
-    return "uint16" if kind == "uint8" and sensitive(kernel) else kind
+    """Return the storage type, under a recipe, of a kernel that stays one tensor."""
+    codes = storage(recipe)
+    return "uint16" if codes == "uint8" and sensitive(kernel) else codes
 
 
 def by_channel(lowered: Lowered, recipe: Recipe, least: int) -> dict[str, tuple[int, ...]]:
-    """The kernels that the recipe stores with a scale a channel, and the axes of their channels: under w8g1, those of
-    `least` values and more that w8 would keep at 16 bits."""
+    """Return the kernels that the recipe stores with a scale per channel, and the axes of their channels.
+
+    Under w8g1 they are the kernels of `least` elements and more that w8 would keep at 16 bits.
+    """
     if not recipe.block:
         return {}
     axes = channel_axes(lowered.nodes)
@@ -71,29 +73,30 @@ def by_channel(lowered: Lowered, recipe: Recipe, least: int) -> dict[str, tuple[
     }
 
 
-def encode(weight: Weight, kind: str, codes: Array | None = None) -> Stored:
-    """A weight in the storage type `kind`, where it is a kernel: biases, scales and shapes are few and sensitive.
+def encode(weight: Weight, storage: str, codes: Array | None = None) -> Stored:
+    """Encode a kernel in the type `storage`, and any other weight in its own dtype.
 
-    `codes`: those of a kernel with a scale a channel (channels.py).
+    Biases, scales and shapes are few and sensitive. `codes` are those of a kernel with a scale per channel
+    (channels.py).
     """
     value = weight.value
     row: dict[str, Any] = {"name": weight.name, "shape": list(value.shape), "dtype": str(value.dtype)}
     if codes is not None:
         row["quantization"] = {"dtype": "uint8", "min": -ZERO * STEP, "scale": STEP, "original_dtype": "float32"}
         return Stored(row, little(codes))
-    if value.dtype != np.float32 or not weight.kernel or kind == "float32":
+    if value.dtype != np.float32 or not weight.kernel or storage == "float32":
         return Stored(row, little(value))
-    if kind == "float16":
+    if storage == "float16":
         row["quantization"] = {"dtype": "float16", "original_dtype": "float32"}
-        # A value beyond float16's range would become infinite.
+        # An element beyond float16's range would become infinite.
         return Stored(row, little(np.clip(value, -65504, 65504).astype(np.float16)))
-    codes, scale, low = affine(value, 255 if kind == "uint8" else 65535)
-    row["quantization"] = {"dtype": kind, "min": low, "scale": scale, "original_dtype": "float32"}
-    return Stored(row, little(codes.astype(kind)))
+    codes, scale, low = affine(value, 255 if storage == "uint8" else 65535)
+    row["quantization"] = {"dtype": storage, "min": low, "scale": scale, "original_dtype": "float32"}
+    return Stored(row, little(codes.astype(storage)))
 
 
 def affine(value: Array, top: int) -> tuple[Array, float, float]:
-    """Codes 0..top with value = low + code * scale; zero is a code, so that zeros stay zero."""
+    """Return the codes 0..top, the scale and the low of value = low + code * scale; zero is a code and stays zero."""
     low, high = min(float(value.min()), 0.0), max(float(value.max()), 0.0)
     # The reader multiplies in float32 (TF.js) or float64: scale and low are exact in both.
     scale = float(np.float32((high - low) / top)) or 1.0
@@ -103,26 +106,29 @@ def affine(value: Array, top: int) -> tuple[Array, float, float]:
 
 
 def little(value: Array) -> bytes:
+    """Return the elements as little-endian bytes."""
     return np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<")).tobytes()
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How weights are stored: under `recipe`, with kernels of fewer than `least` values never at 8 bits a channel;
-    `kinds`: storage types by weight, where a named recipe says so."""
+    """How weights are stored: under `recipe`, kernels of fewer than `least` elements never at 8 bits per channel.
+
+    `storage` holds the types that a named recipe gives to weights, by the weight's name.
+    """
 
     recipe: Recipe
     least: int = 0
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    storage: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_model(folder: Path, lowered: Lowered, style: Style, ports: Ports, about: dict[str, Any]) -> None:
-    """model.json and its shards into `folder`. Equal graphs give equal bytes."""
+    """Write model.json and its shards into `folder`. Equal graphs give equal bytes."""
     lowered, codes = split(lowered, by_channel(lowered, style.recipe, style.least))
     stored = [
         encode(
             weight,
-            style.kinds.get(weight.name) or kernel_storage(weight.value, style.recipe),
+            style.storage.get(weight.name) or kernel_storage(weight.value, style.recipe),
             codes.get(weight.name),
         )
         for weight in lowered.weights
@@ -147,11 +153,14 @@ def write_model(folder: Path, lowered: Lowered, style: Style, ports: Ports, abou
 
 @dataclass(frozen=True, slots=True)
 class Ports:
+    """The inputs and outputs of an entry as the files have them."""
+
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
 
 def signature(ports: Sequence[Port]) -> dict[str, Any]:
+    """Return one side of the signature of model.json."""
     return {
         port.file_name: {
             "name": f"{port.file_name}:0",
@@ -163,7 +172,7 @@ def signature(ports: Sequence[Port]) -> dict[str, Any]:
 
 
 def metadata(program: Program, entry: EntrySpec, recipe: Recipe, ports: Ports) -> dict[str, Any]:
-    """What an app can read back through `model.metadata`."""
+    """Return the metadata that an app reads through `model.metadata`."""
     spec = program.spec
     tensors = {
         port.file_name: {

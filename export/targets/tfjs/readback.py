@@ -1,4 +1,4 @@
-"""What a graph model holds of the weights it was made from, decoded from its bytes."""
+"""Decode the weights of a saved graph model, and state what a recipe should store of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import by_channel, kernel_storage
 from export.targets.tfjs.graph import Array
 from export.targets.tfjs.lower import Lowered
-from export.verify.readback import STAGE, Saved, Wanted, kept, layer_finder, wanted, wanted_layer
+from export.verify.expected import Expected, expect, expect_layer, expect_unchanged, recipe_finder
+from export.verify.readback import STAGE, Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.files import read_json
@@ -24,14 +25,14 @@ STORED = {"float32": "<f4", "int32": "<i4", "float16": "<f2", "uint16": "<u2", "
 
 
 def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
-    """Every constant, as "<entry id>/<name>"; kernels with a scale a channel put together again."""
+    """Yield every constant, as "<entry id>/<name>"; kernels with a scale per channel are multiplied out."""
     for entry in entries:
         describe_model(folder / entry.file)  # the shards hold what the manifest lists
         content = read_json(folder / entry.file, STAGE)
         rows = [row for group in content["weightsManifest"] for row in group["weights"]]
         paths = [path for group in content["weightsManifest"] for path in group["paths"]]
         data = b"".join(((folder / entry.file).parent / path).read_bytes() for path in paths)
-        values = dict(decoded(rows, data))
+        values = dict(decode(rows, data))
         products = {node["name"]: node["input"] for node in content["modelTopology"]["node"] if node["op"] == "Mul"}
         for name, inputs in products.items():
             if inputs == [f"{name}/{CODES}", f"{name}/{SCALES}"]:
@@ -40,8 +41,8 @@ def read_weights(folder: Path, entries: tuple[Entry, ...]) -> Iterator[Saved]:
         yield from (Saved(f"{entry.id}/{name}", value, storage) for name, (value, storage) in values.items())
 
 
-def decoded(rows: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, tuple[Array, str]]]:
-    """name, (value as TF.js reads it, storage type)."""
+def decode(rows: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, tuple[Array, str]]]:
+    """Yield each weight's name, its value as TF.js decodes it, and its storage type."""
     start = 0
     for row in rows:
         coding = row.get("quantization", {})
@@ -56,18 +57,19 @@ def decoded(rows: list[dict[str, Any]], data: bytes) -> Iterator[tuple[str, tupl
         yield row["name"], (value, storage)
 
 
-def originals(program: Program, entry: str, lowered: Lowered, recipe: Recipe) -> dict[str, Wanted]:
-    """The kernels of an entry's graph and how `recipe` stores each."""
+def originals(program: Program, entry: str, lowered: Lowered, recipe: Recipe) -> dict[str, Expected]:
+    """Return the kernels of an entry's graph, and how `recipe` stores each."""
     channels = by_channel(lowered, recipe, program.least_quantized())
-    named = layer_finder(program, recipe, "tfjs") if recipe.base else None
-    found: dict[str, Wanted] = {}
+    recipe_of = recipe_finder(program, recipe, "tfjs") if recipe.base else None
+    expected: dict[str, Expected] = {}
     for weight in lowered.weights:
         if weight.value.dtype != np.float32 or not weight.kernel:
             continue
-        kind = kernel_storage(weight.value, recipe)
-        if named is not None:
-            found[f"{entry}/{weight.name}"] = wanted_layer(weight.value, named(weight.value), kind)
-            continue
-        alone = weight.name not in channels and kind == "uint16"
-        found[f"{entry}/{weight.name}"] = kept(weight.value, kind) if alone else wanted(weight.value, recipe)
-    return found
+        name, storage = f"{entry}/{weight.name}", kernel_storage(weight.value, recipe)
+        if recipe_of is not None:
+            expected[name] = expect_layer(weight.value, recipe_of(weight.value), storage)
+        elif weight.name not in channels and storage == "uint16":
+            expected[name] = expect_unchanged(weight.value, storage)
+        else:
+            expected[name] = expect(weight.value, recipe)
+    return expected

@@ -14,15 +14,17 @@ from typing import Any
 
 from export.onnx_export.convert import onnx_program
 from export.program import Program
-from export.quantize.layers import make_plan
-from export.target import Emitted, LayerStorage
+from export.quantize.plan import LayerMatcher, build_plan
+from export.quantize.storage import LayerStorage
+from export.target import Emitted
 from export.targets.tfjs import layerwise, readback
 from export.targets.tfjs.describe import describe_model
 from export.targets.tfjs.encode import EIGHT_BIT_VALUES, TFJS, Ports, Style, metadata, write_model
 from export.targets.tfjs.lower import Lowered, lower
 from export.targets.tfjs.pipeline import ATEN_PASSES
 from export.targets.tfjs.usage import usage_text
-from export.verify.readback import Saved, Wanted
+from export.verify.expected import Expected
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry, Port
 from hydramobile.recipes import Recipe
 from hydramobile.spec import EntrySpec
@@ -75,23 +77,25 @@ class TFJSTarget:
 
     def emit(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe, folder: Path) -> Emitted:
         entries = []
-        plan = make_plan(program, recipe, self.name, self.storage) if recipe.base else None
+        matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
         for item in converted:
             name, ports = item.entry.name, item.ports
-            style = Style(recipe, program.least_quantized(), layerwise.kinds(item.graph, plan) if plan else {})
+            style = Style(
+                recipe, program.least_quantized(), layerwise.storage_by_weight(item.graph, matcher) if matcher else {}
+            )
             write_model(folder / name, item.graph, style, ports, metadata(program, item.entry, recipe, ports))
             entries.append(Entry(name, name, item.entry.modules, f"{name}/model.json", ports.inputs, ports.outputs))
-        remarks = notes(recipe) + (plan.finish(self.name) if plan else ())
-        return Emitted(tuple(entries), {"tfjs": TFJS}, remarks, plan.stored() if plan else {})
+        remarks = notes(recipe) + (matcher.notes(self.name) if matcher else ())
+        return Emitted(tuple(entries), {"tfjs": TFJS}, remarks, matcher.stored() if matcher else {})
 
     def read_weights(self, folder: Path, emitted: Emitted) -> Iterator[Saved]:
         return readback.read_weights(folder, emitted.entries)
 
-    def originals(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe) -> Mapping[str, Wanted]:
+    def originals(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe) -> Mapping[str, Expected]:
         return {
-            name: wanted
+            name: expected
             for item in converted
-            for name, wanted in readback.originals(program, item.entry.name, item.graph, recipe).items()
+            for name, expected in readback.originals(program, item.entry.name, item.graph, recipe).items()
         }
 
     def describe(self, path: Path) -> dict[str, Any]:
