@@ -124,18 +124,19 @@ def search(
     calibrate: Annotated[Path | None, typer.Option(help="A folder of further calibration photos.")] = None,
 ) -> str:
     """Choose each layer's storage by what it costs the answers, and write the recipes for all targets."""
-    from export.search.builds import asked_for
-    from export.search.run import Search
+    from export.search.builds import requested_builds
+    from export.search.run import run_search
     from export.search.show import conclude, progress_line, result_table
+    from export.search.state import Request
     from hydramobile.spec import load_spec
     from hydramobile.targets import resolve
 
     spec, targets = load_spec(model), resolve(target or ["all"])
-    builds = asked_for(spec, targets, budget_mb, max_loss)
+    request = Request(spec, out, targets, requested_builds(spec, targets, budget_mb, max_loss), calibrate)
     with progress_line() as progress:
-        final = Search(spec, out, targets, builds, progress, calibrate).run()
-    result_table(final, builds)
-    return conclude(final, builds, out / spec.name / "search")
+        final = run_search(request, progress)
+    result_table(final, request.builds)
+    return conclude(final, request.builds, request.folder)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def chart(
     out: Annotated[Path, typer.Option(help="Where a search was: OUT/<model>/search/.")] = Path("build"),
 ) -> str:
     """Draw a search's chart again, its builds coloured by the latencies measured since."""
-    from export.search.run import redraw
+    from export.search.report import redraw
     from hydramobile.spec import load_spec
 
     return f"drawn: {redraw(load_spec(model), out)}"

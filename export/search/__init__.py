@@ -1,1 +1,1 @@
-"""Search: what each layer may be stored as, so that files get small and answers stay."""
+"""Search the storage type of each layer, so that files get small and answers stay the same."""

@@ -1,4 +1,4 @@
-"""What a search looks for: builds by name, with the losses they may have and, by target, the size."""
+"""Builds: what a search looks for. A build has a name, limits of its losses and, by target, of its size."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from hydramobile.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """`mean` and `worst`: the most that any judged output may lose on average and on its worst sample (shares);
-    `sizes`: bytes that one app may ship, by target.
+    """The limits of one build.
 
-    `small`: the smallest within its losses even where it has a size, which is then a ceiling; else a size is there to
-    be used, and as little is lost as it allows. Without a size every build is the smallest within its losses.
-    `wrong`: by target, how much more may be wrong of the model's labels; what breaks that is named, not chosen anew.
+    `mean` and `worst`: the most that any judged output may lose on average and on its worst sample (shares).
+    `sizes`: the bytes that one app may ship, by target. Without a size, a build is the smallest within its losses. With
+    a size, it loses as little as fits into the size; a `small` build is still the smallest within its losses, and the
+    size is a ceiling.
+    `wrong`: by target, how much the share of wrong answers on the model's labels may grow. A build that breaks it is
+    reported, not solved anew.
     """
 
     name: str
@@ -32,13 +34,15 @@ class Build:
     wrong: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
+        """Return the build as a row of search.json."""
         return {**asdict(self), "sizes": dict(self.sizes), "wrong": dict(self.wrong)}
 
     def shrinks(self, target: str) -> bool:
+        """Return whether the build is the smallest within its losses, and not the best within its size."""
         return self.small or target not in self.sizes
 
 
-# What an app notices: shares of the mask's pixels, of pairs in order, of answers.
+# Losses that an app notices: shares of the mask's pixels, of pairs in order, of answers.
 STANDARD = (
     Build("quality", 0.002, 0.006),
     Build("balanced", 0.005, 0.015, small=True),
@@ -46,13 +50,13 @@ STANDARD = (
 )
 
 
-def standard(budget: Budget) -> tuple[Build, ...]:
-    """The three builds, with the sizes that the model's budget.toml sets for them.
+def standard_builds(budget: Budget) -> tuple[Build, ...]:
+    """Return the three builds, with the sizes that the model's budget.toml sets for them.
 
-    `quality` may be as large as the largest of the others where no size of its own is set: it is what to ship where a
-    build of that size is affordable at all.
+    Where `quality` has no size of its own, it may be as large as the largest of the others: an app that can afford a
+    build of that size should ship `quality`.
     """
-    # Before gzip a file is never smaller than after it.
+    # Sizes before gzip: a file is never smaller before gzip than after it.
     known = {
         build.name: {row.target: float(row.bytes) for row in budget.sizes if row.recipe == build.name}
         for build in STANDARD
@@ -66,17 +70,17 @@ def standard(budget: Budget) -> tuple[Build, ...]:
     )
 
 
-def asked_for(
+def requested_builds(
     spec: ModelSpec, targets: Sequence[str], megabytes: float | None, max_loss: str | None
 ) -> tuple[Build, ...]:
-    """One build of the user's own, `searched`, where a size or a loss was given; the three builds otherwise.
+    """Return one build `searched` with the user's size or loss where either is given, and the three builds otherwise.
 
-    Raises UsageError for a size or a loss that is none, or a target that stores all layers alike.
+    Raises UsageError for a size or a loss out of range, or a target that stores all layers alike.
     """
     for target in targets:
         load_storage(target)
     if megabytes is None and max_loss is None:
-        return answerable(spec, standard(load_budget(spec)), targets)
+        return with_label_limits(spec, standard_builds(load_budget(spec)), targets)
     if megabytes is not None and not megabytes > 0:
         raise UsageError(f"--budget-mb is {megabytes:g}; a size is above 0")
     share = 1.0 if max_loss is None else read_share(max_loss)
@@ -84,24 +88,24 @@ def asked_for(
     return (Build("searched", share, min(3 * share, 1.0), sizes),)
 
 
-def answerable(spec: ModelSpec, builds: Sequence[Build], targets: Sequence[str]) -> tuple[Build, ...]:
-    """The builds with what the budget lets them lose on the model's labels, where it has some."""
+def with_label_limits(spec: ModelSpec, builds: Sequence[Build], targets: Sequence[str]) -> tuple[Build, ...]:
+    """Return the builds with the budget's limits of their loss on the model's labels, where it has labels."""
     labels, budget = load_labels(spec), load_budget(spec)
     if labels is None:
         return tuple(builds)
-    found = {
+    limits = {
         (build.name, target): budget.label_limits(target, build.name, labels.tensor).get(MEAN + METRIC)
         for build in builds
         for target in targets
     }
     return tuple(
-        replace(build, wrong={t: limit for t in targets if (limit := found[build.name, t]) is not None})
+        replace(build, wrong={t: limit for t in targets if (limit := limits[build.name, t]) is not None})
         for build in builds
     )
 
 
 def read_share(text: str) -> float:
-    """ "1%", "0.01" or "0.5 %" as a share above 0 and at most 1."""
+    """Parse "1%", "0.01" or "0.5 %" as a share above 0 and at most 1. Raises UsageError for other texts."""
     number, percent, rest = text.strip().partition("%")
     try:
         share = float(number) / (100 if percent else 1)

@@ -1,4 +1,4 @@
-"""How fast the chosen builds are, from what `python -m benchmarks latency` has measured of these very files."""
+"""The latencies of the chosen builds, from what `python -m benchmarks latency` has measured of these very files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from hydramobile.errors import StageError
 from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
 
-# Of the evidence labels: measured on this computer's processor, in the runtime itself. A phone differs.
+# The evidence label of a measurement on this computer's processor, in the runtime itself. A phone differs.
 EVIDENCE = "host"
 Pair = tuple[str, str]
 
 
 def ratios(spec: ModelSpec, out: Path, pairs: Iterable[Pair]) -> dict[Pair, float]:
-    """(target, build) -> its time over that of the same target's float32 in the same runtime, of the entry that runs
-    the most modules; only of files that are measured as they lie on disk, beside a float32 of the same weights."""
+    """Return each (target, build)'s time over that of float32 of the same target in the same runtime.
+
+    The time is that of the entry with the most modules. Builds count whose files on disk were measured, beside a
+    float32 of the same weights.
+    """
     path = out / spec.name / "latency.json"
     try:
         document = read_json(path, "search") if path.is_file() else {}
@@ -28,17 +31,17 @@ def ratios(spec: ModelSpec, out: Path, pairs: Iterable[Pair]) -> dict[Pair, floa
         return {}
     rows = [row for row in document["results"] if (row["verdict"], row["evidence"]) == ("measured", EVIDENCE)]
     exact = {(row["target"], row["runtime"]): median(row) for row in rows if row["recipe"] == "float32"}
-    found: dict[Pair, float] = {}
+    result: dict[Pair, float] = {}
     for target, name in pairs:
         folder = artifact_folder(out, spec.name, target, name)
         digest = read_artifact(folder).sha256 if folder.is_dir() else None
         for row in rows:
             base = exact.get((target, row["runtime"]))
             if row["artifact"] == digest and row["target"] == target and base:
-                found.setdefault((target, name), median(row) / base)
-    return found
+                result.setdefault((target, name), median(row) / base)
+    return result
 
 
 def median(row: Mapping[str, Any]) -> float:
-    """Milliseconds of a run of the entry with the most modules."""
+    """Return the milliseconds of a run of the entry with the most modules."""
     return float(max(row["entries"], key=lambda entry: len(entry["modules"]))["p50_ms"])

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     import torch
 
 Array = NDArray[Any]
-# Of each judge, what is lost: a share of pixels, pairs or answers that became others.
+# The metric that a search limits, by judge: a share of pixels, pairs or answers that changed.
 LOSS = {"relative-depth": "order_flips", "alpha-matte": "iou", "class-scores": "top1"}
 PERSON = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Of one output over the samples, against the reference's own: shares, 0 is no loss. `sample` is the worst one."""
+    """The loss of one output against the reference over the samples, as shares; 0 is no loss.
+
+    `sample` is the name of the worst sample.
+    """
 
     mean: float
     worst: float
@@ -36,9 +39,9 @@ class Loss:
 
 @dataclass(slots=True)
 class Bench:
-    """The net, the samples to measure by, and what the reference makes of them, by sample and tensor.
+    """The net, the samples to measure it by, and the reference's tensors, by sample and name.
 
-    The modules of `program` are changed by `put` and put back by `reset`; one at a time uses a Bench.
+    `set_weights` changes the modules of `program` in place, so that only one caller at a time can use a bench.
     """
 
     program: Program
@@ -51,7 +54,8 @@ class Bench:
             inputs = sample_inputs(spec, sample, self.program.size)
             self.truth.append(run_modules(spec, self.program.modules, inputs))
 
-    def put(self, values: Mapping[str, Array], layers: Mapping[str, Layer]) -> None:
+    def set_weights(self, values: Mapping[str, Array], layers: Mapping[str, Layer]) -> None:
+        """Set the weights of layers, by name."""
         import torch
 
         for name, value in values.items():
@@ -59,8 +63,10 @@ class Bench:
             parameter.data.copy_(torch.from_numpy(np.ascontiguousarray(value)))
 
     def outputs(self, index: int, changed: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Every tensor of one sample, where the weights of modules `changed` are not the reference's: those before
-        them are not run again."""
+        """Return every tensor of one sample, where the weights of the modules `changed` are not the reference's.
+
+        Modules that depend on none of them are not run again.
+        """
         import torch
 
         known, stale = dict(self.truth[index]), set[str]()
@@ -68,48 +74,50 @@ class Bench:
             if module.name not in changed and stale.isdisjoint(module.inputs):
                 continue
             with torch.no_grad():
-                made = as_tuple(self.program.modules[module.name](*(known[name] for name in module.inputs)))
-            known.update(zip(module.outputs, made, strict=True))
+                outputs = as_tuple(self.program.modules[module.name](*(known[name] for name in module.inputs)))
+            known.update(zip(module.outputs, outputs, strict=True))
             stale.update(module.outputs)
         return known
 
     def noise(self, changed: Sequence[str], picked: Sequence[int]) -> dict[str, float]:
-        """Of each final output: power of its error over power of what moves in it, over the picked samples."""
-        found = {name: [0.0, 0.0] for name in self.program.final()}
+        """Return the power of each final output's error over the power of its variation, over the picked samples."""
+        sums = {name: [0.0, 0.0] for name in self.program.final()}
         for index in picked:
-            made = self.outputs(index, changed)
-            for name, sums in found.items():
-                wanted = self.truth[index][name].double()
-                sums[0] += float(((made[name].double() - wanted) ** 2).sum())
-                sums[1] += float(((wanted - wanted.mean()) ** 2).sum())
-        return {name: error / max(power, 1e-30) for name, (error, power) in found.items()}
+            outputs = self.outputs(index, changed)
+            for name, powers in sums.items():
+                truth = self.truth[index][name].double()
+                powers[0] += float(((outputs[name].double() - truth) ** 2).sum())
+                powers[1] += float(((truth - truth.mean()) ** 2).sum())
+        return {name: error / max(power, 1e-30) for name, (error, power) in sums.items()}
 
     def losses(self, changed: Sequence[str]) -> dict[str, Loss]:
-        """The loss of every judged output over all samples; of outputs that nobody judges, noise over signal."""
-        spec, found = self.program.spec, dict[str, dict[str, float]]()
+        """Return the loss of every final output over all samples; of outputs without a judge, noise over signal."""
+        spec, losses = self.program.spec, dict[str, dict[str, float]]()
         matte = next((tensor.name for tensor in spec.judged() if tensor.judge == "alpha-matte"), None)
         for index, sample in enumerate(self.samples):
-            made, truth = self.outputs(index, changed), self.truth[index]
+            outputs, truth = self.outputs(index, changed), self.truth[index]
             person = truth[matte].numpy() > PERSON if matte else None
             for name in self.program.final():
                 judge = spec.tensors[name].judge if name in spec.tensors else None
-                lost = lost_by(judge, made[name].numpy(), truth[name].numpy(), person)
-                found.setdefault(name, {})[sample.name] = lost
-        return {name: folded(values) for name, values in found.items()}
+                loss = sample_loss(judge, outputs[name].numpy(), truth[name].numpy(), person)
+                losses.setdefault(name, {})[sample.name] = loss
+        return {name: over_samples(values) for name, values in losses.items()}
 
 
-def lost_by(judge: str | None, made: Array, truth: Array, person: NDArray[np.bool_] | None) -> float:
-    if not np.isfinite(made).all():
+def sample_loss(judge: str | None, output: Array, truth: Array, person: NDArray[np.bool_] | None) -> float:
+    """Return the loss of one output on one sample; 1 where the output is not finite."""
+    if not np.isfinite(output).all():
         return 1.0
     if judge is None:
-        signal, error = float((truth.astype(float) ** 2).sum()), float(((made.astype(float) - truth) ** 2).sum())
+        signal, error = float((truth.astype(float) ** 2).sum()), float(((output.astype(float) - truth) ** 2).sum())
         return float(10 ** (-snr(signal, error) / 10))
     metric = LOSS[judge]
-    value = float(JUDGES[judge](made, truth, person)[metric])
+    value = float(JUDGES[judge](output, truth, person)[metric])
     return 1 - value if metric in HIGHER else value
 
 
-def folded(values: Mapping[str, float]) -> Loss:
+def over_samples(values: Mapping[str, float]) -> Loss:
+    """Return the mean and the worst of the losses by sample. Raises StageError("search") without samples."""
     if not values:
         raise StageError("search", "no samples to measure by")
     worst = max(values, key=lambda name: values[name])

@@ -1,7 +1,8 @@
-"""What code a measurement depends on: the modules that its own can reach by imports, and packages of others by version.
+"""Hash the code that a measurement depends on: every module that it reaches by imports; vendors' packages by version.
 
 Measurements that took minutes must not be lost to an edit of a page's template, and must not outlive an edit of the
-rounding that they measured. Imports are read, not run; those inside functions count, those for type checkers do not.
+rounding that they measured. Imports are read from the source, not executed. Imports inside functions count; imports
+for type checkers alone do not.
 """
 
 from __future__ import annotations
@@ -20,57 +21,63 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def reach(modules: Iterable[str], folders: Sequence[Path] = (ROOT,)) -> dict[str, str]:
-    """Of everything that `modules` (dotted names) reach by imports: module -> hash of its code, "package" -> version.
+    """Return module -> hash of its code and package -> version, for all that `modules` (dotted names) reach by imports.
 
-    Modules are looked for in `folders`, in their order. Comments, docstrings and layout are no code. Raises
-    StageError("search") for one of `modules` that is in none of them and in no installed package.
+    Modules are looked for in `folders`, in their order. Comments, docstrings and layout do not count as code. Raises
+    StageError("search") for one of `modules` that is in no folder and in no installed package.
     """
-    waiting, found, others = list(dict.fromkeys(modules)), dict[str, str](), dict[str, str]()
+    waiting, hashes, versions = list(dict.fromkeys(modules)), dict[str, str](), dict[str, str]()
     for name in waiting:
         if find_module(name, folders) is None and not version_of(name):
             raise StageError("search", f"the code of {name} was not found (looked in {', '.join(map(str, folders))})")
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
-        if name in found or top in others or top in sys.stdlib_module_names:
+        if name in hashes or top in versions or top in sys.stdlib_module_names:
             continue
         path = find_module(name, folders)
         if path is None:
-            # Somebody else's: its version stands for it. What is not installed cannot be reached either.
-            others[top] = version_of(name) or "not installed"
+            # A vendor's package: its version stands for its code.
+            versions[top] = version_of(name) or "not installed"
             continue
-        found[name], imported = read_module(path, path.stat().st_mtime_ns, name)
-        waiting += [target for options in imported if (target := first(options, folders))]
-    return dict(sorted((found | others).items()))
+        hashes[name], imported = read_module(path, path.stat().st_mtime_ns, name)
+        waiting += [target for options in imported if (target := first_module(options, folders))]
+    return dict(sorted((hashes | versions).items()))
 
 
 def find_module(name: str, folders: Sequence[Path]) -> Path | None:
-    """The file of a module; of a package, its __init__.py."""
+    """Return the file of a module; of a package, its __init__.py."""
     for folder in folders:
-        place = folder.joinpath(*name.split("."))
-        for path in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+        base = folder.joinpath(*name.split("."))
+        for path in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
             if path.is_file():
                 return path
     return None
 
 
-def first(options: Sequence[str], folders: Sequence[Path]) -> str | None:
-    """Of `from a.b import c`: a.b.c where that is a module, else a.b. A package's __init__ counts where it is asked
-    itself, not on the way to a module in it: what a function computes is in the modules that its own names."""
+def first_module(options: Sequence[str], folders: Sequence[Path]) -> str | None:
+    """Return, for `from a.b import c`, a.b.c where that is a module, else a.b.
+
+    A package's __init__ counts where it is imported itself, not on the way to one of its modules: what a function
+    computes depends on the modules that are named.
+    """
     return next((name for name in options if find_module(name, folders)), options[-1] if options else None)
 
 
 @cache
 def read_module(path: Path, changed: int, name: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """(hash of the code, what it imports) of a file that changed last at `changed`."""
+    """Return the hash of a module's code, and the names that each of its imports may mean.
+
+    `changed` is the file's time of change, so that the cache forgets an edited file.
+    """
     tree = ast.parse(path.read_bytes(), str(path))
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imported = tuple(imports(tree, package))
-    return sha256_bytes(ast.dump(Bare().visit(tree)).encode()), imported
+    return sha256_bytes(ast.dump(DocstringRemover().visit(tree)).encode()), imported
 
 
-class Bare(ast.NodeTransformer):
-    """Takes docstrings out: a sentence alone is not code."""
+class DocstringRemover(ast.NodeTransformer):
+    """Remove docstrings and other strings that stand alone."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
@@ -78,7 +85,7 @@ class Bare(ast.NodeTransformer):
 
 
 def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
-    """The names that each import may mean, the most exact first."""
+    """Yield the names that each import may mean, the most exact first."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             for other in node.orelse:
@@ -94,7 +101,7 @@ def imports(tree: ast.AST, package: str) -> Iterator[tuple[str, ...]]:
 
 
 def version_of(name: str) -> str:
-    """Of the installed package that has a module, "" where none has."""
+    """Return the names and versions of the installed packages that have a module, "" where none has."""
     owners: Mapping[str, list[str]] = distributions()
     return ", ".join(
         f"{owner} {importlib.metadata.version(owner)}" for owner in sorted(set(owners.get(name.partition(".")[0], ())))

@@ -17,15 +17,21 @@ from benchmarks.parity.bench import Bench as Judges
 from benchmarks.runtime import load_runtime
 from export.program import capture
 from export.quantize.layers import find_layers
-from export.search.builds import Build, asked_for, read_share, standard
+from export.search.builds import Build, read_share, requested_builds, standard_builds
+from export.search.exports import layers_named
 from export.search.latency import ratios
 from export.search.losses import Loss
+from export.search.prepare import prepare
 from export.search.reach import reach
-from export.search.run import Search, named_in, redraw
-from export.search.sensitivity import depends_on, digest, options_of
-from export.search.show import conclude, why_not
+from export.search.report import redraw
+from export.search.run import run_search
+from export.search.sensitivity import options_of
+from export.search.show import broken_limit, conclude
 from export.search.solve import Option, at_price, path, smallest, total, within_bytes
+from export.search.state import Request
+from export.search.store import depends_on, digest
 from export.search.trial import Trial, pick
+from export.search.verify import verify
 from export.target import load_storage
 from hydramobile.artifact import artifact_folder, read_artifact
 from hydramobile.budget import load_budget
@@ -74,7 +80,7 @@ def test_losses_are_read() -> None:
 def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Path]) -> None:
     """Of any heap of verified choices `quality` loses least, and each build is as small as its losses allow."""
     budget = load_budget(load_spec(model_dir("portrait")))
-    builds = standard(budget)
+    builds = standard_builds(budget)
     assert builds[0].sizes == builds[1].sizes, "quality may be as large as the largest of the others"
     rng = np.random.default_rng(6)
     for _ in range(300):
@@ -109,9 +115,12 @@ def test_a_size_is_a_ceiling_for_a_small_build_and_for_use_by_another() -> None:
     assert pick(rows, strict, strict.shrinks("onnx"), 1.0) is None
 
 
-def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> tuple[Search, list[Trial]]:
-    made = Search(spec, out, ("onnx",), builds, lambda stage, done, of: None)
-    return made, made.run()
+def silent(stage: str, done: int, of: int) -> None:
+    """No progress display."""
+
+
+def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> list[Trial]:
+    return run_search(Request(spec, out, ("onnx",), builds), silent)
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +169,7 @@ def test_what_was_verified_is_what_the_file_does(searched: tuple[ModelSpec, Path
 
 def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     spec, out = searched
-    again = Search(spec, out, ("onnx",), (), lambda stage, done, of: None)
-    again.prepare()
+    again = prepare(Request(spec, out, ("onnx",), ()), silent)
     (path,) = (out / "classifier/search").glob("measured-*.json")
     assert path == again.store.path
     document = json.loads(path.read_text())
@@ -173,8 +181,8 @@ def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path], mon
     known = json.loads((out / "classifier/search/search.json").read_text())["tried"][0]
     choice = {name: next(o for o in again.tables["onnx"][name] if o.recipe == r) for name, r in known["choice"].items()}
     again.overhead["onnx"] = 0.0
-    made = again.verify("onnx", Build("exact", 0.01, 0.01), choice)
-    assert {name: asdict(loss) for name, loss in made.losses.items()} == known["losses"], "nothing is run again"
+    trial = verify(again, "onnx", Build("exact", 0.01, 0.01), choice)
+    assert {name: asdict(loss) for name, loss in trial.losses.items()} == known["losses"], "nothing is run again"
     assert path.stat().st_mtime_ns == before
 
 
@@ -189,7 +197,7 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
     folder = tmp_path / "own" / "graded"
     shutil.copytree(spec.folder, folder)
     program = replace(capture(spec), spec=replace(spec, folder=folder))
-    monkeypatch.setattr("export.search.sensitivity.ROOT", tmp_path)
+    monkeypatch.setattr("export.search.store.ROOT", tmp_path)
     samples = load_samples(spec, "judge")
     # The target's own code is not in it, whatever the target.
     assert not [name for name in depends_on(program, samples, samples)["code"] if name.startswith("export.targets")]
@@ -271,7 +279,7 @@ def test_builds_are_coloured_by_what_was_measured_of_their_files(searched: tuple
 def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> None:
     spec, out = searched
     builds = (Build("never", 1e-9, 1e-9, {"onnx": 70_000.0}),)
-    _, final = search(spec, out, builds)
+    final = search(spec, out, builds)
     if any(loss.mean > 1e-9 for made in final for loss in made.losses.values()):
         with pytest.raises(BudgetBroken, match="never for onnx: scores loses"):
             conclude(final, builds, out)
@@ -282,15 +290,17 @@ def test_a_build_over_its_loss_is_named(searched: tuple[ModelSpec, Path]) -> Non
 def test_a_build_that_is_wrong_more_often_is_named() -> None:
     build = Build("balanced", 0.005, 0.015, wrong={"onnx": 0.005})
     made = Trial("onnx", "balanced", 1e6, {"depth": Loss(0.001, 0.002, "a")}, {}, wrong=0.004)
-    assert why_not(made, build) == "" == why_not(replace(made, target="tfjs", wrong=0.02), build)
-    assert why_not(replace(made, wrong=0.012), build) == "1.20% more of the labels' pairs are wrong instead of 0.50%"
+    assert broken_limit(made, build) == "" == broken_limit(replace(made, target="tfjs", wrong=0.02), build)
+    assert (
+        broken_limit(replace(made, wrong=0.012), build) == "1.20% more of the labels' pairs are wrong instead of 0.50%"
+    )
 
 
 def test_layers_that_an_error_speaks_of() -> None:
     names = ("a.blocks.1", "a.blocks.1.conv", "a.blocks.11.conv", "a.blocks.2")
-    assert named_in("'tight': a.blocks.1.conv as w4: no such kernel", names) == ["a.blocks.1.conv"]
-    assert named_in("'a.blocks.2' is stored as float32; 'a.blocks.11.conv' too", names) == [names[2], names[3]]
-    assert named_in("quantize: ran out of memory", names) == []
+    assert layers_named("'tight': a.blocks.1.conv as w4: no such kernel", names) == ["a.blocks.1.conv"]
+    assert layers_named("'a.blocks.2' is stored as float32; 'a.blocks.11.conv' too", names) == [names[2], names[3]]
+    assert layers_named("quantize: ran out of memory", names) == []
 
 
 def test_four_bit_depthwise_kernels_are_not_offered_for_litert(model_dir: Callable[[str], Path]) -> None:
@@ -314,32 +324,30 @@ def test_a_refused_export_falls_to_the_next_best(
     text = (folder / "model.toml").read_text()
     (folder / "model.toml").write_text(text.replace("classifier.net:build", "refused.net:build"))
     monkeypatch.setattr("export.targets.litert.layerwise.is_depthwise", lambda layer: False)
-    spec, stages = load_spec(folder), []
-    made = Search(
-        spec, tmp_path / "out", ("litert",), (Build("tight", 1.0, 1.0),), lambda *told: stages.append(told[0])
-    )
-    (final,) = made.run()
+    request, stages = Request(load_spec(folder), tmp_path / "out", ("litert",), (Build("tight", 1.0, 1.0),)), []
+    (final,) = run_search(request, lambda *progress: stages.append(progress[0]))
     assert "export the builds, round 2" in stages
-    depthwise = {name for name, layer in made.decoder.layers.items() if layer.depthwise}
-    assert any(row.choice[name] == "w4" for row in made.tried for name in depthwise), "it was tried"
-    stored = read_artifact(artifact_folder(tmp_path / "out", "classifier", "litert", "tight")).layers
-    # A scale a channel weighs more than 8 bits of a small filter save: float16 may be the next best.
+    depthwise = {name for name, layer in find_layers(capture(request.spec)).items() if layer.depthwise}
+    tried = json.loads((request.folder / "search.json").read_text())["tried"]
+    assert any(row["choice"][name] == "w4" for row in tried for name in depthwise), "it was tried"
+    stored = read_artifact(artifact_folder(request.out, "classifier", "litert", "tight")).layers
+    # A scale per channel weighs more than 8 bits of a small filter save: float16 may be the next best.
     assert {stored[name]["recipe"] for name in depthwise if name in stored} <= {"float16", "w8"}
     assert final.choice == {name: stored[name]["recipe"] for name in final.choice}
 
 
-def test_what_is_asked_for(model_dir: Callable[[str], Path]) -> None:
+def test_builds_that_are_requested(model_dir: Callable[[str], Path]) -> None:
     spec = load_spec(model_dir("classifier"))
-    assert [build.name for build in asked_for(spec, ("onnx",), None, None)] == ["quality", "balanced", "compact"]
-    (own,) = asked_for(spec, ("onnx", "tfjs"), 2.0, "1%")
+    assert [build.name for build in requested_builds(spec, ("onnx",), None, None)] == ["quality", "balanced", "compact"]
+    (own,) = requested_builds(spec, ("onnx", "tfjs"), 2.0, "1%")
     assert (own.mean, own.sizes) == (0.01, {"onnx": 2e6, "tfjs": 2e6})
     assert not own.wrong
-    portrait = asked_for(load_spec(model_dir("portrait")), ("onnx",), None, None)
+    portrait = requested_builds(load_spec(model_dir("portrait")), ("onnx",), None, None)
     assert [dict(build.wrong) for build in portrait] == [{"onnx": 0.005}, {"onnx": 0.005}, {"onnx": 0.015}]
     with pytest.raises(UsageError, match="stores all layers alike"):
-        asked_for(spec, ("coreai",), None, None)
+        requested_builds(spec, ("coreai",), None, None)
     with pytest.raises(UsageError, match="--budget-mb is -1"):
-        asked_for(spec, ("onnx",), -1.0, None)
+        requested_builds(spec, ("onnx",), -1.0, None)
 
 
 @pytest.mark.slow
@@ -349,8 +357,8 @@ def test_the_portrait_within_its_budget(
     """The three builds on ONNX: within the sizes of budget.toml and the losses of the search, each smaller than the
     one before and losing more, and everything tried is on record."""
     spec = load_spec(own_model("portrait"))
-    builds = asked_for(spec, ("onnx",), None, None)
-    _, final = search(spec, tmp_path / "out", builds)
+    builds = requested_builds(spec, ("onnx",), None, None)
+    final = search(spec, tmp_path / "out", builds)
     assert "3 builds written" in conclude(final, builds, tmp_path)
     assert all(made.wrong is not None and -0.005 < made.wrong < 0.015 for made in final)
     sizes = [made.bytes for made in final]
