@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.runtime import load_runtime, run
 from export.program import Program
 from export.target import Emitted, Target, load_target
-from export.verify.readback import Found, compare
+from export.verify.readback import Compared, compare
 from hydramobile.artifact import Entry, read_artifact
 from hydramobile.measures import tensor_measures
 from hydramobile.recipes import Recipe, recipe
@@ -68,7 +68,7 @@ class Built:
         """Return the error of each output of the first entry. Raises StageError for another shape and for NaN."""
         return errors_of(self.converted.program, self.run(runtime))
 
-    def read_back(self) -> tuple[Found, ...]:
+    def read_back(self) -> tuple[Compared, ...]:
         """Read the weights back from the files. Raises StageError where one is not stored as the recipe says."""
         target, originals = self.converted.target, self.converted.originals(self.recipe)
         return compare(target.name, self.recipe, target.read_weights(self.folder, self.emitted), originals)
