@@ -1,7 +1,7 @@
-"""python -m export TARGET|PLATFORM|all, plus `list`, `inspect FILE` and `doctor`.
+"""The command line: python -m export TARGET|PLATFORM|all, and verbs such as `list`, `inspect FILE` and `doctor`.
 
-The first word is a target, a platform or a verb; targets are the default verb's argument, so that the common
-case stays short.
+The first word is a target, a platform or a verb. Targets are arguments of the default verb, so that the common case
+stays short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VERBS = ("make", "list", "layers", "search", "chart", "inspect", "doctor")
 
 
 @app.command()
-def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the words before them are not
+def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, without the words
     what: Annotated[list[str], typer.Argument(help="Targets (coreml, ...) or platforms (ios, ..., all).")],
     model: Annotated[Path, typer.Option(help="Folder with a model.toml. It names code that is run: trust it.")] = Path(
         "models/portrait"
@@ -35,21 +35,23 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="Repeatable; of the grammar, of recipes.toml, FILE.toml:NAME, or a set: grid, calibration. "
-            "Default: budget.toml's."
+            help="Repeatable: a recipe of the grammar, of recipes.toml, FILE.toml:NAME, or a set (grid, calibration). "
+            "Default: those of budget.toml."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),
     calibrate: Annotated[
         Path | None, typer.Option(help="A folder of further calibration photos; never copied.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace artifacts made from other inputs.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace artifacts that were made from other inputs.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcomes as JSON.")] = False,
 ) -> str:
     """Export artifacts (the default verb)."""
     from dataclasses import asdict
 
-    from export.driver import make_plan, run_plan, verdict
+    from export.driver import plan_export, run_plan, verdict
     from export.show import cautions, outcome_table, progress_display
     from hydramobile.recipe_files import check_name
     from hydramobile.recipes import SETS
@@ -58,7 +60,7 @@ def make(  # noqa: PLR0913 - one parameter a flag; six flags are the limit, the 
 
     spec = load_spec(model)
     recipes = [check_name(spec, name) for asked in recipe or [] for name in SETS.get(asked, (asked,))]
-    plan = make_plan(spec, resolve(what), recipes, out, overwrite, calibrate)
+    plan = plan_export(spec, resolve(what), recipes, out, overwrite, calibrate)
     with progress_display(plan.jobs, quiet=as_json) as progress:
         outcomes = run_plan(plan, progress)
     if as_json:
@@ -74,7 +76,7 @@ def list_support(
     model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> str:
-    """Which recipes a target makes, and which of them the model's support.json calls supported."""
+    """List the recipes of every target, and which of them the model's support.json calls supported."""
     from export.show import support_rows, support_table
     from hydramobile.spec import load_spec
     from hydramobile.support import GOOD
@@ -93,7 +95,7 @@ def layers(
     model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> str:
-    """The names by which recipes.toml speaks of a model's layers, with shapes and sizes."""
+    """List the layers of a model by the names that recipes.toml uses, with shapes and sizes."""
     from export.program import capture
     from export.quantize.layers import find_layers
     from export.show import layer_rows, layer_table
@@ -113,17 +115,18 @@ def search(
         "models/portrait"
     ),
     budget_mb: Annotated[
-        float | None, typer.Option(help="What one app may ship, in MB. Default: quality, balanced and compact.")
+        float | None,
+        typer.Option(help="The size that one app may ship, in MB. Default: quality, balanced and compact."),
     ] = None,
     max_loss: Annotated[
         str | None,
-        typer.Option(help='Of every judged output on average, such as "1%"; three times that on the worst.'),
+        typer.Option(help='The loss of each judged output on average, such as "1%"; three times that on the worst.'),
     ] = None,
     target: Annotated[list[str] | None, typer.Option(help="Targets or platforms; repeatable. Default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Artifacts and evidence: OUT/<model>/search/.")] = Path("build"),
     calibrate: Annotated[Path | None, typer.Option(help="A folder of further calibration photos.")] = None,
 ) -> str:
-    """Choose each layer's storage by what it costs the answers, and write the recipes for all targets."""
+    """Choose the storage of each layer by the loss that it causes, and write the recipes for all targets."""
     from export.search.builds import requested_builds
     from export.search.run import run_search
     from export.search.show import conclude, progress_line, result_table
@@ -142,9 +145,9 @@ def search(
 @app.command()
 def chart(
     model: Annotated[Path, typer.Argument(help="Folder with a model.toml.")] = Path("models/portrait"),
-    out: Annotated[Path, typer.Option(help="Where a search was: OUT/<model>/search/.")] = Path("build"),
+    out: Annotated[Path, typer.Option(help="The folder of an earlier search: OUT/<model>/search/.")] = Path("build"),
 ) -> str:
-    """Draw a search's chart again, its builds coloured by the latencies measured since."""
+    """Draw the chart of a search again, with builds coloured by the latencies measured since."""
     from export.search.report import redraw
     from hydramobile.spec import load_spec
 
@@ -156,7 +159,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="An artifact folder, .mlpackage, .tflite, .onnx or model.json.")],
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> str:
-    """Entries, tensors, dtypes, sizes and metadata, read from the file itself."""
+    """Show entries, tensors, dtypes, sizes and metadata, read from the file itself."""
     from export.inspect import inspect_path
     from export.show import facts_tree
 
@@ -170,7 +173,7 @@ def inspect(
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> str:
-    """What is installed, which targets can be exported here, and why not."""
+    """Show the installed packages, and which targets can be exported on this machine."""
     from export.show import doctor_rows, doctor_table
 
     rows = doctor_rows()
@@ -183,7 +186,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json")] = False) -> str:
 
 
 def insert_default_verb(arguments: list[str]) -> list[str]:
-    """`export onnx ...` becomes `export make onnx ...`; verbs and options stay as they are."""
+    """Turn `export onnx ...` into `export make onnx ...`; verbs and options stay as they are."""
     if arguments and not arguments[0].startswith("-") and arguments[0] not in VERBS:
         return ["make", *arguments]
     return arguments

@@ -1,4 +1,4 @@
-"""Plan an export, run one worker process a target, and say what became of every recipe."""
+"""Plan an export, run one worker process per target, and report the outcome of every recipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hydramobile.recipes import Recipe
 from hydramobile.samples import load_samples, record_calibration
 from hydramobile.spec import ModelSpec
 
-# Seconds without any sign of progress after which a worker is taken for hung.
+# Seconds without any sign of progress after which a worker counts as hung.
 HANG_LIMIT = 600.0
 # Two workers keep two cores busy; more would only raise the memory peak.
 WORKERS = min(2, os.cpu_count() or 1)
@@ -31,7 +31,10 @@ STATES = ("exported", "up to date", "not supported", "unavailable", "failed")
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one target x recipe. `reason` explains every state but the first two; `stage` where it failed."""
+    """The outcome of one recipe on one target: one of `STATES`.
+
+    `reason` explains every state but the first two; `stage` names the stage that failed.
+    """
 
     target: str
     recipe: str
@@ -42,50 +45,55 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ExportPlan:
+    """The recipes to export, by target, and the outcomes that need no export.
+
+    `photos` is a folder that calibrates beside the model's own samples.
+    """
+
     spec: ModelSpec
     out: Path
     jobs: dict[str, tuple[str, ...]]
-    settled: tuple[Outcome, ...]
-    calibrate: Path | None = None
+    resolved: tuple[Outcome, ...]
+    photos: Path | None = None
 
 
+# Called with the target and its current stage.
 Progress = Callable[[str, str], None]
 
 
-def make_plan(
+def plan_export(
     spec: ModelSpec,
     targets: Sequence[str],
     recipes: Sequence[str],
     out: Path,
     overwrite: bool,
     photos: Path | None = None,
-) -> Plan:
-    """Decide what has to be made. `recipes` empty means those of the model's budget; `photos` is a
-    folder that calibrates beside the model's own samples.
+) -> ExportPlan:
+    """Decide which recipes to export. Empty `recipes` mean those of the model's budget.
 
-    Raises UsageError before anything runs when an artifact with other inputs stands in the way and `overwrite`
-    is not set.
+    Raises UsageError before anything runs when an artifact with other inputs stands in the way and `overwrite` is not
+    set.
     """
     budget = load_budget(spec)
     jobs: dict[str, tuple[str, ...]] = {}
-    settled: list[Outcome] = []
+    resolved: list[Outcome] = []
     blocked: list[str] = []
     for name in targets:
         target = load_target(name)
         missing = target.unavailable()
         for chosen in recipes or budget.recipes(name):
             if not has_recipe(spec, name, chosen):
-                settled.append(Outcome(name, chosen, "not supported", reason=f"{chosen!r} is not defined for {name}"))
+                resolved.append(Outcome(name, chosen, "not supported", reason=f"{chosen!r} is not defined for {name}"))
                 continue
             wanted = find_recipe(spec, name, chosen)
             reason = target.refuses(wanted)
             if reason:
-                settled.append(Outcome(name, chosen, "not supported", reason=reason))
+                resolved.append(Outcome(name, chosen, "not supported", reason=reason))
             elif missing:
-                settled.append(Outcome(name, chosen, "unavailable", reason=missing))
+                resolved.append(Outcome(name, chosen, "unavailable", reason=missing))
             elif is_current(spec, name, wanted, out, photos):
-                settled.append(Outcome(name, chosen, "up to date"))
+                resolved.append(Outcome(name, chosen, "up to date"))
             else:
                 folder = artifact_folder(out, spec.name, name, wanted.name)
                 if folder.exists() and not overwrite:
@@ -93,11 +101,11 @@ def make_plan(
                 jobs[name] = (*jobs.get(name, ()), chosen)
     if blocked:
         raise UsageError(f"{', '.join(blocked)} holds another artifact; --overwrite replaces it")
-    return Plan(spec, out, jobs, tuple(settled), photos)
+    return ExportPlan(spec, out, jobs, tuple(resolved), photos)
 
 
 def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: Path | None) -> bool:
-    """Whether an intact artifact made from the same inputs stands in its place."""
+    """Return whether the recipe's folder holds an intact artifact made from the same inputs."""
     folder = artifact_folder(out, spec.name, target, chosen.name)
     if not folder.exists():
         return False
@@ -111,22 +119,22 @@ def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: 
     return artifact.input_hash == input_hash(spec, load_target(target), chosen, hashes)
 
 
-def run_plan(plan: Plan, progress: Progress, limit: float = HANG_LIMIT) -> list[Outcome]:
+def run_plan(plan: ExportPlan, progress: Progress, limit: float = HANG_LIMIT) -> list[Outcome]:
     """Run every job, rebuild manifest.json, and record all outcomes in export.json."""
     with ThreadPoolExecutor(WORKERS) as pool:
         running = [pool.submit(run_target, plan, name, recipes, progress, limit) for name, recipes in plan.jobs.items()]
-        outcomes = [*plan.settled, *(outcome for job in running for outcome in job.result())]
+        outcomes = [*plan.resolved, *(outcome for job in running for outcome in job.result())]
     root = plan.out / plan.spec.name
-    for made in (outcome for outcome in outcomes if outcome.state == "exported"):
-        if find_recipe(plan.spec, made.target, made.recipe).calibrated:
-            used = load_samples(plan.spec, "calibrate", plan.calibrate)
-            record_calibration(root, f"{made.target}/{made.recipe.rpartition(':')[2]}", used)
+    for outcome in (outcome for outcome in outcomes if outcome.state == "exported"):
+        if find_recipe(plan.spec, outcome.target, outcome.recipe).calibrated:
+            used = load_samples(plan.spec, "calibrate", plan.photos)
+            record_calibration(root, f"{outcome.target}/{outcome.recipe.rpartition(':')[2]}", used)
     write_manifest(root)
-    record(root, outcomes)
+    record_outcomes(root, outcomes)
     return outcomes
 
 
-def record(root: Path, outcomes: Sequence[Outcome]) -> None:
+def record_outcomes(root: Path, outcomes: Sequence[Outcome]) -> None:
     """Merge outcomes into `root`/export.json, so that the report can show what failed and why."""
     with locked(root / ".export.lock"):
         path = root / "export.json"
@@ -138,30 +146,34 @@ def record(root: Path, outcomes: Sequence[Outcome]) -> None:
         write_text(path, dump_json({"schema": 1, "outcomes": dict(sorted(known.items()))}))
 
 
-def run_target(plan: Plan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float) -> list[Outcome]:
-    """All recipes of one target. When a recipe kills the worker, a new worker makes the remaining ones."""
+def run_target(
+    plan: ExportPlan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float
+) -> list[Outcome]:
+    """Export all recipes of one target. When a recipe kills the worker, a new worker exports the remaining ones."""
     outcomes: list[Outcome] = []
     waiting = list(recipes)
     while waiting:
-        made = run_worker(plan, target, tuple(waiting), progress, limit)
-        outcomes += made
-        settled = {outcome.recipe for outcome in made}
-        waiting = [name for name in waiting if name not in settled]
+        finished = run_worker(plan, target, tuple(waiting), progress, limit)
+        outcomes += finished
+        names = {outcome.recipe for outcome in finished}
+        waiting = [name for name in waiting if name not in names]
     return outcomes
 
 
-def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float) -> list[Outcome]:
-    """One worker process. Returns an outcome for at least one recipe: those it finished, or the one it died in."""
+def run_worker(
+    plan: ExportPlan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float
+) -> list[Outcome]:
+    """Run one worker process. Return an outcome for at least one recipe: those it finished, or the one it died in."""
     job = {
         "model": str(plan.spec.folder),
         "target": target,
         "recipes": recipes,
         "out": str(plan.out),
-        "calibrate": str(plan.calibrate) if plan.calibrate else None,
+        "calibrate": str(plan.photos) if plan.photos else None,
     }
     log = plan.out / plan.spec.name / target / "export.log"
     outcomes: list[Outcome] = []
-    # The worker speaks of a recipe by its name, whatever file it was asked for in.
+    # The worker names a recipe without the file that it was asked for in.
     asked = {name.rpartition(":")[2]: name for name in recipes}
     stage, current, started = "start", "", time.monotonic()
     try:
@@ -176,7 +188,7 @@ def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
             elif current:
                 outcomes.append(Outcome(target, current, "exported", seconds=round(time.monotonic() - started, 2)))
         if len({outcome.recipe for outcome in outcomes}) < len(recipes):
-            raise WorkerDied(f"the worker ended without a word about the rest of its work; its log: {log}")
+            raise WorkerDied(f"the worker ended before it reported all of its recipes; its log: {log}")
     except HydraError as error:
         # A death inside one recipe costs that recipe; a death before any recipe costs all.
         named = {outcome.recipe for outcome in outcomes}
@@ -186,7 +198,10 @@ def run_worker(plan: Plan, target: str, recipes: tuple[str, ...], progress: Prog
 
 
 def verdict(outcomes: Sequence[Outcome]) -> str:
-    """The reason line of a pass. Raises StageError when something failed, UsageError when nothing is supported."""
+    """Return the reason line of a pass.
+
+    Raises StageError when an export failed or a target is unavailable, UsageError when no recipe is supported.
+    """
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in STATES}
     bad = [outcome for outcome in outcomes if outcome.state in ("failed", "unavailable")]
     if bad:
@@ -204,5 +219,5 @@ def verdict(outcomes: Sequence[Outcome]) -> str:
 def export(
     spec: ModelSpec, targets: Sequence[str], recipes: Sequence[str], out: Path, overwrite: bool
 ) -> list[Outcome]:
-    """make_plan and run_plan without progress display, for programs and tests."""
-    return run_plan(make_plan(spec, targets, recipes, out, overwrite), lambda target, text: None)
+    """Plan and run an export without progress display, for programs and tests."""
+    return run_plan(plan_export(spec, targets, recipes, out, overwrite), lambda target, text: None)

@@ -1,4 +1,4 @@
-"""Golden input and output inside an artifact, so that an app can check itself on the phone."""
+"""Write the golden input and output of an artifact, so that an app can check itself on the phone."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Array = NDArray[np.generic]
 
 
 def tolerance(recipe: Recipe) -> float:
-    """Mean absolute error an app should accept, as a share of the output's range.
+    """Return the mean absolute error that an app should accept, as a share of the output's range.
 
-    Wide on purpose: it tells a wrong layout or a missing /255 from rounding on another chip; the exact
-    verdict is the parity report's.
+    It is wide on purpose: it distinguishes a wrong layout or a missing division by 255 from rounding on another chip.
+    The exact verdict is that of the parity report.
     """
     if recipe.scheme == "float":
         return 1e-4 if recipe.weight_bits == 32 else 5e-3
@@ -32,10 +32,10 @@ def tolerance(recipe: Recipe) -> float:
 def write_golden(
     folder: Path, entries: Sequence[Entry], tensors: Mapping[str, Array], recipe: Recipe, sample: str
 ) -> dict[str, Any]:
-    """Write `folder`/golden/*.bin and golden.json for the primary entries; returns the golden.json content.
+    """Write `folder`/golden/*.bin and golden.json for the primary entries. Return the content of golden.json.
 
-    Files are raw little-endian arrays in the artifact's own layout, dtype and value range. A tensor that
-    several entries use the same way is stored once. `mean_abs` is in the file's units.
+    Files are raw little-endian arrays in the artifact's own layout, dtype and value range. A tensor that several
+    entries use in the same way is stored once. `mean_abs` is in the file's units.
     """
     content: dict[str, Any] = {"sample": sample, "entries": {}}
     for entry in entries:
@@ -53,6 +53,7 @@ def write_golden(
 
 
 def store(folder: Path, port: Port, tensors: Mapping[str, Array]) -> dict[str, Any]:
+    """Write one tensor as the port has it, and return its row of golden.json."""
     value = to_file(port, tensors[port.name])
     name = f"{port.name}.{port.layout.lower()}.{port.dtype}.bin"
     path = folder / FOLDER / name
@@ -63,6 +64,7 @@ def store(folder: Path, port: Port, tensors: Mapping[str, Array]) -> dict[str, A
 
 
 def allowance(port: Port, tensors: Mapping[str, Array], recipe: Recipe) -> float:
+    """Return the mean absolute error that an app should accept, in the file's units."""
     value = tensors[port.name].astype(np.float64)
     span = port.range[1] - port.range[0] if port.range else float(value.max() - value.min()) or 1.0
     return float(f"{tolerance(recipe) * span * port.scale:.3g}")

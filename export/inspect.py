@@ -1,4 +1,4 @@
-"""`inspect`: facts read from a saved file or artifact folder, whichever format it is."""
+"""Read facts from a saved file or artifact folder of any format, for `inspect`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMATS = {suffix: row.name for row in TARGET_ROWS for suffix in row.suffixes}
 
 
 def inspect_path(path: Path) -> dict[str, Any]:
-    """Facts about one file, or about every file of an artifact folder. Raises UsageError for anything else."""
+    """Return facts about one file, or about every file of an artifact folder. Raises UsageError for other paths."""
     if not path.exists():
         raise UsageError(f"{path} does not exist")
     if (path / FILE).is_file():
@@ -31,11 +31,12 @@ def inspect_path(path: Path) -> dict[str, Any]:
 
 
 def describe(path: Path) -> dict[str, Any]:
+    """Return the facts that the file's target reads from it, with its bytes. Raises UsageError for unknown formats."""
     name = path.name if path.name in FORMATS else path.suffix
     if path.is_dir() and (path / "model.json").is_file():
         name = "model.json"
     if name not in FORMATS:
-        raise UsageError(f"{path} is no artifact folder and has none of the known kinds: {', '.join(FORMATS)}")
+        raise UsageError(f"{path} is no artifact folder and no file of a known format: {', '.join(FORMATS)}")
     facts = load_target(FORMATS[name]).describe(path)
     size = path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     return {"path": str(path), "target": FORMATS[name], "bytes": size, **facts}

@@ -1,4 +1,4 @@
-"""The last stage of an export: golden, USAGE.md, artifact.json with every file's hash; then the folder moves in."""
+"""Seal an artifact: write its golden, USAGE.md, and artifact.json with the hash of every file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def toolchain(target: Target) -> dict[str, str]:
-    """Versions of Python and of every package that decides the bytes of `target`'s files."""
+    """Return the versions of Python and of every package that decides the bytes of `target`'s files."""
     versions = {"python": ".".join(map(str, sys.version_info[:2]))}
     for package in ("torch", *target.toolchain):
         try:
@@ -47,13 +47,16 @@ def source_hash(spec: ModelSpec, target: Target) -> str:
 
 
 def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Sequence[str] = ()) -> str:
-    """What an artifact depends on: spec, weights, recipe, calibration photos (where it is calibrated), toolchain
-    and exporter."""
+    """Return the hash of all inputs of an artifact.
+
+    They are the spec, the weights, the recipe, the calibration photos of a calibrated recipe, the toolchain and the
+    exporter.
+    """
     parts: dict[str, Any] = {
         "spec": spec.sha256,
         "weights": spec.weights_sha256,
         "target": target.name,
-        # Weights of its own count by their content, wherever they lie.
+        # A recipe's own weights count by their content, not by their path.
         "recipe": {**asdict(recipe), "weights": ""},
         "calibration": sorted(calibration) if recipe.calibrated else [],
         "toolchain": toolchain(target),
@@ -63,7 +66,7 @@ def input_hash(spec: ModelSpec, target: Target, recipe: Recipe, calibration: Seq
 
 
 def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, folder: Path) -> Artifact:
-    """Complete `folder` (which holds the target's files) and write its artifact.json.
+    """Complete `folder`, which holds the target's files, and write its artifact.json.
 
     Raises StageError("seal") when the target described an entry that it did not write.
     """
@@ -101,6 +104,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
 
 
 def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:
+    """Raise StageError("seal") where a file is missing, or the entries are not those of the spec."""
     for entry in emitted.entries:
         if not (folder / entry.file).exists():
             raise StageError("seal", f"entry {entry.id!r} names {entry.file}, which was not written")
@@ -112,12 +116,13 @@ def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:
 
 
 def preprocessing(spec: ModelSpec) -> Mapping[str, Any]:
-    """The photo contract where the model takes a photo; an empty table where it takes other tensors."""
+    """Return the photo contract where the model takes a photo; an empty table where it takes other tensors."""
     photos = [name for name in spec.inputs() if spec.tensors[name].kind == "rgb-photo"]
     return {"inputs": photos, **CONTRACT} if photos else {}
 
 
 def usage_text(program: Program, target: Target, recipe: Recipe, emitted: Emitted) -> str:
+    """Return USAGE.md: a heading, the model's description, and the target's own text."""
     spec = program.spec
     head = f"# {spec.name} {spec.version}: {target.name}, {recipe.name}\n\n{spec.description}\n\n"
     return head + target.usage(emitted).strip() + "\n"

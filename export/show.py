@@ -1,4 +1,4 @@
-"""What the export commands print: tables, a progress display, a tree of facts."""
+"""Print what the export commands show: tables, a progress display, a tree of facts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from hydramobile.spec import ModelSpec
 from hydramobile.support import GOOD, caution, standing
 from hydramobile.targets import KNOWN, target_info
 
-# Names worth a row in `list`; the grammar has more, each target says what it takes.
+# Recipes with a row in `list`. The grammar has more; each target says which of them it has.
 LISTED = GRID
 STYLE = {"exported": "green", "up to date": "green", "not supported": "yellow", "failed": "red", "unavailable": "red"}
 
 
 @contextmanager
 def progress_display(jobs: Mapping[str, Sequence[str]], quiet: bool) -> Iterator[Report]:
-    """A line a target with its current stage and the time; plain lines where the output is not a terminal."""
+    """Show one line per target with its current stage and the time; plain lines where the output is no terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield (lambda target, text: None) if quiet else (lambda target, text: console.print(f"{target}: {text}"))
@@ -41,6 +41,7 @@ def progress_display(jobs: Mapping[str, Sequence[str]], quiet: bool) -> Iterator
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> None:
+    """Print one row per outcome."""
     table = Table("target", "recipe", "state", "seconds", "reason")
     for outcome in sorted(outcomes, key=lambda item: (item.target, item.recipe)):
         style = STYLE[outcome.state]
@@ -51,16 +52,19 @@ def outcome_table(outcomes: Sequence[Outcome]) -> None:
 
 
 def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
-    """Say which of the recipes that were made are not known to stand."""
-    made = [outcome for outcome in outcomes if outcome.state in ("exported", "up to date")]
-    for outcome in sorted(made, key=lambda item: (item.target, item.recipe)):
+    """Print which of the exported recipes are not known to be supported."""
+    exported = [outcome for outcome in outcomes if outcome.state in ("exported", "up to date")]
+    for outcome in sorted(exported, key=lambda item: (item.target, item.recipe)):
         if text := caution(spec, outcome.target, outcome.recipe):
             Console(stderr=True).print(f"note: {text}", highlight=False, markup=False)
 
 
 def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
-    """A row a target and recipe, the model's own recipes included. `refused`: why the target does not make it; `stands`
-    and `reason`: what the model's support.json says of it, the only ground to call it supported."""
+    """Return one row per target and recipe, the model's own recipes included.
+
+    `refused` is why the target has no such recipe. `stands` and `reason` are the model's support.json on it, the only
+    ground to call it supported.
+    """
     budget = load_budget(spec)
     rows = []
     for name in KNOWN:
@@ -74,6 +78,7 @@ def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
 
 
 def support_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print the rows of `support_rows`."""
     table = Table("platform", "target", "recipe", "supported", "reason")
     for row in rows:
         supported = f"[green]yes[/], {row['stands']}" if row["stands"] in GOOD else f"[yellow]no[/], {row['stands']}"
@@ -82,7 +87,7 @@ def support_table(rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def layer_rows(layers: Iterable[Layer]) -> list[dict[str, Any]]:
-    """Name, shape, values, and bytes at float32."""
+    """Return the name, shape, elements, and bytes at float32 of each layer."""
     return [
         {
             "layer": layer.name,
@@ -95,6 +100,7 @@ def layer_rows(layers: Iterable[Layer]) -> list[dict[str, Any]]:
 
 
 def layer_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rows of `layer_rows`."""
     table = Table("layer", "shape", "values", "bytes")
     for row in rows:
         table.add_row(row["layer"], " x ".join(map(str, row["shape"])), f"{row['values']:,}", f"{row['bytes']:,}")
@@ -102,15 +108,17 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def doctor_rows() -> list[dict[str, str]]:
+    """Return each target's packages with their versions, and why it cannot be exported here, if so."""
     rows = []
     for name in KNOWN:
         target = load_target(name)
-        found = ", ".join(f"{package} {installed(package)}" for package in target.toolchain)
-        rows.append({"target": name, "packages": found, "unavailable": target.unavailable() or ""})
+        packages = ", ".join(f"{package} {installed(package)}" for package in target.toolchain)
+        rows.append({"target": name, "packages": packages, "unavailable": target.unavailable() or ""})
     return rows
 
 
 def installed(package: str) -> str:
+    """Return the version of a package, or "not installed"."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -118,6 +126,7 @@ def installed(package: str) -> str:
 
 
 def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
+    """Print the rows of `doctor_rows`."""
     table = Table("target", "packages", "export here")
     for row in rows:
         table.add_row(
@@ -127,12 +136,14 @@ def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
 
 
 def facts_tree(facts: Mapping[str, Any]) -> None:
+    """Print nested facts as a tree."""
     tree = Tree(str(facts.get("path", "artifact")))
     grow(tree, facts)
     Console().print(tree)
 
 
 def grow(tree: Tree, value: Any) -> None:
+    """Add the items of a mapping or a sequence to a tree."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, item in items:
         if isinstance(item, Mapping | list | tuple) and item and not is_row(item):
@@ -142,5 +153,5 @@ def grow(tree: Tree, value: Any) -> None:
 
 
 def is_row(value: Any) -> bool:
-    """Short lists of scalars (a shape) read better on one line."""
+    """Return whether `value` is a list of scalars (a shape), which reads better on one line."""
     return isinstance(value, list | tuple) and not any(isinstance(item, Mapping | list | tuple) for item in value)

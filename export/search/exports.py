@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from export.driver import Outcome, run_plan
-from export.driver import make_plan as plan_export
+from export.driver import Outcome, plan_export, run_plan
 from export.search.state import Pair, State
 from export.search.trial import Trial
 from hydramobile.artifact import artifact_folder, read_artifact, ships

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from export.driver import make_plan as plan_export
-from export.driver import run_plan
+from export.driver import plan_export, run_plan
 from export.program import calibrate, capture
 from export.quantize.gram import gram_matrices
 from export.quantize.layers import find_layers

@@ -86,7 +86,7 @@ def test_another_artifact_needs_overwrite(exported: Path, own_model: OwnModel, c
         (["onnx", "--recpie", "w8"], "No such option"),
         (["make"], "Missing argument"),
         (["inspect", "nowhere.onnx"], "nowhere.onnx does not exist"),
-        (["inspect", "README.md"], "has none of the known kinds: .onnx, .mlpackage, .tflite, model.json, .aimodel"),
+        (["inspect", "README.md"], "no file of a known format: .onnx, .mlpackage, .tflite, model.json, .aimodel"),
         (["inspect"], "Missing argument"),
     ],
 )

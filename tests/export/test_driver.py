@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import export.driver
-from export.driver import Outcome, Plan, make_plan, run_plan, verdict
+from export.driver import ExportPlan, Outcome, plan_export, run_plan, verdict
 from hydramobile.artifact import read_artifact, verify
 from hydramobile.errors import StageError, UsageError
 from hydramobile.process import WorkerDied
@@ -41,7 +41,7 @@ def broken_factory(folder: Path, target: str, action: str) -> None:
 def test_one_target_failing_does_not_stop_the_others(own_model: OwnModel, tmp_path: Path) -> None:
     folder = own_model("classifier")
     broken_factory(folder, "tfjs", "os.kill(os.getpid(), signal.SIGKILL)")
-    plan = make_plan(load_spec(folder), ["tfjs", "onnx"], ["float32"], tmp_path / "out", overwrite=False)
+    plan = plan_export(load_spec(folder), ["tfjs", "onnx"], ["float32"], tmp_path / "out", overwrite=False)
 
     outcomes = {outcome.target: outcome for outcome in run_plan(plan, quiet)}
 
@@ -60,14 +60,14 @@ def test_one_target_failing_does_not_stop_the_others(own_model: OwnModel, tmp_pa
     ("action", "stage", "told"),
     [
         ("os._exit(7)", "capture", "ended with exit code 7"),
-        ("os._exit(0)", "capture", "ended without a word about the rest of its work"),
+        ("os._exit(0)", "capture", "ended before it reported all of its recipes"),
         ("raise RuntimeError('vendor')", "factory", "RuntimeError: vendor"),
     ],
 )
 def test_ways_to_die(own_model: OwnModel, tmp_path: Path, action: str, stage: str, told: str) -> None:
     folder = own_model("classifier")
     broken_factory(folder, "onnx", action)
-    plan = make_plan(load_spec(folder), ["onnx"], ["float32", "w8"], tmp_path / "out", overwrite=False)
+    plan = plan_export(load_spec(folder), ["onnx"], ["float32", "w8"], tmp_path / "out", overwrite=False)
 
     outcomes = run_plan(plan, quiet)
 
@@ -81,7 +81,7 @@ def test_ways_to_die(own_model: OwnModel, tmp_path: Path, action: str, stage: st
 def test_a_hang_is_killed(own_model: OwnModel, tmp_path: Path) -> None:
     folder = own_model("classifier")
     broken_factory(folder, "onnx", "time.sleep(3600)")
-    plan = make_plan(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False)
+    plan = plan_export(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False)
 
     (outcome,) = run_plan(plan, quiet, limit=5)
 
@@ -89,8 +89,8 @@ def test_a_hang_is_killed(own_model: OwnModel, tmp_path: Path) -> None:
     assert outcome.reason.startswith("the worker showed no progress for 5 s and was killed")
 
 
-def plan_of(model: Path, out: Path, *recipes: str) -> Plan:
-    return Plan(load_spec(model), out, {"onnx": recipes}, ())
+def plan_of(model: Path, out: Path, *recipes: str) -> ExportPlan:
+    return ExportPlan(load_spec(model), out, {"onnx": recipes}, ())
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *runs: list[dict[str, Any] | Exception]) -> list[tuple[str, ...]]:
@@ -140,7 +140,7 @@ def test_a_death_in_one_recipe_costs_that_recipe(
     assert asked == [("float32", "float16", "w8"), ("w8",)]
 
 
-def test_a_worker_that_ends_early_without_a_word(
+def test_a_worker_that_ends_early_without_a_report(
     monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Exit code 0 with work undone is a failure too, not an endless loop of new workers."""
@@ -153,14 +153,14 @@ def test_up_to_date_and_overwrite(own_model: OwnModel, tmp_path: Path) -> None:
     folder = own_model("classifier")
     out = tmp_path / "out"
 
-    def plan(overwrite: bool = False) -> Plan:
-        return make_plan(load_spec(folder), ["onnx"], ["float32"], out, overwrite)
+    def plan(overwrite: bool = False) -> ExportPlan:
+        return plan_export(load_spec(folder), ["onnx"], ["float32"], out, overwrite)
 
     first = run_plan(plan(), quiet)
     assert [outcome.state for outcome in first] == ["exported"]
     made = out / "classifier/onnx/float32"
     before = read_artifact(made)
-    assert (plan().jobs, [outcome.state for outcome in plan().settled]) == ({}, ["up to date"])
+    assert (plan().jobs, [outcome.state for outcome in plan().resolved]) == ({}, ["up to date"])
 
     toml = folder / "model.toml"
     toml.write_text(toml.read_text().replace('version = "1.0.0"', 'version = "1.0.1"'))
@@ -182,32 +182,32 @@ def test_up_to_date_and_overwrite(own_model: OwnModel, tmp_path: Path) -> None:
 
 def test_the_models_own_code_is_part_of_the_input(own_model: OwnModel, tmp_path: Path) -> None:
     folder = own_model("classifier")
-    run_plan(make_plan(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False), quiet)
+    run_plan(plan_export(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False), quiet)
     (folder / "net.py").write_text((folder / "net.py").read_text() + "\n# another line\n")
     with pytest.raises(UsageError, match="--overwrite"):
-        make_plan(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False)
+        plan_export(load_spec(folder), ["onnx"], ["float32"], tmp_path / "out", overwrite=False)
 
 
 def test_unsupported_and_unavailable(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = load_spec(model_dir("classifier"))
-    refused = make_plan(spec, ["onnx"], ["p1"], tmp_path, overwrite=False)
-    assert [(outcome.state, bool(outcome.reason)) for outcome in refused.settled] == [("not supported", True)]
+    refused = plan_export(spec, ["onnx"], ["p1"], tmp_path, overwrite=False)
+    assert [(outcome.state, bool(outcome.reason)) for outcome in refused.resolved] == [("not supported", True)]
     with pytest.raises(UsageError, match="nothing to export: onnx p1: "):
-        verdict(refused.settled)
+        verdict(refused.resolved)
 
     monkeypatch.setattr(
         "export.targets.onnx.OnnxTarget.unavailable", lambda self: "onnx not installed; run: make setup"
     )
-    missing = make_plan(spec, ["onnx"], ["float32"], tmp_path, overwrite=False)
-    assert [outcome.state for outcome in missing.settled] == ["unavailable"]
+    missing = plan_export(spec, ["onnx"], ["float32"], tmp_path, overwrite=False)
+    assert [outcome.state for outcome in missing.resolved] == ["unavailable"]
     with pytest.raises(StageError, match="onnx float32: onnx not installed; run: make setup"):
-        verdict(missing.settled)
+        verdict(missing.resolved)
 
 
 def test_without_recipes_the_budget_decides(model_dir: Callable[[str], Path], tmp_path: Path) -> None:
-    plan = make_plan(load_spec(model_dir("portrait")), ["onnx", "tfjs"], [], tmp_path, overwrite=False)
+    plan = plan_export(load_spec(model_dir("portrait")), ["onnx", "tfjs"], [], tmp_path, overwrite=False)
     assert set(plan.jobs["onnx"]) >= {"float32", "float16", "w8"}
     assert set(plan.jobs["tfjs"]) >= {"float32", "float16"}
 
@@ -217,7 +217,7 @@ def test_a_damaged_record_does_not_matter(model_dir: Callable[[str], Path], tmp_
     (tmp_path / "classifier").mkdir()
     for text in ("{", "[]", '{"outcomes": 3}'):
         (tmp_path / "classifier/export.json").write_text(text)
-        run_plan(Plan(spec, tmp_path, {}, (Outcome("onnx", "p1", "not supported", reason="no"),)), quiet)
+        run_plan(ExportPlan(spec, tmp_path, {}, (Outcome("onnx", "p1", "not supported", reason="no"),)), quiet)
         assert list(json.loads((tmp_path / "classifier/export.json").read_text())["outcomes"]) == ["onnx/p1"]
 
 

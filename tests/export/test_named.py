@@ -11,8 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from export.driver import export
-from export.driver import make_plan as make_export_plan
+from export.driver import export, plan_export
 from export.program import Program, calibrate, capture
 from export.quantize.gptq import output_error, round_to_grid
 from export.quantize.grids import k_means, palette_grid, round_float16, round_symmetric, symmetric_grid
@@ -184,8 +183,7 @@ def test_weights_of_a_recipes_own(model_dir: ModelDir, tmp_path: Path) -> None:
         {**other, "classifier.head.0.weight": given["classifier.head.0.weight"] * 1.5}, tmp_path / "other.safetensors"
     )
     states = {
-        outcome.recipe: outcome.state
-        for outcome in make_export_plan(spec, ["onnx"], names, tmp_path / "out", True).settled
+        outcome.recipe: outcome.state for outcome in plan_export(spec, ["onnx"], names, tmp_path / "out", True).resolved
     }
     assert states == {names[1]: "up to date"}
 
