@@ -25,7 +25,7 @@ SLOW = pytest.mark.slow
 
 @pytest.fixture
 def exported(artifact: Artifacts, tmp_path: Path) -> Path:
-    """An OUT folder of this test's own that holds the classifier's ONNX artifact."""
+    """Return an OUT folder of the test's own that holds the classifier's ONNX artifact."""
     folder = artifact("classifier", "onnx", "float32")
     shutil.copytree(folder, tmp_path / "out/classifier/onnx/float32")
     return tmp_path / "out"
@@ -77,7 +77,7 @@ def test_another_artifact_needs_overwrite(exported: Path, own_model: OwnModel, c
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["onxn"], "no target or platform 'onxn'; did you mean 'onnx'?"),
         (["andriod"], "did you mean 'android'?"),
@@ -90,13 +90,13 @@ def test_another_artifact_needs_overwrite(exported: Path, own_model: OwnModel, c
         (["inspect"], "Missing argument"),
     ],
 )
-def test_bad_usage(command: Command, tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_bad_usage(command: Command, tmp_path: Path, arguments: list[str], reason: str) -> None:
     (tmp_path / "README.md").write_text("text")
     words = [str(tmp_path / word) if word == "README.md" else word for word in arguments]
     extra = [] if words[0] in ("inspect", "make") else ["--out", tmp_path / "out"]
     done = command("export", *words, *extra)
     assert done.code == 2
-    assert told in done.verdict
+    assert reason in done.verdict
     assert "Traceback" not in done.err
     assert not (tmp_path / "out").exists()
 
@@ -115,7 +115,7 @@ def test_a_stage_that_fails(own_model: OwnModel, command: Command, tmp_path: Pat
 def test_a_model_that_no_target_can_express(
     own_model: OwnModel, command: Command, tmp_path: Path, platform: str
 ) -> None:
-    """torch.linalg.svd is in no format: each target names itself, the entry and the reason."""
+    """No format has torch.linalg.svd: the error names the target, the entry and the reason."""
     folder = own_model("classifier")
     net = folder / "net.py"
     net.write_text(net.read_text().replace(".flatten(1))", ".flatten(1)) + torch.linalg.svdvals(image[0, 0])[0]"))
@@ -240,8 +240,8 @@ def test_inspect_a_damaged_file(exported: Path, command: Command, damage: str) -
     path = exported / "classifier/onnx/float32/classifier.onnx"
     data = path.read_bytes()
     path.write_bytes({"cut": data[: len(data) // 2], "noise": bytes(range(256)) * 9, "empty": b""}[damage])
-    for asked, told in ((path, "is not a valid ONNX file"), (path.parent, "does not match its seal")):
+    for asked, reason in ((path, "is not a valid ONNX file"), (path.parent, "does not match its seal")):
         done = command("export", "inspect", asked)
         assert done.code == 3
-        assert told in done.verdict
+        assert reason in done.verdict
         assert "Traceback" not in done.err

@@ -1,4 +1,4 @@
-"""Core ML static int8: what is integer in the packages, that modules agree with the fused entry, and refusals."""
+"""Core ML static int8: the integers in the packages, the agreement of modules and fused entry, and refusals."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def test_the_portrait_within_the_ceilings(artifact: Artifacts, out_with: Callabl
     assert {row["mode"] for row in rows} >= {"direct", "boundary", "chain", "dtypes"}
 
 
-def test_what_is_integer_in_the_portrait(artifact: Artifacts) -> None:
-    """A convolution that reads integers has integer weights, and the others have neither."""
+def test_integer_layers_of_the_portrait(artifact: Artifacts) -> None:
+    """A convolution that reads integers has integer weights; every other convolution has neither."""
     folder = artifact("portrait", "coreml", "w8a8")
     floats = {}
     for entry in ENTRIES:
@@ -70,7 +70,7 @@ def test_what_is_integer_in_the_portrait(artifact: Artifacts) -> None:
 
 
 def test_scales_are_exact_in_float16(artifact: Artifacts) -> None:
-    """A scale that float16 rounds would move every value of its tensor."""
+    """A scale that float16 rounds would move every element of its tensor."""
     ops = operations(artifact("portrait", "coreml", "w8a8"), "portrait")
     constants = {op.outputs[0].name: op.attributes["val"].immediateValue.tensor for op in ops if op.type == "const"}
     scales = {
@@ -127,7 +127,7 @@ def test_nothing_to_calibrate_with(classifier: Program, tmp_path: Path) -> None:
 
 
 def test_an_entry_that_torch_export_refuses_is_refused(classifier: Program, tmp_path: Path) -> None:
-    """Tracing would drop the integers without a word."""
+    """Tracing would drop the integers without an error."""
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate")[:1])
     converted = convert(program, "coreml", tmp_path)
     converted.graphs.exported["classifier"] = StageError("convert", "torch.export: Unsupported: a branch on data")
@@ -136,7 +136,7 @@ def test_an_entry_that_torch_export_refuses_is_refused(classifier: Program, tmp_
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "made"),
+    ("low", "high", "scale"),
     [
         (0.0, 255.0, (1.0, "uint8")),
         (-127.0, 10.0, (1.0, "int8")),
@@ -146,12 +146,12 @@ def test_an_entry_that_torch_export_refuses_is_refused(classifier: Program, tmp_
         (0.0, 2e7, None),
     ],
 )
-def test_scale_of_a_range(low: float, high: float, made: tuple[float, str] | None) -> None:
-    assert static.scale_of({"x": (low, high)}, "x") == made
+def test_scale_of_a_range(low: float, high: float, scale: tuple[float, str] | None) -> None:
+    assert static.scale_of({"x": (low, high)}, "x") == scale
 
 
 def test_a_scale_holds_its_whole_range() -> None:
-    """float16 rounds scales up, never down: the largest value is not clipped."""
+    """Scales are rounded up to float16, never down: the largest element is not clipped."""
     for high in np.random.default_rng(0).uniform(0.02, 500, 200):
         scale = static.scale_of({"x": (-1e-3, float(high))}, "x")
         assert scale is not None

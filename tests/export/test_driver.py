@@ -1,4 +1,4 @@
-"""The driver: what it decides, and that one failure costs only its own recipe or target."""
+"""The driver: its plans, and that one failure costs only its own recipe or target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def quiet(target: str, text: str) -> None:
 
 
 def broken_factory(folder: Path, target: str, action: str) -> None:
-    """Let the model's own code do `action` in the worker of one target; the other targets find it sound."""
+    """Let the model's own code run `action` in the worker of one target; for other targets it works."""
     net = folder / "net.py"
     lines = [
         "import os, signal, sys, time",
@@ -57,14 +57,14 @@ def test_one_target_failing_does_not_stop_the_others(own_model: OwnModel, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("action", "stage", "told"),
+    ("action", "stage", "reason"),
     [
         ("os._exit(7)", "capture", "ended with exit code 7"),
         ("os._exit(0)", "capture", "ended before it reported all of its recipes"),
         ("raise RuntimeError('vendor')", "factory", "RuntimeError: vendor"),
     ],
 )
-def test_ways_to_die(own_model: OwnModel, tmp_path: Path, action: str, stage: str, told: str) -> None:
+def test_deaths_of_a_worker(own_model: OwnModel, tmp_path: Path, action: str, stage: str, reason: str) -> None:
     folder = own_model("classifier")
     broken_factory(folder, "onnx", action)
     plan = plan_export(load_spec(folder), ["onnx"], ["float32", "w8"], tmp_path / "out", overwrite=False)
@@ -75,7 +75,7 @@ def test_ways_to_die(own_model: OwnModel, tmp_path: Path, action: str, stage: st
         ("float32", "failed", stage),
         ("w8", "failed", stage),
     ]
-    assert all(told in outcome.reason for outcome in outcomes)
+    assert all(reason in outcome.reason for outcome in outcomes)
 
 
 def test_a_hang_is_killed(own_model: OwnModel, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def plan_of(model: Path, out: Path, *recipes: str) -> ExportPlan:
 
 
 def script(monkeypatch: pytest.MonkeyPatch, *runs: list[dict[str, Any] | Exception]) -> list[tuple[str, ...]]:
-    """Let workers send these events instead of running; returns the recipes that each worker was asked for."""
+    """Let workers send these events instead of running. Return the recipes that each worker was asked for."""
     asked: list[tuple[str, ...]] = []
     waiting = iter(runs)
 

@@ -1,4 +1,4 @@
-"""Equalization leaves the float function as it is; bias correction takes away the shift that rounding adds."""
+"""Equalization leaves the float function unchanged; bias correction subtracts the shift that rounding adds."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def weights() -> dict[str, Tensor]:
         nn.Conv2d(8, 4, 1),
     )
     with torch.no_grad():
-        # Channels of very different size, as a folded batch norm makes them; the last ones are clipped at 6.
+        # Channels of very different range, as after folding a batch norm; the last ones are clipped at 6.
         spread = 2.0 ** torch.linspace(-7, 4, 16)
         net.get_parameter("0.weight").mul_(spread.reshape(-1, 1, 1, 1))
         net.get_parameter("0.bias").copy_(spread * 0.3)
@@ -92,8 +92,8 @@ def parameters(program: Program) -> dict[str, np.ndarray]:
     return {name: value.detach().numpy().copy() for name, value in program.modules["net"].named_parameters()}
 
 
-def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Program) -> None:
-    # With 32 bits rounding adds nothing, so that biases stay.
+def test_the_float_function_is_the_same_and_channel_ranges_are_closer(program: Program) -> None:
+    # At 32 bits rounding adds no shift, so biases stay.
     made = equalize(program, 32)
     assert made.pairs >= 2 and made.channels > 10
     for ours, theirs in zip(outputs(made.program, "judge"), outputs(program, "judge"), strict=True):
@@ -110,10 +110,10 @@ def test_the_float_function_is_the_same_and_the_channels_are_nearer(program: Pro
     assert not np.array_equal(before["2.weight"], after["2.weight"])
 
 
-def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
+def test_bias_correction_subtracts_the_mean_shift(program: Program) -> None:
     bits = 3
     made = equalize(program, bits)
-    # The last convolution before a map stays in float: nothing of it is rounded.
+    # The last convolution before a map stays in float, so its bias is not corrected.
     assert made.biases == 3 and "3 biases corrected" in made.note
 
     def rounded(modules: dict[str, Any]) -> Any:
@@ -135,19 +135,19 @@ def test_bias_correction_takes_away_the_mean_shift(program: Program) -> None:
     assert shift(made.program.modules) < 0.7 * shift(plain.program.modules)
 
 
-def test_the_program_given_is_left_alone(program: Program) -> None:
+def test_the_given_program_is_unchanged(program: Program) -> None:
     before = parameters(program)
     equalize(program, 8)
     after = parameters(program)
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
-def test_it_needs_calibration(program: Program) -> None:
+def test_equalizing_needs_calibration_samples(program: Program) -> None:
     with pytest.raises(StageError, match="needs calibration samples"):
         equalize(replace(program, calibration=()), 8)
 
 
-def test_scales() -> None:
+def test_scales_of_channels() -> None:
     peak = np.array([6.0, 3.0, 0.1, 0.0])
     scales = choose_scales(peak, None, 6.0)
     assert list(scales) == [1.0, 1.0, 2.0**-5, 1.0], "no channel may pass three quarters of the limit"
@@ -159,7 +159,7 @@ def test_scales() -> None:
     assert list(choose_scales(np.zeros(3), None, 6.0)) == [1.0, 1.0, 1.0]
 
 
-def test_a_module_without_pairs_is_left_alone(model_dir: Callable[[str], Path]) -> None:
+def test_a_module_without_pairs_has_its_biases_corrected(model_dir: Callable[[str], Path]) -> None:
     spec = load_spec(model_dir("classifier"))
     made = equalize(calibrate(capture(spec), load_samples(spec, "calibrate")[:1]), 8)
     assert made.pairs >= 0 and made.biases > 0

@@ -1,4 +1,4 @@
-"""LiteRT static int8: what is integer in the file, that nothing is lost between modules, and what it refuses."""
+"""LiteRT static int8: the integers in the file, the agreement of modules and fused entry, and refusals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def graphs(folder: Path) -> dict[str, tuple[Any, Any]]:
 
 
 def weights_of(model: Any, graph: Any) -> list[tuple[str, int, int]]:
-    """(operator, type of its weights, type of its output) of every convolution and dense layer."""
+    """Return (operator, dtype of its weights, dtype of its output) of every convolution and dense layer."""
     found = []
     for operator in graph.operators:
         name = flatbuffer.opcode(model, operator)
@@ -72,7 +72,7 @@ def test_the_portrait_within_the_ceilings(artifact: Artifacts, out_with: OutWith
     assert {row["mode"] for row in rows} >= {"direct", "boundary", "chain", "dtypes"}
 
 
-def test_what_is_integer_in_the_portrait(artifact: Artifacts) -> None:
+def test_integer_layers_of_the_portrait(artifact: Artifacts) -> None:
     found = graphs(artifact("portrait", "litert", "w8a8"))
     kinds = {name: weights_of(*found[name]) for name in ("encoder", "depth", "segmentation", "portrait")}
     # Stem and first block of the encoder, the last convolution of each head, in three: few layers, .1 % of the weights.
@@ -103,7 +103,7 @@ def test_other_nets_keep_their_signal(artifact: Artifacts, golden: Golden, model
 def test_module_after_module_is_the_fused_entry(artifact: Artifacts, golden: Golden, model: str) -> None:
     """Bit for bit: features between modules lie on the grid that the next module rounds them to."""
     folder = artifact(model, "litert", "w8a8")
-    spec, known = load_spec_of(folder), dict(golden(model))
+    spec, known = modules_of(folder), dict(golden(model))
     (fused,) = [entry for entry in read_artifact(folder).entries if len(entry.modules) > 1]
     whole = run_sealed(folder, fused.id, known)
     for module in spec:
@@ -112,12 +112,12 @@ def test_module_after_module_is_the_fused_entry(artifact: Artifacts, golden: Gol
         np.testing.assert_array_equal(value, known[name])
 
 
-def load_spec_of(folder: Path) -> list[str]:
-    """Modules in the order they run."""
+def modules_of(folder: Path) -> list[str]:
+    """Return the modules in the order in which they run."""
     return [entry.name for entry in read_artifact(folder).entries if len(entry.modules) == 1]
 
 
-def test_one_scale_a_feature_in_every_module(artifact: Artifacts) -> None:
+def test_a_feature_has_one_scale_in_every_module(artifact: Artifacts) -> None:
     found = graphs(artifact("portrait", "litert", "w8a8"))
     scales: dict[str, set[tuple[float, int]]] = {}
     for model, graph in found.values():
@@ -151,7 +151,7 @@ def test_nothing_to_calibrate_with(classifier: Program, tmp_path: Path) -> None:
 
 
 def test_ranges_come_from_the_calibration_samples(classifier: Program, tmp_path: Path) -> None:
-    """The input's range is that of the samples it was shown, the rarest values clipped."""
+    """The input's range is that of the calibration samples, the rarest elements clipped."""
     program = calibrate(classifier, load_samples(classifier.spec, "calibrate"))
     data = LiteRTTarget().convert(program, tmp_path)
     observer = RangeObserver("percentile")
@@ -178,7 +178,7 @@ def test_int8_ports_on_request(own_model: OwnModel, golden: Golden, tmp_path: Pa
     for name, value in whole.items():
         np.testing.assert_array_equal(value, known[name])
         assert np.abs(value - golden("mixed")[name]).mean() < 0.05
-    # Recipes without integer activations have nothing to put in their place.
+    # Recipes without integer activations keep float32.
     plain: Artifact = read_artifact(artifact_folder(tmp_path / "out", "mixed", "litert", "float32"))
     assert {port.dtype for entry in plain.entries for port in entry.inputs} == {"float32"}
 
@@ -191,7 +191,7 @@ def biases(model: Any) -> list[NDArray[np.int64]]:
 
 @pytest.mark.parametrize("value", [1.0, -1.0])
 def test_a_channel_of_tiny_weights_keeps_its_bias(classifier: Program, tmp_path: Path, value: float) -> None:
-    """A positive bias used to come out as the most negative number there is."""
+    """A positive bias once came out as the most negative int32."""
     channel = 3
     conv = classifier.modules["classifier"].get_submodule("features.3.layers.0")
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
@@ -262,7 +262,7 @@ outputs = ["map"]
 
 
 def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, golden: Golden, tmp_path: Path) -> None:
-    """Every integer convolution has integers to read, and what is returned stays close to the float file.
+    """Every integer convolution reads integers, and the returned feature stays close to the float file.
 
     The feature b is 15x11 here: a strided convolution over odd sides needs no padding operator, and reads b itself.
     """
@@ -289,7 +289,7 @@ def test_a_feature_that_is_returned_and_read_by_integers(own_model: OwnModel, go
 
 
 class Tokens(nn.Module):
-    """A class token joined to a photo's, from convolutions of one bias: a constant that three layers read."""
+    """A class token concatenated with a photo's tokens; three convolutions read one constant as their bias."""
 
     bias: Tensor
 
@@ -308,7 +308,7 @@ class Tokens(nn.Module):
 
 
 class Unit(nn.Module):
-    """Features of length one (EdgeNeXt's attention); a part of the photo has none."""
+    """Features normalized to length one (EdgeNeXt's attention); those of a part of the photo are zero."""
 
     seen: Tensor
 
@@ -325,9 +325,9 @@ class Unit(nn.Module):
 
 
 @pytest.mark.parametrize("net", [Tokens, Unit])
-def test_what_ended_in_errors(net: type[nn.Module], tmp_path: Path) -> None:
-    """Of the quantizer: constants that join results, as in vision transformers, and equal biases, as in mobile nets
-    with folded norms. Of the file: a division by what rounds to nothing."""
+def test_nets_that_the_quantizer_or_a_kernel_refused(net: type[nn.Module], tmp_path: Path) -> None:
+    """The quantizer refused constants concatenated with results, as in vision transformers, and equal biases, as in
+    mobile nets with folded norms. The integer DIV kernel aborted where a divisor rounds to zero."""
     torch.manual_seed(3)
     built = emit(calibrated(ops_program({"y": net()}, (1, 3, 44, 36))), "litert", tmp_path, "w8a8")
     assert built.read_back()
@@ -343,7 +343,7 @@ def test_an_unknown_option_is_named(own_model: OwnModel, tmp_path: Path) -> None
 
 
 def test_integers_at_a_port() -> None:
-    """Rounded to the nearest, clipped, and back within half a step."""
+    """Elements are rounded to the nearest, clipped, and come back within half a step."""
     port = Port("x", "x", (5,), "any", "int8", scale=1 / 0.1, zero_point=-20)
     values = np.array([-99.0, -1.04, 0.0, 1.26, 99.0], np.float32)
     stored = to_file(port, values)
@@ -356,7 +356,7 @@ def test_integers_at_a_port() -> None:
 def test_the_quantizer_still_returns_the_wrong_copy(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `restore_boundaries` mends: when this fails, the quantizer does not need it any more."""
+    """The fault that `restore_boundaries` repairs: when this test fails, the quantizer does not need it any more."""
     program = capture(load_spec(model_dir("portrait")))
     program = calibrate(program, load_samples(program.spec, "calibrate")[:1])
     monkeypatch.setattr(static, "restore_boundaries", flatbuffer.parse)

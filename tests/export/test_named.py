@@ -1,4 +1,4 @@
-"""Named recipes: layers are found by name in every target's file, which computes with the values chosen for them."""
+"""Named recipes: layers are found by name in every target's file, which computes with the values of their recipes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def program(model_dir: ModelDir) -> Program:
 
 
 def decoded_net(program: Program, target: str, chosen: Recipe) -> Any:
-    """The net with the values that a reader of the target's file must see."""
+    """Return the net with the weights that a reader of the target's file must decode."""
     storage = load_storage(target)
     plan = build_plan(program, chosen, target, storage)
     for row in plan.rows.values():
@@ -66,7 +66,7 @@ def decoded_net(program: Program, target: str, chosen: Recipe) -> Any:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_file_computes_with_the_chosen_values(
+def test_the_file_computes_with_the_planned_values(
     model_dir: ModelDir, recipes: Path, tmp_path: Path, target: str
 ) -> None:
     spec = load_spec(model_dir("classifier"))
@@ -135,7 +135,7 @@ def test_a_bad_file(tmp_path: Path, text: str) -> None:
         read_named(path)
 
 
-def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
+def test_an_undefined_name(model_dir: ModelDir, recipes: Path) -> None:
     spec = load_spec(model_dir("classifier"))
     with pytest.raises(UsageError, match=r"no recipe 'mixed'.*available: .*mix"):
         find_recipe(spec, "onnx", f"{recipes}:mixed")
@@ -146,7 +146,7 @@ def test_a_name_that_nobody_defined(model_dir: ModelDir, recipes: Path) -> None:
 
 
 def test_recipes_of_a_file_are_judged_alone(model_dir: ModelDir, recipes: Path) -> None:
-    """What `--only` of the benchmarks takes: an artifact's folder has the recipe's name, whatever file it is from."""
+    """`--only` of the benchmarks takes FILE:NAME: an artifact's folder has the recipe's name, whatever its file."""
     spec = load_spec(model_dir("classifier"))
     asked = resolve_only(spec, [f"onnx/{recipes}:mix", "web/w8", "litert"])
     assert asked == (("onnx", "mix"), ("onnx", "w8"), ("tfjs", "w8"), ("litert", ""))
@@ -156,8 +156,8 @@ def test_recipes_of_a_file_are_judged_alone(model_dir: ModelDir, recipes: Path) 
         resolve_only(spec, ["onnx/mix"])
 
 
-def test_weights_of_a_recipes_own(model_dir: ModelDir, tmp_path: Path) -> None:
-    """The file holds the recipe's weights, rounded; it is judged against the model's, and says whose it has."""
+def test_a_recipe_with_weights_of_its_own(model_dir: ModelDir, tmp_path: Path) -> None:
+    """The file holds the recipe's weights, rounded; it is judged against the model's, and a note names the weights."""
     spec = load_spec(model_dir("classifier"))
     given = load_file(spec.folder / spec.weights_path)
     other = {key: value * 1.25 if key == "classifier.head.0.weight" else value for key, value in given.items()}
@@ -208,7 +208,7 @@ def test_weights_that_do_not_fit(model_dir: ModelDir, tmp_path: Path) -> None:
 
 
 def test_litert_has_no_four_bit_depthwise_kernels(program: Program) -> None:
-    """Asked for them, its quantizer leaves the weights in float32 without a word."""
+    """Asked for them, its quantizer leaves the weights in float32 without an error."""
     name = next(name for name, layer in find_layers(program).items() if layer.depthwise)
     asked = Recipe("deep", "mixed", 4, base="w8", layers=((name, "w4"),))
     with pytest.raises(StageError, match=rf"'deep': {name} as w4: LiteRT has depthwise kernels of .* 8 bits \(w8\)"):
@@ -236,8 +236,8 @@ def test_rounding_with_data_moves_outputs_less() -> None:
         assert all(set(row) <= set(own) for row, own in zip(better, grid, strict=True))
 
 
-def test_channels_of_unlike_range_share_a_palette() -> None:
-    """A small channel's largest weight stays near where it was, far from the end of the palette it shares."""
+def test_channels_of_different_range_share_a_palette() -> None:
+    """The largest weight of a small channel moves little, and not to the end of the palette that it shares."""
     rng = np.random.default_rng(4)
     weights, inputs = rng.normal(size=(8, 48)), rng.normal(size=(400, 48))
     weights[1] *= 0.1
@@ -247,7 +247,7 @@ def test_channels_of_unlike_range_share_a_palette() -> None:
 
 
 def test_values_on_a_grid_come_back_the_same() -> None:
-    """What a target's own quantizer makes of rounded weights is what was chosen."""
+    """A target's own quantizer does not move weights that lie on its grid already."""
     rng = np.random.default_rng(3)
     weights, inputs = rng.normal(size=(16, 40)), rng.normal(size=(200, 40))
     gram = inputs.T @ inputs

@@ -1,4 +1,4 @@
-"""Calibration: what each method makes of known values, that a choice of samples nests, and that ranges are kept."""
+"""Calibration: the range of each observer for known values, nested choices of samples, and the cache of ranges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hydramobile.errors import StageError
 from hydramobile.recipes import METHODS, recipe
 
 NORMAL = np.random.default_rng(1).normal(size=200_000).astype(np.float32)
-# Few values far away: what a method does with them is the difference between them.
+# Observers differ by their treatment of a few outliers.
 OUTLIERS = np.concatenate([NORMAL, np.full(4, 60, np.float32)])
 
 

@@ -1,4 +1,4 @@
-"""What an export reads back from its own saved bytes, and that a broken file does not pass."""
+"""An export reads its weights back from the saved bytes, and a broken file does not pass."""
 
 from __future__ import annotations
 
@@ -111,14 +111,14 @@ def test_zeros_are_counted(made: Callable[[str], Converted], tmp_path: Path, nam
     built = made("coreml").emit(name, tmp_path)
     found = built.read_back()
     assert {row.storage for row in found} == {storage} and all(0.49 < row.zeros < 0.6 for row in found)
-    # A file that is less sparse than another recipe asks for is not that recipe.
+    # The file is less sparse than another recipe asks for.
     asked = name.replace("50", "75")
     originals = built.converted.originals(recipe(asked))
     with pytest.raises(StageError, match=r"has 5\d\.\d% zeros, not 75 %"):
         compare("coreml", recipe(asked), built.converted.target.read_weights(tmp_path, built.emitted), originals)
 
 
-def test_an_export_that_stored_nothing_as_asked_fails(
+def test_an_export_that_leaves_its_weights_in_float_fails(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.targets.onnx.target.weights_quantized", lambda model, chosen, least: model)
@@ -144,8 +144,8 @@ def test_a_missing_weight_and_a_wrong_shape_are_faults() -> None:
         compare("onnx", chosen, [Saved(key, broken, "int8") for key in "ab"], originals)
 
 
-def test_equal_weights_may_be_kept_once() -> None:
-    """Core ML and TFLite store one of two equal constants."""
+def test_equal_weights_may_be_stored_once() -> None:
+    """Core ML and LiteRT store one of two equal constants."""
     other = NORMAL + np.float32(1)
     originals = {"a": expect(NORMAL, recipe("w8")), "b": expect(NORMAL.copy(), recipe("w8"))}
     assert len(compare("coreml", recipe("w8"), [Saved("a", NORMAL, "int8")], originals)) == 1
@@ -165,7 +165,7 @@ def test_the_floor_lies_below_an_even_grid_and_above_a_coarser_one(bits: int) ->
     assert bits == 2 or snr_db(rounded(2 ** (bits - 1) - 2), NORMAL) < least
 
 
-def test_pruning_is_allowed_what_it_takes_away() -> None:
+def test_the_noise_of_pruning_is_allowed() -> None:
     cut = np.where(np.abs(NORMAL) < np.median(np.abs(NORMAL)), 0, NORMAL)
     (row,) = compare("coreml", recipe("s50"), [Saved("a", cut, "float16")], {"a": expect(NORMAL, recipe("s50"))})
     assert 0.49 < row.zeros < 0.51 and 8 < row.snr_db < 14

@@ -1,4 +1,4 @@
-"""The search on a small net: what it measures, what it chooses, what it writes, and that it says what is impossible."""
+"""The search on a small net: its measurements, its choices, the files that it writes, and its errors."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def test_a_path_goes_from_exact_to_small() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "0", "-1%", "101%", "1%%", "1% of it", "nan"])
-def test_a_loss_that_is_none(text: str) -> None:
+def test_a_loss_out_of_range(text: str) -> None:
     with pytest.raises(UsageError, match="--max-loss"):
         read_share(text)
 
 
-def test_losses_are_read() -> None:
+def test_losses_are_parsed() -> None:
     assert [read_share(text) for text in ("1%", "0.5 %", "0.01")] == [0.01, 0.005, 0.01]
 
 
-def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Path]) -> None:
-    """Of any heap of verified choices `quality` loses least, and each build is as small as its losses allow."""
+def test_builds_are_ordered_for_any_trials(model_dir: Callable[[str], Path]) -> None:
+    """Of any set of trials `quality` loses least, and each build is as small as its losses allow."""
     budget = load_budget(load_spec(model_dir("portrait")))
     builds = standard_builds(budget)
     assert builds[0].sizes == builds[1].sizes, "quality may be as large as the largest of the others"
@@ -86,7 +86,7 @@ def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Pat
     for _ in range(300):
         count = int(rng.integers(1, 30))
         sizes = rng.uniform(1.5e6, 3.3e6, count)
-        # Smaller ones lose more, roughly: losses jump.
+        # Smaller trials lose more, but not monotonically.
         worst = np.exp(rng.normal(0, 0.7, count)) * 0.01 * (2e6 / sizes) ** 4
         rows = [
             Trial("coreml", "", size, {"y": Loss(loss / 3, loss, "a")}, {})
@@ -102,12 +102,12 @@ def test_builds_are_ordered_whatever_was_verified(model_dir: Callable[[str], Pat
             assert not smaller or not build.small, "a build is never larger than it needs to be"
 
 
-def test_a_size_is_a_ceiling_for_a_small_build_and_for_use_by_another() -> None:
+def test_a_size_is_a_ceiling_for_a_small_build_and_a_budget_for_others() -> None:
     rows = [Trial("onnx", "", size, {"y": Loss(loss, loss, "a")}, {}) for size, loss in ((9, 0.0), (5, 0.3), (2, 0.9))]
     small, exact = Build("b", 0.5, 0.5, {"onnx": 9.0}, small=True), Build("q", 0.5, 0.5, {"onnx": 9.0})
     picked = [pick(rows, build, build.shrinks("onnx"), 9.0) for build in (small, exact)]
     assert [row.bytes for row in picked if row] == [5, 9]
-    # Where none keeps its losses, the one that breaks them least; where none is small enough, none.
+    # Where no trial keeps the losses, the one that breaks them least; where no trial is small enough, none.
     strict = Build("s", 1e-9, 1e-9, {"onnx": 6.0}, small=True)
     least = pick(rows, strict, strict.shrinks("onnx"), 6.0)
     assert least is not None
@@ -138,7 +138,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str]
     return spec, root / "out"
 
 
-def test_builds_are_written_beside_what_was_there(searched: tuple[ModelSpec, Path]) -> None:
+def test_builds_are_written_beside_existing_recipes(searched: tuple[ModelSpec, Path]) -> None:
     spec, out = searched
     named = read_named(spec.folder / "recipes.toml")
     assert set(named) == {"mine", "exact", "tight"}
@@ -149,8 +149,8 @@ def test_builds_are_written_beside_what_was_there(searched: tuple[ModelSpec, Pat
     assert (out / "classifier/search/pareto.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_was_verified_is_what_the_file_does(searched: tuple[ModelSpec, Path]) -> None:
-    """The losses of the search, which ran PyTorch, are those of the saved file in its runtime."""
+def test_verified_losses_are_those_of_the_file(searched: tuple[ModelSpec, Path]) -> None:
+    """The losses that the search measured in PyTorch are those of the saved file in its runtime."""
     spec, out = searched
     document = json.loads((out / "classifier/search/search.json").read_text())
     refresh(spec, load_samples(spec, "judge"), spec.size, out / "classifier" / "goldens")
@@ -186,10 +186,10 @@ def test_a_search_goes_on_where_it_stopped(searched: tuple[ModelSpec, Path], mon
     assert path.stat().st_mtime_ns == before
 
 
-def test_what_was_measured_outlives_unrelated_edits_alone(
+def test_measurements_outlive_unrelated_edits_alone(
     searched: tuple[ModelSpec, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a copy of the sources and the model: an edit of what nothing measured depends on changes no key."""
+    """In a copy of the sources and the model, an edit of code that no measurement depends on changes no key."""
     root = Path(__file__).parents[2]
     for package in ("export", "hydramobile", "benchmarks"):
         shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("portrait*", "__pycache__"))
@@ -199,7 +199,7 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
     program = replace(capture(spec), spec=replace(spec, folder=folder))
     monkeypatch.setattr("export.search.store.ROOT", tmp_path)
     samples = load_samples(spec, "judge")
-    # The target's own code is not in it, whatever the target.
+    # The code of the targets is not among the common dependencies.
     assert not [name for name in depends_on(program, samples, samples)["code"] if name.startswith("export.targets")]
 
     def keys() -> tuple[str, str]:
@@ -215,8 +215,8 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
     unrelated = ("export/search/show.py", "export/driver.py", "export/targets/tfjs/lower.py", "benchmarks/parity.py")
     for name in unrelated:
         assert edited(tmp_path / name, code) == first, name
-    assert edited(tmp_path / "export/quantize/gptq.py", "\n# a word more\n") == first, "comments are no code"
-    assert edited(folder / "net.py", '\n\n"""Nor is a sentence."""\n') == first
+    assert edited(tmp_path / "export/quantize/gptq.py", "\n# a comment\n") == first, "comments do not count"
+    assert edited(folder / "net.py", '\n\n"""A string that stands alone."""\n') == first
     common, own = first
     moved = edited(tmp_path / "export/targets/onnx/weights.py", code)
     assert moved[0] == common
@@ -231,10 +231,10 @@ def test_what_was_measured_outlives_unrelated_edits_alone(
     assert digest(depends_on(program, samples[1:], samples)) not in seen
 
 
-def test_code_that_is_nowhere(tmp_path: Path) -> None:
+def test_code_that_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(StageError, match=r"the code of nowhere\.net was not found"):
         reach(["nowhere.net"], (tmp_path,))
-    assert list(reach(["numpy.linalg"], (tmp_path,))) == ["numpy"], "a package of others counts by its version"
+    assert list(reach(["numpy.linalg"], (tmp_path,))) == ["numpy"], "a vendor's package counts by its version"
 
 
 def test_a_size_that_cannot_be_reached(searched: tuple[ModelSpec, Path]) -> None:
@@ -245,7 +245,7 @@ def test_a_size_that_cannot_be_reached(searched: tuple[ModelSpec, Path]) -> None
     assert (spec.folder / "recipes.toml").read_text() == text, "nothing is lost"
 
 
-def test_builds_are_coloured_by_what_was_measured_of_their_files(searched: tuple[ModelSpec, Path]) -> None:
+def test_builds_are_coloured_by_the_latencies_of_their_files(searched: tuple[ModelSpec, Path]) -> None:
     spec, out = searched
     pairs = [("onnx", "exact"), ("onnx", "tight")]
     assert ratios(spec, out, pairs) == {}
@@ -296,7 +296,7 @@ def test_a_build_that_is_wrong_more_often_is_named() -> None:
     )
 
 
-def test_layers_that_an_error_speaks_of() -> None:
+def test_layers_that_an_error_names() -> None:
     names = ("a.blocks.1", "a.blocks.1.conv", "a.blocks.11.conv", "a.blocks.2")
     assert layers_named("'tight': a.blocks.1.conv as w4: no such kernel", names) == ["a.blocks.1.conv"]
     assert layers_named("'a.blocks.2' is stored as float32; 'a.blocks.11.conv' too", names) == [names[2], names[3]]
@@ -318,7 +318,7 @@ def test_four_bit_depthwise_kernels_are_not_offered_for_litert(model_dir: Callab
 def test_a_refused_export_falls_to_the_next_best(
     model_dir: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The search believes in 4-bit depthwise kernels for LiteRT; the export, a process of its own, knows better."""
+    """The search offers 4-bit depthwise kernels for LiteRT; the export, a process of its own, refuses them."""
     folder = tmp_path / "refused"
     shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
     text = (folder / "model.toml").read_text()
@@ -354,8 +354,8 @@ def test_builds_that_are_requested(model_dir: Callable[[str], Path]) -> None:
 def test_the_portrait_within_its_budget(
     tmp_path: Path, model_dir: Callable[[str], Path], own_model: Callable[..., Path]
 ) -> None:
-    """The three builds on ONNX: within the sizes of budget.toml and the losses of the search, each smaller than the
-    one before and losing more, and everything tried is on record."""
+    """The three builds on ONNX are within the sizes of budget.toml and the losses of the search; each is smaller than
+    the one before and loses more."""
     spec = load_spec(own_model("portrait"))
     builds = requested_builds(spec, ("onnx",), None, None)
     final = search(spec, tmp_path / "out", builds)
