@@ -62,9 +62,11 @@ class ModuleGraph:
 
     def parameter(self, node: Node, index: int) -> torch.nn.Parameter | None:
         """Return the parameter at the argument `index` of `node`; None for other values and for shared parameters."""
-        if len(node.args) <= index or not hasattr(node.args[index], "users"):
+        from torch.fx import Node as FxNode
+
+        source = node.args[index] if len(node.args) > index else None
+        if not isinstance(source, FxNode):
             return None
-        source: Any = node.args[index]
         path = self.exported.graph_signature.inputs_to_parameters.get(source.name, "")
         if len(source.users) != 1 or not path.startswith(f"{self.name}."):
             return None
