@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from export.program import Program
 from export.target import Emitted
-from export.verify.readback import Saved, Wanted, kept, wanted
+from export.verify.expected import Expected, expect, expect_unchanged
+from export.verify.readback import Saved
 from hydramobile.artifact import Entry
 from hydramobile.files import dump_json, read_json, write_bytes, write_text
 from hydramobile.recipes import Recipe
@@ -67,9 +68,9 @@ class ToyTarget:
 
     def originals(
         self, program: Program, converted: dict[str, ExportedProgram], recipe: Recipe
-    ) -> Mapping[str, Wanted]:
+    ) -> Mapping[str, Expected]:
         return {
-            f"{entry}.{name}": wanted(value, recipe) if value.ndim > 1 else kept(value, "float32")
+            f"{entry}.{name}": expect(value, recipe) if value.ndim > 1 else expect_unchanged(value, "float32")
             for entry, exported in converted.items()
             for name, value in weights_of(exported).items()
         }
