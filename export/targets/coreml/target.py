@@ -100,7 +100,7 @@ def check_names(program: Program) -> None:
 def make_package(
     program: Program, converted: PackageCache, entry: str, recipe: Recipe, matcher: LayerMatcher | None
 ) -> SingleFunctionPackage:
-    """Return the package of an entry in `recipe`, below the scratch folder. `matcher` is for recipes by layer."""
+    """Return the package of an entry in `recipe`, below the scratch folder. `matcher` is for named recipes."""
     source = converted.package(entry, "float32" if recipe.name == "float32" else "float16")
     path = converted.scratch / f"{recipe.name}-{entry}.mlpackage"
     if recipe.activation_bits:

@@ -80,9 +80,8 @@ class TFJSTarget:
         matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
         for item in converted:
             name, ports = item.entry.name, item.ports
-            style = Style(
-                recipe, program.least_quantized(), layerwise.storage_by_weight(item.graph, matcher) if matcher else {}
-            )
+            storage = layerwise.storage_by_weight(item.graph, matcher) if matcher else {}
+            style = Style(recipe, program.least_quantized(), storage)
             write_model(folder / name, item.graph, style, ports, metadata(program, item.entry, recipe, ports))
             entries.append(Entry(name, name, item.entry.modules, f"{name}/model.json", ports.inputs, ports.outputs))
         remarks = notes(recipe) + (matcher.notes(self.name) if matcher else ())
@@ -93,9 +92,9 @@ class TFJSTarget:
 
     def originals(self, program: Program, converted: tuple[Converted, ...], recipe: Recipe) -> Mapping[str, Expected]:
         return {
-            name: expected
+            name: wanted
             for item in converted
-            for name, expected in readback.originals(program, item.entry.name, item.graph, recipe).items()
+            for name, wanted in readback.originals(program, item.entry.name, item.graph, recipe).items()
         }
 
     def describe(self, path: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class ToyTarget:
     name = "toy"
     static_bits = 8
     toolchain = ("safetensors",)
+    storage = None
 
     def refuses(self, recipe: Recipe) -> str | None:
         return None if recipe.name in RECIPES else f"toy has {', '.join(RECIPES)}"
