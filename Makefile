@@ -44,7 +44,7 @@ PACKAGES := hydramobile reference export benchmarks demo
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bench-android bench-ios report all demo train qat eval check lint format types imports js test test-all clean
+	bench-android bench-ios report all demo train qat eval supported-ops check lint format types imports js test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -127,6 +127,9 @@ qat: setup ## fine-tune for few bits: DATA="..." [VALIDATION=...] [RECIPE=w4] [R
 
 eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
 	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)
+
+supported-ops: setup ## renew docs/supported-ops.md from exports of the tests' op cases (resumable; half an hour)
+	$(BIN)/python scripts/supported_ops.py
 
 check: lint format types imports js ## static checks: ruff, mypy, import contracts; Biome and tsc for the JavaScript
 
