@@ -10,9 +10,9 @@ export goes through:
     ModelT           the parsed FlatBuffer of a .tflite file
 
 A pass may mutate the program that it is given and return it, or return another one: callers use the returned program
-alone. A pass is named after what it does to an op: `decompose_…`, `replace_…`, `fold_…`, `fuse_…`, `remove_…`. A
-pipeline is a tuple of passes in one `pipeline.py` per target; the stages that targets share are in
-export/passes/pipelines.py.
+alone. A pass is named after what it does to an op: `decompose_…`, `replace_…`, `fold_…`, `fuse_…`, `remove_…`, and for
+the few that add or move nodes `insert_…`, `keep_…`, `sink_…`, `tile_…`. A pipeline is a tuple of passes in one
+`pipeline.py` per target; the stages that targets share are in export/passes/pipelines.py.
 
 The design follows ExecuTorch's Arm passes and onnx-ir's pass infrastructure.
 """

@@ -98,7 +98,7 @@ def conv2d(
     """Compute `aten.conv2d`: [N, C, H, W] and [O, C / groups, h, w] to [N, O, H', W']. Dilation is not supported."""
     assert tuple(dilation) == (1, 1)
     padded = np.pad(x, ((0, 0), (0, 0), (padding[0],) * 2, (padding[1],) * 2))
-    windows: Array = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))  # type: ignore[call-overload]
+    windows: Array = sliding_window_view(padded, weight.shape[2:], axis=(2, 3))  # type: ignore[call-overload]  # numpy's stub wants an int
     windows = windows[:, :, :: stride[0], :: stride[1]]
     split = windows.reshape(x.shape[0], groups, -1, *windows.shape[2:])
     kernels = weight.reshape(groups, -1, *weight.shape[1:])
