@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from benchmarks.cost.graph import Graph
 from benchmarks.evidence.cost import ModuleCost
 from benchmarks.evidence.device import Condition, DeviceInfo, Timings
 from benchmarks.evidence.profile import OpTime
 from benchmarks.evidence.size import Delegated
+from benchmarks.graph import Graph
 from benchmarks.runtime import Array, Runtime, Session, Tensors
 from hydramobile.artifact import Entry
 from hydramobile.spec import EntrySpec, ModelSpec

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.cost.graph import Graph, Step, peak_activations
 from benchmarks.evidence.cost import CostEvidence, CostRow, EntryCost, KindCost, ModuleCost, OpCost
 from benchmarks.evidence.envelope import identity_of, read_earlier, write
+from benchmarks.graph import Graph, Step, peak_activations
 from benchmarks.optional import GraphReader, Reference
 from benchmarks.request import (
     Progress,

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cost.graph import Graph, Step, Value, conv_macs
 from benchmarks.evidence.profile import OpTime
 from benchmarks.evidence.row import Label
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

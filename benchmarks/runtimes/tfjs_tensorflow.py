@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.adapters.tfjs_files import GraphModel, read_graph_model, read_weights, weight_dtypes
-from benchmarks.cost.graph import Graph, Step, Value, conv_macs
 from benchmarks.evidence.row import Label
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cost.graph import Graph, Step, Value, peak_activations
 from benchmarks.cost.run import conclude_cost, run_cost
 from benchmarks.evidence.cost import CostEvidence, Peak
 from benchmarks.evidence.envelope import read
+from benchmarks.graph import Graph, Step, Value, peak_activations
 from benchmarks.optional import GraphReader
 from benchmarks.request import Request
 from benchmarks.runtime import load_runtime

@@ -13,8 +13,8 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.cost.graph import Graph
 from benchmarks.evidence.row import Label
+from benchmarks.graph import Graph
 from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from benchmarks.runtimes.coreml_mil.evaluate import Observer, Plan, evaluate, prepare
 from benchmarks.runtimes.coreml_mil.graph import graph_of

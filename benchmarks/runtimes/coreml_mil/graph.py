@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from benchmarks.cost.graph import Graph, Step, Value, conv_macs
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from benchmarks.runtimes.coreml_mil.program import Argument, Function, Literal, Operation
 from benchmarks.runtimes.coreml_mil.values import BY_NAME, ValueType
 from hydramobile.errors import StageError

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cost.graph import Graph
 from benchmarks.evidence.profile import OpTime
 from benchmarks.evidence.row import Label
 from benchmarks.evidence.size import Delegated
+from benchmarks.graph import Graph
 from benchmarks.runtime import Array, Runtime, Tensors, from_file, to_file
 from benchmarks.runtimes.litert import profile as litert_profile
 from benchmarks.runtimes.litert.graph import graph_of

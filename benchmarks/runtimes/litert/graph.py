@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cost.graph import Graph, Step, Value, conv_macs
+from benchmarks.graph import Graph, Step, Value, conv_macs
 from hydramobile.errors import StageError
 
 # Bits per element by the schema's name of the dtype. The others have no fixed size (strings, resources).
