@@ -212,7 +212,12 @@ def test_measurements_outlive_unrelated_edits_alone(
 
     first = keys()
     code = "\n\nADDED = 1\n"
-    unrelated = ("export/search/show.py", "export/driver.py", "export/targets/tfjs/lower.py", "benchmarks/parity.py")
+    unrelated = (
+        "export/search/show.py",
+        "export/driver.py",
+        "export/targets/tfjs/lower.py",
+        "benchmarks/parity/run.py",
+    )
     for name in unrelated:
         assert edited(tmp_path / name, code) == first, name
     assert edited(tmp_path / "export/quantize/gptq.py", "\n# a comment\n") == first, "comments do not count"
