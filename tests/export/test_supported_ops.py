@@ -23,10 +23,10 @@ TARGETS = ("onnx", "coreml", "litert", "tfjs")
 # (case, target): one as is, decomposed or refused, on two targets.
 HANDFUL = [
     ("tfjs_ops/activations/relu", "onnx"),
-    ("decompositions/ranks/kth", "onnx"),
+    ("decompositions/sort/kth", "onnx"),
     ("extra/matrices/cholesky", "onnx"),
     ("tfjs_ops/activations/relu", "tfjs"),
-    ("decompositions/ranks/kth", "tfjs"),
+    ("decompositions/sort/kth", "tfjs"),
     ("tfjs_ops/pools/divided", "tfjs"),
 ]
 
