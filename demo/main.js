@@ -1,9 +1,9 @@
 // The demo: one photo, one scene, one mode at a time. This file only ties the parts together.
 
 /** @import {Photo} from './app/photo.js' */
-/** @import {Scene} from './app/scene.js' */
 /** @import {Choice} from './app/session.js' */
-/** @import {BuiltControl, Change, Mode, Point, Settings} from './modes/types.d.ts' */
+/** @import {App} from './app/types.d.ts' */
+/** @import {Mode, Point, Settings} from './modes/types.d.ts' */
 
 import {messageOf} from './app/errors.js';
 import {Painter} from './app/painter.js';
@@ -19,27 +19,6 @@ import {showBusy, showNotice, showProgress} from './ui/notices.js';
 import {keepOffline} from './ui/offline.js';
 import {listen} from './ui/pointer.js';
 import {openSaver} from './ui/saver.js';
-
-/**
- * The state of the page.
- *
- * @typedef {object} App
- * @property {Stage} stage
- * @property {Painter} painter
- * @property {Session} session
- * @property {Choice} choice the artifact and its backend
- * @property {Promise<boolean>} ready whether the chosen artifact loaded
- * @property {Mode[]} modes
- * @property {Mode} mode
- * @property {Map<string, Settings>} settings of the modes that were opened on this photo, by id
- * @property {Photo | null} photo
- * @property {Scene | null} scene
- * @property {Scene | null} other the same photo by a second artifact
- * @property {BuiltControl | null} panel the mode's controls
- * @property {number} turn counts photos: work for an older one is dropped
- * @property {Change} change
- * @property {(mode: Mode) => void} choose
- */
 
 const REVEAL = 900; // ms
 
