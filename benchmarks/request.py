@@ -10,7 +10,7 @@ from typing import TypeVar
 from benchmarks.evidence.row import Row
 from hydramobile.artifact import Artifact, find_artifacts, read_artifact
 from hydramobile.budget import load_budget
-from hydramobile.errors import HydraError, NothingJudged, StageError
+from hydramobile.errors import NothingJudged, StageError, UsageError, describe
 from hydramobile.goldens import load_goldens
 from hydramobile.samples import load_samples
 from hydramobile.spec import ModelSpec
@@ -137,7 +137,15 @@ def reason_of(error: Exception) -> str:
     """Return the reason of an error without its stage; the type first for an error that is not this project's."""
     if isinstance(error, StageError):
         return error.message
-    return str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
+    return describe(error)
+
+
+def check_times(seconds: float, threads: int) -> None:
+    """Raise UsageError for times or thread counts that no measurement should have."""
+    if not 0.05 <= seconds <= 600:
+        raise UsageError(f"--seconds {seconds:g} is not within 0.05 to 600")
+    if not 1 <= threads <= 256:
+        raise UsageError(f"--threads {threads} is not within 1 to 256")
 
 
 def names_of(artifacts: Sequence[Built]) -> list[tuple[str, str]]:

@@ -63,3 +63,8 @@ def unknown(kind: str, asked: str, available: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(asked.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return UsageError(f"no {kind} {asked!r}{hint} (available: {', '.join(names) or 'none'})")
+
+
+def describe(error: Exception) -> str:
+    """Return an error's message; the type comes first for an error that is not this project's."""
+    return str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"

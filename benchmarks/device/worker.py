@@ -25,7 +25,7 @@ from benchmarks.parity.bisect import largest_errors
 from benchmarks.profile.run import entry_profile
 from benchmarks.runtime import Tensors, load_runtime
 from hydramobile.artifact import Artifact, Entry, primary, read_artifact, verify
-from hydramobile.errors import HydraError, StageError
+from hydramobile.errors import HydraError, StageError, describe
 from hydramobile.goldens import load_goldens
 from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
@@ -88,7 +88,7 @@ def main() -> None:
             row = measure(row, Bench(job, runtime, artifact, lambda text: send(stream, event="stage", text=text)))
         except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
             traceback.print_exc()
-            row = replace(row, verdict="failed", reason=reason_of(error))
+            row = replace(row, verdict="failed", reason=describe(error))
         row = replace(row, left_and_removed=tuple(runtime.clean()))
         send(stream, event="result", row=plain(row))
 
@@ -98,10 +98,6 @@ def device_runtime(name: str) -> DeviceRuntime:
     if not isinstance(runtime, OnDevice):
         raise StageError("device", f"{name} reaches no device")
     return cast("DeviceRuntime", runtime)
-
-
-def reason_of(error: Exception) -> str:
-    return str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
 
 
 def measure(row: DeviceRow, bench: Bench) -> DeviceRow:

@@ -26,6 +26,7 @@ from benchmarks.request import (
     Request,
     by_subject,
     check_goldens,
+    check_times,
     reason_of,
     select,
     silent,
@@ -47,10 +48,7 @@ class Rounds:
     def __post_init__(self) -> None:
         if not 1 <= self.count <= 1000:
             raise UsageError(f"--rounds {self.count} is not within 1 to 1000")
-        if not 0.05 <= self.seconds <= 600:
-            raise UsageError(f"--seconds {self.seconds:g} is not within 0.05 to 600")
-        if not 1 <= self.threads <= 256:
-            raise UsageError(f"--threads {self.threads} is not within 1 to 256")
+        check_times(self.seconds, self.threads)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from benchmarks.latency.subject import values
 from benchmarks.optional import Counting, CountingRuntime
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import primary, read_artifact, verify
-from hydramobile.errors import HydraError, StageError
+from hydramobile.errors import StageError, describe
 from hydramobile.goldens import Golden, load_goldens
 from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
@@ -40,7 +40,7 @@ def main() -> None:
                 entries = count(counter, Path(name), golden)
             except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
                 traceback.print_exc()
-                reason = str(error) if isinstance(error, HydraError) else f"{type(error).__name__}: {error}"
+                reason = describe(error)
             send(stream, event="result", folder=name, entries=plain(entries), reason=reason)
 
 

@@ -19,6 +19,7 @@ from benchmarks.request import (
     Request,
     by_subject,
     check_goldens,
+    check_times,
     reason_of,
     sealed_hashes,
     select,
@@ -30,7 +31,7 @@ from benchmarks.request import (
 )
 from benchmarks.runtime import Runtime, load_runtime, resolve_runtimes
 from hydramobile.artifact import Artifact, verify
-from hydramobile.errors import NothingJudged, StageError, UsageError
+from hydramobile.errors import NothingJudged, StageError
 from hydramobile.files import canonical_json, sha256_bytes
 from hydramobile.process import WorkerDied, events
 from hydramobile.spec import ModelSpec
@@ -47,10 +48,7 @@ class Timing:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if not 0.05 <= self.seconds <= 600:
-            raise UsageError(f"--seconds {self.seconds:g} is not within 0.05 to 600")
-        if not 1 <= self.threads <= 256:
-            raise UsageError(f"--threads {self.threads} is not within 1 to 256")
+        check_times(self.seconds, self.threads)
 
 
 def run_latency(request: Request, timing: Timing, progress: Progress = silent) -> LatencyEvidence:

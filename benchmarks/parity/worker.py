@@ -18,7 +18,7 @@ from benchmarks.parity.bisect import Sealed, bisect_artifact, summary
 from benchmarks.parity.rows import blank, failed
 from benchmarks.runtime import Runtime, load_runtime
 from hydramobile.artifact import read_artifact
-from hydramobile.errors import HydraError, StageError
+from hydramobile.errors import HydraError, StageError, describe
 from hydramobile.process import receive, send
 from hydramobile.spec import load_spec
 
@@ -51,9 +51,9 @@ def judged(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[ParityRow]:
     """Judge an artifact; an adapter's own bug is that artifact's failure, not the whole runtime's."""
     try:
         yield from judge_artifact(bench, runtime, folder)
-    except Exception as error:  # noqa: BLE001  see above
+    except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
         traceback.print_exc()
-        known = error if isinstance(error, HydraError) else StageError("run", f"{type(error).__name__}: {error}")
+        known = error if isinstance(error, HydraError) else StageError("run", describe(error))
         yield failed(blank(read_artifact(folder), runtime), known)
 
 

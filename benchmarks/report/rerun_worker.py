@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.report.rerun import pack, unpack
 from benchmarks.runtime import load_runtime, run
 from hydramobile.artifact import read_artifact, verify
+from hydramobile.errors import describe
 from hydramobile.process import receive, send
 
 
@@ -27,9 +28,9 @@ def main() -> None:
                     pack(scratch / f"{index}.out.npz", {key: run(session, own) for key, own in inputs.items()})
                 finally:
                     session.close()
-            except Exception as failure:  # noqa: BLE001  one artifact's failure is told and leaves the others theirs
+            except Exception as failure:  # noqa: BLE001  one artifact's failure must not stop the others
                 traceback.print_exc()
-                error = f"{type(failure).__name__}: {failure}"
+                error = describe(failure)
             send(stream, event="done", index=index, error=error)
 
 

@@ -19,6 +19,7 @@ from export.passes.decompose.table import DecomposeOps
 from hydramobile.errors import StageError
 from hydramobile.targets import TARGETS
 from support.emit import beyond, emit_run_compare
+from support.nets import one_channel_attention, relative_positions, seeded
 from support.programs import Cases, ops_program
 
 # Vendors' warnings: coremltools leaves its temporary folders to the garbage collector, and torch.export notices that
@@ -32,20 +33,6 @@ LIMIT = 1e-4
 MAPS, TOKENS, SQUARE = (1, 8, 11, 14), (1, 7, 16), (1, 8, 12, 12)
 
 
-def seeded(*shape: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(5).uniform(-1, 1, shape).astype(np.float32))
-
-
-def relative(x: Tensor) -> Tensor:
-    """Relative positions as in BoTNet: pads, reshapes, a slice, and an expanded tensor that is permuted."""
-    side = 8
-    logits = x[:, :, :side, :side].reshape(1, side, side * side).transpose(1, 2).reshape(1, side, side, side)
-    logits = (logits @ seeded(side, 2 * side - 1)).reshape(-1, side, 2 * side - 1)
-    flat = F.pad(F.pad(logits, [0, 1]).flatten(1), [0, side - 1])
-    shifted = flat.reshape(-1, side + 1, 2 * side - 1)[:, :side, side - 1 :]
-    return shifted.reshape(1, side, 1, side, side).expand(-1, -1, side, -1, -1).permute(0, 1, 3, 2, 4) + 0
-
-
 def demodulated(kernel: Tensor) -> Tensor:
     """StyleGAN2's weight demodulation: the kernel of every output channel has norm 1."""
     return kernel * torch.rsqrt(kernel.square().sum((1, 2, 3), keepdim=True) + 1e-8)
@@ -53,11 +40,6 @@ def demodulated(kernel: Tensor) -> Tensor:
 
 def scale_of(x: Tensor) -> Tensor:
     return 1 + x.square().mean()
-
-
-def attend_one_channel(triple: Tensor) -> Tensor:
-    query, key, value = triple.unbind(-1)
-    return (query @ key.transpose(-1, -2)).sigmoid() @ value
 
 
 SORT: Cases = {
@@ -123,7 +105,7 @@ MATMUL: Cases = {
     "through_layouts": lambda x: (
         F.conv2d(x, seeded(4, 8, 1, 1)).flatten(2).transpose(1, 2) @ F.conv1d(x[:, :, :5, 0], seeded(4, 8, 1))
     ),
-    "over_one_value": lambda x: attend_one_channel(F.linear(x[:, :1].flatten(2).transpose(1, 2), seeded(3, 1))),
+    "over_one_value": one_channel_attention,
     "number_as_matrix": lambda x: (torch.ones(1, 1) * x.mean()) @ x[0, :1, 0],
     "einsum_dots": lambda x: torch.einsum("...ij,kj->...ik", x, seeded(6, 14)),
     "einsum_three": lambda x: torch.einsum("bchw,cd,we->bdhe", x, seeded(8, 3), seeded(14, 4)),
@@ -168,7 +150,7 @@ UNPOOL: Cases = {
     ),
 }
 EXPAND: Cases = {
-    "relative": relative,
+    "relative": relative_positions,
     "permuted": lambda x: x[:, :, :8, :8].reshape(8, 1, 8, 8).expand(-1, 8, -1, -1).permute(0, 2, 1, 3) * 1.5,
     "along_channels": lambda x: x.mean(1, keepdim=True).expand_as(x) * 2,
     "truth_values": lambda x: torch.where((x.mean((2, 3), keepdim=True) > 0).expand(1, 8, 11, 14), x, -x),

@@ -19,15 +19,12 @@ from export.targets.litert import convert, flatbuffer, pipeline
 from export.targets.litert.patches.constant_lifetime import keep_constants_alive
 from hydramobile.errors import StageError
 from support.emit import emit, emit_run_compare
+from support.nets import one_channel_attention, relative_positions, seeded
 from support.programs import WRITES, Cases, module_program, ops_program
 
 SHAPE = (1, 8, 11, 14)
 # Errors relative to the largest magnitude of the output.
 RIGHT, WRONG = 1e-5, 1e-3
-
-
-def seeded(*shape: int) -> Tensor:
-    return torch.from_numpy(np.random.default_rng(5).uniform(-1, 1, shape).astype(np.float32))
 
 
 class ExpandedOperand(nn.Module):
@@ -44,21 +41,6 @@ class ExpandedOperand(nn.Module):
         tall, wide = y.mean((2, 3), keepdim=True).expand(-1, -1, y.shape[2], -1), y.mean((1, 2), keepdim=True)
         mixed: Tensor = self.second(torch.minimum(tall, wide).float())
         return mixed
-
-
-def relative_positions(x: Tensor) -> Tensor:
-    """Shift relative positions as BoTNet does: pads, reshapes, a slice, an expand that is permuted."""
-    side = 8
-    logits = x[:, :, :side, :side].reshape(1, side, side * side).transpose(1, 2).reshape(1, side, side, side)
-    logits = (logits @ seeded(side, 2 * side - 1)).reshape(-1, side, 2 * side - 1)
-    flat = F.pad(F.pad(logits, [0, 1]).flatten(1), [0, side - 1])
-    shifted = flat.reshape(-1, side + 1, 2 * side - 1)[:, :side, side - 1 :]
-    return shifted.reshape(1, side, 1, side, side).expand(-1, -1, side, -1, -1).permute(0, 1, 3, 2, 4) + 0
-
-
-def one_channel_attention(x: Tensor) -> Tensor:
-    query, key, value = F.linear(x[:, :1].flatten(2).transpose(1, 2), seeded(3, 1)).unbind(-1)
-    return (query @ key.transpose(-1, -2)).sigmoid() @ value
 
 
 def predicted_blur(x: Tensor) -> Tensor:
