@@ -1,7 +1,7 @@
-# One command does everything: make all. `make` alone lists the rest.
+# `make all` runs everything. `make` alone lists the targets.
 #
 #   MODEL=models/portrait   the model's folder (it may lie outside the repository)
-#   RECIPES="float16 w8"    recipes to export; empty: those of the model's budget.toml
+#   RECIPES="float16 w8"    recipes to export; empty: the recipes of the model's budget.toml
 #   OUT=build               where artifacts, evidence and the report go
 #   SAMPLES=dir             more photos to judge by; they are copied nowhere
 #   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
@@ -60,7 +60,7 @@ $(NODE): package.json package-lock.json .npmrc
 	@bash scripts/setup.sh node
 	@touch $@
 
-doctor: setup ## what is installed, which targets and runtimes work here, and why not
+doctor: setup ## list the installed packages, the targets and runtimes that work here, and why others do not
 	@bash scripts/run.sh doctor
 
 export: setup ## export every target
@@ -78,7 +78,7 @@ export-web: setup ## export for the web (onnx, tfjs)
 goldens: setup ## freeze the reference's inputs and outputs
 	@bash scripts/run.sh goldens
 
-parity: setup ## does each artifact compute what the reference computes? (exports first)
+parity: setup ## compare the outputs of each artifact with the reference's (exports first)
 	@bash scripts/run.sh export+goldens parity
 
 parity-arm: setup ## the .tflite and ONNX files as ARM code, emulated (sets its userland up the first time: 85 MB)
@@ -90,10 +90,10 @@ instructions: setup ## ARM instructions per inference, against the model's revie
 bench: setup ## size, static cost, latency, the whole grid in interleaved rounds, and profiles (exports first)
 	@bash scripts/run.sh export+goldens size+cost latency grid profile
 
-grid: setup ## every recipe each target takes: judged, weighed, timed; renews support.json (resumable; about an hour)
+grid: setup ## measure every recipe of every target: parity, size, latency; renews support.json (resumable; about an hour)
 	@bash scripts/run.sh support
 
-calibration: setup ## what static int8 loses by method of calibration, number of samples, equalization
+calibration: setup ## compare the losses of static int8 by calibration method, number of samples, equalization
 	@bash scripts/run.sh calibration
 
 bench-android: setup ## judge and time on an attached Android device (TOOL=path/to/benchmark_model)
@@ -103,7 +103,7 @@ bench-android: setup ## judge and time on an attached Android device (TOOL=path/
 bench-ios: setup ## judge and time on an attached iPhone (on a Mac; DEVICE=mac: on the Mac itself)
 	@bash scripts/run.sh export-ios goldens $(if $(filter mac,$(DEVICE)),device-mac,device-ios) report
 
-report: setup ## one report of the evidence (gathers first what was never gathered)
+report: setup ## one report of the evidence (gathers missing evidence first)
 	@bash scripts/run.sh evidence report
 
 all: setup ## export, judge, measure and report everything; fails when any of it failed
@@ -112,7 +112,7 @@ all: setup ## export, judge, measure and report everything; fails when any of it
 demo: setup ## the web demo on localhost, with the artifacts that passed parity
 	$(BIN)/python -m demo serve --model "$(MODEL)" --out "$(OUT)" --port "$(PORT)"
 
-# Training and evaluation are for those who make weights. DATA, VALIDATION and TEST are folders of views
+# Training and evaluation serve to make new weights. DATA, VALIDATION and TEST are folders of views
 # (python -m reference synthesize, photos); RESUME is the folder of an interrupted run.
 TRAIN_MINUTES ?= 0
 train: setup ## train the portrait: DATA="..." [VALIDATION=...] [RUN=...] [TRAIN_MINUTES=50], or DATA=... RESUME=...
@@ -148,8 +148,8 @@ imports: setup
 js: setup
 	npm run --silent check
 
-# One file of tests stays on one worker, so that its fixtures are made once. Files begin in the order of
-# tests/conftest.py, the longest first; xdist's own order goes by the number of tests and leaves a long file for the end.
+# A file of tests stays on one worker, so that its fixtures are computed once. Files start in the order of
+# tests/conftest.py, the longest first. xdist's own order depends on the number of tests and leaves a long file for the end.
 PYTEST := $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: setup check ## the checks and the tests

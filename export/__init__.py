@@ -1,1 +1,1 @@
-"""Model to artifact: capture, convert, quantize, seal. One file (or folder) a target."""
+"""Model to artifact: capture, convert, quantize, seal. One folder per target."""

@@ -36,7 +36,7 @@ def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, wi
         list[str] | None,
         typer.Option(
             help="Repeatable: a recipe of the grammar, of recipes.toml, FILE.toml:NAME, or a set (grid, calibration). "
-            "Default: those of budget.toml."
+            "Default: the recipes of budget.toml."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Artifacts go to OUT/<model>/<target>/<recipe>.")] = Path("build"),

@@ -70,7 +70,7 @@ def plan_export(
     overwrite: bool,
     photos: Path | None = None,
 ) -> ExportPlan:
-    """Decide which recipes to export. Empty `recipes` mean those of the model's budget.
+    """Decide which recipes to export. Empty `recipes` stand for the recipes of the model's budget.
 
     Raises UsageError before anything runs when an artifact with other inputs stands in the way and `overwrite` is not
     set.
@@ -163,7 +163,10 @@ def run_target(
 def run_worker(
     plan: ExportPlan, target: str, recipes: tuple[str, ...], progress: Progress, limit: float
 ) -> list[Outcome]:
-    """Run one worker process. Return an outcome for at least one recipe: those it finished, or the one it died in."""
+    """Run one worker process.
+
+    Return an outcome for every recipe that it finished, and for the recipe in which it died: at least one outcome.
+    """
     job = {
         "model": str(plan.spec.folder),
         "target": target,

@@ -22,7 +22,7 @@ def tolerance(recipe: Recipe) -> float:
     """Return the mean absolute error that an app should accept, as a share of the output's range.
 
     It is wide on purpose: it distinguishes a wrong layout or a missing division by 255 from rounding on another chip.
-    The exact verdict is that of the parity report.
+    The parity report gives the exact verdict.
     """
     if recipe.scheme == "float":
         return 1e-4 if recipe.weight_bits == 32 else 5e-3

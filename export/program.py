@@ -31,7 +31,7 @@ STAGE = "capture"
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Locate the cache of activation ranges. `stamp` hashes all that decides them but the samples; "" turns it off."""
+    """Locate the cache of activation ranges. `stamp` hashes all their inputs but the samples; "" turns it off."""
 
     folder: Path = Path()
     stamp: str = ""
@@ -181,7 +181,7 @@ def calibrate_like(program: Program, like: Program) -> Program:
 def limit_calibration(program: Program, count: int) -> Program:
     """Return the program with `count` of its calibration samples (0: all), in the order of their hashes.
 
-    The choice is arbitrary but nested: the samples of a smaller count are among those of a larger one.
+    The choice is arbitrary but nested: a larger count includes the samples of every smaller count.
     Raises StageError("quantize") when the program has fewer.
     """
     if not count:
@@ -207,7 +207,7 @@ def run_modules(
         try:
             with torch.no_grad():
                 returned = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
-        except Exception as error:  # the module is foreign code: whatever it raises is its failure
+        except Exception as error:  # the module is foreign code and may raise any type
             raise StageError(STAGE, f"module {module.name!r} failed: {type(error).__name__}: {error}") from error
         if len(returned) != len(module.outputs):
             raise StageError(

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def toolchain(target: Target) -> dict[str, str]:
-    """Return the versions of Python and of every package that decides the bytes of `target`'s files."""
+    """Return the versions of Python and of every package on which the bytes of `target`'s files depend."""
     versions = {"python": ".".join(map(str, sys.version_info[:2]))}
     for package in ("torch", *target.toolchain):
         try:
@@ -104,7 +104,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
 
 
 def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:
-    """Raise StageError("seal") where a file is missing, or the entries are not those of the spec."""
+    """Raise StageError("seal") where a file is missing, or the entries differ from the entries of the spec."""
     for entry in emitted.entries:
         if not (folder / entry.file).exists():
             raise StageError("seal", f"entry {entry.id!r} names {entry.file}, which was not written")

@@ -1,4 +1,4 @@
-"""Print what the export commands show: tables, a progress display, a tree of facts."""
+"""Print the output of the export commands: tables, a progress display, a tree of facts."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
 def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
     """Return one row per target and recipe, the model's own recipes included.
 
-    `refused` is why the target has no such recipe. `stands` and `reason` are the model's support.json on it, the only
-    ground to call it supported.
+    `refused` is the reason why the target lacks the recipe. `stands` and `reason` come from the model's support.json,
+    which alone decides whether a recipe is supported.
     """
     budget = load_budget(spec)
     rows = []

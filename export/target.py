@@ -1,4 +1,4 @@
-"""The seam between the exporter and its targets: the protocol of a target, its result, and the loader by name.
+"""The interface between the exporter and its targets: the protocol of a target, its result, and the loader by name.
 
 A new target is one folder that implements `Target`, one row in hydramobile/targets.py, and one test.
 """
@@ -51,11 +51,11 @@ class Target(Protocol):
 
     @property
     def storage(self) -> LayerStorage | None:
-        """How the target stores single layers; None where it stores all layers alike."""
+        """Return the target's storage of single layers, or None where it stores all layers alike."""
         ...
 
     def refuses(self, recipe: Recipe) -> str | None:
-        """Return why this target has no such recipe, or None when it has. Must not import the vendor."""
+        """Return why this target does not support the recipe, or None where it does. Must not import the vendor."""
         ...
 
     def unavailable(self) -> str | None:
@@ -104,7 +104,7 @@ class Target(Protocol):
 
 
 def load_storage(name: str) -> LayerStorage:
-    """Return the way in which a target stores single layers. Raises UsageError where it has none."""
+    """Return a target's storage of single layers. Raises UsageError where it stores all layers alike."""
     storage = load_target(name).storage
     if storage is None:
         raise UsageError(f"{name} stores all layers alike: it has no named recipes")

@@ -68,7 +68,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What recipes are derived from: the program, its conversion by the target, and a note on what preceded it."""
+    """The input of `emit`: the program, its conversion by the target, and a note on steps before the conversion."""
 
     program: Program
     converted: Any
@@ -164,7 +164,7 @@ def emit(job: Job, target: Target, sources: Sources, chosen: Recipe, events: Eve
 
 
 def calibration_note(program: Program, chosen: Recipe) -> tuple[str, ...]:
-    """Return the note on how the ranges of integer activations were found."""
+    """Return the note on how the ranges of integer activations were observed."""
     if not chosen.activation_bits:
         return ()
     return (f"ranges by {chosen.method} over {len(program.calibration)} calibration samples",)

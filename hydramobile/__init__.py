@@ -1,1 +1,1 @@
-"""What all other packages share: spec, weights, recipes, artifacts, preprocessing, measures, goldens."""
+"""Code that all other packages share: spec, weights, recipes, artifacts, preprocessing, measures, goldens."""

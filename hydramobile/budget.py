@@ -86,7 +86,7 @@ class Budget:
     def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
         """Return metric -> limit of one tensor, the tightest where several rows apply.
 
-        The calibration method in a recipe's name ("w8a8-mse") does not change its limits: those of "w8a8" apply.
+        The calibration method in a recipe's name does not change its limits: "w8a8-mse" has the limits of "w8a8".
         """
         rows = [row for row in self.limits if not of_labels(row.metric)]
         wanted = {output, FEATURES if feature else ANY}
@@ -151,9 +151,9 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     },
     "class-scores": {"float32": {"top1": 1.0}},
 }
-# judge -> metric -> limit of recipes without a limit of their own whose weights have fewer than eight bits or are
-# pruned, and of named recipes: what the portrait's smallest build (`compact`) may lose. A classifier with one changed
-# answer in ten is another classifier.
+# judge -> metric -> limit. It holds for named recipes, and for recipes without a limit of their own whose weights are
+# pruned or have fewer than eight bits. The portrait's smallest build (`compact`) may lose as much. A classifier with
+# one changed answer in ten is another classifier.
 FEW: Mapping[str, Mapping[str, float]] = {
     "relative-depth": {"order_flips": 0.03},
     "alpha-matte": {"iou": 0.97},
@@ -164,8 +164,8 @@ FEW: Mapping[str, Mapping[str, float]] = {
 def ceiling_of(recipe_name: str, judge: str) -> dict[str, float]:
     """Return metric -> limit for an output with that judge, from the most similar recipe.
 
-    Integer activations have the limits of w8a8 or w8a16, weights of eight bits and more those of w8, and all others
-    those of `FEW`. Empty for an output without a judge.
+    Recipes with integer activations have the limits of w8a8 or w8a16. Recipes with weights of eight bits or more have
+    the limits of w8, and all other recipes the limits of `FEW`. Empty for an output without a judge.
     """
     try:
         chosen = recipe(plain_name(recipe_name))

@@ -58,7 +58,7 @@ class StageError(HydraError):
 
 
 def unknown(kind: str, asked: str, available: Iterable[str]) -> UsageError:
-    """Return the error for a mistyped name. It lists the nearest candidate and all that are available."""
+    """Return the error for a mistyped name. It lists the nearest and all available names."""
     names = sorted(available)
     near = difflib.get_close_matches(asked.lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

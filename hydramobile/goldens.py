@@ -1,9 +1,9 @@
-"""Goldens: inputs, features and outputs of the reference, computed once and compared with ever after.
+"""Goldens: inputs, features and outputs of the reference, computed once and stored for every later comparison.
 
 There is one .npz per sample, keyed by spec, weights, sample, size and preprocessing. `build/<model>/goldens` holds all
-judging samples, with float32 features. `<model>/goldens` holds a few that are committed, with float16 features, so
-that artifacts can be judged where torch is not installed. Committed goldens also hold the outputs of every module for
-the *rounded* features, so that a head is compared with the reference head on the same inputs.
+judging samples, with float32 features. `<model>/goldens` holds a few committed goldens, with float16 features, so that
+artifacts can be judged where torch is not installed. Committed goldens also hold the outputs of every module for the
+*rounded* features, so that a head is compared with the reference head on the same inputs.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
 def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], out: Path) -> list[Golden]:
     """Read the goldens of `samples` from the build folder.
 
-    Where that folder does not exist and torch is not installed, the committed goldens are read instead. They are of
+    Where that folder does not exist and torch is not installed, the committed goldens are read instead. They cover
     fewer samples; the caller reports how many. Raises StageError("golden") with the command that makes missing ones.
     """
     chosen = list(samples)
@@ -188,7 +188,7 @@ def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, in
 
 
 def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], root: Path, half: bool = False) -> int:
-    """Compute the goldens of `samples` that are missing or stale in `root`, and return how many these were.
+    """Compute the goldens of `samples` that are missing or stale in `root`, and return the number of computed goldens.
 
     `half` stores features as float16 (see `halve`).
     """

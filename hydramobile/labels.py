@@ -1,7 +1,7 @@
-"""Labels: photos whose true order in depth is known, to measure the right answers that an artifact loses.
+"""Labels: photos with known order in depth, to measure how many right answers an artifact loses.
 
-Goldens only measure its agreement with the reference. `<model>/labels/labels.toml` lists the labels. Their photos are
-not among the model's samples, which is checked by hash:
+Goldens measure only an artifact's agreement with the reference. `<model>/labels/labels.toml` lists the labels. Their
+photos are never among the model's samples, which is checked by hash:
 
     tensor = "depth"                    the output they belong to, judged as relative-depth
     source, license                     of all labels
@@ -10,10 +10,10 @@ not among the model's samples, which is checked by hash:
                matte = { ... }          8-bit grey PNG: opacity of the person
 
 WHDR, the share of pairs of pixels in the wrong order, is defined here and in hydramobile/measures.py; the evaluation of
-the reference uses the same functions. Depth and truth are stretched to 512x384 over the whole photo. Pixels count whose
-true matte is above 0.9, and of the seeded pairs those whose truths differ by more than 2 % of the person's range p2 to
-p98. A tie is wrong. *WHDR loss* is the WHDR of an artifact less that of the float32 reference on the same pairs. It is
-negative where rounding happened to help.
+the reference uses the same functions. Depth and truth are stretched to a field of 512x384 over the whole photo. A pixel
+counts where the true matte is above 0.9. A seeded pair of pixels counts where its truths differ by more than 2 % of the
+person's range p2 to p98 (percentiles). A tie is wrong. *WHDR loss* is the WHDR of an artifact minus the WHDR of the
+float32 reference on the same pairs. It is negative where rounding happened to help.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class OrderTest:
-    """Pairs of pixels of one photo whose order in depth is known, as indices into the flat field.
+    """Pairs of pixels of one photo whose order in depth is known, as indices into the flattened field.
 
     `size` is the (width, height) of that field.
     """
@@ -106,7 +106,7 @@ def stretched(values: Floats, size: tuple[int, int]) -> Floats:
 
 
 def judged_pixels(truth: Floats, matte: Floats) -> NDArray[np.bool_]:
-    """Return the pixels of the field at which depth is judged: those of the person whose distance is known."""
+    """Return the mask of the field where depth is judged: pixels of the person with known distance."""
     return (matte > PERSON) & (truth > 0)
 
 
@@ -169,7 +169,7 @@ def refuse_shared(spec: ModelSpec, top: Table, labels: list[Label]) -> None:
 
 
 def order_test(label: Label) -> OrderTest:
-    """Return the pairs of pixels whose order the truth of a label tells.
+    """Return the pairs of pixels whose order in depth follows from the truth of a label.
 
     Raises StageError("labels") for a picture that cannot be read, has another mode or another aspect ratio than its
     photo, and for a truth without a person or without differences in depth.
@@ -197,7 +197,7 @@ def grey(path: Path, mode: str) -> Floats:
     try:
         with Image.open(path) as image:
             found, levels = image.mode, np.asarray(image)
-    except Exception as error:  # decoders raise whatever the bytes lead them to; all of it is a bad file
+    except Exception as error:  # a decoder may raise any type; each means a bad file
         raise StageError(STAGE, f"{path} is not a picture that can be read: {error}") from error
     if found != mode:
         bits = {"I;16": 16, "L": 8}[mode]
@@ -235,9 +235,9 @@ def reference_path(root: Path) -> Path:
 
 
 def refresh_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> bool:
-    """Write the WHDR of the float32 reference where it is missing or stale in `root`, and return whether it was.
+    """Write the WHDR of the float32 reference where it is missing or stale in `root`. Return whether it was written.
 
-    It is copied from the committed goldens where these are of the same inputs.
+    It is copied from the committed goldens where they have the same inputs.
     """
     if known_reference(spec, labels, size, root) is not None:
         return False
@@ -251,7 +251,7 @@ def refresh_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], ro
 
 
 def known_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root: Path) -> dict[str, float] | None:
-    """Return what `read_reference` returns, or None where it raises."""
+    """Return the result of `read_reference`, or None where it raises."""
     try:
         return read_reference(spec, labels, size, root)
     except StageError:
@@ -259,7 +259,7 @@ def known_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], root
 
 
 def refresh_labels(spec: ModelSpec, roots: Sequence[Path]) -> int:
-    """Run `refresh_reference` on each of `roots` and return how many were written: 0 for a model without labels."""
+    """Run `refresh_reference` on each of `roots`. Return the number of written files, 0 for a model without labels."""
     labels = load_labels(spec)
     return sum(refresh_reference(spec, labels, spec.size, root) for root in roots) if labels else 0
 

@@ -21,11 +21,12 @@ STAGE = "weights"
 
 
 def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torch.nn.Module]:
-    """Return the model's modules in evaluation mode, in the order they run, with its weights or those of another file.
+    """Return the model's modules in evaluation mode, in the order they run.
 
-    This runs the factory that model.toml names: a model folder is code, and must be trusted like code. Raises
-    StageError("factory") when the factory fails or does not return the modules of the spec, and StageError("weights")
-    when the file is missing, does not match its sha256, or does not fit the modules.
+    `weights` replaces the model's own weights file. The factory that model.toml names is executed: a model folder is
+    code, and must be trusted like code. Raises StageError("factory") when the factory fails or does not return the
+    modules of the spec, and StageError("weights") when the file is missing, does not match its sha256, or does not fit
+    the modules.
     """
     modules = build(spec)
     if weights is None:
@@ -45,7 +46,7 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
         modules: Any = import_factory(spec)()
     except StageError:
         raise
-    except (Exception, SystemExit) as error:  # foreign code: whatever it raises is its failure, not ours
+    except (Exception, SystemExit) as error:  # foreign code may raise any type
         advice = explain_import_error(spec, error) if isinstance(error, ImportError) else ""
         raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}{advice}") from error
     good = isinstance(modules, dict) and all(isinstance(module, torch.nn.Module) for module in modules.values())
@@ -59,9 +60,10 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
 
 
 def as_tuple(outputs: Any) -> tuple[Any, ...]:
-    """Return a module's outputs as a tuple: of one tensor, of several, or of the values of a mapping, in its order.
+    """Return a module's outputs as a tuple.
 
-    Mappings are dicts and Hugging Face's ModelOutput, which torch.jit.trace refuses as the output of a module.
+    A single tensor becomes a tuple of one, and a mapping the tuple of its values, in its order. Mappings are dicts and
+    Hugging Face's ModelOutput, which torch.jit.trace refuses as the output of a module.
     """
     if isinstance(outputs, Mapping):
         return tuple(outputs.values())

@@ -3,7 +3,7 @@
 Tensor measures compare two arrays element by element. Judges measure an output in units of its task: `relative-depth`,
 `alpha-matte`, `class-scores`. Both compare a candidate with the output of the reference network. Measures of truth
 (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and labels (hydramobile/labels.py)
-measure what a candidate loses against it.
+measure how much worse than the reference a candidate is against ground truth.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Measure:
         return self.limit is None or within(self.metric, self.value, self.limit)
 
 
-# The metrics of `tensor_measures`, and those that each judge adds.
+# The metrics of `tensor_measures`, and the metrics that each judge adds.
 TENSOR_METRICS = ("max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sens")
 JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
@@ -68,7 +68,7 @@ HIGHER = frozenset(
 )
 
 
-# Prefix of a metric's name that means its mean over the samples, instead of the worst of them.
+# Prefix of a metric's name that means its mean over the samples, instead of the worst sample.
 MEAN = "mean "
 
 
@@ -155,7 +155,7 @@ class Pairs:
 def far_pairs(truth: Floats, gap: float) -> Pairs:
     """Return the seeded pairs of a 1-D truth that differ by more than `gap` of its range from p2 to p98.
 
-    A constant truth has none.
+    A constant truth has no such pairs.
     """
     first, second = seeded_pairs(truth.size)
     difference = truth[first] - truth[second]

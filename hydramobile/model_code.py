@@ -1,9 +1,9 @@
 """Import a model's own Python code: its folder comes first, and every model of a process has modules of its own.
 
-A project that is exported from here has packages called `models`, `utils` or `core`, as many projects have. Its code is
-imported as if its folder stood first in `sys.path`. `sys.path` itself stays as it is, so that nothing else in the
-process finds the project's modules. Import statements that the project's code runs later, for instance inside
-`forward`, are resolved in the same way.
+Many projects have packages called `models`, `utils` or `core`, and one process may load several such projects. A
+project's code is imported as if its folder stood first in `sys.path`. `sys.path` itself stays as it is, so that nothing
+else in the process finds the project's modules. Import statements that the project's code runs later, for instance
+inside `forward`, are resolved in the same way.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def import_factory(spec: ModelSpec) -> Any:
     """Import the factory that model.toml names and return the function.
 
     Raises StageError("factory") where its top package has one of our names, or where another module of the same name
-    was imported before. Whatever the code raises while it is imported passes through.
+    was imported before. An exception of the imported code passes through.
     """
     dotted, _, function = spec.factory.partition(":")
     root, top = import_root(spec), top_of(dotted)
@@ -110,7 +110,8 @@ def top_of(dotted: str) -> str:
 def code_files(spec: ModelSpec) -> dict[str, Path]:
     """Return the Python files that the factory's code is in, by names that do not change when the folder moves.
 
-    These are the files of its top package, or those beside it where it is a module of its own. Nothing is imported.
+    They are the files of the factory's top package or, where the factory is a single module, the files beside it.
+    Nothing is imported.
     """
     top, root = factory_package(spec), import_root(spec)
     found = importlib.util.find_spec(top) if root is None else PathFinder.find_spec(top, [str(root)])
@@ -134,7 +135,7 @@ def explain_import_error(spec: ModelSpec, error: ImportError) -> str:
 
 @cache
 def imports_of(root: Path | None, top: str) -> ModelImports:
-    """Return the imports of the code in a folder, or of a factory that is in none: the same object every time."""
+    """Return the imports of the code in `root` (None: of an installed factory), the same object for equal arguments."""
     imports = ModelImports(root, top)
     EVERY.append(imports)
     return imports
@@ -144,12 +145,12 @@ class ModelImports(MetaPathFinder):
     """The modules of one model's code.
 
     While it is active, it is the first finder, and the modules of other models are not in `sys.modules`. Afterwards
-    the modules of all models are there, for `inspect` and `pickle`; of two with the same name, those of the model that
-    was active last.
+    `sys.modules` holds the modules of all models, for `inspect` and `pickle`. Where two models have a module of the
+    same name, it holds the module of the model that was active last.
     """
 
     def __init__(self, root: Path | None, top: str) -> None:
-        """`top` is the factory's package. In `root` it is the model's even where an installed package has the name."""
+        """Prepare the imports. Package `top` in `root` is the model's even where an installed one has the same name."""
         self.path = [str(root)] if root else []
         self.top = top
         self.tops: set[str] = set()
@@ -174,7 +175,7 @@ class ModelImports(MetaPathFinder):
                 self.depth -= 1
 
     def enter(self) -> dict[str, ModuleType]:
-        """Exchange the modules of other models for this one's, and return the others'."""
+        """Replace the modules of other models in `sys.modules` by this model's, and return the replaced modules."""
         hidden: dict[str, ModuleType] = {}
         for other in EVERY:
             if other is not self:
@@ -188,9 +189,9 @@ class ModelImports(MetaPathFinder):
         return hidden
 
     def leave(self, hidden: Mapping[str, ModuleType]) -> None:
-        """Undo `enter`, but keep the modules of this model, and those of the others whose packages it has not."""
+        """Put the `hidden` modules of `enter` back, but not over a module of a package that this model has."""
         sys.meta_path.remove(self)
-        # Folders that the code has put into sys.path are the model's, as is what it finds in them later.
+        # Folders that the code has put into sys.path are the model's, and so are modules that are found in them later.
         self.path = self.folders()
         sys.path[:] = [entry for entry in sys.path if entry in self.path_before or entry not in self.path]
         self.modules = {name: module for name, module in sys.modules.items() if top_of(name) in self.tops}
@@ -202,7 +203,7 @@ class ModelImports(MetaPathFinder):
         return {name: module for name, module in sys.modules.items() if top_of(name) in tops}
 
     def folders(self) -> list[str]:
-        """Return the folders of the model's code, with those that it has put into `sys.path` since it is active."""
+        """Return the folders of the model's code, and the folders that it has put into `sys.path` while active."""
         if self.depth == 0:
             return self.path
         known = {*self.path, *self.path_before}
@@ -226,7 +227,8 @@ class ModelImports(MetaPathFinder):
     def find_top(self, name: str) -> machinery.ModuleSpec | None:
         """Find a top-level module in the model's folders.
 
-        As in sys.path, a folder without __init__.py gives way to an installed package; the factory's own does not.
+        As in sys.path, a folder without __init__.py gives way to an installed package. The factory's own package does
+        not give way.
         """
         found = None if name in OURS else PathFinder.find_spec(name, self.folders())
         if found is None or found.origin is not None:

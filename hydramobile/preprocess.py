@@ -65,7 +65,7 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
         try:
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image), path)
-        except Exception as error:  # decoders raise whatever the bytes lead them to; all of it is a bad file
+        except Exception as error:  # a decoder may raise any type; each means a bad file
             raise StageError(STAGE, f"{path} is truncated or damaged: {error}") from error
 
 
@@ -82,7 +82,8 @@ def to_tensor(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
 def nearest_size(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the (H, W) of `sizes` that distorts the photo least.
 
-    That is the size whose aspect ratio has the smallest quotient with the photo's; of equal ones the first.
+    The size is chosen by the smallest quotient of its aspect ratio and the photo's. Of equal sizes the first one is
+    returned.
     """
     if not sizes:
         raise ValueError("no sizes to choose from")
@@ -107,7 +108,7 @@ def _open(path: Path, data: bytes) -> Image.Image:
         raise StageError(STAGE, f"{path} is not an image that can be read (or its header is damaged)") from error
     except Image.DecompressionBombError as error:
         raise StageError(STAGE, f"{path} has too many pixels to open: {error}") from error
-    except Exception as error:  # a header parser raises whatever the bytes lead it to
+    except Exception as error:  # a header parser may raise any type
         raise StageError(STAGE, f"{path} has a damaged header: {error}") from error
 
 
@@ -148,7 +149,7 @@ def _to_srgb(image: Image.Image, profile: bytes, path: Path) -> Image.Image:
             image = image.convert("L")
         if mode != image.mode:
             raise ImageCms.PyCMSError(f"a {space} profile does not fit {image.mode} pixels")
-        # Perceptual is what files are made for; for the matrix profiles of phones all intents are the same.
+        # Profiles are made for the perceptual intent; for the matrix profiles of phones all intents are the same.
         intent = ImageCms.Intent.PERCEPTUAL
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), intent, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError) as error:

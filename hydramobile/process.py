@@ -109,10 +109,11 @@ def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
 
 
 class Patience:
-    """Tells a worker that hangs from one that waits for a busy machine.
+    """Distinguish a worker that hangs from a worker that waits for a busy machine.
 
-    It is over when the worker has sent nothing and used no processor time for `limit` seconds, when it has used `limit`
-    seconds of processor time without sending anything, or when it has sent nothing for ten times `limit` seconds.
+    Patience is over when the worker has sent nothing and used no processor time for `limit` seconds, when it has used
+    `limit` seconds of processor time without sending anything, or when it has sent nothing for ten times `limit`
+    seconds.
     """
 
     def __init__(self, pid: int, limit: float) -> None:
@@ -147,7 +148,7 @@ def describe_exit(code: int) -> str:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End the worker and its children, which are its process group."""
+    """End the worker's process group: the worker and its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -33,7 +33,7 @@ FILE = "recipes.toml"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A named recipe. `recipes` holds it for each target that the file defines it for."""
+    """A named recipe. `recipes` maps each target for which the file defines it to its definition there."""
 
     name: str
     description: str
@@ -90,7 +90,7 @@ def has_recipe(spec: ModelSpec, target: str, text: str) -> bool:
 
 
 def resolve_only(spec: ModelSpec, names: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """Run `resolve_pairs` with the model's named recipes, and with TARGET/FILE.toml:NAME for those of another file."""
+    """Run `resolve_pairs` with the model's named recipes. TARGET/FILE.toml:NAME names a recipe of another file."""
     path = spec.folder / FILE
     known, asked = set(read_named(path) if path.is_file() else ()), list[str]()
     for text in names:
@@ -147,7 +147,7 @@ def read_layers(name: str, table: Table) -> Recipe:
 
 
 def read_weight_recipe(table: Table, key: str) -> Recipe:
-    """Read the name of a recipe that says how weights are stored, and no more."""
+    """Read the name of a recipe that concerns the storage of weights alone."""
     text = table.string(key)
     try:
         result = recipe(text)

@@ -71,9 +71,9 @@ class Recipe:
     and not stored, in any scheme. `method`: how the ranges of integer activations are observed, on `samples` of the
     calibration samples (0: all). `equalized`: with cross-layer equalization and bias correction.
 
-    A named recipe (hydramobile/recipe_files.py) has `base`, how a layer is stored that no pattern matches, and
-    `layers`, pairs of a pattern of layer names and a recipe, of which the last that matches decides. One that was
-    fine-tuned has a `weights` file of its own, with its hash.
+    A named recipe (hydramobile/recipe_files.py) has `layers`, pairs of (pattern of layer names, recipe). The last pair
+    whose pattern matches a layer decides how the layer is stored. A layer that no pattern matches is stored as in
+    `base`. A fine-tuned recipe has a `weights` file of its own, with its hash.
     """
 
     name: str

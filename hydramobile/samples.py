@@ -150,7 +150,7 @@ def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> Non
 def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     """Return the model's input tensors for one sample, in reference layout.
 
-    Inputs of kind rgb-photo are the photo. Other inputs are random, seeded by the sample's hash.
+    An input of kind rgb-photo is the sample's photo. Other inputs are random, seeded by the sample's hash.
     """
     inputs: dict[str, NDArray[np.generic]] = {}
     for name in spec.inputs():

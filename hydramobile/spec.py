@@ -103,12 +103,12 @@ class ModelSpec:
 
     @property
     def samples_folder(self) -> Path:
-        """The folder of the samples with which this model is judged and calibrated. It need not exist."""
+        """Return the folder of the samples with which this model is judged and calibrated. It need not exist."""
         return (self.folder.resolve().parent / self.samples_of if self.samples_of else self.folder) / "samples"
 
     @property
     def size(self) -> tuple[int, int]:
-        """The default input size, (H, W)."""
+        """Return the default input size, (H, W)."""
         return self.sizes[0]
 
     def inputs(self) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def read_module(name: str, table: Table) -> ModuleSpec:
 
 
 def order_modules(top: Table, modules: Sequence[ModuleSpec]) -> dict[str, ModuleSpec]:
-    """Return the modules so that each runs after those whose outputs it reads.
+    """Return the modules in an order in which each module runs after the modules whose outputs it reads.
 
     Raises StageError("spec") for a cycle, and for a tensor that two modules return.
     """
@@ -262,7 +262,7 @@ def order_modules(top: Table, modules: Sequence[ModuleSpec]) -> dict[str, Module
     for module in modules:
         for tensor in module.outputs:
             if tensor in maker:
-                raise top.error(f"tensor {tensor!r} is made by both {maker[tensor]!r} and {module.name!r}")
+                raise top.error(f"tensor {tensor!r} is returned by both {maker[tensor]!r} and {module.name!r}")
             maker[tensor] = module.name
     ordered: dict[str, ModuleSpec] = {}
     waiting = list(modules)
@@ -281,8 +281,8 @@ def complete_tensors(
 ) -> dict[str, TensorSpec]:
     """Check that the modules and [tensors.*] name the same tensors.
 
-    Inputs of the model must be declared, because their shape cannot be inferred. Other tensors may be declared. Where
-    they are not, they are missing in the result, and their shapes are taken from the network itself.
+    Inputs of the model must be declared, because their shape cannot be inferred. Other tensors may be declared. An
+    undeclared tensor is missing in the result, and its shape is taken from the network itself.
     """
     returned = {tensor for module in modules.values() for tensor in module.outputs}
     used = returned | {tensor for module in modules.values() for tensor in module.inputs}
@@ -293,7 +293,7 @@ def complete_tensors(
         for name in module.inputs:
             if name not in returned and name not in tensors:
                 raise top.error(
-                    f"module {module.name!r} reads {name!r}, which no module makes and [tensors.*] does not declare"
+                    f"module {module.name!r} reads {name!r}, which no module returns and [tensors.*] does not declare"
                 )
     return tensors
 
@@ -316,7 +316,9 @@ def read_entries(top: Table, modules: Mapping[str, ModuleSpec]) -> dict[str, Ent
         outputs = table.strings("outputs")
         for tensor in outputs:
             if tensor not in returned:
-                raise table.error(f"output {tensor!r} is made by none of its modules (available: {sorted(returned)})")
+                raise table.error(
+                    f"output {tensor!r} is returned by none of its modules (available: {sorted(returned)})"
+                )
         if not outputs:
             raise table.error("'outputs' is empty")
         entries[name] = EntrySpec(

@@ -28,7 +28,7 @@ def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:
     """Return (state, reason) of a recipe from the model's support.json.
 
     The state is one of GOOD, "refused", "broken", "failed" or UNMADE. It is "not judged" where the file or its row is
-    missing, and where the file is of other weights.
+    missing, and where the file was written for other weights.
     """
     document = read_support(spec)
     if document is None:
@@ -42,7 +42,7 @@ def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:
 
 
 def caution(spec: ModelSpec, target: str, recipe: str) -> str:
-    """Return a warning for whoever asks for a recipe, or "" where it passed or the model has no support.json."""
+    """Return a warning about a recipe, or "" where it passed or the model has no support.json."""
     document = read_support(spec)
     if document is None:
         return ""

@@ -210,7 +210,7 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
 def resolve_pairs(names: Iterable[str], named: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
     """Return (target, recipe) for each TARGET, PLATFORM or TARGET/RECIPE; the recipe is "" where none was given.
 
-    `named` lists recipes with names of their own, beside those of the grammar. Raises UsageError for any other.
+    `named` lists recipes with names of their own, beside the recipes of the grammar. Raises UsageError for any other.
     """
     pairs: list[tuple[str, str]] = []
     for name in names:

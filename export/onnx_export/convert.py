@@ -65,7 +65,7 @@ def export_model(
             )
     except StageError as error:
         raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error
-    except Exception as error:  # the net is foreign code and the exporter wraps whatever it raises
+    except Exception as error:  # the net is foreign code, and the exporter wraps any type that it raises
         reason = str(error.__cause__ or error).strip().splitlines()
         raise StageError(
             STAGE, f"entry {entry.name!r}: PyTorch's ONNX exporter failed: {reason[0] if reason else type(error)}"

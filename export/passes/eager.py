@@ -1,4 +1,4 @@
-"""The modules of a model before torch.export: what passes on eager PyTorch modules take and return."""
+"""Define the program of passes on eager PyTorch modules: the modules of a model before torch.export."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class EagerModel:
     """Hold the modules of a model by name, and a function that runs them once on real inputs.
 
-    `run` returns every tensor that enters, leaves or passes between the modules, by name: a pass observes with it which
-    module reads which tensor. Passes replace submodules in place.
+    `run` returns every tensor that enters, leaves or passes between the modules, by name. A pass runs it to observe
+    which module reads which tensor. Passes replace submodules in place.
     """
 
     modules: Mapping[str, torch.nn.Module]

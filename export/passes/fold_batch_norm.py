@@ -1,8 +1,9 @@
 """Fold batch norms into the layers before them, once, before any converter sees the net.
 
 In evaluation mode a batch norm scales and shifts each channel by constants, so the weight and bias of the convolution
-or linear layer before it can carry them. Every converter folds norms in its own arithmetic. Folded here, the files of
-all targets hold the same weights, and a layer of the PyTorch net can be found in any file by its elements.
+or linear layer before it can carry them. Every converter folds norms in its own arithmetic. Because norms are folded
+here, the files of all targets hold the same weights, and a layer of the PyTorch net is identified in any file by its
+elements.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Trace:
     """Record one run of the model, keyed by `id` of modules and tensors.
 
     `inputs`: the first argument of each call of a module. `producer`: the leaf module that returned a tensor. `reads`:
-    how many functions read a tensor; leaving the model counts as one. `alive` holds every tensor, so that no id is
-    reused during the run.
+    how many functions read a tensor; being an output of the model counts as one. `alive` holds every tensor, so that no
+    id is reused during the run.
     """
 
     inputs: dict[int, list[torch.Tensor]] = field(default_factory=dict)

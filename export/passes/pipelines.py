@@ -1,4 +1,4 @@
-"""The stages that all targets share, in order: the first screen to read about what an export does to a net.
+"""Define the passes that all targets share, in order. Start here to see how an export rewrites a net.
 
 EAGER_PASSES      on the PyTorch modules, once per model
 CAPTURE_PASSES    on each entry's ATen graph, right after torch.export
@@ -16,7 +16,7 @@ from export.passes.replace_rrelu import replace_rrelu
 EAGER_PASSES = (
     # nn.RReLU in evaluation mode: no converter takes the training op that torch.export writes.
     replace_rrelu,
-    # Every converter folds batch norms in its own arithmetic. Folded here, all files hold the same weights.
+    # Every converter folds batch norms in its own arithmetic. Folding here gives all files the same weights.
     fold_batch_norm,
 )
 
@@ -28,8 +28,8 @@ CAPTURE_PASSES = (
 )
 
 # Table factories of ops that at least one converter refuses or gets wrong. Every target decomposes them, so that they
-# mean the same in every format and need no handler in any. Of equal elements any may be picked, and NaN is not looked
-# for where elements are ranked.
+# compute the same in every format and need no handler in any. Where elements are ranked, the order of equal elements is
+# unspecified, and NaN is not handled.
 RARE_OPS = (
     sort.decompositions,
     reduce.decompositions,

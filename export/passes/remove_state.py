@@ -27,8 +27,8 @@ REPEAT_TOLERANCE = 1e-4
 def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> None:
     """Compare the tensors of two runs on one input.
 
-    Raises StageError("capture") that names the module and its first output that differs: no file could be judged
-    against such a net.
+    Raises StageError("capture"), which names the module and its first output that differs: a net that does not repeat
+    its outputs is no reference for a file.
     """
     for module in spec.modules.values():
         for name in module.outputs:

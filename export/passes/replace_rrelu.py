@@ -1,7 +1,7 @@
 """Module fix: nn.RReLU.
 
-Symptom: no converter takes it ("rrelu_with_noise_functional" has no translation), though in evaluation mode it is no
-more than a leaky ReLU.
+Symptom: no converter supports it ("rrelu_with_noise_functional" has no translation), although it is a plain leaky ReLU
+in evaluation mode.
 Cause: torch.export writes the training op with its noise and leaves the mode as an argument.
 Retired by: a PyTorch that decomposes rrelu in evaluation mode (tests/export/test_program.py keeps the net).
 """

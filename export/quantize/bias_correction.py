@@ -41,7 +41,7 @@ def float_convolutions(program: Program, entry: EntrySpec, graph: ModuleGraph) -
     """Return the names of the convolutions that every target leaves in float (float_regions.py).
 
     The leading region is an approximation here: it counts the convolutions of a module that reads a raw input in the
-    order of the graph, whatever lies between them, and each module has an allowance of its own.
+    order of the graph, including convolutions behind other operators, and each module has an allowance of its own.
     """
     raw = raw_inputs(program, entry.inputs)
     returned: Any = graph.exported.graph.output_node().args[0]

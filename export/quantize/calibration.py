@@ -17,7 +17,7 @@ def calibrated_ranges(program: Program, recipe: Recipe, graph: str, observe: Cal
     """Return the range of every tensor that `observe` shows to an observer of the recipe's method.
 
     The program's cache holds ranges measured before with the same weights, samples, method and code. `graph` identifies
-    the graph among those of the program.
+    the graph among the graphs of the program.
     """
     key = [graph, recipe.method, recipe.equalized and recipe.weight_bits, sorted(program.calibration_hashes)]
     path = program.cache.folder / f"{sha256_bytes(canonical_json([program.cache.stamp, *key]).encode())}.json"

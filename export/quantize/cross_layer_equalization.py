@@ -93,7 +93,7 @@ def equalize(program: Program, bits: int) -> Equalized:
         for pair in find_pairs(graph):
             scaled = scale_channels(graph, pair, moments)
             pairs, channels = pairs + bool(scaled), channels + scaled
-        # Exported anew, so that the means are those of the scaled parameters.
+        # Exported anew, so that the means are measured with the scaled parameters.
         graph = export_module(result, entry, name)
         if graph is not None:
             biases += correct_biases(result, entry, graph, bits)

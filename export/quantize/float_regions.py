@@ -72,9 +72,9 @@ def float_region(program: Program, entry: EntrySpec, view: GraphView) -> list[Vi
 
 
 def leading_region(view: GraphView, inputs: Iterable[str], allowance: int) -> tuple[list[ViewNode], int]:
-    """Return the first operators that depend on `inputs` alone, and what is left of the allowance of weights.
+    """Return the first operators that depend on `inputs` alone, and the rest of the allowance, in weights.
 
-    The region ends at the first weighted operator that would exceed the allowance; nothing is left then.
+    The region ends at the first weighted operator that would exceed the allowance; the rest is then 0.
     """
     known = {view.inputs[name] for name in inputs if name in view.inputs}
     region: list[ViewNode] = []
@@ -107,12 +107,12 @@ def trailing_region(view: GraphView, outputs: Iterable[str]) -> list[ViewNode]:
 
 
 def leading_allowance(program: Program) -> int:
-    """Return how many weights the leading region may hold: a share of those of the largest module."""
+    """Return how many weights the leading region may hold: a share of the weights of the largest module."""
     return int(LEADING_SHARE * sum(size * count for size, count in program.largest_module().items()))
 
 
 def raw_inputs(program: Program, names: Iterable[str]) -> list[str]:
-    """Return those of `names` that the model's caller provides, not another module."""
+    """Return the `names` of tensors that the model's caller provides, not another module."""
     edges = program.spec.edges()
     return [name for name in names if name not in edges]
 

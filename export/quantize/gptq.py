@@ -22,8 +22,8 @@ DAMPING = 0.01
 def round_to_grid(matrix: Array, grid: Array, gram: Array | None, pinned: bool = False) -> Array:
     """Round `matrix` to `grid`, each row to its own row of values.
 
-    Without `gram` [inputs, inputs], round to the nearest. With it, round one input after the other, those of the
-    largest diagonal element first; the inputs that are not yet rounded compensate for the error.
+    Without `gram` [inputs, inputs], round to the nearest. With it, round one input after the other, by descending
+    diagonal element; the inputs that are not yet rounded compensate for the error.
 
     `pinned`: round the largest weight of each channel to the end of the channel's grid, so that a reader of the values
     finds the same grid. Not for a grid that channels share, whose end belongs to another channel.

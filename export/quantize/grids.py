@@ -83,8 +83,8 @@ def palette_grid(matrix: Array, bits: int, group: int, importance: Array | None)
 def k_means(values: Array, weights: Array, count: int) -> Array:
     """Return `count` ascending centres of the 1-D `values`, weighted. Centres repeat where fewer values are distinct.
 
-    The initial centres are spread by the cube root of the density, as those of the best quantizer with many steps are
-    (Panter and Dite, 1951). Assignments are exact because the values are sorted.
+    The initial centres are spread by the cube root of the density, as in the best quantizer with many steps (Panter and
+    Dite, 1951). Assignments are exact because the values are sorted.
     """
     order = np.argsort(values, kind="stable")
     x, w = values[order], weights[order]

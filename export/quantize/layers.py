@@ -52,7 +52,7 @@ class Layer:
 
     @property
     def depthwise(self) -> bool:
-        """Return whether each filter reads one input channel. A kernel for a one-channel photo is one of these."""
+        """Return whether each filter reads one input channel. That holds for a kernel for a one-channel photo too."""
         return self.value.ndim > 2 and self.value.shape[1] == 1 and self.value.shape[0] > 1
 
 
@@ -70,7 +70,7 @@ def find_layers(program: Program) -> dict[str, Layer]:
                 known.add(id(parameter))
                 name = ".".join(filter(None, (module_name, path, "" if key == "weight" else key)))
                 axis = 1 if isinstance(owner, nn.modules.conv._ConvTransposeNd) else 0
-                # A convolution written by hand has no type of torch's, but it calls its groups the same.
+                # A convolution written by hand is no torch.nn class, but its attribute is called `groups` too.
                 groups = int(getattr(owner, "groups", 1))
                 value = parameter.detach().numpy().astype(np.float32)
                 layers[name] = Layer(name, module_name, value, axis, owner, key, groups)

@@ -59,7 +59,7 @@ class PercentileObserver(MinMaxObserver):
 class Histogram:
     """Count elements in BINS equal bins over [-limit, limit].
 
-    Zeros are not counted: they are exact in every grid, and the many that a ReLU makes would outweigh all others.
+    Zeros are not counted: they are exact in every grid, and the many zeros of a ReLU would outweigh all other elements.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class EntropyObserver(SearchingObserver):
         filled = np.bincount(level, kept > 0, LEVELS)
         share = np.bincount(level, kept, LEVELS) / np.maximum(filled, 1)
         coarse = np.where(kept > 0, share[level], 0.0)
-        # Clipped elements fall into the last bins: where these were empty, no level represents them.
+        # Clipped elements fall into the last bins: where the last bins were empty, no level represents them.
         coarse = np.where((truth > 0) & (coarse == 0), 1e-9 * counts.sum(), coarse)
         p, q = truth / truth.sum(), coarse / coarse.sum()
         held = p > 0

@@ -1,4 +1,4 @@
-"""Layers as float32, float16 or symmetric integers with a float32 scale per channel: what ONNX and LiteRT store."""
+"""Layers as float32, float16 or symmetric integers with a float32 scale per channel, as ONNX and LiteRT store them."""
 
 from __future__ import annotations
 

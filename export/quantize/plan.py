@@ -114,7 +114,7 @@ def check_storage(
 ) -> None:
     """Raise StageError("recipes") where the target refuses the recipe of a layer.
 
-    The error names all such layers: the author of a recipe, or a search, mends them in one go.
+    The error names all refused layers, so that the author of a recipe, or a search, can correct them at once.
     """
     refused: dict[tuple[str, str], list[str]] = {}
     for name, recipe in recipes.items():

@@ -1,4 +1,4 @@
-"""Builds: what a search looks for. A build has a name, limits of its losses and, by target, of its size."""
+"""Define the builds that a search looks for: a name, limits of the losses and, by target, a limit of the size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The latencies of the chosen builds, from what `python -m benchmarks latency` has measured of these very files."""
+"""Read the latencies of the chosen builds, which `python -m benchmarks latency` has measured on the same files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Pair = tuple[str, str]
 
 
 def ratios(spec: ModelSpec, out: Path, pairs: Iterable[Pair]) -> dict[Pair, float]:
-    """Return each (target, build)'s time over that of float32 of the same target in the same runtime.
+    """Return the time of each (target, build) over the time of float32 of the same target in the same runtime.
 
-    The time is that of the entry with the most modules. Builds count whose files on disk were measured, beside a
-    float32 of the same weights.
+    Times are of the entry with the most modules. The result holds only builds whose files on disk were measured, beside
+    a float32 of the same weights.
     """
     path = out / spec.name / "latency.json"
     try:

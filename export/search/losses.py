@@ -1,4 +1,4 @@
-"""What a net loses when its weights change: the task's own losses against the float32 reference, sample by sample."""
+"""Measure the loss of a net with changed weights: the task's own losses against the float32 reference, per sample."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from hydramobile.errors import StageError
 from hydramobile.files import write_text
 from hydramobile.samples import load_samples
 
-# A recipe that stores every layer by itself, as float16: it shows which layers a target's files have as one weight
-# each, and what the files weigh beside them.
+# A recipe that stores every layer by itself, as float16. Its files show which layers a target stores as one weight, and
+# how many bytes they hold beside the layers.
 PROBE = "probe"
 
 

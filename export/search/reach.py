@@ -1,7 +1,7 @@
 """Hash the code that a measurement depends on: every module that it reaches by imports; vendors' packages by version.
 
-Measurements that took minutes must not be lost to an edit of a page's template, and must not outlive an edit of the
-rounding that they measured. Imports are read from the source, not executed. Imports inside functions count; imports
+Measurements take minutes. An edit of a page's template must keep them, and an edit of the rounding that they measured
+must discard them. Imports are read from the source, not executed. Imports inside functions count; imports
 for type checkers alone do not.
 """
 
@@ -58,8 +58,8 @@ def find_module(name: str, folders: Sequence[Path]) -> Path | None:
 def first_module(options: Sequence[str], folders: Sequence[Path]) -> str | None:
     """Return, for `from a.b import c`, a.b.c where that is a module, else a.b.
 
-    A package's __init__ counts where it is imported itself, not on the way to one of its modules: what a function
-    computes depends on the modules that are named.
+    A package's __init__ counts where it is imported itself, not on the way to one of its modules: the result of a
+    function depends on the modules that are named.
     """
     return next((name for name in options if find_module(name, folders)), options[-1] if options else None)
 

@@ -1,4 +1,4 @@
-"""Write what a search leaves beside the recipes: search.json with every trial, and the chart."""
+"""Write the report of a search: search.json with every trial, and the chart."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 class Measured:
     """One layer alone under the coarsest option of all targets.
 
-    `noise` is that of each final output; `error` is the squared error of the layer's own outputs.
+    `noise` maps each final output to its noise; `error` is the squared error of the layer's own outputs.
     """
 
     noise: Mapping[str, float]

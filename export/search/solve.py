@@ -11,7 +11,7 @@ PRICES = 96
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One way to store one layer. `noise` is that at each final output, in the same unit for all layers."""
+    """One way to store one layer. `noise` maps each final output to its noise, in the same unit for all layers."""
 
     recipe: str
     bytes: float

@@ -1,4 +1,4 @@
-"""The state of a search: what it was asked for, what it has measured, and every choice that it has verified."""
+"""The state of a search: its request, its measurements, and every choice that it has verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pair = tuple[str, Build]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a search is asked for: the builds of a model on each target, into `out`/<model>.
+    """The request for a search: the builds of a model on each target, into `out`/<model>.
 
     `photos` is a folder that calibrates beside the model's own samples.
     """

@@ -1,4 +1,4 @@
-"""Measurements on disk, so that a stopped search goes on, and the keys that say when a measurement still holds."""
+"""Store measurements on disk, so that a stopped search can resume, under keys that say when they still hold."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Store:
 
 
 def depends_on(program: Program, samples: Sequence[Sample], photos: Sequence[Sample]) -> dict[str, Any]:
-    """Return what decides a measurement, whatever the target: the net, the samples, and the code that runs and judges.
+    """Return the inputs of a measurement on any target: the net, the samples, and the code that runs and judges.
 
     The rounding of a layer depends on the target's own code too (`storage_hash`).
     """

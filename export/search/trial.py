@@ -18,8 +18,9 @@ MARGIN = 0.8
 class Trial:
     """One choice of options for all layers of a target, with the losses of all layers together.
 
-    `bytes` is what an app ships. `wrong` is how much larger the share of wrong answers on the model's labels is than
-    the float net's (WHDR loss); None where it was not measured. `exported` is the size of a `chosen` trial's files.
+    `bytes` is the size that an app ships. `wrong` is the growth of the share of wrong answers on the model's labels
+    against the float net (WHDR loss); None where it was not measured. `exported` is the size of a `chosen` trial's
+    files.
     """
 
     target: str
@@ -44,8 +45,8 @@ def pick(trials: Iterable[Trial], build: Build, shrinks: bool, room: float) -> T
     """Return the best trial of one target for a build, or None where none has at most `room` bytes.
 
     Where the build `shrinks`, it is the smallest trial within the build's losses, less a margin. Otherwise, and where
-    no trial is within them, it is the trial of least loss. A trial counts for every build, whichever it was verified
-    for: so a build is never larger than a stricter one.
+    no trial is within them, it is the trial of least loss. A trial counts for every build, not only for the build that
+    it was verified for, so that a build is never larger than a stricter one.
     """
     within = [trial for trial in trials if trial.bytes <= room]
     kept = [trial for trial in within if trial.excess(build) <= MARGIN]

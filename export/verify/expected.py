@@ -1,4 +1,4 @@
-"""What a recipe should store of each weight: storage types, bits, zeros, and the least signal-to-noise ratio."""
+"""State how a recipe should store each weight: storage types, bits, zeros, and the least signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from export.quantize.layers import find_layers, fingerprint, layer_recipes
 from hydramobile.recipes import CALIBRATED_BITS, Recipe
 
 Array = NDArray[np.generic]
-# What a tensor may lose against rounding it to the recipe's bits with one even grid: kernels of a format round scales,
-# and k-means stops early.
+# The loss that a tensor may have beyond rounding to the recipe's bits with one even grid: kernels of a format round
+# scales, and k-means stops early.
 SLACK_DB = 3.0
 # Rounding with calibration samples moves weights so that outputs move less. A weight that no input needs may move far,
-# so of such a tensor only noise and wrong tables are faults.
+# so only noise and wrong tables count as faults of these tensors.
 CALIBRATED_DB = 100.0
 # A weight of no information at all has 0 dB. Even a table of two values keeps the signs.
 LEAST_DB = 0.5
@@ -28,7 +28,7 @@ EXACT_DB = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a file should hold of a weight: `values` in float, stored as one of the types `storage`.
+    """The expected weight of a file: `values` in float, stored as one of the types `storage`.
 
     `bits` is the least number of bits per element; `sparsity` the percentage of elements that must be zero; `slack_db`
     the loss allowed against one even grid.
@@ -85,8 +85,8 @@ def recipe_finder(program: Program, chosen: Recipe, target: str) -> Callable[[Ar
 def floor_db(expected: Expected) -> float:
     """Return the least SNR, in dB, of a weight that is stored as expected.
 
-    For integers and palettes it is that of one even grid of 2**bits steps over the range of the whole tensor, which
-    scales per channel and fitted tables only improve on. The noise of pruning is known exactly and added. The slack is
+    For integers and palettes it is the SNR of one even grid of 2**bits steps over the range of the whole tensor. Scales
+    per channel and fitted tables only improve on it. The noise of pruning is known exactly and added. The slack is
     subtracted.
     """
     if expected.bits >= 32:

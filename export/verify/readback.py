@@ -1,4 +1,4 @@
-"""Compare the weights of a saved file, decoded from its bytes, with what its recipe should store.
+"""Compare the weights of a saved file, decoded from its bytes, with the weights that its recipe should store.
 
 A small file proves nothing: it may be small because a tensor is broken. So every weight that a target wrote is decoded
 again, and its storage type, its zeros and its values are compared with the weight before the recipe.
@@ -45,7 +45,7 @@ class Compared:
 def compare(
     target: str, recipe: Recipe, saved: Iterable[Saved], originals: Mapping[str, Expected]
 ) -> tuple[Compared, ...]:
-    """Compare every weight of the saved files with what is expected of it. Return the comparisons, the worst first.
+    """Compare every weight of the saved files with its `Expected`. Return the comparisons, the worst first.
 
     Raises StageError("readback") naming the weights that are missing, stored in another type than the recipe's, too
     dense, or further from the original than the recipe's bits allow.

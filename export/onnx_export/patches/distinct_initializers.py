@@ -20,7 +20,7 @@ from typing import Any
 
 @contextmanager
 def distinct_initializers() -> Iterator[None]:
-    """Number the initializers whose name a rewrite rule has used before: `x_min`, `x_min_2`, `x_min_3`."""
+    """Give initializers unique names: a name that a rewrite rule has used before is numbered, `x_min_2`, `x_min_3`."""
     builder: Any = import_module("onnxscript._internal.tape_builder").BuilderBase
     original, uses = builder.initializer, Counter[str]()
 

@@ -1,7 +1,7 @@
-"""Patch the loggers of PyTorch's ONNX exporter: warnings that concern no user of ours.
+"""Patch the loggers of PyTorch's ONNX exporter, which print warnings that do not concern the user.
 
-Symptom: each process that exports prints "torchvision is not installed. Skipping torchvision::nms" and three more such
-lines, and a FutureWarning about `LeafSpec` from inside torch.export.
+Symptom: each process that exports prints "torchvision is not installed. Skipping torchvision::nms" and three more lines
+of the same kind, and a FutureWarning about `LeafSpec` from inside torch.export.
 Cause: the exporter logs them as warnings while it registers its ops; `verbose=False` does not apply to them.
 Retired by: an exporter that is silent with `verbose=False`.
 """

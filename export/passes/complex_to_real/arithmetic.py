@@ -1,6 +1,6 @@
 """Compute with complex tensors as pairs of real tensors.
 
-A real operand has no imaginary part: it is not turned into a pair where the product is simpler without.
+A real operand has no imaginary part. It stays a tensor where the product is simpler with a tensor than with a pair.
 """
 
 from __future__ import annotations

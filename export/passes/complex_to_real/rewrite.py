@@ -31,8 +31,9 @@ PER_PART = {
 def complex_to_real(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """Replace complex tensors by pairs of real tensors, by running the program once more and exporting that run.
 
-    The program stays as it is where it has no complex tensor, and where it has an op on complex tensors without a
-    real counterpart here: ONNX takes some of these ops, and the other targets name the op that they refuse.
+    The program stays as it is where it has no complex tensor. It also stays where it has an op on complex tensors
+    without an implementation on pairs: ONNX supports some of these ops, and the other targets name the op in their
+    error.
     """
     import torch
 
@@ -79,7 +80,7 @@ def interpreter(graph: fx.GraphModule) -> fx.Interpreter:
         def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             name = op_name(target)
             if not has_pair((args, kwargs)) and not is_complex(self.node):
-                # An inverse transform of a spectrum that is given as a real tensor.
+                # The operand is a spectrum without an imaginary part, stored as a real tensor.
                 if name.startswith("fft_") and not name.endswith("shift"):
                     return transform(name, *args, **kwargs)
                 return super().call_function(target, args, kwargs)

@@ -27,8 +27,8 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose `aten.conv2d` and `aten.conv_transpose2d` with a computed kernel.
 
     A dilated kernel becomes a larger one with zeros between its elements. A transposed convolution becomes one per
-    group, without padding and bias, and a crop. Empty where no kernel is computed. Inside a decomposition a computed
-    kernel is told from a constant one by its shape.
+    group, without padding and bias, and a crop. The table is empty where no kernel is computed. Inside a decomposition
+    the shape of a kernel decides whether it is computed.
     """
     import torch
     from torch.nn import functional as F
@@ -52,7 +52,7 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         crop, extra = pair(padding), pair(output_padding)
         if bias is None and groups == 1 and not any(crop + extra) and pair(dilation) == [1, 1]:
             return KEEP_OP
-        # A chunk of one group would be an op more, and one that converters know less well.
+        # For one group `chunk` would only add an op, which converters support less well.
         pairs = [(x, weight)] if groups == 1 else zip(x.chunk(groups, 1), weight.chunk(groups), strict=True)
         parts = [F.conv_transpose2d(part, dilate_kernel(own, pair(dilation)), None, stride) for part, own in pairs]
         full = F.pad(parts[0] if groups == 1 else torch.cat(parts, 1), (0, extra[1], 0, extra[0]))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose `aten.cdist`, `aten.bilinear`, `aten.addbmm`, and `aten.einsum` into einsums of one or two operands.
 
-    An einsum stays that has at most two operands, every letter once per operand, no ellipsis and a named output.
+    An einsum with at most two operands, every letter once per operand, no ellipsis and a named output stays.
     """
     import torch
 
@@ -70,8 +70,8 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
 def expand_equation(equation: str, ranks: list[int]) -> tuple[list[str], str] | None:
     """Return the operands' terms and the output term of an einsum, with letters in place of ellipses.
 
-    `ranks` are those of the operands. None where nothing needs a decomposition: one or two operands, every letter once
-    per operand, no ellipsis, the output named.
+    `ranks` are the ranks of the operands. Returns None where the einsum needs no decomposition: one or two operands,
+    every letter once per operand, no ellipsis, the output named.
     """
     left, arrow, output = equation.replace(" ", "").partition("->")
     terms = left.split(",")

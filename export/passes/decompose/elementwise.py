@@ -44,7 +44,7 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return torch.round(x * unit) / unit
 
     def atan2(y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        # On both axes too, where the converters' own decompositions divide by zero or lose the sign.
+        # Holds for x = 0 and y = 0 too, where the converters' own decompositions divide by zero or lose the sign.
         vertical = x == 0
         slope = torch.atan(y / torch.where(vertical, torch.ones_like(x), x))
         turn = torch.where(y < 0, torch.full_like(y, -math.pi), torch.full_like(y, math.pi))

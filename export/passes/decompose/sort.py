@@ -1,6 +1,6 @@
 """Decompose sorting, order statistics and searches in sorted rows into `aten.topk` and comparisons.
 
-Of equal elements any may be picked. NaN is not ordered as PyTorch orders it.
+The order of equal elements is unspecified. NaN is not ordered as PyTorch orders it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
 
 
 def sorts() -> DecompositionTable:
-    """Decompose sorting into a `topk` of the whole axis, and the `topk` of the smallest into that of the negated."""
+    """Decompose sorting into a `topk` of the whole axis, and a `topk` of the smallest into a `topk` of -x."""
     import torch
 
     def topk(x: torch.Tensor, k: int, dim: int = -1, largest: bool = True, ordered: bool = True) -> Any:

@@ -24,10 +24,10 @@ KEEP_OP: Any = NotImplemented
 
 
 class DecomposeOps:
-    """Decompose every op that one of `factories` has a decomposition for, in one run of `run_decompositions`.
+    """Decompose every op for which one of `factories` has a decomposition, in one run of `run_decompositions`.
 
-    One run, because the ops that a decomposition is made of are decomposed by the same table again. Later factories win
-    where two have the same op.
+    All tables are joined for one run, because the ops inside a decomposition are decomposed by the same table again.
+    Where two factories have the same op, the later one wins.
     """
 
     def __init__(self, name: str, *factories: TableFactory) -> None:
@@ -43,7 +43,7 @@ class DecomposeOps:
 
 
 def apply_table(program: ExportedProgram, table: DecompositionTable) -> PassResult[ExportedProgram]:
-    """Decompose the ops of `table`. The program itself, unmodified, where it has none of them.
+    """Decompose the ops of `table`. Return the program itself, unmodified, where it has none of these ops.
 
     In-place ops count as well: they become functional ops, which `table` may have, only when `run_decompositions`
     makes the program functional.
@@ -55,7 +55,7 @@ def apply_table(program: ExportedProgram, table: DecompositionTable) -> PassResu
 
 
 def only(factory: TableFactory, *overloads: str) -> TableFactory:
-    """Return a factory of the decompositions of some ops of `factory` alone, by overload: "hypot.default"."""
+    """Return a factory of only some of the decompositions of `factory`, named by overload: "hypot.default"."""
 
     def selected(program: ExportedProgram) -> DecompositionTable:
         names = {f"aten.{overload}" for overload in overloads}

@@ -1,8 +1,8 @@
 """Reduce the rank of tensors that have more axes than a format holds.
 
-Nearly always an op needs fewer axes than its operands have: batch axes, and axes that it treats alike, can be joined.
-So each op is computed on a view of few axes, and of the views between two ops only the last is kept. Inputs and outputs
-of the program keep their rank, for the target to refuse.
+Most ops need fewer axes than their operands have: batch axes, and axes that the op treats alike, can be joined. So each
+op is computed on a view of few axes. Of the views between two ops only the last is kept. Inputs and outputs of the
+program keep their rank; the target refuses them where it is too high.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALONG_DIM = {
     "_softmax", "softmax", "log_softmax", "_log_softmax", "cumsum", "cumprod", "select", "slice", "narrow", "split",
     "split_with_sizes", "chunk", "unbind", "index_select", "topk", "sort", "argmax", "argmin", "glu",
 }  # fmt: skip
-# Reductions that give the same over all axes at once and over one axis after another.
+# Reductions whose result is the same over all axes at once and over one axis after another.
 REDUCTIONS = {"sum", "mean", "amax", "amin", "any", "all", "prod", "max", "min"}
 ROUNDS = 3
 
@@ -137,7 +137,7 @@ def join_views(program: ExportedProgram, most: int) -> None:
             node.target, node.kwargs = torch.ops.aten.reshape.default, {}
             node.args = (origin, list(node.meta["val"].shape))
     for node in reversed(graph.nodes):
-        # It has no reader and means nothing in a file.
+        # It has no user and has no meaning in a file.
         if op_name(node.target) == "_assert_tensor_metadata" and max_rank(node) > most:
             graph.erase_node(node)
     graph.eliminate_dead_code()

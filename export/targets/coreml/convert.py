@@ -44,7 +44,7 @@ class SingleFunctionPackage:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What coremltools is asked for: an entry at a precision ("float32" or "float16") for a deployment target."""
+    """A request to coremltools: an entry at a precision ("float32" or "float16") for a deployment target."""
 
     program: Program
     entry: EntrySpec
@@ -206,7 +206,7 @@ def merge_functions(packages: Mapping[str, Path], default: str, path: Path) -> N
 
 
 def fallback_note(entry: EntrySpec, source: str, ios: int, failures: list[Failure]) -> str:
-    """Return which source and system an entry was converted with, and why not the first ones; "" where it was these."""
+    """Return an entry's source and system, and why the first ones failed; "" for the first source and system."""
     if not failures:
         return ""
     reasons = "; ".join(map(str, failures))

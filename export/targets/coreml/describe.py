@@ -18,7 +18,7 @@ DTYPES = {
 }  # fmt: skip
 # Specification version to the oldest iOS that reads it.
 IOS = {6: "15.0", 7: "16.0", 8: "17.0", 9: "18.0", 10: "26.0"}
-# Constants of so many elements and fewer (scales, shapes, biases) are not counted as weights.
+# Constants of at most this many elements (scales, shapes, biases) are not counted as weights.
 SMALL = 16
 
 

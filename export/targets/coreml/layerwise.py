@@ -1,4 +1,4 @@
-"""Named recipes: each weight of a float16 package in the storage type of its layer, palettes with values of our own."""
+"""Store each weight of a float16 package in its layer's own storage type, for named recipes; palettes are ours."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def seal(source: Path, destination: Path, program: Program, entries: Iterable[En
 def function_descriptions(model: Any) -> dict[str, Any]:
     """Return the description of inputs and outputs of each function, by name.
 
-    A single-function package has no list of functions: the description of the model is that of MAIN.
+    A single-function package has no list of functions: the description of the model describes MAIN.
     """
     return {row.name: row for row in model.description.functions} or {MAIN: model.description}
 
@@ -189,6 +189,6 @@ def read_port(program: Program, feature: Any) -> Port:
         image = feature.type.imageType
         return replace(port, shape=(1, image.height, image.width, 3), layout="NHWC", dtype="uint8", scale=255.0)
     array = feature.type.multiArrayType
-    # coremltools leaves the shape of some outputs open. Export is at fixed shapes, so the reference's is the file's.
+    # coremltools leaves the shape of some outputs open. Exports have fixed shapes: the reference's shape applies.
     shape = tuple(int(dim) for dim in array.shape) or port.shape
     return replace(port, shape=shape, dtype=MULTIARRAY[array.dataType])

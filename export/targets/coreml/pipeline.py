@@ -27,7 +27,7 @@ from export.targets.coreml.passes.replace_bitwise_bool import replace_bitwise_bo
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
-# Of a tensor in a MIL program.
+# The highest rank of a tensor in a MIL program.
 MAX_RANK = 5
 
 

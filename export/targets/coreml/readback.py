@@ -1,4 +1,4 @@
-"""Decode the weights of a saved package with coremltools' own reader, and state what a recipe should store of each."""
+"""Decode the weights of a saved package with coremltools' own reader, and state how a recipe should store each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
 
 Array = NDArray[Any]
-# What conversion and compression append to the name of a weight.
+# Suffixes that conversion and compression append to the name of a weight.
 SUFFIXES = re.compile(r"(_to_fp16|_quantized|_palettized|_sparsified)+$")
 # Constants without a name in the net are numbered in their order, which may differ between precisions.
 NUMBERED = re.compile(r"const_\d+")
@@ -72,7 +72,7 @@ def constants(function: Any) -> Iterator[Saved]:
 
 
 def storage_of(op: Any) -> str:
-    """Return the type of the stored codes; of a sparse weight, that of its nonzero elements."""
+    """Return the type of the stored codes; for a sparse weight, the type of its nonzero elements."""
     if op.op_type == "constexpr_sparse_to_dense":
         source = op.nonzero_data.op
         return storage_of(source) if source is not None and source.op_type != "const" else type_name(op.nonzero_data)
@@ -96,8 +96,8 @@ def type_name(var: Any) -> str:
 def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict[str, Expected]:
     """Return the weights of every entry before the recipe, and how it stores each.
 
-    For float16 itself they are those of the float32 package, for static integers those of the package with pairs, and
-    for all other recipes those of the float16 package that is compressed.
+    They are read from the float32 package for float16 itself, from the package with quantize/dequantize pairs for
+    static integers, and from the float16 package, which is compressed, for all other recipes.
     """
     expected: dict[str, Expected] = {}
     recipe_of = recipe_finder(program, recipe, "coreml") if recipe.base else None

@@ -90,7 +90,7 @@ def graph_of(converted: PackageCache, entry: EntrySpec) -> GraphModule:
 
 
 def observe(program: Program, entry: EntrySpec, graph: GraphModule, observer: RangeObserver) -> None:
-    """Observe every float tensor that an operator makes or the module is given, by node name."""
+    """Observe every float input of the module and every float output of an operator, by node name."""
     import torch
     from torch.fx import Interpreter
 
@@ -110,7 +110,7 @@ def observe(program: Program, entry: EntrySpec, graph: GraphModule, observer: Ra
 def share_boundaries(
     program: Program, modules: Mapping[str, GraphModule], ranges: Mapping[str, Ranges]
 ) -> dict[str, Ranges]:
-    """Return the ranges with one range per feature in all modules, that of the module that makes it."""
+    """Return the ranges with one range per feature: all modules use the range of the module that computes it."""
     shared = {name: dict(own) for name, own in ranges.items()}
     for feature, (maker, readers) in program.spec.edges().items():
         source = output_nodes(modules[maker])[program.spec.modules[maker].outputs.index(feature)]
@@ -121,10 +121,10 @@ def share_boundaries(
 
 
 def round_features(program: Program, modules: Mapping[str, GraphModule], ranges: Mapping[str, Ranges]) -> None:
-    """Return a feature that a module reads as integers on the grid of these integers; in place.
+    """Change the graphs in place so that a feature that another module reads as integers is returned on their grid.
 
-    Otherwise a module alone and the same one in a fused entry are different graphs to coremltools, which fuses an
-    addition with the pair that follows it: their results would differ by float16's rounding of the scales.
+    Otherwise a module alone and the same module in a fused entry are different graphs to coremltools, which fuses an
+    addition with the pair that follows it. Their results would differ by float16's rounding of the scales.
     """
     for feature, (maker, readers) in program.spec.edges().items():
         index = program.spec.modules[maker].outputs.index(feature)
@@ -235,7 +235,7 @@ def integer_inputs(node: Node, moving: Collection[Node]) -> list[Node]:
 
 
 def view_of(graph: GraphModule, entry: EntrySpec) -> GraphView:
-    """Return the view of a module's graph by which float regions are found. A layer's bias does not count."""
+    """Return the view of a module's graph that `float_regions` reads. The bias of a layer does not count."""
     moving = moving_nodes(graph)
     nodes = []
     for node in graph.graph.nodes:
@@ -254,7 +254,7 @@ def view_of(graph: GraphModule, entry: EntrySpec) -> GraphView:
 def weight_size(graph: GraphModule, weight: Any) -> int:
     """Return the number of elements of a constant.
 
-    Where a cast or a permutation computes the constant, count those of the parameter that it is computed from.
+    Where a cast or a permutation computes the constant, the elements of its source parameter are counted.
     """
     if weight.op == "get_attr":
         return int(operator.attrgetter(weight.target)(graph).numel())

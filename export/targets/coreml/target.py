@@ -31,7 +31,7 @@ from hydramobile.recipes import Recipe
 
 __all__ = ["CoreMLTarget"]
 
-# Recipes that `compress` has no part in. All others compress the weights of the float16 package.
+# Recipes that do not use compress.py. All others compress the weights of the float16 package.
 UNCOMPRESSED = ("float32", "float16", "w8a8")
 MULTIFUNCTION_IOS = 18
 SEPARATE = "separate"

@@ -28,7 +28,7 @@ POSITIONS = {
     "TRANSPOSE_CONV": (2, 1, 3),
 }
 INT32 = 2
-# What the quantizer appends to the name of a constant that it copies, once or for each of several readers.
+# Suffixes that the quantizer appends to the name of a constant that it copies, once or for each of several readers.
 COPY = re.compile(r"(_duplicated(_\d+)?)?(_quantized)?$")
 # Half of what int32 holds: the sum over a layer's inputs is added to the bias.
 LARGEST = 2.0**30
@@ -42,7 +42,7 @@ class FloatConstants:
         self.tensors = {flatbuffer.text(tensor.name): tensor for tensor in graph.tensors}
 
     def value(self, tensor: Any) -> NDArray[np.float64]:
-        """Return the constant that `tensor` was, or that it is a copy of."""
+        """Return the float constant that `tensor` was before it was quantized or copied."""
         name = flatbuffer.text(tensor.name)
         original = self.tensors[name if name in self.tensors else COPY.sub("", name)]
         data = np.frombuffer(bytes(bytearray(self.model.buffers[original.buffer].data)), np.float32)

@@ -20,7 +20,7 @@ def has_data(model: Any, graph: Any, number: int) -> bool:
 
 
 def shape_of(graph: Any, number: int) -> list[int]:
-    """Return the shape of the tensor `number`; that of a scalar is empty."""
+    """Return the shape of the tensor `number`, which is empty for a scalar."""
     shape = graph.tensors[number].shape
     return [] if shape is None else [int(size) for size in shape]
 

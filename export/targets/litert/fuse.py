@@ -87,7 +87,7 @@ def merge_duplicates(graph: Any) -> None:
     """Merge operators of one op and equal options on the same tensors, such as the pooled feature of two heads.
 
     The converter would do the same with a fused module. Equal constants must share a buffer (`compact`). Operators with
-    state, and those with an output that the graph returns, stay.
+    state, and operators with an output that the graph returns, stay.
     """
     computed = {int(index) for operator in graph.operators for index in operator.outputs} | set(graph.inputs)
     indices: dict[int, int] = {}
@@ -135,9 +135,10 @@ def constant_key(graph: Any, index: int) -> tuple[Any, ...]:
 
 
 def remove_round_trips(model: Any, graph: Any) -> None:
-    """Let operators read the integers before a DEQUANTIZE and a QUANTIZE to the same scale, which restore each one.
+    """Remove a DEQUANTIZE followed by a QUANTIZE to the same scale: the pair restores the same integers.
 
-    They stand between two modules that quantize the feature between them alike.
+    The pair stands between two modules that quantize their common feature alike. Operators then read the integers
+    before it.
     """
     producers = {int(index): operator for operator in graph.operators for index in operator.outputs}
     indices: dict[int, int] = {}
@@ -154,7 +155,7 @@ def remove_round_trips(model: Any, graph: Any) -> None:
 
 
 def encoding(tensor: Any) -> tuple[Any, ...]:
-    """Return the dtype and the quantization of a tensor, which say what its integers stand for."""
+    """Return the dtype and the quantization of a tensor, which give its integers their meaning."""
     return tensor.type, packed(tensor.quantization)
 
 

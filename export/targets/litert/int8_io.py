@@ -21,8 +21,8 @@ LOW, HIGH = -128, 127
 def with_int8_ports(program: Program, model: Any, ranges: Ranges) -> Any:
     """Change the float32 inputs and outputs of the static int8 `model` to int8, in place, and return it.
 
-    A tensor has one scale in all modules: that of the module that quantizes or dequantizes it; else that of its
-    declared range; else that of its calibrated range.
+    A tensor has one scale in all modules. It is the scale in the module that quantizes or dequantizes the tensor, else
+    the scale of the tensor's declared range, else the scale of its calibrated range.
     """
     scales = port_scales(program, model, ranges)
     for item in model.signatureDefs:
@@ -82,7 +82,7 @@ def asymmetric(low: float, high: float) -> Any:
 
 
 def int8_input(model: Any, graph: Any, index: int, quantization: Any) -> int:
-    """Return the int8 tensor that replaces the float input `index`, and dequantize it into that."""
+    """Return the int8 tensor that replaces the float input `index`. The float tensor is dequantized from it."""
     if graph.tensors[index].type != FLOAT32:
         return index
     result = int8_copy(graph, index, quantization)
@@ -91,7 +91,7 @@ def int8_input(model: Any, graph: Any, index: int, quantization: Any) -> int:
 
 
 def int8_output(model: Any, graph: Any, index: int, quantization: Any) -> int:
-    """Return the int8 tensor that replaces the float output `index`: its source, or what it is quantized to."""
+    """Return the int8 tensor that replaces the float output `index`: its source, or its quantized copy."""
     if graph.tensors[index].type != FLOAT32:
         return index
     result = int8_copy(graph, index, quantization)

@@ -1,4 +1,4 @@
-"""Named recipes: each weight of the float32 flatbuffer in the storage type of its layer, by ai-edge-quantizer."""
+"""Store each weight of the float32 flatbuffer in its layer's own type, by ai-edge-quantizer, for named recipes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def store_layers(data: bytes, matcher: LayerMatcher) -> bytes:
         return data
     try:
         quantized = quantizer.Quantizer(flatbuffer.serialize(model), rules).quantize()
-    except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
+    except Exception as error:  # the library may raise any type; each means that this recipe does not apply
         raise StageError("quantize", f"recipe {matcher.plan.name}: {type(error).__name__}: {error}") from error
     return bytes(quantized.quantized_model)
 
@@ -89,7 +89,7 @@ def outputs_of_readers(graph: Any, index: int) -> list[str]:
 
 
 def rule(recipe: Recipe, outputs: list[str]) -> dict[str, Any]:
-    """Return the quantizer's rule for the operators that make `outputs`.
+    """Return the quantizer's rule for the operators that compute `outputs`.
 
     An operator's scope is the names of its outputs, each followed by ";".
     """

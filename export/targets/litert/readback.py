@@ -1,4 +1,4 @@
-"""Decode the weights of a saved .tflite file, and state what a recipe should store of each."""
+"""Decode the weights of a saved .tflite file, and state how a recipe should store each."""
 
 from __future__ import annotations
 

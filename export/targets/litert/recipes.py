@@ -25,7 +25,7 @@ def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
 
     try:
         quantized = quantizer.Quantizer(data, rules(recipe, least)).quantize()
-    except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
+    except Exception as error:  # the library may raise any type; each means that this recipe does not apply
         raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     return bytes(quantized.quantized_model)
 

@@ -62,7 +62,7 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
         # The quantizer casts biases that do not fit; `widen_scales` makes them fit.
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
             quantized = quantizer.Quantizer(data, rules(floats, recipe)).quantize(ranges_table(model, ranges))
-    except Exception as error:  # a library of many layers: whatever it raises means this recipe does not apply
+    except Exception as error:  # the library may raise any type; each means that this recipe does not apply
         raise StageError(STAGE, f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     result = restore_boundaries(bytes(quantized.quantized_model))
     if recipe.activation_bits == 8:  # with 16-bit activations biases have 64 bits: all of them fit
@@ -75,8 +75,8 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
 def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.float32]]]:
     """Return ranges in the form of the quantizer's own calibrator: arrays of the tensor's rank.
 
-    With other ranks it refuses constants that take the scale of a result (a class token that is concatenated with the
-    tokens of a photo).
+    With other ranks the quantizer refuses constants that take the scale of a result (a class token that is concatenated
+    with the tokens of a photo).
     """
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors if tensor.shape is not None]
     axes = {flatbuffer.text(tensor.name): (1,) * len(tensor.shape) for tensor in tensors}
@@ -101,7 +101,7 @@ def float_tensors(program: Program, model: Any) -> list[str]:
 
 
 def view_of(model: Any, entry: EntrySpec) -> GraphView:
-    """Return the view of a module's graph by which float regions are found.
+    """Return the view of a module's graph that `float_regions` reads.
 
     A layer's weights are the constants among its first two operands: its bias does not count.
     """
@@ -133,13 +133,13 @@ def view_of(model: Any, entry: EntrySpec) -> GraphView:
 
 
 def restore_boundaries(data: bytes) -> Any:
-    """Return the file with every graph returning what its signature names, and integer operators reading integers.
+    """Return the file with every graph returning the tensors of its signature, and integer operators reading integers.
 
     ai-edge-quantizer 0.10 confuses the copies of a tensor that is both returned and read by another operator:
 
-    - A tensor that a float operator makes and an integer operator reads: the graph returns the copy that was quantized
-      for the reader; the signature still names the float tensor.
-    - A tensor that an integer operator makes: the reader gets the float copy that was made to be returned.
+    - A tensor that a float operator computes and an integer operator reads: the graph returns the copy that was
+      quantized for the reader; the signature still names the float tensor.
+    - A tensor that an integer operator computes: the reader gets the float copy that was meant to be returned.
 
     Retired by a release of the quantizer that does neither.
     """
@@ -161,7 +161,7 @@ def read_integers(model: Any, graph: Any) -> None:
 
 
 def rules(floats: list[str], recipe: Recipe) -> list[dict[str, Any]]:
-    """Return the quantizer's rules: integers except for inputs, outputs and the operators that make `floats`.
+    """Return the quantizer's rules: integers except for inputs, outputs and the operators that compute `floats`.
 
     Activations of 16 bits are symmetric: LiteRT's kernels have no zero point there.
     """
@@ -212,9 +212,9 @@ def observe(program: Program, entry: EntrySpec, data: bytes, model: Any, observe
 
 
 def share_boundaries(program: Program, model: Any, ranges: Ranges) -> Ranges:
-    """Return the ranges with one range per feature in all modules, that of the module that makes it.
+    """Return the ranges with one range per feature: all modules use the range of the module that computes it.
 
-    So a fused entry passes the integers on.
+    A fused entry can then pass the integers on.
     """
     shared = dict(ranges)
     makers = {name: module.name for module in program.spec.modules.values() for name in module.outputs}

@@ -34,7 +34,7 @@ def to_float16(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> on
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     produce_constant_outputs(copy)
-    # ONNX Runtime's converter inserts 5 casts into such a net where onnxconverter-common's inserts 27.
+    # ONNX Runtime's converter inserts 5 casts into a net with float32 nodes, onnxconverter-common's inserts 27.
     result: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True, node_block_list=kept)
     sort_nodes(result)
     result = with_inferred_types(result)

@@ -1,4 +1,4 @@
-"""Named recipes: each weight in the storage type of its layer, behind DequantizeLinear or Cast; computed in float32."""
+"""Store each weight in its layer's own type, behind DequantizeLinear or Cast, for named recipes. Compute in float32."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def raise_opset(model: onnx.ModelProto) -> None:
 
 
 def quantize(value: Array, axis: int, bits: int) -> tuple[Array, NDArray[np.float32]]:
-    """Return symmetric codes and one scale per index of `axis`; elements that lie on such a grid come back exactly."""
+    """Return symmetric codes and one scale per index of `axis`. Elements on such a grid decode to the same value."""
     from onnx import TensorProto, helper
 
     top = 2 ** (bits - 1) - 1

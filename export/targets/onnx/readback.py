@@ -1,4 +1,4 @@
-"""Decode the weights of a saved ONNX file, and state what a recipe should store of each."""
+"""Decode the weights of a saved ONNX file, and state how a recipe should store each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 Array = NDArray[Any]
-# What the recipes append to the name of a weight that they store in another type.
+# Suffixes that the recipes append to the name of a weight that they store in another type.
 SUFFIXES = (".int8", ".int4", ".half", "_quantized")
 SMALL = 16
 
@@ -92,7 +92,7 @@ def originals(program: Program, converted: Mapping[str, onnx.ModelProto], recipe
 
 
 def expect_either(value: Array, recipe: Recipe) -> Expected:
-    """Expect a weight outside the recipe: a small one, one of a layer in float, or one of no layer.
+    """Expect a weight outside the recipe: a small weight, a weight of a float layer, or a weight of no layer.
 
     Static integers and float16 may store it in their own type too.
     """

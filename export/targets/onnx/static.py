@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Operators with weights. A product of two activations (MatMul in attention) counts as one: it ends a float region too.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # x86 kernels without VNNI add two products of 8-bit factors in 16 bits. Full 8-bit weights overflow that, with signed
-# activations too: on such a CPU the portrait's worst matte IoU is .933 with 8-bit weights and .986 with 7-bit ones.
+# activations too: on a CPU without VNNI the portrait's worst matte IoU is .933 with 8-bit and .986 with 7-bit weights.
 NOTE = "weights use 7 of their 8 bits, so that no CPU's kernels overflow on them (x86 without VNNI would)"
 WIDE_NOTE = "for NPUs with 16-bit activations, such as Qualcomm's; ONNX Runtime's CPU kernels compute it in float"
 
@@ -108,7 +108,7 @@ def float_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> l
 
 
 def view_of(entry: EntrySpec, model: onnx.ModelProto) -> GraphView:
-    """Return the view of the graph by which float regions are found. The bias of a layer counts as weights."""
+    """Return the view of the graph that `float_regions` reads. The bias of a layer counts as weights."""
     sizes = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
     nodes = [
         ViewNode(

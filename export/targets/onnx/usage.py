@@ -12,7 +12,7 @@ TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
 
 def usage_javascript(emitted: Emitted) -> str:
-    """Return the text. It shows an encoder followed by a head where the artifact has such a pair of entries."""
+    """Return the text. It shows an encoder followed by a head where the artifact has both as entries."""
     entries = emitted.entries
     photos = [port for entry in entries for port in entry.inputs if port.kind == "rgb-photo"]
     encoder = next((entry for entry in entries if entry.inputs and entry.inputs[0].kind == "rgb-photo"), None)

@@ -1,9 +1,9 @@
 """Store 8-bit kernels with one scale per output channel, which the format itself does not have.
 
 A graph model stores one scale per tensor. Under w8, depthwise and small kernels therefore keep 16 bits, because the
-ranges of their channels differ most. Under w8g1 such a kernel is the product of codes in one range for all channels and
-a vector of scales: a Mul node of as many elements as the kernel, in every run, because TF.js folds nothing when it
-loads a model. Large kernels would gain little and cost most, so they are stored as under w8.
+ranges of their channels differ most. Under w8g1 each of these kernels is the product of codes in one range for all
+channels and a vector of scales. This costs a Mul node of as many elements as the kernel in every run, because TF.js
+folds no constants when it loads a model. Large kernels would gain little and cost most, so they are stored as under w8.
 """
 
 from __future__ import annotations

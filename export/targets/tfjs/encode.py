@@ -47,7 +47,7 @@ def storage(recipe: Recipe) -> str:
 
 
 def sensitive(kernel: Array) -> bool:
-    """Return whether 8 bits are too few for this kernel: a small one, or a depthwise one [H, W, channels, 1]."""
+    """Return whether 8 bits are too few for this kernel: it is small, or depthwise, [H, W, channels, 1]."""
     return kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
 
 
@@ -76,7 +76,7 @@ def by_channel(lowered: Lowered, recipe: Recipe, least: int) -> dict[str, tuple[
 def encode(weight: Weight, storage: str, codes: Array | None = None) -> Stored:
     """Encode a kernel in the type `storage`, and any other weight in its own dtype.
 
-    Biases, scales and shapes are few and sensitive. `codes` are those of a kernel with a scale per channel
+    Biases, scales and shapes are few and sensitive. `codes` are the codes of a kernel with a scale per channel
     (channels.py).
     """
     value = weight.value

@@ -96,7 +96,7 @@ class Tensor:
 
     @property
     def memory_shape(self) -> Shape:
-        """The shape that kernels see."""
+        """Return the shape that kernels see."""
         return tuple(self.shape[axis] for axis in self.layout)
 
     def with_source(self, source: NodeOutput) -> Tensor:

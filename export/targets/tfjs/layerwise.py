@@ -1,4 +1,4 @@
-"""Named recipes: each weight of a graph model in the storage type of its layer."""
+"""Store each weight of a graph model in its layer's own storage type, for named recipes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define what the lowering of one ONNX op takes and returns."""
+"""Define the argument and the result of the lowering of one ONNX op."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class OnnxNode:
 
     @property
     def shape(self) -> Shape:
-        """The logical shape of the first output."""
+        """Return the logical shape of the first output."""
         return self.output_shapes[0]
 
     @property
     def dtype(self) -> str:
-        """The TF.js dtype of the first output."""
+        """Return the TF.js dtype of the first output."""
         return self.output_dtypes[0]
 
     def has(self, index: int) -> bool:

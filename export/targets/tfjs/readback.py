@@ -1,4 +1,4 @@
-"""Decode the weights of a saved graph model, and state what a recipe should store of each."""
+"""Decode the weights of a saved graph model, and state how a recipe should store each."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def file_port(program: Program, name: str) -> Port:
 
 
 def notes(recipe: Recipe) -> tuple[str, ...]:
-    """Return what artifact.json says of the recipe: what it changes for an app, and which weights keep 16 bits."""
+    """Return the notes of artifact.json: how the recipe affects an app, and which weights keep 16 bits."""
     if recipe.scheme == "float" and recipe.weight_bits == 32:
         return ()
     decoded = "TF.js decodes the weights to float32 when it loads them"

@@ -1,4 +1,4 @@
-"""Decompose ops of which coremltools drops or misreads an argument.
+"""Decompose ops with an argument that coremltools drops or misreads.
 
 Before                                                   After
 aten.add(x, y, alpha=a), aten.sub(x, y, alpha=a)         x + a * y, x - a * y

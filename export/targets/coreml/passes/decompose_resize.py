@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-# With align_corners the scale factor decides nothing but the size.
+# With align_corners the scale factor determines nothing but the size.
 ALIGNS_CORNERS = ("upsample_linear1d", "upsample_bilinear2d")
 
 

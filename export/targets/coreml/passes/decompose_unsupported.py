@@ -27,7 +27,7 @@ MAX_ROUNDS = 4
 
 
 def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgram]:
-    """Decompose the unsupported ops. One without a decomposition stays, for coremltools to refuse by its name."""
+    """Decompose the unsupported ops. An op without a decomposition stays, and coremltools names it in its error."""
     modified = False
     for _ in range(MAX_ROUNDS):
         table = decompositions(program, unsupported_ops(program))
@@ -39,7 +39,7 @@ def decompose_unsupported(program: ExportedProgram) -> PassResult[ExportedProgra
 
 
 def unsupported_ops(program: ExportedProgram) -> list[Any]:
-    """Return the ops of the program that coremltools has no conversion for, or one that fails."""
+    """Return the ops of the program without a conversion in coremltools, or with one that fails."""
     import torch
 
     registry = import_module("coremltools.converters.mil.frontend.torch.torch_op_registry")._TORCH_OPS_REGISTRY
@@ -53,7 +53,7 @@ def unsupported_ops(program: ExportedProgram) -> list[Any]:
 
 
 def failing_conversions(program: ExportedProgram) -> DecompositionTable:
-    """Return decompositions of ops that coremltools seems to convert, and cannot.
+    """Return decompositions of ops whose registered conversion in coremltools fails.
 
     asinh and acosh fail with "type object 'Builder' has no attribute 'asinh'". PyTorch decomposes prod into an op that
     coremltools does not convert either.
@@ -62,7 +62,7 @@ def failing_conversions(program: ExportedProgram) -> DecompositionTable:
 
 
 def decompositions(program: ExportedProgram, targets: list[Any]) -> DecompositionTable:
-    """Return the decompositions of `targets`, without those that have none. This package's win over PyTorch's."""
+    """Return the decompositions of the `targets` that have one. This package's decompositions win over PyTorch's."""
     import torch
 
     composite = torch.export.default_decompositions().materialize()

@@ -2,9 +2,9 @@
 
 Symptom: a model with channels-last or otherwise strided weights, or with constants that its forward computes, converts
 without an error and gives wrong values now and then: one constant has the elements of another.
-Cause: `litert_torch.backend.inline_consts` caches constants by data pointer. Of a strided tensor it writes a contiguous
-copy, and frees it, as it frees what it computes from constants. The next copy of the same shape may get the same
-address, and with it the first one's elements.
+Cause: `litert_torch.backend.inline_consts` caches constants by data pointer. It writes a contiguous copy of a strided
+tensor, and frees the copy, as it frees results that it computes from constants. The next copy of the same shape may get
+the same address, and with it the elements of the first copy.
 Upstream: https://github.com/google-ai-edge/litert-torch/issues/1061 and
 https://github.com/google-ai-edge/litert-torch/issues/1238 (open).
 Retired by: a litert-torch that keys the cache by value, or keeps the copies alive (seen in 0.10.0).

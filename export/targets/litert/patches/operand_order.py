@@ -59,6 +59,6 @@ def keep_operand_order(inputs: int) -> Iterator[None]:
 def is_constant_first(node: fx.Node, inputs: int) -> bool:
     """Return whether the node's first operand depends on no input of the graph, and its second operand does."""
     placeholders = [each for each in node.graph.nodes if each.op == "placeholder"]
-    # The placeholders of weights come before those of inputs.
+    # The placeholders of weights come before the placeholders of inputs.
     computed = computed_from(placeholders[-inputs:], node.graph)
     return node.args[0] not in computed and node.args[1] in computed

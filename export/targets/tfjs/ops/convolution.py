@@ -162,8 +162,8 @@ class Fused:
 def add_fused(graph: Graph, x: NodeOutput, conv: Fused) -> NodeOutput:
     """Add one convolution with a bias.
 
-    No TF.js kernel has both strides and dilations, and no depthwise kernel has two different strides. Such a
-    convolution runs at stride 1 and keeps every stride-th element, which is the same result.
+    No TF.js kernel has both strides and dilations, and no depthwise kernel has two different strides. In both cases the
+    convolution runs at stride 1, and every stride-th element of its output is kept, which gives the same result.
     """
     window = conv.window
     uneven = conv.op == DEPTHWISE and window.strides[0] != window.strides[1]

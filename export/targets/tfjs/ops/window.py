@@ -25,7 +25,7 @@ class Window:
 
     @property
     def extent(self) -> Pair:
-        """The size of the dilated kernel."""
+        """Return the size of the dilated kernel."""
         # zip loses the length in the types.
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))  # type: ignore[return-value]
 

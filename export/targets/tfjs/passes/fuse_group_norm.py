@@ -62,7 +62,7 @@ def producer_of(
 def is_group_norm(
     reshape: onnx.NodeProto, norm: onnx.NodeProto, reshape_back: onnx.NodeProto, facts: OnnxFacts
 ) -> bool:
-    """Return whether the shapes are those of a group norm, and no other node reads what lies between."""
+    """Return whether the nodes have the shapes of a group norm, and no other node reads the tensors between them."""
     if facts.use_counts[norm.output[0]] != 1 or facts.use_counts[reshape.output[0]] != 1:
         return False
     shape, grouped = facts.shapes.get(reshape.input[0], ()), facts.shapes.get(reshape.output[0], ())

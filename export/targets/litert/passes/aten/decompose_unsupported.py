@@ -75,7 +75,7 @@ def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
 def high_rank_squares(program: ExportedProgram) -> DecompositionTable:
     """Decompose `aten.pow(x, 2)` of rank 5 and more, which "failed to legalize operation 'tfl.pow'", into a product.
 
-    The table is empty for a program without such a node.
+    The table is empty for a program without a square of high rank.
     """
     import torch
 

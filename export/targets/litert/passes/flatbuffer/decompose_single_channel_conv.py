@@ -70,7 +70,7 @@ def is_worth_decomposing(model: Any, graph: Any, conv: Any) -> bool:
 def weight_tensors(model: Any, graph: Any, weight: int) -> list[int]:
     """Return the tensors that hold a constant weight: itself, or itself and the tensor that DEQUANTIZE reads.
 
-    Empty where the weight is no constant, or has more than one scale: these belong to the output channels.
+    Empty where the weight is no constant, or has more than one scale, because scales belong to the output channels.
     """
     if has_data(model, graph, weight):
         return [weight]

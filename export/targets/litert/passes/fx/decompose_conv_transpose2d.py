@@ -54,7 +54,7 @@ class ConvTranspose:
 
     @property
     def extent(self) -> list[int]:
-        """The rows and columns that the dilated kernel covers."""
+        """Return the rows and columns that the dilated kernel covers."""
         sides = self.weight.meta["val"].shape[2:]
         return [(int(side) - 1) * step + 1 for side, step in zip(sides, self.dilation, strict=True)]
 

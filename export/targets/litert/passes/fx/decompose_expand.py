@@ -43,7 +43,7 @@ def decompose_expand(graph: fx.GraphModule) -> PassResult[fx.GraphModule]:
 
 
 def decompose(graph: fx.GraphModule, node: fx.Node) -> bool:
-    """Repeat the node's input axis by axis. Returns whether any axis had to be."""
+    """Repeat the node's input axis by axis. Return whether any axis had to be repeated."""
     import torch
 
     source: Any = node.args[0]

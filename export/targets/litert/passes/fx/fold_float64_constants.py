@@ -1,4 +1,4 @@
-"""Fold float64 constants: compute at export what a net computes from constants in float64.
+"""Fold float64 constants: evaluate float64 expressions of constants at export.
 
 Before: to(sin(outer(arange(n, dtype=float64), rates)), float32)
 After:  get_attr(constant), float32

@@ -6,7 +6,7 @@ After:  mul(a, b)
 Symptom: "contracting dimension sizes must match for lhs/rhs" in the attention of one-channel maps, such as
 `(q @ k.T) @ v` of batch 1 in CSATv2.
 Cause: litert-converter folds the transposes around a product by the sizes of the axes, and confuses axes of size 1.
-Retired by: a litert-converter that tells such axes apart (seen in 0.5.0).
+Retired by: a litert-converter that does not confuse axes of size 1 (seen in 0.5.0).
 """
 
 from __future__ import annotations

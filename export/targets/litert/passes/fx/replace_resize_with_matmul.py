@@ -31,7 +31,7 @@ def replace_resize_with_matmul(graph: fx.GraphModule) -> PassResult[fx.GraphModu
 
 
 def is_refused_or_wrong(node: fx.Node) -> bool:
-    """Return whether a resize is antialiased, or linear by a factor that makes no integer size."""
+    """Return whether a resize is antialiased, or linear by a factor that gives no integer size."""
     name = node.target._schema.name.rpartition("::")[2]  # type: ignore[union-attr]  # resizing ops have schemas
     if name in ANTIALIASED:
         return True
