@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from export.onnx_export.patches.distinct_initializers import distinct_initializers
 from export.onnx_export.patches.quiet_exporter import quiet_exporter
-from export.onnx_export.pipeline import STATIC_PASSES
 from export.passes.base import Pass, run_passes
 from export.program import Program
 from hydramobile.errors import StageError
@@ -27,14 +26,14 @@ IR_VERSION = 9
 
 
 def onnx_program(
-    program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]] = STATIC_PASSES, dynamic: bool = False
+    program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]], dynamic: bool = False
 ) -> onnx.ModelProto:
     """Return the entry as a float32 ONNX model with embedded weights and folded constants.
 
     Graph inputs and outputs keep the reference's names, layouts and dtypes; `value_info` holds the shape of every
     tensor. `passes` run on the ATen graph before the exporter. `dynamic` exports height and width of NCHW inputs as
-    named dimensions and requires DYNAMIC_PASSES. The result is deterministic: stack traces, source paths and timings
-    are removed.
+    named dimensions, so `passes` must not depend on these sizes. The result is deterministic: stack traces, source
+    paths and timings are removed.
 
     Raises StageError("convert") that names the entry, and the failing pass or the exporter's reason.
     """

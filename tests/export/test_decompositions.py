@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.onnx_export import convert as onnx_export
-from export.onnx_export.pipeline import DYNAMIC_PASSES, REFUSED_OPS
+from export.onnx_export.refused_ops import REFUSED_OPS
 from export.passes.decompose.scatter import decompositions
 from export.passes.decompose.table import DecomposeOps
+from export.targets.onnx.pipeline import DYNAMIC_ATEN_PASSES
 from hydramobile.errors import StageError
 from hydramobile.targets import TARGETS
 from support.emit import beyond, emit_run_compare
@@ -260,7 +261,7 @@ def test_a_scatter_of_many_rows_stays() -> None:
 def test_open_sizes_stay_open() -> None:
     """A decomposition for one size would be wrong at another, so none is used for a dynamic one."""
     program = ops_program({"y": lambda x: (x - torch.std_mean(x, (2, 3), keepdim=True)[1]).diagonal(0, 2, 3)}, MAPS)
-    model = onnx_export.onnx_program(program, program.spec.entries["net"], DYNAMIC_PASSES, dynamic=True)
+    model = onnx_export.onnx_program(program, program.spec.entries["net"], DYNAMIC_ATEN_PASSES, dynamic=True)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = seeded(1, 8, 17, 9)
     (found,) = session.run(None, {"x": x.numpy()})

@@ -25,7 +25,7 @@ from support.programs import ops_program
 LIMIT = 1e-4
 # (module, its tuples of passes in order); the second tuple of a target runs on the graph as a module.
 PIPELINES = {
-    "onnx": ("export.onnx_export.pipeline", ("STATIC_PASSES",)),
+    "onnx": ("export.targets.onnx.pipeline", ("ATEN_PASSES",)),
     "coreml": ("export.targets.coreml.pipeline", ("ATEN_PASSES",)),
     "litert": ("export.targets.litert.pipeline", ("ATEN_PASSES", "MODULE_PASSES")),
     "tfjs": ("export.targets.tfjs.pipeline", ("ATEN_PASSES",)),

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.onnx_export.convert import onnx_program
-from export.onnx_export.pipeline import DYNAMIC_PASSES
 from export.program import Program
 from export.quantize.plan import LayerMatcher, build_plan
 from export.quantize.storage import LayerStorage
@@ -24,6 +23,7 @@ from export.target import Emitted
 from export.targets.onnx import half, layerwise, readback
 from export.targets.onnx.describe import describe_model, opset_of
 from export.targets.onnx.metadata import write_metadata
+from export.targets.onnx.pipeline import ATEN_PASSES, DYNAMIC_ATEN_PASSES
 from export.targets.onnx.static import insert_qdq, note
 from export.targets.onnx.usage import usage_javascript
 from export.targets.onnx.weights import quantize_weights
@@ -64,9 +64,9 @@ class OnnxTarget:
         dynamic = has_dynamic_variant(program.spec)
         models: dict[str, onnx.ModelProto] = {}
         for entry in program.entries:
-            models[entry.name] = onnx_program(program, entry)
+            models[entry.name] = onnx_program(program, entry, ATEN_PASSES)
             if dynamic:
-                models[f"{entry.name}@dynamic"] = onnx_program(program, entry, DYNAMIC_PASSES, dynamic=True)
+                models[f"{entry.name}@dynamic"] = onnx_program(program, entry, DYNAMIC_ATEN_PASSES, dynamic=True)
         return models
 
     def emit(self, program: Program, converted: dict[str, onnx.ModelProto], recipe: Recipe, folder: Path) -> Emitted:

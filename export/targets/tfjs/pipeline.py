@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from export.onnx_export.pipeline import REFUSED_OPS
+from export.onnx_export.refused_ops import REFUSED_OPS
 from export.passes.decompose import grid_sample, recurrent
 from export.passes.decompose.table import DecomposeOps
 from export.passes.pipelines import RARE_OPS

@@ -1,7 +1,7 @@
-"""The passes on the ATen graph before PyTorch's ONNX exporter, in order.
+"""Decompose the ops that PyTorch's ONNX exporter refuses or gets wrong.
 
-Two targets start from the exporter's ONNX graph. The ONNX target saves it; the TF.js target adds decompositions of its
-own and lowers the graph op by op (export/targets/tfjs/pipeline.py).
+The pipelines of both targets that start from the exporter's graph contain these decompositions:
+export/targets/onnx/pipeline.py and export/targets/tfjs/pipeline.py.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.passes.decompose import attention, elementwise, pooling, scatter
-from export.passes.decompose.table import DecomposeOps, DecompositionTable
-from export.passes.pipelines import RARE_OPS
+from export.passes.decompose.table import DecompositionTable
 
 if TYPE_CHECKING:
     from torch import fx
@@ -48,8 +47,3 @@ REFUSED_OPS = (
     attention.attention,
     mixed_clamp_bounds,
 )
-
-# For an export with fixed height and width.
-STATIC_PASSES = (DecomposeOps("decompose_for_onnx", *REFUSED_OPS, *RARE_OPS),)
-# For an export with symbolic height and width. RARE_OPS need static shapes, so these ops are left to the exporter.
-DYNAMIC_PASSES = (DecomposeOps("decompose_for_onnx_dynamic", *REFUSED_OPS),)
