@@ -20,7 +20,7 @@ from hydramobile.targets import TARGET_ROWS
 
 # Target -> the engine of demo/engines that runs its files in a browser.
 ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
-# Smallest download first. The page loads the first of these that is published.
+# Smallest download first. The page loads the first published one.
 PREFERRED = (
     "tfjs/balanced",
     "tfjs/w8",
@@ -47,12 +47,12 @@ class Published:
 
     @property
     def modules(self) -> list[Entry]:
-        """The entries of single modules: the demo calls no fused entry and no variant."""
+        """Return the entries of single modules: the demo calls no fused entry and no variant."""
         return [entry for entry in self.artifact.entries if len(entry.modules) == 1 and not entry.variant]
 
     @property
     def files(self) -> list[FileRecord]:
-        """The files that a browser downloads for the modules: without goldens and other entries."""
+        """Return the files that a browser downloads for the modules: without goldens and other entries."""
         return [record for entry in self.modules for record in self.downloads(entry)]
 
     def downloads(self, entry: Entry) -> list[FileRecord]:

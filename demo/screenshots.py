@@ -81,7 +81,7 @@ def take(spec: ModelSpec, out: Path, target: Path) -> list[Path]:
 
 @contextmanager
 def served(spec: ModelSpec, out: Path) -> Iterator[str]:
-    """Serve the demo meanwhile; yield its address."""
+    """Serve the demo while the context lasts; yield its address."""
     server = bind(make_site(spec, out))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -93,7 +93,7 @@ def served(spec: ModelSpec, out: Path) -> Iterator[str]:
 
 @contextmanager
 def browsed() -> Iterator[Page]:
-    """Open a page in a headless browser meanwhile."""
+    """Open a page in a headless browser while the context lasts."""
     from playwright.sync_api import sync_playwright
 
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)

@@ -80,7 +80,7 @@ INLINE = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class Site:
-    """What is served: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself."""
+    """The served content: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself."""
 
     def __init__(self, catalog: Mapping[str, Any], files: Mapping[str, Path]) -> None:
         self.files = dict(files)

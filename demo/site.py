@@ -1,4 +1,4 @@
-"""The site of the demo, made of a model and its build folder."""
+"""Build the site of the demo from a model and its build folder."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ export interface Layers extends Size {
   matte: Floats;
   near: Floats;
   far: Floats;
-  /** RGBA bytes: colours of the people, and of what is behind them. */
+  /** RGBA bytes: colours of the people, and of the background behind them. */
   front: Uint8Array<ArrayBuffer>;
   back: Uint8Array<ArrayBuffer>;
 }

@@ -16,7 +16,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 
 @app.callback()
 def main() -> None:
-    """The PyTorch reference of the portrait model."""
+    """Run and train the PyTorch reference of the portrait model."""
 
 
 @app.command()

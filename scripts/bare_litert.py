@@ -25,7 +25,7 @@ RUNS = 10
 
 
 def convert_bare(model: Path, entry_name: str, folder: Path) -> Path:
-    """Convert as a user would: the vendor's converter with channels-last inputs and outputs, nothing else."""
+    """Convert as a user would: the vendor's converter with channels-last inputs and outputs, without any pass."""
     import litert_torch
 
     program = capture(load_spec(model))

@@ -3,9 +3,9 @@
 Run from the repository root: .venv/bin/python scripts/overhead.py [onnx coreml litert tfjs] [--rounds 2]
 
 The bare side imports the vendor, converts every entry, applies every recipe and saves the files: no checks, no
-metadata, no seal, no goldens. The ratio should be 1.25 at most. Read the processor time if other work runs on the
-machine. No vendor converts PyTorch nets to TF.js any more: its bare side is the ONNX graphs that our writer starts
-from, so the ratio is the cost of writing them as TF.js.
+metadata, no seal, no goldens. The ratio should be 1.25 at most. Use the processor time if other work runs on the
+machine. No vendor converts PyTorch nets to TF.js any more. The bare side of TF.js only writes the ONNX graphs that our
+writer starts from, so its ratio is the cost of writing them as TF.js.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAD = """\
 # Every package of the environment, pinned; written by scripts/pin.py, read by scripts/setup.sh (pip install -c).
 # TensorFlow has another name where it has no CPU-only wheel. torch is pinned without its build: the CPU build of
-# Linux (+cpu) and that of macOS both satisfy it. All of these have wheels for x86-64 Linux and for macOS on arm64.
+# Linux (+cpu) and the build of macOS both satisfy it. Every package has wheels for x86-64 Linux and for macOS on arm64.
 """
 CPU_WHEEL = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 OTHERS = "sys_platform != 'linux' or platform_machine != 'x86_64'"

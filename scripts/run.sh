@@ -78,7 +78,7 @@ benchmark() {
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }
 
-# support: judge, weigh and time every recipe of every target; finished recipes are not repeated.
+# support: measure parity, size and latency of every recipe of every target; finished recipes are not repeated.
 support() {
   local arguments=(support --model "$MODEL" --out "$OUT" --rounds "${ROUNDS:-5}")
   [ "$MODEL" = models/portrait ] && arguments+=(--readme README.md)
@@ -103,8 +103,8 @@ folder_of_model() {
   "$python" -c 'import sys, tomllib; print(tomllib.load(open(sys.argv[1] + "/model.toml", "rb"))["name"])' "$MODEL"
 }
 
-# prepare_arm: export artifacts that are missing or of other weights, and assemble the ARM userland. If that fails, the
-# next step reports what is missing.
+# prepare_arm: export artifacts that are missing or have other weights, and assemble the ARM userland. If that fails, the
+# next step names the missing part.
 prepare_arm() {
   together "export-android onnx" goldens
   bash scripts/setup.sh arm || printf 'the ARM userland could not be made: see above\n'

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 PROSE = {"USAGE.md"}
-# The recipes of the test nets; models with a budget.toml add those of the budget.
+# The recipes of the test nets. Models with a budget.toml are exported under the recipes of the budget and the grid.
 RECIPES = ("float32", "float16", "w8", "w8a8")
 
 
@@ -50,7 +50,7 @@ def files(out: Path) -> dict[str, str]:
 
 
 def compare(before: Path, after: Path) -> int:
-    """Print each file that differs, is missing or is new. Returns how many there are."""
+    """Print each file that differs, is missing or is new, and return their number."""
     old, new = files(before), files(after)
     common = [key for key in old if key in new]
     for key in sorted({*old, *new}):

@@ -64,7 +64,7 @@ setup_python() {
     python=$(find_python) || fail "still no CPython 3.11: install it and say where: make setup PYTHON=/path/to/python3.11"
   fi
 
-  # An incomplete environment, or one of another interpreter, is made again; a sound one is updated.
+  # An incomplete environment, or one of another interpreter, is created anew; a complete one is updated.
   if [ -d .venv ] && ! { usable_python .venv/bin/python && .venv/bin/python -m pip --version >/dev/null; }; then
     say "remaking .venv: it is half made or not of CPython 3.11"
     rm -rf .venv

@@ -4,7 +4,7 @@
     python scripts/supported_ops.py --fresh   run every case again
     python scripts/supported_ops.py --render  write the page from docs/supported-ops.json
 
-The cases are those of the export tests (tests/support/op_cases.py). Each target runs in a process of its own, at
+The cases come from the export tests (tests/support/op_cases.py). Each target runs in a process of its own, at
 float32, in its runtime. Finished tables are kept in build/supported-ops/, so that an interrupted run continues.
 """
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 KEPT = ROOT / "build" / "supported-ops"
 RESULTS, PAGE = ROOT / "docs" / "supported-ops.json", ROOT / "docs" / "supported-ops.md"
-# A process that dies is started again so many times; each time its table is passed over.
+# The number of times that a process that died is started again. Each time the table that it died in is skipped.
 ATTEMPTS = 4
 TARGETS = {"onnx": "ONNX", "coreml": "Core ML", "litert": "LiteRT", "tfjs": "TF.js"}
 HEAD = """# Supported ops
@@ -64,7 +64,7 @@ def run_target(target: str) -> None:
         cases = [case for case in op_cases() if case.table == table and case.key in ops]
         if kept.is_file() or all(target in results.get(case.key, NEW)["targets"] for case in cases):
             continue
-        # Stands if the process dies: a vendor's crash is the reason of the whole table.
+        # This outcome remains if the process dies: a vendor's crash refuses the whole table.
         died = {case.key: [ops[case.key], "refused", "the process of the export died"] for case in cases}
         kept.write_text(json.dumps(died, indent=1), encoding="utf-8")
         try:
@@ -125,7 +125,7 @@ def read_results() -> dict[str, Row]:
 
 
 def gather() -> dict[str, Row]:
-    """Return the committed outcomes, replaced by those of this run's tables."""
+    """Return the committed outcomes, updated with the outcomes of this run's tables."""
     rows = read_results()
     for path in sorted(KEPT.glob("*@*.json")):
         target = path.stem.rpartition("@")[2]

@@ -4,8 +4,8 @@ Run from the repository root, after .venv/bin/pip install -c constraints.txt ".[
 .venv/bin/python scripts/zoo.py mobilevit_xxs levit_128s [--recipe float32] [--target onnx]
 
 Weights are seeded and norms calibrated on noise. Parameters that are initialized to zero (the last norm of a block, a
-layer scale) are set to other values: otherwise most of a net would not contribute to its output. There is one line per
-artifact: err_sens, the error divided by how far the output moves between inputs, or the reason of the refusal. The exit
+layer scale) are set to other values: otherwise most of a net would not contribute to its output. Each artifact gets one
+line: err_sens (the error divided by the variation of the output between inputs), or the reason of the refusal. The exit
 code is 1 if an artifact was refused.
 """
 

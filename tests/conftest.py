@@ -31,8 +31,8 @@ from support.fixtures import Artifacts, Command, Finished, Golden, ModelDir, Out
 
 # Targets that have static int8.
 STATIC = tuple(name for name in TARGETS if load_target(name).refuses(recipe("w8a8")) is None)
-# The files of tests that take longest, first: so no worker is left with one when the others are done. The first two
-# need other artifacts than each other, so that the workers do not begin by waiting for the same export.
+# The longest files of tests run first, so that no worker starts one when the others are done. The first two need
+# different artifacts, so that the workers do not start by waiting for the same export.
 LONGEST = (
     "benchmarks/test_web.py",
     "export/test_coreml_w8a8.py",
@@ -81,7 +81,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The root of the repository."""
+    """Return the root of the repository."""
     return Path(__file__).resolve().parents[1]
 
 

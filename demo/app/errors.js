@@ -1,5 +1,5 @@
 /**
- * Return the message of a thrown value. What a library throws is not always an Error.
+ * Return the message of a thrown value. Libraries do not always throw an Error.
  *
  * @param {unknown} thrown
  * @returns {string}

@@ -75,7 +75,7 @@ class Model {
   }
 
   /**
-   * Run the encoder. Its features stay on the device; those of the former photo are freed.
+   * Run the encoder. Its features stay on the device; the features of the former photo are freed.
    *
    * @param {Uint8Array} rgb [height, width, 3] at the model's size
    */

@@ -8,7 +8,7 @@ export class Net {
   /**
    * Start the worker.
    *
-   * @param {(progress: Progress) => void} [onProgress] hears of downloads
+   * @param {(progress: Progress) => void} [onProgress] called during downloads
    */
   constructor(onProgress = () => {}) {
     this.worker = new Worker(new URL('./worker.js', import.meta.url));

@@ -34,7 +34,7 @@ export class Painter {
     this.stage = stage;
     /** @type {Shown | null} */
     this.shown = null;
-    /** @type {Settings} where the glide leads */
+    /** @type {Settings} the end of the glide */
     this.settings = {};
     /** @type {Settings} as drawn last */
     this.current = {};

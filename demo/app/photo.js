@@ -10,8 +10,8 @@
  * @property {string} name
  * @property {number} width of the photo itself, upright
  * @property {number} height
- * @property {HTMLCanvasElement} preview at most one megapixel: what the page works on
- * @property {HTMLCanvasElement} guide what matte and depth are fitted to
+ * @property {HTMLCanvasElement} preview at most one megapixel; the page works on it
+ * @property {HTMLCanvasElement} guide the picture that matte and depth are fitted to
  */
 
 const PREVIEW_PIXELS = 1e6;

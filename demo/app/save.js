@@ -18,7 +18,7 @@ const QUALITY = 0.93;
  * Render a scene at the photo's own size.
  *
  * @param {Job & {type: string, tile?: number}} job `type` is a MIME type, `tile` a tile's side in pixels
- * @param {(share: number) => void} [onProgress] hears of the share that is done, in [0, 1]
+ * @param {(share: number) => void} [onProgress] called with the share that is done, in [0, 1]
  * @returns {Promise<Blob>}
  * @throws {PhotoError} where the browser has no room for the picture
  */

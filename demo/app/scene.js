@@ -1,4 +1,4 @@
-// What a mode gets: one photo with its maps, at preview size on the graphics card and as numbers.
+// The scene that a mode draws: one photo with its maps, at preview size on the graphics card and as arrays.
 
 /** @import {Floats, Layers, NetMaps} from '../types.d.ts' */
 /** @import {Stage} from '../gl/stage.js' */
@@ -9,8 +9,8 @@ import {Lifted, View} from '../gl/view.js';
 /**
  * The maps of a photo, [height, width] of the preview, first row on top; larger depths are nearer.
  *
- * @typedef {{alpha: Floats, depth: Floats, people: Floats, behind: Floats}} Maps `depth` is what is seen, `people` and
- *   `behind` are the depths of the two layers
+ * @typedef {{alpha: Floats, depth: Floats, people: Floats, behind: Floats}} Maps `depth` is the depth of the visible
+ *   surface, `people` and `behind` are the depths of the two layers
  */
 
 /**

@@ -1,4 +1,4 @@
-// The net as the page uses it: which artifact in which runtime, what a photo costs, and scenes made of photos.
+// The page's use of the net: the chosen artifact and runtime, the times of a photo, and the making of scenes.
 
 /** @import {ArtifactRow, Backend, Catalog, EngineName, Loaded, Progress, Slot, Timed} from '../types.d.ts' */
 /** @import {Stage} from '../gl/stage.js' */
@@ -8,10 +8,10 @@ import {Net} from './net.js';
 import {pixels} from './photo.js';
 import {Scene} from './scene.js';
 
-/** @typedef {{id: string, backend: Backend}} Choice an artifact, and what it computes with */
+/** @typedef {{id: string, backend: Backend}} Choice an artifact, and its backend */
 
 /**
- * What is loaded in a slot, and what it took.
+ * The content of a slot, with its times.
  *
  * @typedef {object} LoadedSlot
  * @property {Net} net
@@ -41,7 +41,7 @@ export class Session {
   /**
    * @param {Catalog} catalog
    * @param {Stage} stage where the scenes live
-   * @param {(progress: Progress) => void} onProgress hears of downloads
+   * @param {(progress: Progress) => void} onProgress called during downloads
    */
   constructor(catalog, stage, onProgress) {
     this.catalog = catalog;
@@ -65,7 +65,7 @@ export class Session {
   }
 
   /**
-   * Return what is loaded in a slot.
+   * Return the content of a slot.
    *
    * @param {Slot} name
    * @returns {LoadedSlot}
@@ -175,7 +175,7 @@ export class Session {
   }
 
   /**
-   * Do some work of the net and keep its time.
+   * Run some work of the net and record its time.
    *
    * @template {Timed} Result
    * @param {LoadedSlot} slot

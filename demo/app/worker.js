@@ -109,7 +109,7 @@ self.onmessage = async (/** @type {MessageEvent<Request>} */ {data: {call, name,
     const {value, transfer = []} = await handler(args);
     send({call, value}, transfer);
   } catch (error) {
-    // What WebAssembly throws is not always an Error, and has a message all the same.
+    // WebAssembly does not always throw an Error, but every thrown value has a message.
     const thrown = /** @type {{message?: string} | null | undefined} */ (error);
     send({call, error: thrown?.message ?? String(error)});
   }

@@ -5,7 +5,7 @@
 /** @import * as Wasm from '@tensorflow/tfjs-backend-wasm' */
 /** @import {Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner} from '../types.d.ts' */
 
-/** @typedef {typeof Core & typeof Converter & {wasm: typeof Wasm}} Tf what the bundles put on globalThis.tf */
+/** @typedef {typeof Core & typeof Converter & {wasm: typeof Wasm}} Tf the content of globalThis.tf, set by the bundles */
 /** @typedef {Core.Tensor} Tensor */
 
 /** @type {Record<Backend, string>} */

@@ -22,7 +22,7 @@ const SHAPES = {
 export const SHAPE_NAMES = /** @type {ShapeName[]} */ (Object.keys(SHAPES));
 
 /**
- * Return those of `count` spiral points in the unit disc that lie inside a shape.
+ * Return the points inside a shape, of `count` spiral points in the unit disc.
  *
  * @param {number} count
  * @param {Inside} inside
@@ -41,8 +41,8 @@ function spiral(count, inside) {
 }
 
 /**
- * Return `count` points of a shape of radius 1, and its area. The points are mirrored at the origin: what a pixel
- * gathers from there, a bright point spreads the other way.
+ * Return `count` points of a shape of radius 1, and its area. The points are mirrored at the origin: a pixel
+ * gathers along these points, while a bright point spreads in the opposite direction.
  *
  * @param {ShapeName} name
  * @param {number} count

@@ -1,5 +1,5 @@
-// Depth of field in two layers. The people and what is behind them are blurred apart, each by its own depth, and laid
-// over each other again: no light crosses the matte, so a sharp person has no halo before a blurred background.
+// Depth of field in two layers. The people and the background behind them are blurred separately, each by its own depth,
+// and then composited: no light crosses the matte, so a sharp person has no halo before a blurred background.
 //
 // It is cheap by stages: the layers are drawn at half size with all mip levels, a golden-angle gather reads few points
 // of the level that fits their distance, and only the last pass works at full size. PLAIN computes the same picture the
@@ -90,8 +90,8 @@ void main() {
   people = spread(peopleLayer, radius.x);
 }`;
 
-// Sharp and blurred are mixed where the radius is small: half size would soften what is hardly out of focus. A pixel
-// whose light was not moved at all is the photo's own, to the bit.
+// The sharp and the blurred picture are mixed where the radius is small: half size would soften parts that are nearly in
+// focus. A pixel whose light was not moved at all equals the photo's, to the bit.
 const COMPOSE = `${VIEW}${LIGHT}${FOCUS}
 uniform sampler2D behindBlur, peopleBlur;
 out vec4 result;

@@ -1,7 +1,7 @@
 // A WebGL 2 context with programs, textures and targets. Everything but the canvas has its first row at the top.
 
 /** @typedef {{texture: WebGLTexture, width: number, height: number}} Texture */
-/** @typedef {Texture & {framebuffer: WebGLFramebuffer, textures: Texture[], mips: boolean}} Target what is drawn into */
+/** @typedef {Texture & {framebuffer: WebGLFramebuffer, textures: Texture[], mips: boolean}} Target a framebuffer to draw into */
 /** @typedef {{width: number, height: number, data: Uint8Array | Float32Array}} Pixels RGBA, first row on top */
 /** @typedef {number | boolean | readonly number[] | Float32Array | Texture} UniformValue */
 /** @typedef {'LINEAR' | 'NEAREST' | 'LINEAR_MIPMAP_LINEAR'} Filter */
@@ -14,7 +14,7 @@ void main() {
   gl_Position = vec4(uv * 2.0 - 1.0, 0, 1);
 }`;
 
-/** What the browser's graphics cannot do. Its message is shown to the user. */
+/** A feature that the browser's graphics lack. Its message is shown to the user. */
 export class StageError extends Error {}
 
 export class Stage {

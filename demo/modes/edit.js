@@ -1,5 +1,5 @@
 // Edit: light and colour of the near and the far part of a photo, each on its own. A threshold on the histogram of
-// depths, with a soft transition, says what is near. The part that is not edited keeps its pixels.
+// depths, with a soft transition, separates the two. The part that is not edited keeps its pixels.
 
 /** @import {Scene} from '../app/scene.js' */
 /** @import {PaintedMode, RangeControl} from './types.d.ts' */

@@ -1,5 +1,5 @@
-// Place: words and stickers that stand in the depth of a photo. What is nearer hides them: people by their matte, hair
-// by hair, everything else by its depth.
+// Place: words and stickers that stand in the depth of a photo. Nearer parts of the photo hide them: people by their
+// matte, hair by hair, everything else by its depth.
 
 /** @import {Scene} from '../app/scene.js' */
 /** @import {PaintedMode} from './types.d.ts' */
@@ -23,7 +23,7 @@ import {
 } from './items.js';
 import {STICKERS} from './stickers.js';
 
-const SOFT = 0.012; // of the depth: how gently a slanted surface cuts what stands in it
+const SOFT = 0.012; // of the depth: how gently a slanted surface cuts an item that stands in it
 const PICTURE_SIDE = 2048; // pixels, at most
 const IN_FRONT = 1.1; // a depth before everything
 const KEY_STEP = 0.01; // of the photo's sides
@@ -41,7 +41,7 @@ const COLORS = {
 /** @type {Record<string, [number, number]>} */
 const KEYS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
 
-// Draws one item into both layers of a photo. In each layer its coverage is 1 minus what hides it there.
+// Draws one item into both layers of a photo. In each layer its coverage is 1 minus the coverage of nearer parts.
 const ITEM = `${VIEW}
 uniform sampler2D item;      // premultiplied
 uniform vec4 matrix;         // from the photo, in pixels of its diagonal around the middle, to the item

@@ -1,5 +1,5 @@
-// 3D: the photo as two surfaces in space, the people and what is behind them, seen from where the camera stood and
-// from beside it. Parallax by pointer or tilt, an orbit, points, a depth map; GLB and PLY to save.
+// 3D: the photo as two surfaces in space, the people and the background behind them, seen from the camera's position
+// and from beside it. Parallax by pointer or tilt, an orbit, points, a depth map; GLB and PLY to save.
 
 /** @import {Scene} from '../app/scene.js' */
 /** @import {Stage} from '../gl/stage.js' */
@@ -22,8 +22,8 @@ const SIDE = 1280; // pixels of the layers' images, at most
 const PEOPLE = 0;
 const BEHIND = 1;
 
-// The colours of one layer, and the people's matte. Beside a person, where the eye gets to look behind them, what the
-// matte's edge left of the person would stand as a ghost: there the filled in background takes over.
+// The colours of one layer, and the people's matte. Beside a person, where the eye looks behind them, remains of the
+// person outside the matte's edge would show as a ghost. The filled-in background replaces them there.
 const LAYER = `${VIEW}
 uniform int which; // 0 people, 1 behind them
 out vec4 result;

@@ -1,4 +1,4 @@
-// The view of the 3D mode: a renderer, a camera, and what moves it.
+// The view of the 3D mode: a renderer, a camera, and its motion.
 
 /** @import {Scene} from '../app/scene.js' */
 /** @import {SaveFormat} from './types.d.ts' */
@@ -224,7 +224,7 @@ export class Space {
   }
 
   /**
-   * Encode what is seen (PNG), or the photo's surfaces, whatever is shown now. A PLY file has colours per vertex alone.
+   * Encode the current view (PNG), or the photo's surfaces in any view. A PLY file has colours per vertex alone.
    *
    * @param {SaveFormat} format
    * @returns {Promise<Blob>}

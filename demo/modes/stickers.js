@@ -1,4 +1,4 @@
-// What may be placed in a photo, as drawings that fit any size.
+// Stickers and words that may be placed in a photo, as drawings of any size.
 
 /**
  * A drawing: `ratio` is width over height, `paint` fills a canvas of that shape.

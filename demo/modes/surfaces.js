@@ -43,7 +43,7 @@ import {rgbOf} from './color.js';
  */
 
 /**
- * What `build` returns.
+ * The result of `build`.
  *
  * @typedef {object} Content
  * @property {Three.Group} group
@@ -282,7 +282,7 @@ function triangles(numbers, {columns, rows}) {
 }
 
 /**
- * Return a layer as an object of three, and what is to be disposed of with it.
+ * Return a layer as an object of three, and the resources to dispose of with it.
  *
  * @param {Library} three
  * @param {Scene} scene

@@ -132,7 +132,7 @@ function buildChoice({key, label, items}, change) {
 }
 
 /**
- * Return what an option shows: a swatch, an icon or its label. The label is there for screen readers in any case.
+ * Return the face of an option: a swatch, an icon or its label. The label is there for screen readers in any case.
  *
  * @param {ChoiceItem} item
  * @returns {HTMLElement[]}

@@ -1,4 +1,4 @@
-// The inspector: which artifact in which runtime, what it weighs and takes, and a second precision beside the first.
+// The inspector: the artifact and its runtime, its size and times, and a second precision beside the first.
 
 /** @import {Choice, LoadedSlot, Session} from '../app/session.js' */
 /** @import {ArtifactRow, Backend, EngineName} from '../types.d.ts' */
@@ -7,7 +7,7 @@ import {BACKENDS} from '../app/session.js';
 import {byId, h, megabytes} from './dom.js';
 
 /**
- * What the inspector shows of the page.
+ * The state of the page that the inspector shows.
  *
  * @typedef {object} Inspected
  * @property {Session} session
@@ -16,7 +16,7 @@ import {byId, h, megabytes} from './dom.js';
  */
 
 /**
- * What the inspector may do to the page.
+ * The actions of the inspector on the page.
  *
  * @typedef {object} Actions
  * @property {() => Inspected} inspect
@@ -148,7 +148,7 @@ function comparison({catalog, slots}, row, compare) {
 }
 
 /**
- * Return the line that says what proves the artifact, and which others were held back.
+ * Return the line that names the runtimes that proved the artifact, and the withheld artifacts.
  *
  * @param {Session} session
  * @param {ArtifactRow} row
@@ -173,7 +173,7 @@ const milliseconds = (value) => {
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 /**
- * Return the times and sizes of what is loaded.
+ * Return the times and sizes of the loaded artifact.
  *
  * @param {Session} session
  * @param {ArtifactRow} row

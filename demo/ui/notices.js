@@ -1,4 +1,4 @@
-// What is under way, and what went wrong.
+// Progress and error messages.
 
 /** @import {Progress} from '../types.d.ts' */
 
@@ -8,7 +8,7 @@ import {byId, inside} from './dom.js';
  * Show an error, or take it away.
  *
  * @param {string | null} error
- * @param {() => void} [retry] what "Try again" does, where anything helps
+ * @param {() => void} [retry] the action of "Try again", where trying again may help
  */
 export function showNotice(error, retry) {
   const box = byId('notice');
@@ -25,7 +25,7 @@ export function showNotice(error, retry) {
 }
 
 /**
- * Say what is under way, over the picture, and over the first page while there is no picture.
+ * Show the current work, over the picture, and over the first page while there is no picture.
  *
  * @param {string | null} text null when it is over
  */

@@ -5,8 +5,8 @@ import {messageOf} from '../app/errors.js';
 const PATIENCE = 3000; // ms
 
 /**
- * Register the service worker and wait until it controls the page, but not for long. What the page fetches before that
- * would be missing without a network after the first visit.
+ * Register the service worker and wait until it controls the page, but not for long. Files that the page fetches before
+ * that would be missing without a network after the first visit.
  *
  * @returns {Promise<void>}
  */

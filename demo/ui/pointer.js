@@ -1,9 +1,9 @@
-// Pointer and keys on the picture, in coordinates of the photo. A mode hears of them as `tap`, `drag` and `key`.
+// Pointer and keys on the picture, in coordinates of the photo. A mode receives them as `tap`, `drag` and `key`.
 
 /** @import {Drag, Point} from '../modes/types.d.ts' */
 
 /**
- * What hears of pointer and keys. `drag` and `key` return true when they took the event.
+ * The listeners for pointer and keys. `drag` and `key` return true when they handled the event.
  *
  * @typedef {object} Handlers
  * @property {(at: Point) => void} tap

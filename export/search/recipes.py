@@ -16,7 +16,7 @@ from hydramobile.spec import ModelSpec
 
 # Around a build of a target: a search replaces its own blocks and leaves everything else.
 BEGIN, END = "# search: begin {}", "# search: end {}"
-INTRO = "# Recipes layer by layer (see README.md). What stands between begin and end: python -m export search"
+INTRO = "# Recipes layer by layer (see README.md). python -m export search writes the blocks between begin and end."
 
 
 def write_recipes(

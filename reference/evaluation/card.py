@@ -17,7 +17,8 @@ EVALUATION, RECORD, CARD = "evaluation.json", "training.json", "MODEL_CARD.md"
 def publish(spec: ModelSpec, evaluation: Path, record: Path | None) -> list[Path]:
     """Write the evaluation (and the training record) beside the model's weights and regenerate the card's tables.
 
-    Returns the files written. Raises StageError("card") if either is of other weights or the card lacks the markers.
+    Returns the files written. Raises StageError("card") if either was made with other weights or the card lacks the
+    markers.
     """
     report: dict[str, Any] = read_json(evaluation, STAGE)
     if report.get("weights") != spec.weights_sha256:

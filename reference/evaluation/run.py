@@ -33,7 +33,7 @@ _DRAWN = 6
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request: the model's own weights, or those of a file, on synthetic sets and on a folder of photos."""
+    """The request: the model's own weights, or a file of weights, on synthetic sets and on a folder of photos."""
 
     spec: ModelSpec
     weights: Path | None

@@ -1,7 +1,8 @@
 """Structural pruning: rank channels by importance and slice the smaller net out of the weights.
 
-Only channels that nothing outside their block reads are cut: those between the two 1x1 convolutions of an encoder
-block, and the inner channels of a decoder. The features keep their shapes, so pruned and whole modules fit each other.
+Only channels that no layer outside their block reads are cut: the channels between the two 1x1 convolutions of an
+encoder block, and the inner channels of a decoder. The features keep their shapes, so pruned and whole modules fit each
+other.
 
 The importance of a channel is the first-order estimate of the loss that its removal costs (Molchanov et al. 2017,
 "Pruning Convolutional Neural Networks for Resource Efficient Inference"): the square of the mean over a photo of
@@ -49,12 +50,12 @@ class Kept:
 
     @property
     def shape(self) -> tuple[tuple[int, ...], int]:
-        """(channels of each block, width of the decoders): the arguments of `reference.portrait.shaped`."""
+        """Return (channels of each block, width of the decoders), the arguments of `reference.portrait.shaped`."""
         return tuple(map(len, self.middles)), len(self.width[HEADS[0]])
 
 
 class Watch:
-    """Accumulates the importance of the watched layers' output channels over any number of backward passes."""
+    """Accumulate the importance of the watched layers' output channels over any number of backward passes."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
         self.scores: dict[str, Tensor] = {}

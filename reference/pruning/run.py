@@ -56,7 +56,7 @@ def prune_file(weights: Path, data: tuple[Path, ...], out: Path, target: Target)
 def remeasure_norms(tensors: Mapping[str, Tensor], data: tuple[Path, ...], count: int) -> dict[str, Tensor]:
     """Return `tensors` with the batch norms' means and variances measured anew on `count` batches.
 
-    The old statistics are those of the uncut net's sums. Training holds statistics fixed, so they must be the pruned
+    The old statistics belong to the uncut net's sums. Training keeps statistics fixed, so they must be the pruned
     net's own before it begins (Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
     Pruning").
     """

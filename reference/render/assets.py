@@ -127,7 +127,7 @@ def load_clothing(path: Path) -> Clothing:
         elif words[0] in ("verts", "delete_verts"):
             section = words[0]
         elif not words[0].isdigit():
-            continue  # another property; it may stand between "verts" and its rows
+            continue  # another property, which may come between "verts" and its rows
         elif section == "verts":
             numbers = [float(word) for word in words]
             rows.append(numbers[:9] if len(numbers) >= 9 else [numbers[0], 0, 0, 1, 0, 0, 0, 0, 0])

@@ -1,6 +1,6 @@
 """A dataset on disk: shards of 64 views, each of which depends on the seed and its number alone, and an index.
 
-The format is that of reference/training/views.py; the index also holds the order: split, bin and the number of
+The format is defined by reference/training/views.py; the index also holds the order: split, bin and the number of
 backdrops. `known` is 2, or 1 for a view with a backdrop behind people. x and y of `face` are in pixels with centers at
 .5; left is the person's own.
 """

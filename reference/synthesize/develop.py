@@ -81,7 +81,7 @@ def _tone(rng: np.random.Generator, light: Floats) -> NDArray[np.uint8]:
 
 
 def _disparity(scene: Floats, people: Floats) -> NDArray[np.float16]:
-    """Return the mean disparity of a pixel's samples of people if these are at least half, else of the others."""
+    """Return a pixel's mean disparity over its samples of people if they are at least half, else over the others."""
     of_people, count = _inverse(people)
     of_scene, _ = _inverse(scene)
     return np.where(count >= OVERSAMPLING**2 / 2, of_people, of_scene).astype(np.float16)

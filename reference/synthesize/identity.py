@@ -39,7 +39,7 @@ class Identity:
 
     @property
     def soles(self) -> float:
-        """The height of the lowest body vertex at rest."""
+        """Return the height of the lowest body vertex at rest."""
         return float(self.rest[body_vertices(), 1].min())
 
 

@@ -74,8 +74,8 @@ def usable(view: View) -> bool:
 def pictures(view: View) -> Files:
     """Encode a view's photo, disparity and matte.
 
-    Disparity is kept where alpha exceeds PERSON and one pixel around, which is all that WHDR interpolates between. It
-    has 65,535 steps up to the nearest point.
+    Disparity is kept where alpha exceeds PERSON and one pixel around, because WHDR interpolates between these pixels
+    only. It has 65,535 steps up to the nearest point.
     """
     sure = Image.fromarray(np.where(view.alpha > 255 * PERSON, 255, 0).astype(np.uint8))
     kept = np.asarray(sure.filter(ImageFilter.MaxFilter(3))) > 0

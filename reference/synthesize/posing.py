@@ -93,7 +93,7 @@ def reach(skeleton: Skeleton, rest: Floats, turns: Turns, side: str, target: Vec
 
 
 def between(start: Vector, end: Vector) -> NDArray[np.float64]:
-    """Return the shortest rotation from the direction of `start` to that of `end`."""
+    """Return the shortest rotation from the direction of `start` to the direction of `end`."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(a, b)
     if np.linalg.norm(axis) < 1e-9:

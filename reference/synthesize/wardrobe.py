@@ -1,4 +1,4 @@
-"""The wardrobe's items of each split: identities of validation and test wear and show nothing that training saw."""
+"""The wardrobe's items of each split: identities of validation and test wear no item that training saw."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after `step` steps: all that decides how the run continues."""
+    """The state after `step` steps: everything on which the rest of the run depends."""
 
     step: int
     tensors: dict[str, Tensor]

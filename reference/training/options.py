@@ -1,4 +1,4 @@
-"""The options of a training run: every number that decides its outcome, in one frozen value."""
+"""The options of a training run: every number that affects its outcome, in one frozen value."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ EVERY = 20
 
 
 class Progress:
-    """Prints and logs for rank 0. Lines of the log beyond the step that is resumed from are dropped."""
+    """Print and log for rank 0. Lines of the log after the step from which a run resumes are dropped."""
 
     def __init__(self, run: Path, options: Options, step: int, seconds: float) -> None:
         self.path, self.options = run / LOG, options

@@ -1,9 +1,10 @@
-"""Quantization-aware fine-tuning: weights that lose little when rounded, taught by the float net that they come from.
+"""Quantization-aware fine-tuning: weights that lose little when rounded, distilled from the float net they come from.
 
 Every layer that the recipe stores as integers computes with rounded weights. The weights beneath are trained
 (straight-through estimator, Bengio et al. 2013), and so is each channel's step (learned step size, Esser et al. 2020).
-Batch norms keep their statistics. The targets are the float net's own outputs alone, since parity holds the quantized
-net to them. The written weights lie on their grids already, so an export that finds the same grids stores them exactly.
+Batch norms keep their statistics. The targets are the float net's own outputs alone, because parity compares the
+quantized net with them. The written weights lie on their grids already, so an export that finds the same grids stores
+them exactly.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Job:
 
 
 class OnGrid(nn.Module):
-    """Rounds a weight [outputs, ...] to symmetric integers of `bits` bits with a per-channel step, straight-through.
+    """Round a weight [outputs, ...] to symmetric integers of `bits` bits with a per-channel step, straight-through.
 
     The largest weight of a channel always becomes the end of its grid, so a quantizer that reads the values finds the
     same grid.

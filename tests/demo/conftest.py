@@ -33,7 +33,7 @@ RESET = """() => {
 def proven(
     artifact: Artifacts, build: Callable[[str], Path], build_once: Callable[..., Path], command: Command
 ) -> Path:
-    """An OUT folder with web artifacts and their passing parity.json. Copy it to change it."""
+    """Return an OUT folder with web artifacts and their passing parity.json. Copy it to change it."""
     folders = [artifact("portrait", *pair) for pair in ARTIFACTS]
 
     def make(out: Path) -> None:
@@ -88,7 +88,7 @@ def page_of_module(browser: Browser, address: str) -> Iterator[Demo]:
 
 @pytest.fixture
 def demo(page_of_module: Demo) -> Demo:
-    """The page of this file's tests, back at its start: loading page and net again is what costs."""
+    """Reset the page of this file's tests, because loading page and net again would take most of the time."""
     page_of_module.page.evaluate(RESET)
     page_of_module.page.click("#home")
     return page_of_module
@@ -96,14 +96,14 @@ def demo(page_of_module: Demo) -> Demo:
 
 @pytest.fixture
 def fresh(browser: Browser, address: str) -> Iterator[Demo]:
-    """A page without the caches or the service worker of an earlier visit."""
+    """Open a page without the caches or the service worker of an earlier visit."""
     with opened_page(browser, address) as page:
         yield page
 
 
 @pytest.fixture(scope="session")
 def photos(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Samples at 240 pixels, by name: software rendering is slow."""
+    """Return samples at 240 pixels, by name: software rendering is slow."""
     folder = tmp_path_factory.mktemp("photos")
     paths = {}
     for name in ("astronaut.png", "grace-hopper.jpg", "render-105.jpg"):

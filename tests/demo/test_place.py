@@ -1,4 +1,4 @@
-"""Place: words and stickers stand in the depth of a photo, and what is nearer hides them, hair by hair."""
+"""Place: words and stickers stand in the depth of a photo, and nearer parts of it hide them, hair by hair."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WHITE = 250
 
 @pytest.fixture
 def opened(demo: Demo, photos: dict[str, Path]) -> Demo:
-    """The mode as it opens: a word behind the head, as wide as the photo."""
+    """Open the mode: a word stands behind the head, as wide as the photo."""
     demo.upload(photos["grace-hopper"])
     demo.mode("place")
     return demo

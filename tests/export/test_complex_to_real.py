@@ -81,7 +81,7 @@ def phases(x: Tensor) -> Tensor:
 
 
 def aligned(x: Tensor) -> Tensor:
-    """A quotient of spectra, as in a Wiener filter."""
+    """Divide spectra, as a Wiener filter does."""
     one, other = torch.fft.rfft2(x), torch.fft.rfft2(x.flip(3) + 1)
     output: Tensor = torch.fft.irfft2(one * other.conj() / (other.abs() ** 2 + 0.1), s=x.shape[-2:])
     return output

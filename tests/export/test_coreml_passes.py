@@ -118,8 +118,8 @@ CASES: dict[str, Cases] = {
         )
     },
 }
-# What coremltools does with a case where its pass or patch is left out: the message that it refuses it with, or "" for
-# silently wrong values.
+# The fault of coremltools in each case without its pass or patch: the message of the refusal, or "" for silently wrong
+# values.
 FAULTS = (
     ("copy_passthrough_outputs", "input", "input name, 'x', is different from its corresponding var's name"),
     ("decompose_arguments", "alpha", ""),
@@ -158,7 +158,7 @@ def no_tracing(program: Program, entry: EntrySpec) -> None:
 
 @pytest.fixture(scope="module")
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    """The error of every case with all passes and patches, from one conversion."""
+    """Return the error of every case with all passes and patches, from one conversion."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(convert, "trace", no_tracing)
         cases = {name: case for group in CASES.values() for name, case in group.items()}

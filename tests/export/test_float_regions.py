@@ -105,7 +105,7 @@ def test_targets_agree_on_the_leading_region(model_dir: Callable[[str], Path], m
 
 
 def view_of(target: str, converted: Any, entry: EntrySpec) -> GraphView:
-    """Return the view of a module's graph in what a target converted it to."""
+    """Return the view of a module's graph as a target converted it."""
     match target:
         case "onnx":
             return onnx.view_of(entry, converted[entry.name])

@@ -84,7 +84,7 @@ class Bypassed(Branching):
 
 
 class Tokens(Branching):
-    """The channels of the linear layer are the last axis, those of the norm the second."""
+    """The channels of the linear layer are on the last axis, the channels of the norm on the second."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -131,8 +131,8 @@ CASES: dict[str, Cases] = {
         ),
     },
 }
-# What the converter or the runtime does with a case where its pass is left out: the message that it refuses it with, or
-# "" for wrong values without an error.
+# The fault of the converter or the runtime in each case without its pass: the message of the refusal, or "" for wrong
+# values without an error.
 FAULTS = (
     ("decompose_unsupported", "hypot", "op 'aten.hypot.default' is not supported"),
     ("decompose_unsupported", "exp2", "op 'aten.exp2.default' is not supported"),

@@ -308,7 +308,7 @@ class Tokens(nn.Module):
 
 
 class Unit(nn.Module):
-    """Features normalized to length one (EdgeNeXt's attention); those of a part of the photo are zero."""
+    """Features normalized to length one (EdgeNeXt's attention); the features of a part of the photo are zero."""
 
     seen: Tensor
 

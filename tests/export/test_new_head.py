@@ -42,7 +42,7 @@ description = "A head of another team"
 
 @pytest.fixture
 def with_a_third_head(own_model: Callable[..., Path]) -> ModelSpec:
-    """The portrait with one more head, whose weights are those of the segmentation head, doubled."""
+    """Write the portrait with one more head: a copy of the segmentation head with doubled weights."""
     folder = own_model("portrait", {"[entries.portrait]\n": MODULE.lstrip()})
     (folder / "net.py").write_text(FACTORY)
     weights = load_file(folder / "weights.safetensors")

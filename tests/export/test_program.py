@@ -1,4 +1,4 @@
-"""What is done to every model on its way to the targets."""
+"""Passes that run on every model before the targets' own passes."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Writer(nn.Module):
 
 
 def test_writes_become_selections() -> None:
-    """All but the one to computed places, which is a scatter."""
+    """Every write becomes a selection, except for the write to computed indices, which is a scatter."""
     inputs = (torch.randn(1, 4, 7, 5, generator=torch.Generator().manual_seed(1)), torch.tensor([2, 0]))
     exported = torch.export.export(Writer(), inputs)
-    spelled = apply_table(exported, slice_writes(exported)).program
-    ops = [str(node.target) for node in spelled.graph_module.graph.nodes if node.op == "call_function"]
+    decomposed = apply_table(exported, slice_writes(exported)).program
+    ops = [str(node.target) for node in decomposed.graph_module.graph.nodes if node.op == "call_function"]
     assert [name for name in ops if "scatter" in name or "put" in name] == ["aten.index_put.default"]
-    assert torch.equal(spelled.module()(*inputs), Writer()(*inputs))
+    assert torch.equal(decomposed.module()(*inputs), Writer()(*inputs))
 
 
-def test_a_program_without_them_is_left_alone() -> None:
+def test_a_program_without_slice_writes_is_unchanged() -> None:
     exported = torch.export.export(nn.Conv2d(3, 4, 3), (torch.zeros(1, 3, 8, 8),))
     assert apply_table(exported, slice_writes(exported)).program is exported
 

@@ -43,13 +43,13 @@ def nested(x: Tensor) -> Tensor:
 
 
 def sampled(x: Tensor) -> Tensor:
-    """Sampling locations of deformable attention: head, level, point, coordinate."""
+    """Compute sampling locations of deformable attention: head, level, point, coordinate."""
     points = torch.linspace(0.1, 0.9, 4).view(1, 1, 1, 1, 4, 1) / torch.tensor([3.0, 5.0])
     return (x.reshape(1, 12, 2, 2, 2, 2) + points[:, :, :, :, :2]).sum(-1).flatten(2).softmax(-1)
 
 
 def wavelets(x: Tensor) -> Tensor:
-    """The four bands of a Haar wavelet, and back."""
+    """Split into the four bands of a Haar wavelet, and invert."""
     a, b, c, d = (blocks(x)[:, :, :, row, :, column] for row in (0, 1) for column in (0, 1))
     bands = torch.sigmoid(torch.stack([a + b + c + d, a - b + c - d, a + b - c - d, a - b - c + d], -1))
     return bands.view(1, 3, 4, 4, 2, 2).permute(0, 1, 2, 4, 3, 5).reshape(1, 3, 8, 8)

@@ -125,7 +125,7 @@ def search(spec: ModelSpec, out: Path, builds: tuple[Build, ...]) -> list[Trial]
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory, model_dir: Callable[[str], Path]) -> tuple[ModelSpec, Path]:
-    """The classifier, in a folder of its own, after a search for two builds on ONNX."""
+    """Copy the classifier into a folder of its own and search two builds for it on ONNX."""
     root = tmp_path_factory.mktemp("search")
     folder = root / "graded"
     shutil.copytree(model_dir("classifier"), folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -150,7 +150,7 @@ def test_builds_are_written_beside_existing_recipes(searched: tuple[ModelSpec, P
 
 
 def test_verified_losses_are_those_of_the_file(searched: tuple[ModelSpec, Path]) -> None:
-    """The losses that the search measured in PyTorch are those of the saved file in its runtime."""
+    """The losses that the search measured in PyTorch equal the losses of the saved file in its runtime."""
     spec, out = searched
     document = json.loads((out / "classifier/search/search.json").read_text())
     refresh(spec, load_samples(spec, "judge"), spec.size, out / "classifier" / "goldens")

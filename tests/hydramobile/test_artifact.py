@@ -56,7 +56,7 @@ def sealed() -> Seal:
     return seal
 
 
-def test_comes_back_as_it_was(sealed: Seal, tmp_path: Path) -> None:
+def test_round_trip(sealed: Seal, tmp_path: Path) -> None:
     folder = tmp_path / "onnx/float32"
     artifact = sealed(folder)
 
@@ -131,7 +131,7 @@ def test_paths_stay_inside(sealed: Seal, tmp_path: Path, path: str, where: str) 
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         (lambda content: content.update(license="other"), "was changed after it was sealed"),
         (lambda content: content["entries"][0]["inputs"][0].update(scale=255), "was changed after it was sealed"),
@@ -147,7 +147,7 @@ def test_paths_stay_inside(sealed: Seal, tmp_path: Path, path: str, where: str) 
         (lambda content: content["files"][0].update(bytes="many"), "'bytes' must be a whole number"),
     ],
 )
-def test_edited_by_hand(sealed: Seal, tmp_path: Path, edit: Callable[[dict[str, Any]], None], told: str) -> None:
+def test_edited_by_hand(sealed: Seal, tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str) -> None:
     sealed(tmp_path / "a")
     path = tmp_path / "a/artifact.json"
     content = json.loads(path.read_text())
@@ -155,7 +155,7 @@ def test_edited_by_hand(sealed: Seal, tmp_path: Path, edit: Callable[[dict[str, 
     path.write_text(json.dumps(content))
     with pytest.raises(StageError) as caught:
         read_artifact(tmp_path / "a")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\ufeff{}", "[" * 100_000, "null"])

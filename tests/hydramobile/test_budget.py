@@ -51,7 +51,7 @@ def test_no_recipe_goes_without_a_limit(write_model: WriteModel, name: str, iou:
     assert budget.limits_for("coreml", "p4", "feature", True) == {"snr_db": 10.0}
 
 
-def test_a_row_replaces_what_a_recipe_is_like(write_model: WriteModel) -> None:
+def test_a_row_replaces_the_ceilings_of_the_most_similar_recipe(write_model: WriteModel) -> None:
     budget = load_budget(load_spec(write_model(files={"budget.toml": row("p4", "alpha", "iou", 0.95)})))
     assert budget.limits_for("coreml", "p4", "alpha", False) == {"iou": 0.95}
 
@@ -86,7 +86,7 @@ def test_rows_may_be_for_some_targets(write_model: WriteModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (row("float32", "alpha", "max_abs", 2e-4), "looser than the ceiling 0.0001"),
         (row("w8", "alpha", "iou", 0.98), "looser than the ceiling 0.99"),
@@ -110,14 +110,14 @@ def test_rows_may_be_for_some_targets(write_model: WriteModel) -> None:
         ("[ship", "is not readable TOML"),
     ],
 )
-def test_refuses(write_model: WriteModel, text: str, told: str) -> None:
+def test_refuses(write_model: WriteModel, text: str, message: str) -> None:
     spec = load_spec(write_model(files={"budget.toml": text}))
     with pytest.raises(HydraError) as caught:
         load_budget(spec)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_who_stands_in_for_a_neighbour(write_model: WriteModel, tmp_path: Path) -> None:
+def test_recipes_that_replace_another_models_recipes(write_model: WriteModel, tmp_path: Path) -> None:
     folder = write_model()
     other = shutil.copytree(folder, tmp_path / "other")
     (folder / "budget.toml").write_text('[candidates]\nonnx = ["w8"]\n[against]\nmodel = "other"\nonnx = ["w8"]\n')

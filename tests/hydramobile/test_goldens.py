@@ -51,7 +51,7 @@ def test_holds_every_tensor(golden: Golden) -> None:
     assert golden.boundary["paint"]["front"] is golden.tensors["front"]
 
 
-def test_comes_back_as_it_was(spec: ModelSpec, sample: Sample, golden: Golden, tmp_path: Path) -> None:
+def test_round_trip(spec: ModelSpec, sample: Sample, golden: Golden, tmp_path: Path) -> None:
     save_golden(tmp_path / "a.npz", golden, golden_key(spec, sample, spec.size))
     found = load_golden(tmp_path / "a.npz", spec, sample, spec.size)
     assert found.feature_dtype == "float32"

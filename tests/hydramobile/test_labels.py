@@ -76,10 +76,10 @@ def test_whdr_by_hand() -> None:
     """Four pixels, four pairs: one right, one wrong, one tie, one right."""
     pairs = Pairs(np.array([0, 1, 2, 3]), np.array([1, 2, 3, 0]), np.array([-1.0, -1.0, -1.0, 3.0]))
     made = np.array([1, 2, 0, 2], np.float32).reshape(1, 1, 2, 2)
-    # 1 < 2 as the truth says; 2 > 0, which it denies; 0 < 2; 2 > 1.
+    # 1 < 2 agrees with the truth; 2 > 0 contradicts it; 0 < 2; 2 > 1.
     assert OrderTest((2, 2), pairs).whdr(made) == 0.25
     made[0, 0, 1, 1] = 0
-    # 0 = 0 is a tie, and 0 < 1 is denied too.
+    # 0 = 0 is a tie, and 0 < 1 contradicts the truth too.
     assert OrderTest((2, 2), pairs).whdr(made) == 0.75
 
 
@@ -101,7 +101,7 @@ def test_whdr_of_a_label(model: Callable[[Files], ModelSpec]) -> None:
     assert asked(half) == pytest.approx(0.25, abs=0.02)
 
 
-def test_only_the_surely_known_person_is_asked_about(model: Callable[[Files], ModelSpec]) -> None:
+def test_only_known_pixels_of_the_person_are_compared(model: Callable[[Files], ModelSpec]) -> None:
     matte, truth = np.zeros((HEIGHT, WIDTH), np.uint8), halves(10_000, 20_000)
     matte[100:300, 200:400], matte[:100] = 255, 200
     truth[100:120] = 0  # not known
@@ -114,14 +114,14 @@ def test_only_the_surely_known_person_is_asked_about(model: Callable[[Files], Mo
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("made", "message"),
     [
         (np.zeros((1, 2, 4, 4), np.float32), r"depth must be \[1, 1, H, W\], found \[1, 2, 4, 4\]"),
         (np.full((1, 1, 4, 4), np.nan, np.float32), "16 of 16 values are not finite"),
     ],
 )
-def test_outputs_that_are_no_depth(made: NDArray[np.float32], told: str) -> None:
-    with pytest.raises(StageError, match=told):
+def test_outputs_that_are_no_depth(made: NDArray[np.float32], message: str) -> None:
+    with pytest.raises(StageError, match=message):
         OrderTest((4, 4), far_pairs(np.arange(16, dtype=np.float64), 0.02)).whdr(made)
 
 
@@ -142,7 +142,7 @@ def test_limits_against_labels_stand_apart(model: Callable[[Files], ModelSpec]) 
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         (label_files({"truth": None}), "truth.png does not exist"),
         ({**label_files(), "labels/photo.png": b"another"}, "photo.png does not match its sha256"),
@@ -152,13 +152,13 @@ def test_limits_against_labels_stand_apart(model: Callable[[Files], ModelSpec]) 
         ({"labels/labels.toml": "[[label"}, "is not readable TOML"),
     ],
 )
-def test_bad_lists(model: Callable[[Files], ModelSpec], files: Files, told: str) -> None:
-    with pytest.raises(StageError, match=told):
+def test_bad_lists(model: Callable[[Files], ModelSpec], files: Files, message: str) -> None:
+    with pytest.raises(StageError, match=message):
         load_labels(model(files))
 
 
 @pytest.mark.parametrize("split", ["calibrate", "judge"])
-def test_what_was_calibrated_with_or_judged_by_is_no_label(model: Callable[[Files], ModelSpec], split: str) -> None:
+def test_a_sample_is_no_label(model: Callable[[Files], ModelSpec], split: str) -> None:
     files = label_files()
     data = files["labels/photo.png"]
     assert isinstance(data, bytes)
@@ -178,7 +178,7 @@ def test_a_photo_stands_once(model: Callable[[Files], ModelSpec]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"truth": picture(halves(1, 2, np.uint8))}, "truth.png must be grey with 16 bits; Pillow reads it as L"),
         ({"truth": picture(halves(7, 7))}, "truth.png is flat: it has no order"),
@@ -191,10 +191,10 @@ def test_a_photo_stands_once(model: Callable[[Files], ModelSpec]) -> None:
         ({"matte": picture(np.zeros((HEIGHT, WIDTH), np.uint8))}, "too few to judge"),
     ],
 )
-def test_bad_pictures(model: Callable[[Files], ModelSpec], changed: dict[str, bytes | None], told: str) -> None:
+def test_bad_pictures(model: Callable[[Files], ModelSpec], changed: dict[str, bytes | None], message: str) -> None:
     labels = load_labels(model(label_files(changed)))
     assert labels is not None
-    with pytest.raises(StageError, match=told):
+    with pytest.raises(StageError, match=message):
         order_test(labels.all[0])
 
 
@@ -214,7 +214,7 @@ def test_the_references_own_figures_are_of_these_inputs(model: Callable[[Files],
         read_reference(spec, labels, spec.size, tmp_path)
 
 
-def test_what_is_committed_is_not_computed_again(model: Callable[[Files], ModelSpec], tmp_path: Path) -> None:
+def test_a_committed_reference_is_not_computed_again(model: Callable[[Files], ModelSpec], tmp_path: Path) -> None:
     spec = model(label_files())  # a net that nothing could run: its factory does not exist
     labels = load_labels(spec)
     assert labels is not None
@@ -228,12 +228,12 @@ def test_what_is_committed_is_not_computed_again(model: Callable[[Files], ModelS
     assert not refresh_reference(spec, labels, spec.size, tmp_path / "new")
 
 
-def test_who_makes_an_output(root: Path) -> None:
+def test_modules_for_an_output(root: Path) -> None:
     assert modules_for(load_spec(root / "models/portrait"), "depth") == ["encoder", "depth"]
 
 
 def test_the_portraits_labels(root: Path) -> None:
-    """64 views, each with pairs of known order. The committed WHDR is that of the committed weights."""
+    """64 views, each with pairs of known order. The committed WHDR was measured with the committed weights."""
     spec = load_spec(root / "models/portrait")
     labels = load_labels(spec)
     assert labels is not None and len(labels.all) == 64

@@ -222,7 +222,7 @@ def test_a_pickle_is_never_read(make_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"body.weight": torch.zeros(4, 3, 1, 1)}, "does not fit module 'body'"),
         ({"body.scale": torch.zeros(4)}, "does not fit module 'body'"),
@@ -232,18 +232,18 @@ def test_a_pickle_is_never_read(make_model: MakeModel) -> None:
         ({"body.bias": torch.full((4,), float("inf"))}, "body.bias holds NaN or infinite values"),
     ],
 )
-def test_weights_that_do_not_fit(make_model: MakeModel, change: dict[str, torch.Tensor | None], told: str) -> None:
+def test_weights_that_do_not_fit(make_model: MakeModel, change: dict[str, torch.Tensor | None], message: str) -> None:
     folder = make_model()
     merged = {**weights(folder), **change}
     rewrite(folder, {key: value for key, value in merged.items() if value is not None})
     with pytest.raises(StageError) as caught:
         load_modules(load_spec(folder))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.stage == "weights"
 
 
 @pytest.mark.parametrize(
-    ("first", "made", "told"),
+    ("first", "made", "message"),
     [
         ("raise RuntimeError('no disk')", MADE, "net:build failed: RuntimeError: no disk"),
         (
@@ -259,22 +259,22 @@ def test_weights_that_do_not_fit(make_model: MakeModel, change: dict[str, torch.
         ("import nowhere_to_be_found", MADE, "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
     ],
 )
-def test_a_factory_that_fails(make_model: MakeModel, first: str, made: str, told: str) -> None:
+def test_a_factory_that_fails(make_model: MakeModel, first: str, made: str, message: str) -> None:
     with pytest.raises(StageError) as caught:
         load_modules(load_spec(make_model(first=first, made=made)))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.stage == "factory"
 
 
 @pytest.mark.parametrize(
-    ("edits", "told"),
+    ("edits", "message"),
     [
         ({"PACKAGE.net:build": "nowhere_to_be_found.net:build"}, "No module named 'nowhere_to_be_found'"),
         ({"PACKAGE.net:build": "PACKAGE.net:biuld"}, "has no attribute 'biuld'"),
         ({"PACKAGE.net:build": "PACKAGE.net:MADE"}, "failed: "),
     ],
 )
-def test_no_such_factory(make_model: MakeModel, edits: dict[str, str], told: str) -> None:
+def test_no_such_factory(make_model: MakeModel, edits: dict[str, str], message: str) -> None:
     folder = make_model()
     toml = folder / "model.toml"
     for old, new in edits.items():
@@ -282,7 +282,7 @@ def test_no_such_factory(make_model: MakeModel, edits: dict[str, str], told: str
         toml.write_text(text)
     with pytest.raises(StageError) as caught:
         load_modules(load_spec(folder))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_another_package_of_the_same_name(make_model: MakeModel) -> None:
@@ -298,7 +298,7 @@ def test_another_package_of_the_same_name(make_model: MakeModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forward", "told"),
+    ("forward", "message"),
     [
         ("self.conv(x)[:, :, 1:]", "tensor 'alpha' has shape [1, 1, 7, 6], the spec says [1, 1, 8, 6]"),
         ("self.conv(x).double()", "tensor 'alpha' has dtype float64, the spec says float32"),
@@ -309,8 +309,8 @@ def test_another_package_of_the_same_name(make_model: MakeModel) -> None:
         ("None", "module 'head' returned"),
     ],
 )
-def test_modules_that_break_the_spec(make_model: MakeModel, forward: str, told: str) -> None:
+def test_modules_that_break_the_spec(make_model: MakeModel, forward: str, message: str) -> None:
     with pytest.raises(StageError) as caught:
         capture(load_spec(make_model(forward=forward)))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.stage == "capture"

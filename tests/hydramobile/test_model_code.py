@@ -33,7 +33,7 @@ kind = "rgb-photo"
 inputs = ["image"]
 outputs = ["map"]
 """
-# A net of two files, and one more that its forward imports. `scale` and `offset` tell which project's they are.
+# A net of two files, and one more that its forward imports. `scale` and `offset` identify the project.
 NET = """
 from torch import nn
 
@@ -108,7 +108,7 @@ def test_a_package_called_like_the_models_folder(project: Project) -> None:
 
 
 def test_two_projects_with_equal_names(project: Project) -> None:
-    """Each sees its own modules, also those that it imports after the other was loaded."""
+    """Each project sees its own modules, including modules that it imports after the other project was loaded."""
     folders = [project("models", value, f"project{value:.0f}") for value in (2.0, 3.0)]
     first, second = (load_modules(load_spec(folder))["net"] for folder in folders)
     ones = torch.ones(1, 3, 2, 2)

@@ -42,7 +42,7 @@ def corners(image: Image.Image) -> list[tuple[int, int, int]]:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
     upright = quadrants()
-    # The stored picture is what a camera held that way would write: the inverse of what a reader does.
+    # The picture is stored as a camera held that way would store it: the inverse of the transform of a reader.
     inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     stored = upright.transpose(Image.Transpose(inverse[orientation])) if orientation > 1 else upright
     exif = Image.Exif()
@@ -139,7 +139,7 @@ def test_heic_round_trip(tmp_path: Path) -> None:
     assert photo.mode == "RGB" and photo.size == (128, 96) and corners(photo) == list(QUADRANTS)
 
 
-def test_heic_is_told_by_its_bytes_not_its_name(tmp_path: Path) -> None:
+def test_heic_is_recognized_by_its_bytes_not_its_name(tmp_path: Path) -> None:
     pillow_heif.from_pillow(quadrants(128, 96)).save(tmp_path / "phone.heic", quality=95)
     renamed = (tmp_path / "phone.heic").rename(tmp_path / "upload.jpg")
     assert corners(load_photo(renamed)) == list(QUADRANTS)

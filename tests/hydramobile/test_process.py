@@ -1,4 +1,4 @@
-"""Worker processes: a hang is told from a busy machine."""
+"""Worker processes: a hang is distinguished from a busy machine."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def seconds_until_over(patience: Patience, most: float) -> float:
     return time.monotonic() - start
 
 
-def test_one_that_sleeps_is_given_up() -> None:
+def test_a_sleeping_worker_is_given_up() -> None:
     with child("import time; time.sleep(600)") as pid:
         time.sleep(1.0)  # its start is work
         assert 0.9 < seconds_until_over(Patience(pid, 1.0), 20) < 5
 
 
-def test_one_that_computes_has_its_limit_in_processor_time() -> None:
+def test_a_busy_worker_is_limited_by_processor_time() -> None:
     with child("while True: pass") as pid:
         patience = Patience(pid, 2.0)
         took = seconds_until_over(patience, 25)
         assert patience.seen - patience.before >= 2.0 or took >= 19, took
 
 
-def test_one_that_works_little_by_little_is_waited_for() -> None:
+def test_a_slow_worker_that_makes_progress_is_waited_for() -> None:
     """A busy machine: short bursts with long pauses, which together exceed the limit."""
     code = "import time\nwhile True:\n    end = time.process_time() + 0.02\n"
     code += "    while time.process_time() < end: pass\n    time.sleep(0.3)"
@@ -49,7 +49,7 @@ def test_one_that_works_little_by_little_is_waited_for() -> None:
         assert seconds_until_over(Patience(pid, 2.0), 5) >= 5
 
 
-def test_one_that_has_gone_computes_nothing() -> None:
+def test_a_worker_that_ended_has_no_processor_time() -> None:
     with child("pass") as pid:
         time.sleep(1.5)
     assert Patience(pid, 1.0).computed() == 0.0

@@ -114,7 +114,7 @@ def test_a_text_file_named_like_a_photo(with_samples: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ([("gone.png", "judge", "0" * 64)], "does not exist"),
         ([("judge.png", "judge", "0" * 64)], "does not match its sha256"),
@@ -123,11 +123,11 @@ def test_a_text_file_named_like_a_photo(with_samples: Path, tmp_path: Path) -> N
         ([], "'sample' is missing"),
     ],
 )
-def test_a_bad_list(with_samples: Path, rows: list[tuple[str, str, str]], told: str) -> None:
+def test_a_bad_list(with_samples: Path, rows: list[tuple[str, str, str]], message: str) -> None:
     (with_samples / "samples/samples.toml").write_text(listing(*rows))
     with pytest.raises(StageError) as caught:
         load_samples(load_spec(with_samples), "judge")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_model_without_samples_gets_seeded_inputs(write_model: WriteModel) -> None:

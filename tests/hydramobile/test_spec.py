@@ -27,7 +27,7 @@ def test_reads_the_module_graph(write_model: WriteModel) -> None:
     assert [tensor.name for tensor in spec.judged()] == ["alpha"]
 
 
-def test_modules_run_after_those_they_read(write_model: WriteModel) -> None:
+def test_modules_run_after_the_modules_they_read(write_model: WriteModel) -> None:
     body, head = '[modules.body]\ninputs = ["image"]\noutputs = ["feature"]\n', "[modules.head]"
     spec = load_spec(write_model((body, ""), ("[entries.whole]", body + "[entries.whole]")))
 
@@ -46,7 +46,7 @@ def test_hash_covers_content_not_comments(write_model: WriteModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("schema = 1", "schema = 2", "schema 2 is not known"),
         ("schema = 1", "schema = true", "'schema' must be a whole number, found a boolean"),
@@ -96,11 +96,11 @@ def test_hash_covers_content_not_comments(write_model: WriteModel) -> None:
         ("schema = 1", "schema = 1 1", "is not readable TOML"),
     ],
 )
-def test_refuses(write_model: WriteModel, old: str, new: str, told: str) -> None:
+def test_refuses(write_model: WriteModel, old: str, new: str, message: str) -> None:
     with pytest.raises(StageError) as caught:
         load_spec(write_model((old, new)))
 
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.stage == "spec"
     assert caught.value.exit_code == ExitCode.STAGE
 

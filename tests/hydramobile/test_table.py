@@ -12,7 +12,7 @@ from hydramobile.toml_table import Table, read_toml
 
 
 @pytest.mark.parametrize(
-    ("method", "value", "told"),
+    ("method", "value", "message"),
     [
         ("string", 1, "must be a string, found a whole number"),
         ("string", None, "must be a string, found NoneType"),
@@ -30,10 +30,10 @@ from hydramobile.toml_table import Table, read_toml
         ("table", [], "must be a table, found a list"),
     ],
 )
-def test_refuses_another_type(method: str, value: Any, told: str) -> None:
+def test_refuses_another_type(method: str, value: Any, message: str) -> None:
     with pytest.raises(StageError) as caught:
         getattr(Table({"key": value}, "file [where]", "stage"), method)("key")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "file [where]" in str(caught.value)
 
 

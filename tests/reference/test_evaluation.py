@@ -62,7 +62,7 @@ def test_a_photo_without_depth_is_named(tmp_path: Path) -> None:
 
 
 class Oracle(nn.Module):
-    """Returns a fixed field resized to the photo, [1, 1, H, W], whatever the photo shows."""
+    """Return a fixed field resized to the photo, [1, 1, H, W], whatever the photo shows."""
 
     def __init__(self, field: np.ndarray) -> None:
         super().__init__()

@@ -74,7 +74,7 @@ def test_all_channels_kept_is_the_net_itself(full: dict[str, nn.Module]) -> None
     assert all(torch.equal(value, same[key]) for key, value in named(full).items())
 
 
-def test_dead_channels_are_the_ones_that_go(full: dict[str, nn.Module], scores: dict[str, Tensor]) -> None:
+def test_dead_channels_are_cut(full: dict[str, nn.Module], scores: dict[str, Tensor]) -> None:
     """Pruning a net with dead channels in every block to exactly the live ones does not change its maps."""
     modules = build()
     load_named(modules, load_file(WEIGHTS))
@@ -114,7 +114,7 @@ def test_the_budget_holds_and_the_impossible_is_refused(full: dict[str, nn.Modul
 
 
 def test_a_pruned_nets_norms_have_its_own_statistics(sets: tuple[Path, Path], tmp_path: Path) -> None:
-    """Measured on one batch, every norm's statistics are those of that batch in the pruned net."""
+    """Measured on one batch, every norm's statistics equal the statistics of that batch in the pruned net."""
     student = tmp_path / "slim.safetensors"
     prune_file(WEIGHTS, sets, student, Target(32, 260e6, 1.6e6, 1))
     tensors = load_file(student)

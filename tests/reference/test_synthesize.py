@@ -161,7 +161,7 @@ def plane(camera: Camera, corner: list[float], right: list[float], up: list[floa
     return np.asarray(10 / depth)
 
 
-def test_disparity_is_that_of_the_planes_drawn(root: Path, tmp_path: Path) -> None:
+def test_disparity_equals_the_disparity_of_the_drawn_planes(root: Path, tmp_path: Path) -> None:
     run(root, PLANES, str(tmp_path / "view.npz"))
     view = np.load(tmp_path / "view.npz")
     camera = Camera(np.array([0.0, 0, 10]), np.zeros(3), 60.0)

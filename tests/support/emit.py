@@ -24,7 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """How far an output is from the reference. `peak` is the largest magnitude of the reference."""
+    """The distance of an output from the reference. `peak` is the largest magnitude of the reference."""
 
     max_abs: float
     mean_abs: float
@@ -89,7 +89,7 @@ class Converted:
         return Built(self, chosen, folder, self.target.emit(self.program, self.graphs, chosen, folder))
 
     def originals(self, chosen: Recipe) -> Mapping[str, Any]:
-        """Return the float weights that the files of a recipe are held to, by name."""
+        """Return the float weights that the files of a recipe are compared with, by name."""
         return self.target.originals(self.program, self.graphs, chosen)
 
 
@@ -122,7 +122,7 @@ def errors_of(program: Program, outputs: Mapping[str, NDArray[Any]]) -> dict[str
 
 
 def beyond(errors: Mapping[str, Error], limit: float) -> dict[str, Error]:
-    """Return the errors that are larger than `limit`, scaled. An empty dict is what most tests ask for."""
+    """Return the scaled errors that are larger than `limit`. Most tests expect an empty dict."""
     return {name: error for name, error in errors.items() if not error.scaled <= limit}
 
 

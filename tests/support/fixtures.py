@@ -19,7 +19,7 @@ OutWith = Callable[..., Path]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A command that ended: its exit code and what it printed."""
+    """A command that ended: its exit code and its output."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""Find out how a target takes an op: as is, decomposed by a pass, or refused, from a real export of its case."""
+"""Determine how a target handles an op (as is, decomposed by a pass, or refused) from a real export of its case."""
 
 from __future__ import annotations
 

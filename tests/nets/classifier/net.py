@@ -1,4 +1,4 @@
-"""A classifier of gratings: one module with what small mobile nets are made of (MobileNetV3, Howard et al. 2019)."""
+"""A classifier of gratings: one module of the blocks of small mobile nets (MobileNetV3, Howard et al. 2019)."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ class Classifier(nn.Module):
 
 
 def build() -> dict[str, nn.Module]:
-    """The factory of model.toml."""
+    """Return the modules that model.toml names."""
     return {"classifier": Classifier()}

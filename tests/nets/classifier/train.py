@@ -1,4 +1,4 @@
-"""Makes weights.safetensors anew: python tests/nets/classifier/train.py (a minute on one core).
+"""Train and write weights.safetensors: python tests/nets/classifier/train.py (a minute on one core).
 
 The task is synthetic and endless: a grating in one of five orientations, warm or cool, under noise and a
 gradient. Prints the accuracy on fresh images and writes the weights and their sha256 into model.toml.
@@ -20,7 +20,7 @@ SIDE, BATCH, STEPS = 96, 32, 260
 
 
 def batch(count: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """`count` images in [0, 1] and their classes (orientation + 5 * warm)."""
+    """Return `count` images in [0, 1] and their classes (orientation + 5 * warm)."""
     classes = torch.randint(0, 10, (count,), generator=random)
     angle = (classes % 5) * (torch.pi / 5) + 0.1 * torch.randn(count, generator=random)
     waves = 3 + 6 * torch.rand(count, generator=random)

@@ -1,6 +1,6 @@
-"""Small nets as other people write them, each for what it asks of a converter. Weights are made by the test, seeded.
+"""Small nets as other people write them, each with ops that are hard for a converter. The test seeds their weights.
 
-A name of `NETS` is a model: its modules as (class, inputs, outputs), what it is fed, and its size.
+A name of `NETS` is a model: its modules as (class, inputs, outputs), its inputs, and its size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Body(nn.Module):
 
 
 class Queries(nn.Module):
-    """A detector's head: learned places ask the features, and return classes and boxes (Carion et al. 2020)."""
+    """A detector's head: learned queries attend to the features and return classes and boxes (Carion et al. 2020)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Queries(nn.Module):
 
 
 class Windows(nn.Module):
-    """Attention in shifted windows with a table of relative places (Liu et al. 2021), merged by strided slices."""
+    """Attention in shifted windows with relative position biases (Liu et al. 2021), merged by strided slices."""
 
     def __init__(self, width: int = 24, side: int = 4, heads: int = 3, grid: int = 8) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Larger(nn.Module):
 
 
 class Written(nn.Module):
-    """Parts of tensors written to, in-place arithmetic, a border of zeros made by hand, odd resizes and pools."""
+    """Writes into slices, in-place arithmetic, a border of zeros written by hand, odd resizes and pools."""
 
     def __init__(self) -> None:
         super().__init__()

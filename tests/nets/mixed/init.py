@@ -1,4 +1,4 @@
-"""Makes weights.safetensors anew: python tests/nets/mixed/init.py.
+"""Write weights.safetensors: python tests/nets/mixed/init.py.
 
 Seeded, not trained: orthogonal weights keep the signal's size from layer to layer, random biases and norms make
 every constant matter, and the last layer is scaled so that the maps fill [0, 1].

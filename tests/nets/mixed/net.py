@@ -78,5 +78,5 @@ class Paint(nn.Module):
 
 
 def build() -> dict[str, nn.Module]:
-    """The factory of model.toml."""
+    """Return the modules that model.toml names."""
     return {"stem": Stem(), "context": Context(), "paint": Paint()}

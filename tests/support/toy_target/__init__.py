@@ -1,1 +1,1 @@
-"""A target that tests drop into a copy of this project: what a new target costs is this folder, one row, and a test."""
+"""A target that tests add to a copy of this project: a new target needs this folder, one row, and a test."""

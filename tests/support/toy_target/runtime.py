@@ -75,7 +75,7 @@ class ToyRuntime(Runtime):
 
 
 def read_weights(path: Path) -> dict[str, Array]:
-    """Raises StageError("open") where the file is missing or malformed."""
+    """Read the weights by name. Raises StageError("open") where the file is missing or malformed."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -88,7 +88,7 @@ class ToyTarget:
 
 
 def as_stored(value: NDArray[Any], recipe: Recipe) -> NDArray[Any]:
-    """Biases stay float32, as in the other targets."""
+    """Return a weight in the dtype of the recipe. Biases stay float32, as in the other targets."""
     return value.astype(np.float16) if recipe.name == "float16" and value.ndim > 1 else value
 
 
