@@ -1,1 +1,1 @@
-"""Artifact to evidence: one runtime adapter a file; parity, size, latency, reports."""
+"""Run exported artifacts and record evidence: runtime adapters, parity, size, latency, reports."""

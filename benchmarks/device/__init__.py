@@ -1,1 +1,1 @@
-"""Measurements on an attached device."""
+"""Parity, latency and profiles on an attached device."""

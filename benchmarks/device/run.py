@@ -1,7 +1,8 @@
-"""An attached device: parity by the same judge as everywhere, then latency by configuration and a profile.
+"""Measurements on an attached device: parity, then latency by configuration, then a profile.
 
-Each is a run of its own, with what the device is, how warm it was before and after, and time to cool in between. A
-row is labelled by what the device says of itself; times of an emulator are kept out of every table: they are none.
+Parity uses the same judge as on other runtimes. Each measurement runs separately, with time to cool down in between.
+Its row records the device's description, and its temperature before and after. The device reports whether it is an
+emulator; times of an emulator are in no table, because they do not predict a device's.
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ HANG_LIMIT = 1800.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of device: the runtime that reaches it, and the environment variable that names one of several.
+    """A kind of device.
 
-    `more` are further runtimes that judge what another processor of the device computes.
+    `runtime` reaches it. The environment variable `variable` selects one of several attached devices. `more` are
+    further runtimes for parity, each on another processor of the device.
     """
 
     runtime: str
@@ -49,7 +51,7 @@ class Kind:
     more: tuple[str, ...] = ()
 
 
-# By the first word of --device.
+# The part of --device before the colon -> kind of device.
 KINDS = {
     "adb": Kind("litert-android", "HYDRA_ADB_SERIAL", ("litert-android-gpu",)),
     "ios": Kind("coreml-device", "HYDRA_IOS_DEVICE"),
@@ -59,7 +61,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`seconds` of steady state per entry and configuration; `cool` seconds at least between two of them."""
+    """Options of a run: `seconds` of steady state per entry and configuration, and at least `cool` seconds of rest."""
 
     kind: str
     seconds: float = 2.0
@@ -78,16 +80,17 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the command measured on the device: the content of device.json, and the device's rows of parity."""
+    """Results of the command: the content of device.json, and the rows of parity measured on the device."""
 
     evidence: DeviceEvidence
     parity: tuple[ParityRow, ...]
 
 
 def choose(text: str, tool: Path | None = None) -> str:
-    """Return the kind of `adb`, `adb:SERIAL`, `ios`, `ios:NAME` or `mac`.
+    """Parse `adb`, `adb:SERIAL`, `ios`, `ios:NAME` or `mac`, and return the kind of device.
 
-    What follows the colon, and the tool, reach the adapter through the environment, which its worker processes share.
+    The text after the colon and the path of the tool are passed to the adapter as environment variables, because
+    worker processes inherit them. Raises UsageError for any other text.
     """
     kind, _, which = text.partition(":")
     if kind not in KINDS or (which and not KINDS[kind].variable):
@@ -100,9 +103,9 @@ def choose(text: str, tool: Path | None = None) -> str:
 
 
 def run_device(request: Request, run: Run, progress: Progress = silent) -> Measured:
-    """Write parity into parity.json and the rest into device.json; returns the latter with the rows of parity.
+    """Measure parity, times and a profile; write parity.json and device.json, and return the rows of both.
 
-    Raises NothingJudged where there is no device or no artifact for it, with what would help.
+    Raises NothingJudged, with a remedy, when there is no device or no artifact for it.
     """
     runtime = load_runtime(run.runtime)
     missing = runtime.unavailable()
@@ -118,7 +121,7 @@ def run_device(request: Request, run: Run, progress: Progress = silent) -> Measu
         raise NothingJudged(f"no artifact of {', '.join(runtime.targets)} to run there; make one with: make export")
     names = (runtime.name, *KINDS[run.kind].more)
     only = tuple(names_of(artifacts))
-    # One after the other: a new one begins by removing from the device what others left there.
+    # In sequence: a runtime starts by removing the files that earlier runs left on the device.
     for name in names:
         judged = run_parity(replace(request, only=only, runtimes=(name,)), progress)
     rows = [on_device(request, run, built, progress) for built in artifacts]
@@ -132,7 +135,7 @@ def run_device(request: Request, run: Run, progress: Progress = silent) -> Measu
 
 
 def on_device(request: Request, run: Run, built: Built, progress: Progress) -> DeviceRow:
-    """Return the row of one artifact, from a process of its own. What a lost device did not answer is said."""
+    """Measure one artifact in a worker process; if the device is lost, the row is "failed" with the reason."""
     artifact = built.artifact
     row = DeviceRow(target=artifact.target, recipe=artifact.recipe, artifact=artifact.sha256, runtime=run.runtime)
     job = {
@@ -155,7 +158,7 @@ def on_device(request: Request, run: Run, built: Built, progress: Progress) -> D
 
 
 def earlier(request: Request, fresh: Iterable[DeviceRow]) -> list[DeviceRow]:
-    """Return rows of other devices, or of artifacts not run now, whose artifact still stands."""
+    """Return earlier rows of other devices, or of artifacts not in this run, if their artifact is unchanged."""
     known = read_earlier(DeviceEvidence, request.root)
     return still_standing(known.results, fresh, sealed_hashes(request.root), key_of) if known else []
 

@@ -1,4 +1,4 @@
-"""The process that measures one artifact on an attached device: every configuration, then a profile."""
+"""Worker process: measure one artifact on an attached device in every configuration, then profile it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 
-# Seconds a device may take to cool down to no throttling before it is measured as it is; how often it is asked.
+# Seconds to wait at most until the device stops throttling, and seconds between two queries of its thermal status.
 COOLED, ASK = 300.0, 5.0
-# The runtime that reads the same files on any machine; a device that shows its tensors tells how faithful it is.
+# The runtime that evaluates the same files on any machine. A device's intermediate tensors show how faithful it is.
 EVALUATOR = "coreml-mil"
 EMULATED = "an emulator's time says nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the process is asked: `seconds` per entry and configuration, `cool` seconds of rest between two of them.
+    """The job of this process.
 
-    `model` and `out` are the folders of the model and of its goldens.
+    `seconds`: steady state per entry and configuration. `cool`: rest between two configurations, in seconds.
+    `model`, `out`: folders of the model and of its goldens.
     """
 
     runtime: str
@@ -55,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One artifact on a device, and who is told how far the process is."""
+    """One artifact on a device; `say` reports progress."""
 
     job: Job
     runtime: DeviceRuntime
@@ -101,7 +102,7 @@ def device_runtime(name: str) -> DeviceRuntime:
 
 
 def measure(row: DeviceRow, bench: Bench) -> DeviceRow:
-    """Return the row with times, profile and the comparison with our evaluator."""
+    """Return the row with times, a profile and the comparison with this project's evaluator."""
     runtime = bench.runtime
     verify(bench.folder, bench.artifact)
     device = runtime.device()
@@ -121,7 +122,7 @@ def measure(row: DeviceRow, bench: Bench) -> DeviceRow:
         profile=tuple(profiled(bench, entry) for entry in bench.entries),
         evaluator=compared(bench),
     )
-    timings = [entry for found in configurations for entry in found.entries]
+    timings = [entry for configuration in configurations for entry in configuration.entries]
     if all(entry.mean_ms is None for entry in timings):
         reason = next((entry.reason for entry in timings), "nothing was run")
         return replace(row, verdict="failed", reason=reason)
@@ -129,7 +130,7 @@ def measure(row: DeviceRow, bench: Bench) -> DeviceRow:
 
 
 def timed(bench: Bench, configuration: str) -> ConfigurationTimes:
-    """Time every entry in one configuration, between two looks at how warm the device is."""
+    """Time every entry in one configuration; read the device's condition before and after."""
     before = ask(bench.runtime)
     rows = tuple(entry_timings(bench, entry, configuration) for entry in bench.entries)
     return ConfigurationTimes(configuration, before, rows, ask(bench.runtime))
@@ -138,10 +139,10 @@ def timed(bench: Bench, configuration: str) -> ConfigurationTimes:
 def entry_timings(bench: Bench, entry: Entry, configuration: str) -> EntryTimings:
     row = EntryTimings(entry=entry.id, modules=entry.modules)
     try:
-        found = bench.runtime.measure(bench.folder, entry, configuration, bench.job.seconds)
+        timings = bench.runtime.measure(bench.folder, entry, configuration, bench.job.seconds)
     except HydraError as error:
         return replace(row, reason=str(error))
-    return typed(EntryTimings, {**plain(row), **plain(found)})
+    return typed(EntryTimings, {**plain(row), **plain(timings)})
 
 
 def profiled(bench: Bench, entry: Entry) -> EntryProfile:
@@ -153,9 +154,9 @@ def profiled(bench: Bench, entry: Entry) -> EntryProfile:
 
 
 def compared(bench: Bench) -> EvaluatorComparison:
-    """Compare our evaluator of the same file with the device's runtime, tensor by tensor (Core ML only).
+    """Compare this project's evaluator with the device's runtime on the same file, tensor by tensor (Core ML only).
 
-    Also lists the operators on which the device's own processors disagree.
+    Also lists the operators whose result differs between the processors of the device.
     """
     runtime, folder = bench.runtime, bench.folder
     entry = max(bench.entries, key=lambda item: len(item.modules))
@@ -185,7 +186,7 @@ def sample_inputs(job: Job, entry: Entry) -> Tensors:
 
 
 def ask(runtime: DeviceRuntime) -> Condition:
-    """Return the device's condition, or why it gave none."""
+    """Query the device's condition; on an error, return a condition with the reason."""
     try:
         return runtime.condition()
     except HydraError as error:
@@ -193,7 +194,7 @@ def ask(runtime: DeviceRuntime) -> Condition:
 
 
 def cool_down(bench: Bench) -> None:
-    """Rest for `cool` seconds, and on until the device no longer throttles."""
+    """Rest for `cool` seconds, then wait up to `COOLED` seconds until the device no longer throttles."""
     time.sleep(bench.job.cool)
     end = time.monotonic() + COOLED
     while (ask(bench.runtime).thermal_status or 0) > 0 and time.monotonic() < end:

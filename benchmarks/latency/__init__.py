@@ -1,1 +1,1 @@
-"""Load, first run and steady state of every artifact, on this computer or on a device that opens a page."""
+"""Latency of every artifact (load, first run, steady state), on this computer or on a device that opens a page."""

@@ -1,7 +1,7 @@
 """Latency: load, first run and steady state of every artifact, each in a fresh process.
 
-One artifact is measured at a time, so that they do not disturb each other. Times are of this machine and say nothing
-about a phone: compare them with each other.
+Artifacts are measured one at a time, so that they do not disturb each other. The times hold for this machine and
+predict no phone's: compare them only with each other.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REFERENCE = "pytorch"
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """`seconds` of samples per entry; `threads` that a runtime may use."""
+    """Sampling options: `seconds` of steady state per entry, and the number of `threads` per runtime."""
 
     seconds: float = 1.5
     threads: int = 1
@@ -52,11 +52,11 @@ class Timing:
 
 
 def run_latency(request: Request, timing: Timing, progress: Progress = silent) -> LatencyEvidence:
-    """Measure, and write `build/<model>/latency.json`; returns its content.
+    """Measure the artifacts, write `build/<model>/latency.json` and return its content.
 
-    Without `request.only` the recipes that must ship are measured. Rows of an earlier run stay where they were not
-    redone, their artifact still stands and the machine is the same. Raises NothingJudged when there is no artifact,
-    StageError for missing or stale goldens.
+    Without `request.only`, the recipes that must ship are measured. A row of an earlier run is kept if this run did
+    not measure it again, its artifact is unchanged and the machine is the same. Raises NothingJudged when there is no
+    artifact, StageError for missing or stale goldens.
     """
     names = resolve_runtimes(request.runtimes)
     every, unreadable = select(request)
@@ -74,7 +74,10 @@ def run_latency(request: Request, timing: Timing, progress: Progress = silent) -
 
 
 def write_latency(request: Request, rows: Sequence[LatencyRow]) -> LatencyEvidence:
-    """Write `build/<model>/latency.json` with `rows` and those of an earlier run that still stand; returns it."""
+    """Write `rows`, and the rows of an earlier run that are still valid, to `build/<model>/latency.json`.
+
+    Returns the written evidence.
+    """
     kept, notes = earlier(request, rows)
     evidence = LatencyEvidence(
         **identity_of(request.spec),
@@ -87,7 +90,7 @@ def write_latency(request: Request, rows: Sequence[LatencyRow]) -> LatencyEviden
 
 
 def blank(artifact: Artifact, runtime: Runtime) -> LatencyRow:
-    """Return the row of an artifact in a runtime without times."""
+    """Return a row without times for an artifact in a runtime."""
     return LatencyRow(
         target=artifact.target,
         recipe=artifact.recipe,
@@ -98,7 +101,7 @@ def blank(artifact: Artifact, runtime: Runtime) -> LatencyRow:
 
 
 def reference_row(spec: ModelSpec, runtime: Runtime) -> LatencyRow:
-    """Return the row of the reference itself without times."""
+    """Return a row without times for the PyTorch reference."""
     return LatencyRow(
         target="",
         recipe="float32",
@@ -109,14 +112,14 @@ def reference_row(spec: ModelSpec, runtime: Runtime) -> LatencyRow:
 
 
 def reference_key(spec: ModelSpec) -> str:
-    """Return what stands for the artifact's hash in rows of the reference itself."""
+    """Return the hash that replaces the artifact's in rows of the PyTorch reference."""
     return sha256_bytes(canonical_json(["reference", spec.sha256, spec.weights_sha256]).encode())
 
 
 def measure_runtime(
     request: Request, timing: Timing, runtime: Runtime, artifacts: Sequence[Built], progress: Progress
 ) -> list[LatencyRow]:
-    """Time all artifacts of one runtime, or the reference; where it cannot be timed, rows say why."""
+    """Time all artifacts of one runtime, or the reference; a row that cannot be timed holds the reason."""
     subjects: list[tuple[LatencyRow, Path | None]] = [
         (blank(built.artifact, runtime), built.folder)
         for built in artifacts
@@ -170,7 +173,7 @@ def measure(request: Request, timing: Timing, row: LatencyRow, folder: Path | No
 
 
 def with_times(row: LatencyRow, times: LatencyRow) -> LatencyRow:
-    """Return `row` with the measured fields of `times`, which has no identity."""
+    """Return `row` with the measured fields of `times`; `times` names no artifact."""
     return replace(
         row,
         seconds=times.seconds,
@@ -184,12 +187,12 @@ def with_times(row: LatencyRow, times: LatencyRow) -> LatencyRow:
 
 
 def key_of(row: LatencyRow) -> tuple[str, ...]:
-    """Return what a row is about: an artifact in a runtime, on this computer or on the device that it names."""
+    """Return the key of a row: artifact and runtime, and the id of the device (empty for this computer)."""
     return (*subject_of(row), row.device.id if row.device else "")
 
 
 def earlier(request: Request, fresh: Iterable[LatencyRow]) -> tuple[list[LatencyRow], list[str]]:
-    """Return (rows of an earlier run that still stand, notes on those that were dropped)."""
+    """Return (rows of an earlier run that are still valid, notes on dropped rows)."""
     known = read_earlier(LatencyEvidence, request.root)
     if known is None:
         return [], []
@@ -197,10 +200,10 @@ def earlier(request: Request, fresh: Iterable[LatencyRow]) -> tuple[list[Latency
     kept = still_standing(known.results, fresh, hashes, key_of)
     if known.machine == identity():
         return kept, []
-    # What a device of its own measured does not depend on the computer that asked it.
-    own = [row for row in kept if row.evidence == "measured-on-device"]
-    count, name = len(known.results) - len(own), known.machine.processor if known.machine else "unknown"
-    return own, [f"{count} results measured on another machine ({name}) were dropped: unlike machines do not mix"]
+    # Times of a separate device do not depend on the computer that requested them.
+    on_device = [row for row in kept if row.evidence == "measured-on-device"]
+    count, name = len(known.results) - len(on_device), known.machine.processor if known.machine else "unknown"
+    return on_device, [f"{count} results measured on another machine ({name}) were dropped: unlike machines do not mix"]
 
 
 def conclude_latency(evidence: LatencyEvidence) -> str:

@@ -1,7 +1,7 @@
 """Latency on a device that opens a page: a phone on a cable, a tablet, another browser of this computer.
 
-The command serves a page, has it run every artifact as `latency` does in headless Chromium, judges one output of
-each, and stores what came back beside the other times.
+The command serves a page and times every artifact in it, as `latency` does in headless Chromium. It compares one entry
+of each artifact with the reference, and adds the rows to latency.json.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from benchmarks.evidence.latency import Agreement, LatencyEvidence, LatencyRow, Load, PageDevice
 from benchmarks.evidence.row import Label
 from benchmarks.latency.run import Timing, blank, with_times, write_latency
-from benchmarks.latency.subject import Watch, main_subject, measure, subjects_of
+from benchmarks.latency.subject import Monitor, main_subject, measure, subjects_of
 from benchmarks.machine import load
 from benchmarks.parity.artifact import judge_entry
 from benchmarks.parity.bench import Bench
@@ -31,16 +31,16 @@ from hydramobile.errors import HydraError, NothingJudged, StageError, UsageError
 from hydramobile.goldens import Golden, load_goldens
 from hydramobile.samples import load_samples
 
-# Seconds a page may take to come back, after it was loaded anew or closed.
+# Seconds to wait for a page to reconnect after it was reloaded or closed.
 RETURN_LIMIT = 60.0
-# Samples whose outputs are compared: two, so that an error can be seen against what photos change.
+# Number of samples to compare. Two, because `err_sens` divides an error by how far the output moves between samples.
 JUDGED = 2
 MOBILE = re.compile(r"Android|iPhone|iPad")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One artifact in one runtime."""
+    """One artifact to time in one runtime."""
 
     runtime: str
     built: Built
@@ -51,8 +51,8 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Bed:
-    """What every job needs: the model's goldens and limits, the times wanted, and who is told."""
+class ServeContext:
+    """Inputs that all jobs share: the request, sampling options, goldens, limits, and the progress callback."""
 
     request: Request
     timing: Timing
@@ -62,8 +62,8 @@ class Bed:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
-    """The device behind a page, and the evidence label of what it computes."""
+class Client:
+    """The device that opened the page, and the evidence label of its measurements."""
 
     evidence: Label
     device: PageDevice
@@ -71,44 +71,44 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one run of the command measured, and how many artifacts it was to measure."""
+    """The rows that one run of the command measured, and the number of rows that were requested."""
 
     evidence: LatencyEvidence
-    asked: int
+    requested: int
 
 
 def run_serve(request: Request, timing: Timing, host: str, progress: Progress) -> Served:
-    """Serve, wait for a page, measure, and write `build/<model>/latency.json`; returns only this run's rows.
+    """Serve a page, measure in the browser that opens it, write `build/<model>/latency.json`, return this run's rows.
 
-    Ends when the page has run everything, did not come back within `RETURN_LIMIT` seconds, or at Ctrl-C; what was
-    measured until then is stored. Raises UsageError for a runtime that runs in no browser, NothingJudged when there
-    is no artifact for those asked.
+    The run ends when the page has run all artifacts, when it does not reconnect within `RETURN_LIMIT` seconds, or at
+    Ctrl-C. Rows measured until then are stored. Raises UsageError for a runtime that does not run in a browser,
+    NothingJudged when no artifact suits the requested runtimes.
     """
-    jobs = line_up(request)
+    jobs = plan_jobs(request)
     goldens = load_goldens(request.spec, load_samples(request.spec, "judge")[:JUDGED], request.spec.size, request.out)
     bench = Bench(request.spec, load_budget(request.spec), goldens)
-    bed = Bed(request, timing, bench, goldens, progress)
+    context = ServeContext(request, timing, bench, goldens, progress)
     rows: list[LatencyRow] = []
     with desk_on(host) as desk, attached(desk, progress) as phones:
         progress(f"open {desk.address}")
         if host != "127.0.0.1":
             progress(f"from the network: http://<address of this computer>:{desk.server.port}/phone.html#{desk.token}")
         with contextlib.suppress(KeyboardInterrupt):
-            for row in collect(bed, desk, phones, jobs):
+            for row in collect(context, desk, phones, jobs):
                 rows.append(row)
                 write_latency(request, rows)
         progress("done" if len(rows) == len(jobs) else f"stopped after {len(rows)} of {len(jobs)}")
     return Served(replace(write_latency(request, rows), results=tuple(rows)), len(jobs))
 
 
-def line_up(request: Request) -> list[Job]:
+def plan_jobs(request: Request) -> list[Job]:
     names = resolve_runtimes(request.runtimes or ("browser",))
     foreign = [name for name in names if not isinstance(load_runtime(name), WebRuntime)]
     if foreign:
         raise UsageError(f"--serve measures in a browser: {', '.join(foreign)} runs in none (take --runtime browser)")
     ships = shipping(request)
-    found = [built for built in select(request)[0] if ships(built.artifact.target, built.artifact.recipe)]
-    jobs = [Job(n, built) for n in names for built in found if built.artifact.target in load_runtime(n).targets]
+    shipped = [built for built in select(request)[0] if ships(built.artifact.target, built.artifact.recipe)]
+    jobs = [Job(n, built) for n in names for built in shipped if built.artifact.target in load_runtime(n).targets]
     if not jobs:
         raise NothingJudged("none of these runtimes runs any of the chosen artifacts")
     return jobs
@@ -128,7 +128,7 @@ def desk_on(host: str) -> Iterator[Desk]:
 
 @contextlib.contextmanager
 def attached(desk: Desk, progress: Progress) -> Iterator[list[Phone]]:
-    """Yield the phones on a cable that reach the desk; each opens the page in its browser."""
+    """Open the page in the browser of every phone on a cable, and yield these phones."""
     phones, summary = attach(desk.server.port)
     progress(summary)
     try:
@@ -140,20 +140,20 @@ def attached(desk: Desk, progress: Progress) -> Iterator[list[Phone]]:
             phone.release()
 
 
-def collect(bed: Bed, desk: Desk, phones: Sequence[Phone], jobs: Sequence[Job]) -> Iterator[LatencyRow]:
-    """Yield the row of each job, as long as there is a page."""
+def collect(context: ServeContext, desk: Desk, phones: Sequence[Phone], jobs: Sequence[Job]) -> Iterator[LatencyRow]:
+    """Run the jobs in order and yield one row per job; stop when no page reconnects."""
     session = desk.here()
     greeted: set[str] = set()
     for job in jobs:
         if not session:
-            bed.progress(f"no page came back within {RETURN_LIMIT:g} s")
+            context.progress(f"no page reconnected within {RETURN_LIMIT:g} s")
             return
         page = RemotePage(desk)
-        visit = visit_of(page, phones)
-        if visit.device.id not in greeted:
-            greeted.add(visit.device.id)
-            bed.progress(f"{visit.device.name} is here ({visit.evidence}: {visit.device.why})")
-        row = run_job(bed, job, page, visit)
+        client = client_of(page, phones)
+        if client.device.id not in greeted:
+            greeted.add(client.device.id)
+            context.progress(f"{client.device.name} connected ({client.evidence}: {client.device.why})")
+        row = run_job(context, job, page, client)
         show_on_page(page, row)
         yield row
         if job is jobs[-1]:
@@ -164,11 +164,11 @@ def collect(bed: Bed, desk: Desk, phones: Sequence[Phone], jobs: Sequence[Job]) 
         session = desk.here(RETURN_LIMIT)
 
 
-def visit_of(page: RemotePage, phones: Sequence[Phone]) -> Visit:
-    """Return the device behind a page.
+def client_of(page: RemotePage, phones: Sequence[Phone]) -> Client:
+    """Identify the device that opened a page.
 
-    It is another device where it does not come from this computer, or where it comes through a phone's cable and
-    names a phone's browser.
+    It counts as another device if the request comes from another address, or if a phone is on the cable and the user
+    agent is a phone's browser.
     """
     offer, peer = page.offer, page.device.peer
     cable = [phone for phone in phones if not phone.emulator]
@@ -189,30 +189,30 @@ def visit_of(page: RemotePage, phones: Sequence[Phone]) -> Visit:
         models=tuple(phone.model for phone in cable) if other and peer in own_addresses() else (),
         insecure=not offer.secure,
     )
-    return Visit("measured-on-device" if other else "browser-host", device)
+    return Client("measured-on-device" if other else "browser-host", device)
 
 
 def own_addresses() -> set[str]:
     import psutil
 
-    found = {address.address for cards in psutil.net_if_addrs().values() for address in cards}
-    return found | {"127.0.0.1", "::1"}
+    addresses = {address.address for cards in psutil.net_if_addrs().values() for address in cards}
+    return addresses | {"127.0.0.1", "::1"}
 
 
-def run_job(bed: Bed, job: Job, page: RemotePage, visit: Visit) -> LatencyRow:
-    """Return the row of one artifact in one runtime on the page's device: its times, or why there are none."""
-    bed.progress(job.title)
+def run_job(context: ServeContext, job: Job, page: RemotePage, client: Client) -> LatencyRow:
+    """Time one artifact in one runtime on the page's device; a row without times holds the reason."""
+    context.progress(job.title)
     runtime = load_runtime(job.runtime)
     if not isinstance(runtime, WebRuntime):
         raise UsageError(f"{job.runtime} runs in no browser")
-    runtime.link, runtime.evidence = page, visit.evidence
-    row = replace(blank(job.built.artifact, runtime), device=visit.device, threads=bed.timing.threads)
+    runtime.link, runtime.evidence = page, client.evidence
+    row = replace(blank(job.built.artifact, runtime), device=client.device, threads=context.timing.threads)
     try:
         lacking = runtime.lacks(page.offer)
         if lacking:
             return replace(row, verdict="unavailable", reason=lacking)
         verify(job.built.folder, job.built.artifact)
-        return timed(bed, job, page, runtime, row)
+        return timed(context, job, page, runtime, row)
     except HydraError as error:
         return replace(row, verdict="failed", stage=stage_of(error, "run"), reason=reason_of(error))
     except Exception as error:  # noqa: BLE001  a page may answer anything: that is this row's failure
@@ -220,21 +220,21 @@ def run_job(bed: Bed, job: Job, page: RemotePage, visit: Visit) -> LatencyRow:
         return replace(row, verdict="failed", stage="run", reason=f"the page's answer: {reason_of(error)}")
 
 
-def timed(bed: Bed, job: Job, page: RemotePage, runtime: WebRuntime, row: LatencyRow) -> LatencyRow:
-    """Measure, then compare one entry with the reference: times of wrong outputs do not count."""
+def timed(context: ServeContext, job: Job, page: RemotePage, runtime: WebRuntime, row: LatencyRow) -> LatencyRow:
+    """Time all entries, then compare one of them with the reference: times of wrong outputs do not count."""
 
     def say(text: str) -> None:
-        bed.progress(f"  {text}")
+        context.progress(f"  {text}")
         page.call("say", {"text": f"{job.title}: {text}"})
 
-    threads, before = bed.timing.threads, load()
+    threads, before = context.timing.threads, load()
     row = replace(row, runtime_version=runtime.version())
-    subjects = subjects_of(runtime, job.built.folder, job.built.artifact, bed.goldens[0], threads)
+    subjects = subjects_of(runtime, job.built.folder, job.built.artifact, context.goldens[0], threads)
     software = page.software(runtime.backend)
-    # Measured first, so that the cold start is one.
-    times = None if software else measure(subjects, [], bed.timing.seconds, Watch(say, lambda: None))
+    # Times come first: the comparison would warm the runtime up, and the first load would not be a cold start.
+    times = None if software else measure(subjects, [], context.timing.seconds, Monitor(say, lambda: None))
     say("compare with the reference")
-    agreement = compare(bed, job, runtime, main_subject(subjects).ident)
+    agreement = compare(context, job, runtime, main_subject(subjects).ident)
     environment = runtime.environment(threads)
     if environment.browser:
         hidden = bool(page.call("watched", {})["hidden"])
@@ -247,27 +247,27 @@ def timed(bed: Bed, job: Job, page: RemotePage, runtime: WebRuntime, row: Latenc
     return replace(with_times(row, replace(times, environment=environment)), load=Load(before, load()))
 
 
-def compare(bed: Bed, job: Job, runtime: WebRuntime, ident: str) -> Agreement:
-    """Compare the entry that is timed with the reference, by the code and limits of parity."""
+def compare(context: ServeContext, job: Job, runtime: WebRuntime, ident: str) -> Agreement:
+    """Compare the timed entry with the reference, by the code and limits of `parity`."""
     entry = job.built.artifact.entry(ident)
-    session = runtime.open(job.built.folder, entry, bed.timing.threads)
+    session = runtime.open(job.built.folder, entry, context.timing.threads)
     try:
-        known = [dict(golden.inputs) for golden in bed.goldens]
-        row = next(judge_entry(bed.bench, blank_parity(job.built.artifact, runtime), session, entry, known))
+        known = [dict(golden.inputs) for golden in context.goldens]
+        row = next(judge_entry(context.bench, blank_parity(job.built.artifact, runtime), session, entry, known))
     finally:
         session.close()
     return Agreement(row.entry, row.mode, row.verdict, row.reason, row.samples, row.measures)
 
 
 def show_on_page(page: RemotePage, row: LatencyRow) -> None:
-    """Show the row on the device."""
-    own = {"artifact": row.name, "runtime": row.runtime}
+    """Show the row in the page, on the device's screen."""
+    title = {"artifact": row.name, "runtime": row.runtime}
     lines = [
-        {**own, "entry": entry.entry, "first": f"{entry.first_s * 1e3:.1f}", "median": f"{entry.p50_ms:.1f}"}
+        {**title, "entry": entry.entry, "first": f"{entry.first_s * 1e3:.1f}", "median": f"{entry.p50_ms:.1f}"}
         for entry in row.entries
     ]
     with contextlib.suppress(StageError):
-        page.call("row", {"rows": lines or [{**own, "reason": f"{row.verdict}: {row.reason}"}]})
+        page.call("row", {"rows": lines or [{**title, "reason": f"{row.verdict}: {row.reason}"}]})
 
 
 def conclude_serve(served: Served) -> str:
@@ -280,8 +280,8 @@ def conclude_serve(served: Served) -> str:
         where = f"{first.target} {first.recipe} in {first.runtime}"
         raise StageError(first.stage, f"{where}: {first.reason} ({len(bad)} of {len(rows)} failed)")
     if not timed_rows:
-        raise NothingJudged("no artifact was timed: no page came, or its browser lacks what was asked for")
-    if len(rows) < served.asked:
-        raise StageError("run", f"the page left after {len(rows)} of {served.asked} artifacts")
+        raise NothingJudged("no artifact was timed: no page connected, or its browser cannot run the chosen runtimes")
+    if len(rows) < served.requested:
+        raise StageError("run", f"the page left after {len(rows)} of {served.requested} artifacts")
     names = ", ".join(dict.fromkeys(f"{row.where} ({row.evidence})" for row in timed_rows))
     return f"{len(timed_rows)} artifacts timed on {names}"

@@ -1,9 +1,9 @@
-"""One entry as it is timed: load, first run, warm-up, and runs in which several entries take turns.
+"""Time the entries of one artifact: load, first run, warm-up, and interleaved rounds of runs.
 
-First the primary entry alone, as an app would meet it: cold start (the runtime's own start included) and peak memory.
-Then every entry: load, first run, warm-up until its time is stable. Then rounds in which all entries, and the
-reference's primary entry, take turns: a ratio is taken within a round, so that a machine that gets busier for a while
-slows both sides of it.
+1. The primary entry alone, as in an app: cold start (start of the runtime included) and peak memory.
+2. Every entry: load, first run, and warm-up until its time is stable.
+3. Rounds in which all entries and the reference's primary entry take turns. A ratio is taken within one round, so
+   that a temporary load on the machine slows both of its sides.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from hydramobile.artifact import Artifact, Entry, primary
 from hydramobile.goldens import Golden
 from hydramobile.spec import EntrySpec, ModelSpec
 
-# A window of runs; warm-up ends when two windows in a row agree, or when its time is up.
+# Warm-up runs windows of WINDOW seconds. It ends when the medians of two consecutive windows differ by at most the
+# share AGREE, or after WARM_LIMIT seconds.
 WINDOW = 0.1
 AGREE = 0.03
 WARM_LIMIT = 2.0
-# How long one entry runs before the next takes its turn, the fewest runs of a turn, and the fewest rounds.
+# Seconds of one entry's turn, the fewest runs per turn, the fewest rounds, and the most samples stored per entry.
 TURN = 0.1
 TURN_RUNS = 3
 ROUNDS = 5
@@ -39,7 +40,7 @@ KEPT = 2000
 
 @dataclass(slots=True)
 class Subject:
-    """Something timed: `open` loads it, `turns` holds the seconds of its runs, one list per round."""
+    """An entry to time. `open` loads it; `turns` holds the seconds of its runs, one list per round."""
 
     ident: str
     modules: tuple[str, ...]
@@ -51,7 +52,7 @@ class Subject:
     turns: list[list[float]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Load and run once, each timed by itself."""
+        """Load the entry and run it once; time the load and the run separately."""
         started = time.perf_counter()
         self.session = self.open()
         load_s = round(time.perf_counter() - started, 6)
@@ -59,7 +60,7 @@ class Subject:
         self.cold = ColdStart(load_s, round(self.session.invoke(), 6))
 
     def run(self, seconds: float, least: int = TURN_RUNS) -> list[float]:
-        """Return the times of runs for about `seconds` of wall time, at least `least` of them."""
+        """Run for about `seconds` of wall time, at least `least` times, and return the seconds of each run."""
         assert self.session is not None
         if isinstance(self.session, Sampling):
             return self.session.sample(seconds, least)
@@ -86,7 +87,7 @@ class Subject:
 
 
 def subjects_of(runtime: Runtime, folder: Path, artifact: Artifact, golden: Golden, threads: int) -> list[Subject]:
-    """Return the primary entries of an artifact, with one sample as input."""
+    """Return the primary entries of an artifact, with the golden's sample as their input."""
 
     def opener(entry: Entry) -> Callable[[], Session]:
         return lambda: runtime.open(folder, entry, threads)
@@ -98,7 +99,7 @@ def subjects_of(runtime: Runtime, folder: Path, artifact: Artifact, golden: Gold
 
 
 def reference_subjects(spec: ModelSpec, golden: Golden, threads: int) -> list[Subject]:
-    """Return the entries of the reference, in PyTorch; empty where that cannot run."""
+    """Return the entries of the reference in PyTorch; empty where PyTorch cannot run."""
     runtime = load_runtime("pytorch")
     if not isinstance(runtime, Reference) or runtime.unavailable():
         return []
@@ -112,42 +113,45 @@ def reference_subjects(spec: ModelSpec, golden: Golden, threads: int) -> list[Su
 
 
 def values(golden: Golden, names: Sequence[str]) -> dict[str, Array]:
-    """Return tensors of a golden, float16 ones as float32."""
+    """Return tensors of a golden; float16 tensors are converted to float32."""
     return {name: as_float(golden.value(name)) for name in names}
 
 
 def main_subject(subjects: Sequence[Subject]) -> Subject:
-    """Return the entry with the most modules: what an app would call."""
+    """Return the entry with the most modules, which is the one that an app calls."""
     return max(subjects, key=lambda subject: len(subject.modules))
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """Who is told how far a measurement is, and who knows the peak memory so far (None where nobody does)."""
+class Monitor:
+    """Callbacks of a measurement.
+
+    `say` reports progress. `peak` returns the peak memory of the process so far in bytes, None where it is unknown.
+    """
 
     say: Callable[[str], None]
     peak: Callable[[], int | None]
 
 
-def measure(subjects: Sequence[Subject], rivals: Sequence[Subject], seconds: float, watch: Watch) -> LatencyRow:
-    """Return the measured fields of a row, without its identity.
+def measure(subjects: Sequence[Subject], rivals: Sequence[Subject], seconds: float, monitor: Monitor) -> LatencyRow:
+    """Time the entries and return a row with the measured fields; the row names no artifact.
 
-    `rivals` are the reference's entries: the primary one takes turns with the artifact's.
+    `rivals` are the entries of the reference. The one with the main subject's modules takes turns with `subjects`.
     """
     main = main_subject(subjects)
     with ExitStack() as stack:
-        baseline = watch.peak()
+        baseline = monitor.peak()
         main.start()
-        cold, peak = main.cold, watch.peak()
+        cold, peak = main.cold, monitor.peak()
         main.close()
         rival = next((r for r in rivals if r.modules == main.modules), None)
         turning = [*subjects, *([rival] if rival else [])]
         for subject in turning:
             stack.callback(subject.close)
-            watch.say(f"{subject.ident}: load and warm up")
+            monitor.say(f"{subject.ident}: load and warm up")
             subject.start()
             subject.warm()
-        watch.say(f"{len(turning)} entries take turns")
+        monitor.say(f"{len(turning)} entries take turns")
         take_turns(turning, seconds)
     return LatencyRow(
         target="",
@@ -156,7 +160,7 @@ def measure(subjects: Sequence[Subject], rivals: Sequence[Subject], seconds: flo
         seconds=seconds,
         primary=main.ident,
         cold=cold,
-        memory=Memory(baseline, peak, main.ident, watch.peak()),
+        memory=Memory(baseline, peak, main.ident, monitor.peak()),
         entries=tuple(map(entry_latency, subjects)),
         ratios=tuple(ratios(subjects, main, rival)),
     )
@@ -166,7 +170,7 @@ def take_turns(subjects: Sequence[Subject], seconds: float) -> None:
     slowest = max(subject.warm_up.p50_ms / 1e3 for subject in subjects)
     rounds = max(ROUNDS, round(seconds / max(TURN, TURN_RUNS * slowest)))
     for index in range(rounds):
-        # Who follows whom changes, so that nobody always inherits the same caches.
+        # The order rotates, so that no entry always starts with the caches that the same other entry left.
         first = index % len(subjects)
         for subject in (*subjects[first:], *subjects[:first]):
             subject.turns.append(subject.run(seconds / rounds))
@@ -193,13 +197,13 @@ def entry_latency(subject: Subject) -> EntryLatency:
 
 
 def ratios(subjects: Sequence[Subject], main: Subject, rival: Subject | None) -> list[Ratio]:
-    """Return each other entry over the primary one, and the primary over the reference."""
-    found = [
+    """Return the ratio of every other entry to the primary entry, and of the primary entry to the reference."""
+    result = [
         ratio("encoder" if takes_photo(subject, main) else "rerun", subject, main)
         for subject in subjects
         if subject is not main
     ]
-    return found + ([ratio("reference", main, rival)] if rival else [])
+    return result + ([ratio("reference", main, rival)] if rival else [])
 
 
 def takes_photo(subject: Subject, main: Subject) -> bool:
@@ -207,7 +211,7 @@ def takes_photo(subject: Subject, main: Subject) -> bool:
 
 
 def ratio(kind: Literal["rerun", "encoder", "reference"], above: Subject, below: Subject) -> Ratio:
-    """Return the median over the rounds of median time over median time, with the quartiles of the rounds."""
+    """Divide the median times of two entries within each round; return the median and quartiles over the rounds."""
     shares = [median(a) / median(b) for a, b in zip(above.turns, below.turns, strict=True)]
     low, middle, high = (round(float(value), 5) for value in np.quantile(shares, (0.25, 0.5, 0.75)))
     return Ratio(kind, above.ident, below.ident, middle, low, high, len(shares))

@@ -1,4 +1,4 @@
-"""The process that times one artifact in one runtime, or the reference itself (see benchmarks/latency/subject.py)."""
+"""Worker process: time one artifact in one runtime, or the PyTorch reference (see benchmarks/latency/subject.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.evidence.envelope import plain
-from benchmarks.latency.subject import Watch, measure, reference_subjects, subjects_of
+from benchmarks.latency.subject import Monitor, measure, reference_subjects, subjects_of
 from benchmarks.request import reason_of, stage_of
 from benchmarks.runtime import load_runtime
 from hydramobile.artifact import read_artifact
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def peak_memory() -> int:
-    """Return the peak resident bytes of this process and of the children it has now."""
+    """Return the peak resident bytes of this process and its present children, summed."""
     import psutil
 
     me = psutil.Process()
@@ -43,7 +43,7 @@ def main() -> None:
     job, stream = receive(sys.argv[1:])
     threads = job["threads"]
     with stream:
-        watch = Watch(lambda text: send(stream, event="stage", text=text), peak_memory)
+        monitor = Monitor(lambda text: send(stream, event="stage", text=text), peak_memory)
         try:
             spec = load_spec(Path(job["model"]))
             golden = load_goldens(spec, load_samples(spec, "judge")[:1], spec.size, Path(job["out"]))[0]
@@ -52,10 +52,10 @@ def main() -> None:
                 folder, runtime = Path(job["folder"]), load_runtime(job["runtime"])
                 subjects = subjects_of(runtime, folder, read_artifact(folder), golden, threads)
                 runtime.prepare(threads)
-                result = measure(subjects, reference, job["seconds"], watch)
+                result = measure(subjects, reference, job["seconds"], monitor)
                 result = replace(result, environment=runtime.environment(threads))
             else:
-                result = measure(reference, [], job["seconds"], watch)
+                result = measure(reference, [], job["seconds"], monitor)
             send(stream, event="result", result=plain(result))
         except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
             traceback.print_exc()

@@ -1,1 +1,1 @@
-"""Does each artifact compute what the PyTorch reference computes?"""
+"""Parity: compare the outputs of each artifact with the PyTorch reference."""

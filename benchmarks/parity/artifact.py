@@ -1,4 +1,8 @@
-"""Judge one artifact in one runtime: every entry directly, at its module boundary, and in the chain of modules."""
+"""Judge one artifact in one runtime: its size, storage dtypes, and every entry against the reference.
+
+Entries are judged from the photo ("direct"), on the reference's features ("boundary"), and on the features that the
+exported modules computed ("chain").
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.evidence.parity import Facts, Mode, ParityRow, Shipped
 from benchmarks.parity.bench import Bench
-from benchmarks.parity.labels import Labelled, ask_artifact, loss_measures, not_asked, opened, way
+from benchmarks.parity.labels import Labelled, entries_for, label_whdr, loss_measures, opened, skip_reason
 from benchmarks.parity.lean import BOUNDARY
 from benchmarks.parity.outputs import as_float, compare
 from benchmarks.parity.rows import blank, failed, leave_out
@@ -24,7 +28,7 @@ from hydramobile.measures import MEAN
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A sealed artifact in a runtime, and the row that every judgement of it starts from."""
+    """A sealed artifact in a runtime; `base` is the row that all of its rows are derived from."""
 
     folder: Path
     artifact: Artifact
@@ -33,7 +37,7 @@ class Subject:
 
 
 def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[ParityRow]:
-    """Yield all rows of one artifact in one runtime. A failure ends in a row with its stage, not in an exception."""
+    """Yield all rows of one artifact in one runtime; a failure is a row with its stage, not an exception."""
     artifact = read_artifact(folder)
     subject = Subject(folder, artifact, runtime, blank(artifact, runtime))
     try:
@@ -61,30 +65,30 @@ def check_model(bench: Bench, artifact: Artifact) -> None:
 
 
 def judge_size(bench: Bench, subject: Subject) -> Iterator[ParityRow]:
-    """Judge what an app ships by the budget's [[size]] rows, one row each."""
+    """Compare the bytes that an app ships with the budget's `[[size]]` limits; yield one row per limit."""
     artifact = subject.artifact
     for limit in bench.budget.sizes:
         if (limit.recipe, limit.target) == (artifact.recipe, artifact.target):
             records = ships(artifact)
             paths = [subject.folder / record.path for record in records]
-            found = sum(map(download_bytes, paths)) if limit.gzip else sum(record.bytes for record in records)
+            size = sum(map(download_bytes, paths)) if limit.gzip else sum(record.bytes for record in records)
             after = " after gzip" if limit.gzip else ""
-            reason = f"an app ships {found / 1e6:.3f} MB{after}, the budget says {limit.bytes / 1e6:g} MB"
-            good = found <= limit.bytes
+            reason = f"an app ships {size / 1e6:.3f} MB{after}, the budget says {limit.bytes / 1e6:g} MB"
+            good = size <= limit.bytes
             yield replace(
                 subject.base,
                 mode="size",
                 verdict="pass" if good else "mismatch",
                 reason="" if good else reason,
-                facts=Facts(shipped=Shipped(found, limit.bytes, limit.gzip)),
+                facts=Facts(shipped=Shipped(size, limit.bytes, limit.gzip)),
             )
 
 
 def judge_variant(bench: Bench, subject: Subject, entries: Sequence[Entry]) -> Iterator[ParityRow]:
-    """Judge the entries of one variant: each by itself, then the modules chained on their own features."""
+    """Judge the entries of one variant: each separately, and the modules chained on the features they computed."""
     base, runtime, folder = subject.base, subject.runtime, subject.folder
     yield judge_storage(base, subject.artifact, runtime, folder, entries)
-    # What the exported modules computed, per sample: the input of the chain.
+    # Per sample, the tensors that the exported modules computed: the inputs of the chain.
     known: list[dict[str, Array]] = [dict(golden.inputs) for golden in bench.judged]
     for entry in entries:
         try:
@@ -103,10 +107,10 @@ def judge_variant(bench: Bench, subject: Subject, entries: Sequence[Entry]) -> I
 def judge_entry(
     bench: Bench, base: ParityRow, session: Session, entry: Entry, known: list[dict[str, Array]]
 ) -> Iterator[ParityRow]:
-    """Judge one entry, and add what it computes to `known`, the tensors of each sample.
+    """Judge one entry, and add its outputs to `known`, which holds the tensors of each sample.
 
-    Once on the reference's features, or on the photo; a module whose inputs other modules of the artifact computed
-    also on those.
+    The inputs are the photo, or the reference's features. A module whose inputs other modules of the artifact
+    computed is judged a second time, on these inputs ("chain").
     """
     features = set(bench.spec.edges()) & {port.name for port in entry.inputs}
     mode: Mode = "boundary" if features else "direct"
@@ -133,41 +137,41 @@ def extend(known: Sequence[dict[str, Array]], outputs: Sequence[dict[str, Array]
 
 
 def judge_labels(bench: Bench, labelled: Labelled, subject: Subject) -> ParityRow:
-    """Judge what the artifact loses against labels, by the entries that compute the labelled output."""
+    """Judge the artifact's loss against labels, by the entries that compute the labelled output."""
     artifact, tensor, base = subject.artifact, labelled.labels.tensor, subject.base
     limits = bench.budget.label_limits(artifact.target, artifact.recipe, tensor)
-    if reason := not_asked(subject.runtime.name, bool(limits)):
+    if reason := skip_reason(subject.runtime.name, bool(limits)):
         return leave_out(base, reason, mode="labels")
     try:
-        entries = way(bench.spec, artifact, tensor)
-        found = ask_artifact(labelled, subject.runtime, subject.folder, entries)
+        entries = entries_for(bench.spec, artifact, tensor)
+        whdr = label_whdr(labelled, subject.runtime, subject.folder, entries)
     except HydraError as error:
         return failed(base, error, mode="labels")
     limits = limits or dict(LABEL_FALLBACK)
     every = len(labelled.labels.all)
-    if len(found) < every:  # as in Bench.limits: some of them say nothing of the mean of all
+    if len(whdr) < every:  # as in Bench.limits: limits of a mean hold over all labels only
         limits = {metric: limit for metric, limit in limits.items() if not metric.startswith(MEAN)}
-    measures, score = loss_measures(labelled, found, limits)
+    measures, score = loss_measures(labelled, whdr, limits)
     row = replace(
         base,
         entry=entries[-1].id,
         mode="labels",
-        samples=len(found),
+        samples=len(whdr),
         measures=tuple(measures),
         facts=Facts(score=score),
     )
     if not limits:
-        return replace(row, reason=f"{len(found)} of {every} labels: their mean is not judged")
+        return replace(row, reason=f"{len(whdr)} of {every} labels: their mean is not judged")
     verdict, why = judge(measures)
     return replace(row, verdict=verdict, reason=why)
 
 
 def judge_against(other: Bench, subject: Subject) -> Iterator[ParityRow]:
-    """Judge an artifact that stands in for another model's, by that model's sizes, outputs, labels and limits."""
+    """Judge an artifact that replaces another model's, by that model's sizes, outputs, labels and limits."""
     yield from judge_size(other, subject)
     try:
-        ways = [way(other.spec, subject.artifact, tensor.name) for tensor in other.spec.judged()]
-        for entries in {tuple(entry.id for entry in entries): entries for entries in ways}.values():
+        chains = [entries_for(other.spec, subject.artifact, tensor.name) for tensor in other.spec.judged()]
+        for entries in {tuple(entry.id for entry in entries): entries for entries in chains}.values():
             with opened(subject.runtime, subject.folder, entries) as through:
                 outputs = [through(golden.inputs) for golden in other.judged]
             yield compare(other, subject.base, entries[-1], "against", outputs)

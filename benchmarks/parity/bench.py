@@ -1,4 +1,4 @@
-"""What artifacts are judged by: the model's spec, budget, goldens and labels."""
+"""The data that artifacts are judged by: the model's spec, budget, goldens and labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hydramobile.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What an artifact is judged by.
+    """The data that an artifact is judged by.
 
-    `most` is the most goldens to run, 0 for all. `against` is the bench of the model that some artifacts stand in
-    for. `lean`: modules that other modules feed are judged in the chain alone.
+    `most` is the greatest number of goldens to run, 0 for all. `against` is the bench of the model that some
+    artifacts replace. With `lean`, a module whose inputs are features is judged in the chain alone.
     """
 
     spec: ModelSpec
@@ -33,32 +33,38 @@ class Bench:
 
     @property
     def judged(self) -> list[Golden]:
-        """The goldens that are run: all, or `most` of them evenly spread. All say how far a tensor moves."""
+        """The goldens to run: all, or `most` of them, evenly spread.
+
+        How far a tensor moves between samples is always computed over all goldens.
+        """
         if not 0 < self.most < len(self.goldens):
             return list(self.goldens)
         return [self.goldens[index * len(self.goldens) // self.most] for index in range(self.most)]
 
     def person(self, golden: Golden) -> Array | None:
-        """Return alpha > .9 in the reference where the model has a matte: depth is judged inside the person."""
+        """Return the mask of the person, in which depth is judged: the reference's alpha > .9; None without a matte."""
         matte = next((tensor.name for tensor in self.spec.judged() if tensor.judge == "alpha-matte"), None)
         return golden.tensors[matte] > PERSON if matte else None
 
     def limits(self, target: str, recipe: str, output: str) -> dict[str, float]:
-        """Return the limits of an output. Those of a mean hold over all samples: with fewer they say nothing."""
+        """Return the limits of an output by metric.
+
+        Limits of a mean hold over all samples only, so they are left out when fewer samples are run.
+        """
         feature = output in self.spec.edges()
-        found = self.budget.limits_for(target, recipe, output, feature)
+        limits = self.budget.limits_for(target, recipe, output, feature)
         if len(self.judged) < len(self.goldens):
-            found = {metric: limit for metric, limit in found.items() if not metric.startswith(MEAN)}
-        return found or dict(FALLBACK)
+            limits = {metric: limit for metric, limit in limits.items() if not metric.startswith(MEAN)}
+        return limits or dict(FALLBACK)
 
 
 def load_bench(
     spec: ModelSpec, out: Path, folder: Path | None, most: int = 0, artifacts: Iterable[tuple[str, str]] = ()
 ) -> Bench:
-    """Load what `artifacts`, (target, recipe), are judged by, on the model's samples and the photos of `folder`.
+    """Load the bench of `artifacts`, (target, recipe), on the model's samples and the photos of `folder`.
 
-    Raises StageError for bad samples and labels, and for missing or stale goldens, those of the model that one of
-    `artifacts` stands in for included.
+    Also loads the bench of the model that one of `artifacts` replaces. Raises StageError for bad samples or labels,
+    and for missing or stale goldens of either model.
     """
     samples = load_samples(spec, "judge", folder)
     goldens, labelled = load_goldens(spec, samples, spec.size, out), load_labelled(spec, out, most)

@@ -1,8 +1,8 @@
-"""Where a file leaves its reference: the first tensor that differs, and the first module boundary that does.
+"""Find the first tensor and the first module boundary at which a file diverges from its reference.
 
-Two questions. Which layer: the file and the float32 file of the same target run on the same inputs, and every tensor
-that both have is compared by name in execution order. Which module: the exported modules are chained, and each
-boundary is compared with the golden.
+Layer: the file and the float32 file of the same target run on the same inputs. Tensors that both files have are
+compared by name, in execution order. Module: the exported modules are chained, and the tensors at each module boundary
+are compared with the golden.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hydramobile.errors import HydraError
 from hydramobile.goldens import Golden
 from hydramobile.recipes import recipe
 
-# Largest error, as a share of the reference tensor's own range, that a tensor may have before it has left it. Float
-# formats round (.07 of the range, at single pixels of early features, is usual for float16); integer weights move
-# every tensor, and only a jump to another result is a divergence.
+# Largest error, as a share of the reference tensor's range, that does not count as a divergence. float16 rounds: .07
+# of the range is usual at single pixels of early features. Integer weights move every tensor, so that only a jump to
+# another result is a divergence.
 FLOAT32, FLOAT16, INTEGER = 1e-3, 0.15, 0.5
-# Names that a converter's float16 pass appends to the name of the float32 tensor.
+# Suffixes that a converter's float16 pass appends to the name of the float32 tensor.
 SUFFIXES = ("_cast_fp16", "_to_fp16", "_to_fp32")
 
 
@@ -47,7 +47,7 @@ def limit_of(recipe_name: str) -> float:
 
 
 def relative_error(candidate: Array, truth: Array) -> float:
-    """Return max |a - b| over the range of `truth`; infinite when the candidate is not finite."""
+    """Return max |candidate - truth| over the range of `truth`; infinite if the candidate has NaN or infinity."""
     a, b = candidate.astype(np.float64), truth.astype(np.float64)
     if not np.isfinite(a).all():
         return float("inf")
@@ -56,7 +56,7 @@ def relative_error(candidate: Array, truth: Array) -> float:
 
 
 def shared_errors(candidate: Mapping[str, Array], truth: Mapping[str, Array]) -> Iterator[tuple[str, float]]:
-    """Yield name and error of the float tensors that both have, in the candidate's order; shapes must be equal."""
+    """Yield (name, error) of each float tensor that both sides have in the same shape, in the candidate's order."""
     known = {plain_name(name): value for name, value in truth.items()}
     for name, value in candidate.items():
         other = known.get(plain_name(name))
@@ -80,9 +80,9 @@ def first_divergence(
 def largest_errors(
     candidate: Mapping[str, Array], truth: Mapping[str, Array], most: int = 10
 ) -> tuple[int, float | None, tuple[TensorError, ...]]:
-    """Return (tensors compared, their median error, the `most` largest).
+    """Return (number of tensors compared, their median error, the `most` largest errors).
 
-    Nothing in common is (0, None, ()): a comparison of nothing is not a match.
+    Without a common tensor the result is (0, None, ()): a comparison of nothing is not a match.
     """
     errors = dict(shared_errors(candidate, truth))
     if not errors:
@@ -99,7 +99,7 @@ def plain_name(name: str) -> str:
 
 
 def bisect_entry(runtime: Runtime, ident: str, candidate: Sealed, truth: Sealed, golden: Golden) -> Divergence:
-    """Name the first layer of one entry that leaves the float32 file, on one sample.
+    """Find the first layer of one entry that diverges from the float32 file, on one sample.
 
     Raises HydraError when a file cannot be run.
     """
@@ -114,7 +114,7 @@ def bisect_entry(runtime: Runtime, ident: str, candidate: Sealed, truth: Sealed,
 
 
 def bisect_boundaries(runtime: Runtime, candidate: Sealed, golden: Golden) -> Divergence:
-    """Chain the exported modules from the photo and name the first boundary tensor that leaves the golden."""
+    """Chain the exported modules from the photo and find the first boundary tensor that diverges from the golden."""
     known: dict[str, Array] = {name: as_float(value) for name, value in golden.inputs.items()}
     chained: dict[str, Array] = {}
     truth: dict[str, Array] = {}
@@ -135,7 +135,10 @@ def bisect_boundaries(runtime: Runtime, candidate: Sealed, golden: Golden) -> Di
 def bisect_artifact(
     runtime: Runtime, candidate: Sealed, truth: Sealed | None, golden: Golden
 ) -> tuple[Divergence, ...]:
-    """Ask both questions about every primary entry; `truth` is the target's float32 artifact, None for itself."""
+    """Bisect by module, then by layer of every primary entry.
+
+    `truth` is the float32 artifact of the same target, None if `candidate` is that artifact.
+    """
     rows: list[Divergence] = []
     try:
         rows.append(bisect_boundaries(runtime, candidate, golden))
@@ -148,7 +151,7 @@ def bisect_artifact(
 
 
 def summary(rows: tuple[Divergence, ...]) -> str:
-    """Return in one sentence where a file leaves its reference, and what could not be compared."""
+    """Describe in one sentence where a file diverges, and why tensors could not be compared."""
     left = [f"{row.tensor} ({row.against})" for row in rows if row.tensor]
     reasons = dict.fromkeys(row.reason for row in rows if row.reason)
     parts = [f"leaves at {'; '.join(left)}"] if left else []

@@ -1,8 +1,8 @@
-"""What an artifact loses in right answers: its WHDR on the model's labels, less the float32 reference's.
+"""Loss against labels: the WHDR of an artifact on the model's labels, less the WHDR of the float32 reference.
 
-Each artifact is asked once, in the runtime that its files are for on this computer: how the kernels of other runtimes
-differ shows in the comparison with the reference, and a browser or an emulator would take minutes more. Which runtime
-is asked stands in its row of the registry (`RuntimeInfo.labels`).
+Each artifact is evaluated once, in the native runtime of its files on this computer. The comparison with the reference
+already shows how the kernels of other runtimes differ, and a browser or an emulator would take minutes more.
+`RuntimeInfo.labels` in the registry says which runtime evaluates labels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hydramobile.spec import ModelSpec
 
 @dataclass(slots=True)
 class Labelled:
-    """A model's labels and the reference's WHDR of each.
+    """A model's labels, and the WHDR of the reference by label.
 
-    `most` is the most labels to ask about, 0 for all. `ready` caches the inputs and the question of each label.
+    `most` is the greatest number of labels to evaluate, 0 for all. `ready` caches each label's inputs and order test.
     """
 
     spec: ModelSpec
@@ -48,21 +48,21 @@ class Labelled:
         return self.ready[label.photo.name]
 
 
-def not_asked(runtime: str, limited: bool) -> str:
-    """Return why a runtime is not asked about labels; "" where it is.
+def skip_reason(runtime: str, limited: bool) -> str:
+    """Return why a runtime does not evaluate labels; "" if it does.
 
-    `limited`: budget.toml limits what the artifact may lose on them.
+    `limited` says whether budget.toml limits the artifact's loss on labels.
     """
     when = REGISTRY[runtime].labels
     if when == "never":
-        return "labels are asked in the runtime that the files are for on this computer"
+        return "labels are evaluated in the runtime that the files are for on this computer"
     if when == "limited" and not limited:
         return "takes half a second per photo, and budget.toml does not limit the loss on labels"
     return ""
 
 
 def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
-    """Return a model's labels, None without any. Raises StageError("labels") for bad ones, or without reference."""
+    """Load a model's labels; None if it has none. Raises StageError("labels") for bad labels or a missing reference."""
     labels = load_labels(spec)
     if labels is None:
         return None
@@ -70,10 +70,11 @@ def load_labelled(spec: ModelSpec, out: Path, most: int = 0) -> Labelled | None:
     return Labelled(spec, labels, read_reference(spec, labels, spec.size, *roots), most)
 
 
-def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
-    """Return the entries that compute `tensor` from the model's own inputs.
+def entries_for(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
+    """Return the entries that, run in order, compute `tensor` from the model's inputs.
 
-    It is the one that an app would call, else the modules in order. Raises StageError("judge") without either.
+    A single entry from inputs to `tensor` is preferred, as in an app; otherwise the chain of modules. Raises
+    StageError("judge") if the artifact has neither.
     """
     entries = [entry for entry in artifact.entries if entry.variant == artifact.entries[0].variant]
     whole = [
@@ -86,25 +87,25 @@ def way(spec: ModelSpec, artifact: Artifact, tensor: str) -> list[Entry]:
     modules = {entry.modules[0]: entry for entry in entries if len(entry.modules) == 1}
     missing = [name for name in modules_for(spec, tensor) if name not in modules]
     if missing:
-        raise StageError("judge", f"no entry of the artifact makes {tensor!r} from the model's inputs")
+        raise StageError("judge", f"no entry of the artifact computes {tensor!r} from the model's inputs")
     return [modules[name] for name in modules_for(spec, tensor)]
 
 
-def ask_artifact(labelled: Labelled, runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, float]:
-    """Return by label the WHDR of what `entries`, run one after the other, compute from its photo."""
-    found: dict[str, float] = {}
+def label_whdr(labelled: Labelled, runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, float]:
+    """Run `entries` in order on the photo of each label, and return the WHDR of the output by photo."""
+    whdr: dict[str, float] = {}
     with opened(runtime, folder, entries) as through:
         for label in labelled.chosen():
-            inputs, question = labelled.prepared(label)
-            found[label.photo.name] = question.whdr(through(inputs)[labelled.labels.tensor])
-    return found
+            inputs, test = labelled.prepared(label)
+            whdr[label.photo.name] = test.whdr(through(inputs)[labelled.labels.tensor])
+    return whdr
 
 
 @contextmanager
 def opened(
     runtime: Runtime, folder: Path, entries: Sequence[Entry]
 ) -> Iterator[Callable[[Mapping[str, Array]], dict[str, Array]]]:
-    """Yield a function from the model's inputs to every tensor that `entries`, run one after the other, compute."""
+    """Open `entries` and yield a function that runs them in order: model inputs in, all computed tensors out."""
     with ExitStack() as stack:
         sessions: list[tuple[Entry, Session]] = []
         for entry in entries:
@@ -122,14 +123,14 @@ def opened(
 
 
 def loss_measures(
-    labelled: Labelled, found: Mapping[str, float], limits: Mapping[str, float]
+    labelled: Labelled, whdr: Mapping[str, float], limits: Mapping[str, float]
 ) -> tuple[list[Measure], LabelScore]:
     """Return the measures of `whdr_loss`, and the mean WHDR of the file and of the reference on the same labels."""
-    lost = {name: {METRIC: value - labelled.reference[name]} for name, value in found.items()}
+    lost = {name: {METRIC: value - labelled.reference[name]} for name, value in whdr.items()}
     measures = collect(labelled.labels.tensor, lost, limits)
     score = LabelScore(
-        whdr=float(np.mean(list(found.values()))),
-        reference=float(np.mean([labelled.reference[name] for name in found])),
+        whdr=float(np.mean(list(whdr.values()))),
+        reference=float(np.mean([labelled.reference[name] for name in whdr])),
         labels=len(labelled.labels.all),
     )
     return measures, score

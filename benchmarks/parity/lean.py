@@ -1,10 +1,10 @@
-"""What a lean run of parity leaves out because other rows show it; a row says so, with the reason.
+"""Comparisons that a lean run of parity skips, because other rows cover them. A row records each with its reason.
 
-Emulated processors take seconds per run. Where a file computes in float32, two of them differ by the order of sums
-alone (litert and onnx, float32 and w8, Cortex-A53 against A76: equal in the three digits that parity prints), so one
-is run; where it computes in float16 or integers, each has kernels of its own, and all are. A module that other
-modules feed is judged in the chain, on features that the files computed; the full run also judges it on the
-reference's own features.
+Emulated processors take seconds per run. If a file computes in float32, two of them differ by the order of sums alone
+(litert and onnx, float32 and w8, Cortex-A53 against A76: equal in the three digits that parity prints), so only one
+is run. If it computes in float16 or integers, each processor has different kernels, and all of them are run. A module
+whose inputs are features is judged in the chain, on features that the files computed. The full run judges it on the
+reference's features too.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ BOUNDARY = "judged on the features that the files make; `make parity` judges it 
 
 
 def computes_in_float32(artifact: Artifact) -> bool:
-    """Return whether integers and halves are only how the file stores its weights."""
+    """Return whether the file computes in float32, whatever the storage dtype of its weights."""
     if artifact.layers:
         return True  # a named recipe stores weights alone
-    own = recipe(artifact.recipe)
-    return not (own.activation_bits or own.dynamic or own.name == "float16")
+    chosen = recipe(artifact.recipe)
+    return not (chosen.activation_bits or chosen.dynamic or chosen.name == "float16")
 
 
 def shown_by(runtime: Runtime, artifact: Artifact, others: Sequence[Runtime]) -> str | None:
-    """Return which of `others` judges what computes in float32 instead of `runtime`.
+    """Return the runtime of `others` that judges a float32 artifact instead of `runtime`; None if `runtime` must.
 
-    It is the last that runs the same target's files of all recipes. None where `runtime` has to: other arithmetic,
-    or it is that one itself.
+    It is the last runtime that runs all recipes of the same target. `runtime` must judge the artifact if it does not
+    compute in float32, or if `runtime` is that last runtime.
     """
     able = [other.name for other in others if other.targets == runtime.targets and not other.recipes]
     if not able or runtime.name == able[-1] or runtime.recipes or not computes_in_float32(artifact):
@@ -41,7 +41,7 @@ def shown_by(runtime: Runtime, artifact: Artifact, others: Sequence[Runtime]) ->
 
 
 def summary(rows: Iterable[ParityRow]) -> list[str]:
-    """Return one line per reason, naming what was left out and where."""
+    """Return one line per reason, which names the skipped artifacts and runtimes."""
     grouped: dict[str, dict[str, dict[str, None]]] = {}
     for row in filter(left_out, rows):
         by_runtime = grouped.setdefault(row.reason, {})

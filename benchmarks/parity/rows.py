@@ -1,4 +1,4 @@
-"""Rows of parity: a blank one of an artifact in a runtime, and one that says what went wrong."""
+"""Constructors for rows of parity: an empty row, a failure, and a skipped comparison."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.runtime import Absent, Runtime
 from hydramobile.artifact import Artifact
 from hydramobile.errors import HydraError
 
-# The stage of rows that stand for what another row shows.
+# The stage of rows for comparisons that a lean run skips, because another row covers them.
 LEFT_OUT = "left out"
 
 
 def blank(artifact: Artifact, runtime: Runtime) -> ParityRow:
-    """Return a passing row without numbers; the caller replaces what it knows."""
+    """Return a passing row without measures; the caller replaces the fields that it knows."""
     return ParityRow(
         target=artifact.target,
         recipe=artifact.recipe,
@@ -26,7 +26,7 @@ def blank(artifact: Artifact, runtime: Runtime) -> ParityRow:
 
 
 def failed(base: ParityRow, error: HydraError, entry: str = "", mode: Mode = "") -> ParityRow:
-    """Return the row of an error: "failed", or "unavailable" where the machine or device lacks something."""
+    """Return the row of an error: "failed", or "unavailable" if the machine or device lacks a requirement."""
     return replace(
         base,
         verdict="unavailable" if isinstance(error, Absent) else "failed",
@@ -38,7 +38,7 @@ def failed(base: ParityRow, error: HydraError, entry: str = "", mode: Mode = "")
 
 
 def left_out(row: ParityRow) -> bool:
-    """Return whether a row stands for what another row shows: said in its reason, and no verdict on the artifact."""
+    """Return whether a row records a skipped comparison, which is no verdict on the artifact."""
     return row.stage == LEFT_OUT
 
 

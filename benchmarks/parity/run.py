@@ -41,9 +41,9 @@ class Job:
 
 
 def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
-    """Judge, and write `build/<model>/parity.json`; returns its content.
+    """Judge the artifacts, write `build/<model>/parity.json` and return its content.
 
-    A partial request replaces its own rows and keeps the others (those of artifacts that still stand).
+    A partial request replaces only the rows that it measured; other rows are kept if their artifact is unchanged.
     Raises NothingJudged when there is no artifact, StageError for missing or stale goldens and for bad labels.
     """
     names = resolve_runtimes(request.runtimes)
@@ -64,7 +64,7 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
     kept = still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of) if earlier else []
     known = {subject_of(row) for row in kept}
     rows += [row for row in left if subject_of(row) not in known]
-    # Rows that only run on request would otherwise be lost with the next run of all others.
+    # Runtimes that run only on request are not part of a full run, which would otherwise drop their rows.
     rows += kept if request.partial else [row for row in kept if on_request(row.runtime)]
     evidence = ParityEvidence(
         **identity_of(request.spec),
@@ -78,7 +78,7 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
 
 
 def judging_photos(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
-    """Return every photo that judges: samples and labels, those of the model that artifacts stand in for included."""
+    """Return every judging photo: samples and labels, also of the model that artifacts replace."""
     labelled = [one.labelled for one in (bench, bench.against) if one and one.labelled]
     return [*samples, *(label.photo for one in labelled for label in one.labels.all)]
 
@@ -86,23 +86,23 @@ def judging_photos(bench: Bench, samples: Sequence[Sample]) -> list[Sample]:
 def plan(
     request: Request, runtimes: Sequence[Runtime], artifacts: Sequence[Built]
 ) -> tuple[list[Job], list[ParityRow], list[ParityRow]]:
-    """Return (jobs, the longest first; rows of runtimes that cannot run here; rows that a lean run leaves out)."""
+    """Return (jobs, longest first; rows of runtimes that cannot run here; rows that a lean run skips)."""
     jobs: list[Job] = []
     missing: list[ParityRow] = []
     left: list[ParityRow] = []
     for runtime in runtimes:
-        own = [built for built in artifacts if runs(runtime, built.artifact.target, built.artifact.recipe)]
-        reason = runtime.unavailable() if own else None
+        runnable = [built for built in artifacts if runs(runtime, built.artifact.target, built.artifact.recipe)]
+        reason = runtime.unavailable() if runnable else None
         if reason:
-            missing += [replace(blank(b.artifact, runtime), verdict="unavailable", reason=reason) for b in own]
+            missing += [replace(blank(b.artifact, runtime), verdict="unavailable", reason=reason) for b in runnable]
             continue
         if request.lean:
-            shown = {built.artifact.sha256: lean.shown_by(runtime, built.artifact, runtimes) for built in own}
-            left += [left_to(runtime, b, other) for b in own if (other := shown[b.artifact.sha256])]
-            own = [built for built in own if not shown[built.artifact.sha256]]
-        if own:
-            jobs.append(Job(runtime, own))
-    # The longest first, so that no worker is left with it at the end.
+            shown = {built.artifact.sha256: lean.shown_by(runtime, built.artifact, runtimes) for built in runnable}
+            left += [left_to(runtime, b, other) for b in runnable if (other := shown[b.artifact.sha256])]
+            runnable = [built for built in runnable if not shown[built.artifact.sha256]]
+        if runnable:
+            jobs.append(Job(runtime, runnable))
+    # The longest first, so that it does not run alone at the end.
     return sorted(jobs, key=lambda job: -len(job.artifacts)), missing, left
 
 
@@ -111,7 +111,10 @@ def left_to(runtime: Runtime, built: Built, other: str) -> ParityRow:
 
 
 def judge_runtime(request: Request, job: Job, progress: Progress) -> list[ParityRow]:
-    """Judge all artifacts of one runtime in a worker process; one that dies costs the artifact it was judging."""
+    """Judge all artifacts of one runtime in a worker process.
+
+    If the process dies, the artifact that it was judging fails, and a new process judges the remaining ones.
+    """
     rows: list[ParityRow] = []
     runtime, waiting = job.runtime, {built.folder: built.artifact for built in job.artifacts}
     while waiting:

@@ -1,4 +1,4 @@
-"""Where each artifact stands after all its rows, and what that means for the command."""
+"""The standing of each artifact over all its rows of parity, and the result of the command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ State = Literal["ships", "passes", "refused", "broken", "failed", "unjudged"]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one artifact stands after all its rows. `ship`: the budget says that it must ship."""
+    """The state of one artifact over all its rows. `ship` says whether the budget requires it to ship."""
 
     target: str
     recipe: str
@@ -29,8 +29,9 @@ class Standing:
 def standings(budget: Budget, rows: Iterable[ParityRow]) -> list[Standing]:
     """Return one Standing per target x recipe, sorted.
 
-    A refused candidate is no failure; a broken recipe that must ship is. A limit that a file breaks only where an app
-    has to ask for the arithmetic (`forced`) is said and moves nothing: it is not how the file ships.
+    A refused candidate is not a failure; a broken recipe that must ship is one. In a runtime whose arithmetic an app
+    has to request (`forced`), a broken limit is noted in the reason and does not change the state: the file does not
+    ship in this way.
     """
     grouped: dict[tuple[str, str], list[ParityRow]] = {}
     for row in rows:
@@ -64,18 +65,18 @@ def explain(row: ParityRow) -> str:
 def conclude(spec: ModelSpec, evidence: ParityEvidence, asked: Sequence[str] = ()) -> str:
     """Return the reason line of a pass; raise with the exit code of the worst standing.
 
-    Runtimes that were `asked` for by name and are all unavailable judged nothing, whatever others found before.
+    If all runtimes that the user named (`asked`) are unavailable, nothing was judged, whatever earlier rows say.
     """
-    own = [row for row in evidence.results if row.runtime in asked]
-    if own and all(row.verdict == "unavailable" for row in own):
-        raise NothingJudged(f"{own[0].runtime} is unavailable: {own[0].reason}")
-    found = standings(load_budget(spec), evidence.results)
-    if not found:
+    named = [row for row in evidence.results if row.runtime in asked]
+    if named and all(row.verdict == "unavailable" for row in named):
+        raise NothingJudged(f"{named[0].runtime} is unavailable: {named[0].reason}")
+    every = standings(load_budget(spec), evidence.results)
+    if not every:
         raise NothingJudged("none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails")
     for state, error in (("failed", None), ("broken", BudgetBroken), ("unjudged", NothingJudged)):
-        bad = [standing for standing in found if standing.state == state]
+        bad = [standing for standing in every if standing.state == state]
         if bad:
-            text = f"{bad[0].target} {bad[0].recipe}: {bad[0].reason} ({len(bad)} of {len(found)} artifacts {state})"
+            text = f"{bad[0].target} {bad[0].recipe}: {bad[0].reason} ({len(bad)} of {len(every)} artifacts {state})"
             raise error(text) if error else StageError("parity", text)
-    refused = sum(standing.state == "refused" for standing in found)
-    return f"{len(found) - refused} artifacts agree with the reference" + (f", {refused} refused" if refused else "")
+    refused = sum(standing.state == "refused" for standing in every)
+    return f"{len(every) - refused} artifacts agree with the reference" + (f", {refused} refused" if refused else "")

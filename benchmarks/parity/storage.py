@@ -1,4 +1,4 @@
-"""Whether the weights in an artifact's files have the storage dtype that the recipe promises."""
+"""Check that the weights in an artifact's files have the storage dtype that the recipe names."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hydramobile.artifact import Artifact, Entry
 from hydramobile.errors import HydraError
 from hydramobile.recipes import recipe
 
-# Share of weight elements that must be stored in the recipe's own dtype: biases and a layer kept in float for
-# accuracy may differ, a file that is mostly something else is not what its name says.
+# Share of weight elements that must be stored in the recipe's dtype. Biases, and a layer kept in float for accuracy,
+# may differ; a file that is mostly stored in another dtype is misnamed.
 STORED = 0.85
-# Of a named recipe, share of the elements that each dtype must hold of those that artifact.json says.
+# For a named recipe: of the elements that artifact.json lists for a dtype, the share that must be stored in it.
 STORED_LAYERS = 0.99
 FLOATS = {32: ("float32",), 16: ("float16",)}
-# Shapes, indices and masks, and the sums that integer kernels add biases to: no recipe stores a weight so.
+# Dtypes of shapes, indices, masks and integer biases. No recipe stores a weight in them.
 NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 
@@ -46,7 +46,7 @@ def judge_storage(
         return replace(row, verdict="mismatch" if reason else "pass", reason=reason)
     chosen = recipe(artifact.recipe)
     if chosen.sparsity:
-        total -= elements.pop("uint1", 0.0)  # the masks that tell where the stored values lie
+        total -= elements.pop("uint1", 0.0)  # the masks of the nonzero elements
     wanted = wanted_dtypes(chosen.scheme, chosen.weight_bits)
     share = sum(count for dtype, count in elements.items() if dtype in wanted) / total
     if share >= STORED:
@@ -56,7 +56,7 @@ def judge_storage(
 
 
 def layers_lost(artifact: Artifact, elements: Mapping[str, float]) -> str:
-    """Return why the files cannot hold the layers that artifact.json lists: too few elements of a dtype; "" if not."""
+    """Return why the files cannot hold the layers that artifact.json lists (too few elements of a dtype), else ""."""
     asked: dict[tuple[str, ...], int] = {}
     for layer in artifact.layers.values():
         stored = recipe(layer["recipe"])
@@ -66,12 +66,15 @@ def layers_lost(artifact: Artifact, elements: Mapping[str, float]) -> str:
         found = sum(number for dtype, number in elements.items() if dtype in wanted)
         if found < STORED_LAYERS * count:
             named = " or ".join(wanted)
-            return f"layers of {count} weights are to be stored as {named}, the files hold {found:.0f} of them"
+            return f"{count} weights must be stored as {named}; the files hold {found:.0f} of them"
     return ""
 
 
 def count_bytes(runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dict[str, int]:
-    """Return weight bytes by dtype over the single-module entries; a fused entry holds the same weights again."""
+    """Return weight bytes by dtype over the single-module entries.
+
+    Fused entries are left out, because they hold the same weights again.
+    """
     total: dict[str, int] = {}
     for entry in [entry for entry in entries if len(entry.modules) == 1] or entries:
         for dtype, count in runtime.read_dtypes(folder, entry).items():
@@ -80,7 +83,7 @@ def count_bytes(runtime: Runtime, folder: Path, entries: Sequence[Entry]) -> dic
 
 
 def width(dtype: str) -> float:
-    """Return bytes per element by a dtype's name: .5 for "int4"; a bool takes one."""
+    """Return the bytes per element of a dtype given by name: .5 for "int4", 1 for "bool"."""
     bits = re.search(r"\d+$", dtype)
     return int(bits[0]) / 8 if bits else 1.0
 

@@ -1,4 +1,4 @@
-"""What a comparison came to: pass or mismatch, and the number that decided it."""
+"""The verdict of a comparison: pass or mismatch, and the number that decided it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def judge(measures: Sequence[Measure]) -> tuple[Literal["pass", "mismatch"], str
     first, allowed = broken[0]
     limit = f"{allowed:g}"
     digits = digits_apart(first.value, float(limit))
-    # Rounded to the side on which it would indeed have passed.
+    # Rounded towards the side on which the value passes.
     side = ROUND_FLOOR if higher(first.metric) else ROUND_CEILING
     enough = float(Context(prec=digits, rounding=side).create_decimal(repr(float(first.value))))
     return "mismatch", (
@@ -34,19 +34,19 @@ def judge(measures: Sequence[Measure]) -> tuple[Literal["pass", "mismatch"], str
 
 
 def digits_apart(value: float, limit: float) -> int:
-    """Return how many digits of `value` to show: three, or as many as it takes to differ from `limit`."""
+    """Return how many digits of `value` to show: three, or more until the rounded value differs from `limit`."""
     return next((digits for digits in range(3, 17) if float(f"{value:.{digits}g}") != limit), 17)
 
 
 def tightest(measures: Iterable[Measure]) -> Measure | None:
-    """Return the measure that used up the most of its limit; None where none has a limit."""
+    """Return the measure that uses the greatest share of its limit; None if no measure has a limit."""
     return max((measure for measure in measures if measure.limit is not None), key=used, default=None)
 
 
 def used(measure: Measure) -> float:
-    """Return the share of the limit that is used up: 1 is at the limit, whichever way the metric points.
+    """Return the share of the limit that the value uses; 0 for a measure without a limit.
 
-    0 for a measure without a limit.
+    1 is at the limit, and above 1 is beyond it, whether a higher or a lower value of the metric is better.
     """
     value, limit = measure.value, measure.limit
     if limit is None:
@@ -54,7 +54,7 @@ def used(measure: Measure) -> float:
     if higher(measure.metric):
         if measure.metric == "snr_db":
             return limit / value if value > 0 else float("inf")
-        # A share: what is lost of it against what may be lost. A limit of 1 allows no loss at all.
+        # The metric is a share: divide its loss (1 - value) by the allowed loss. A limit of 1 allows no loss.
         return (1.0 - value) / (1.0 - limit) if limit < 1.0 else 2.0 * float(value < limit)
-    # A loss below 0 is a gain, and uses nothing up.
+    # A loss below 0 is a gain, and uses nothing of the limit.
     return max(value, 0.0) / limit if limit else float(value > 0)

@@ -1,4 +1,4 @@
-"""The worker process of one runtime: judges artifacts one after the other and sends each row as it comes."""
+"""Worker process of one runtime: judge artifacts in sequence and send each row as soon as it is known."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main() -> None:
         for folder in folders:
             send(stream, event="start", folder=str(folder))
             send_rows(stream, folder, judged(bench, runtime, folder))
-            if row := surroundings(runtime, folder):
+            if row := environment_row(runtime, folder):
                 send_rows(stream, folder, iter([row]))
             if job["bisect"]:
                 send_rows(stream, folder, iter([bisection(bench, runtime, folder)]))
@@ -48,7 +48,7 @@ def send_rows(stream: TextIO, folder: Path, rows: Iterator[ParityRow]) -> None:
 
 
 def judged(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[ParityRow]:
-    """Judge an artifact; an adapter's own bug is that artifact's failure, not the whole runtime's."""
+    """Judge an artifact; an adapter's bug fails this artifact, not the whole runtime."""
     try:
         yield from judge_artifact(bench, runtime, folder)
     except Exception as error:  # noqa: BLE001  an adapter's own bug is this artifact's failure, with its name
@@ -57,20 +57,21 @@ def judged(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[ParityRow]:
         yield failed(blank(read_artifact(folder), runtime), known)
 
 
-def surroundings(runtime: Runtime, folder: Path) -> ParityRow | None:
-    """Return a row of mode "environment" with what the runtime found around it, None where there is nothing."""
+def environment_row(runtime: Runtime, folder: Path) -> ParityRow | None:
+    """Return a row of mode "environment" that describes the runtime's environment; None if it reports none."""
     row = replace(blank(read_artifact(folder), runtime), mode="environment")
     try:
-        found = runtime.environment()
+        environment = runtime.environment()
     except HydraError as error:
         return failed(row, error, mode="environment")
-    return replace(row, facts=Facts(environment=found)) if found else None
+    return replace(row, facts=Facts(environment=environment)) if environment else None
 
 
 def bisection(bench: Bench, runtime: Runtime, folder: Path) -> ParityRow:
-    """Return a row of mode "bisect" with every divergence: it names layers, the other rows judge.
+    """Return a row of mode "bisect" with every divergence; it locates errors and does not judge them.
 
-    It is "unavailable" where the runtime shows no tensors, so that only the boundaries of modules were compared.
+    The verdict is "unavailable" if the runtime shows no intermediate tensors, because then only module boundaries
+    were compared.
     """
     candidate = Sealed(folder, read_artifact(folder))
     row, base = blank(candidate.artifact, runtime), folder.parent / "float32"

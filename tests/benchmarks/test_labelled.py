@@ -17,7 +17,7 @@ from benchmarks.evidence.parity import ParityRow
 from benchmarks.parity import lean
 from benchmarks.parity.artifact import Subject, judge_labels
 from benchmarks.parity.bench import Bench
-from benchmarks.parity.labels import Labelled, load_labelled, loss_measures, not_asked, way
+from benchmarks.parity.labels import Labelled, entries_for, load_labelled, loss_measures, skip_reason
 from benchmarks.parity.rows import blank
 from benchmarks.parity.run import run_parity
 from benchmarks.parity.verdict import judge, used
@@ -118,26 +118,26 @@ def test_some_labels_say_nothing_of_the_mean(against_labels: Callable[..., Parit
 
 def test_which_runtimes_are_asked(labelled: Labelled) -> None:
     assert len(labelled.chosen()) == 64
-    assert not_asked("onnxruntime", False) == not_asked("coreml-mil", True) == ""
-    assert "budget.toml does not limit the loss" in not_asked("coreml-mil", False)
-    assert "in the runtime that the files are for" in not_asked("tfjs-web", True)
+    assert skip_reason("onnxruntime", False) == skip_reason("coreml-mil", True) == ""
+    assert "budget.toml does not limit the loss" in skip_reason("coreml-mil", False)
+    assert "in the runtime that the files are for" in skip_reason("tfjs-web", True)
 
 
 def test_a_runtime_that_is_not_asked_says_so(against_labels: Callable[..., ParityRow], artifact: Artifacts) -> None:
     row = against_labels(artifact("portrait", "onnx", "float32"), 0, "ort-web")
     assert (row.mode, row.verdict, row.stage) == ("labels", "unavailable", "left out")
-    assert row.reason == "labels are asked in the runtime that the files are for on this computer"
+    assert row.reason == "labels are evaluated in the runtime that the files are for on this computer"
     assert lean.summary([row]) == [f"labels in ort-web: {row.reason}"]
 
 
 def test_the_way_to_the_output(spec: ModelSpec, artifact: Artifacts) -> None:
     sealed = read_artifact(artifact("portrait", "onnx", "float32"))
-    assert [entry.id for entry in way(spec, sealed, "depth")] == ["portrait"]
+    assert [entry.id for entry in entries_for(spec, sealed, "depth")] == ["portrait"]
     apart = replace(sealed, entries=tuple(entry for entry in sealed.entries if entry.id != "portrait"))
-    assert [entry.id for entry in way(spec, apart, "depth")] == ["encoder", "depth"]
+    assert [entry.id for entry in entries_for(spec, apart, "depth")] == ["encoder", "depth"]
     headless = replace(apart, entries=tuple(entry for entry in apart.entries if entry.id != "depth"))
-    with pytest.raises(StageError, match="no entry of the artifact makes 'depth' from the model's inputs"):
-        way(spec, headless, "depth")
+    with pytest.raises(StageError, match="no entry of the artifact computes 'depth' from the model's inputs"):
+        entries_for(spec, headless, "depth")
 
 
 def test_a_label_that_was_calibrated_with_judges_nothing(

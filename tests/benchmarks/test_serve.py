@@ -301,7 +301,7 @@ def failure(act: Callable[[], Any]) -> StageError | None:
 def test_only_another_device_is_one(peer: str, agent: str, serials: list[str], evidence: str) -> None:
     offer = Offer(agent, secure=True)
     page: Any = SimpleNamespace(offer=offer, device=remote.Visitor("it", peer, offer))
-    found = serve.visit_of(page, [adb.Phone(serial, "model", 1) for serial in serials])
+    found = serve.client_of(page, [adb.Phone(serial, "model", 1) for serial in serials])
     assert found.evidence == evidence, found
 
 
