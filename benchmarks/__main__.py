@@ -26,17 +26,15 @@ MODEL, OUT = Path("models/portrait"), Path("build")
 
 
 @app.command()
-def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question about the same comparison
+def parity(  # noqa: PLR0913 - one parameter per flag; --bisect is a question about the same comparison
     model: Model = MODEL,
     out: Out = OUT,
     samples: Annotated[Path | None, typer.Option(help="A folder of further judging photos.")] = None,
     only: Only = None,
     runtime: Runtimes = None,
-    bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor where a file leaves.")] = False,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor that diverges.")] = False,
     most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
-    lean: Annotated[
-        bool, typer.Option("--lean", help="Leave out what other rows show: float32 twice, boundaries.")
-    ] = False,
+    lean: Annotated[bool, typer.Option("--lean", help="Skip comparisons that other rows cover.")] = False,
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
@@ -62,7 +60,7 @@ def parity(  # noqa: PLR0913 - one parameter a flag; --bisect is a question abou
 
 @app.command()
 def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
-    """What each artifact weighs by file, module and storage type, and how much of it an app ships."""
+    """Measure each artifact in bytes by file, module and storage dtype, and the bytes that an app ships."""
     from benchmarks.evidence.envelope import to_json
     from benchmarks.request import Request
     from benchmarks.show.size import size_table
@@ -83,7 +81,7 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
 
 @app.command()
 def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
-    """What each module multiplies, and how much memory each artifact's graph keeps alive. Nothing is run or timed."""
+    """Count the MACs of each module and the peak activation memory of each artifact's graph, without running them."""
     from benchmarks.cost.run import conclude_cost, run_cost
     from benchmarks.evidence.envelope import to_json
     from benchmarks.request import Request
@@ -103,7 +101,7 @@ def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
 
 
 @app.command()
-def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same on another device
+def latency(  # noqa: PLR0913 - one parameter per flag; --serve measures the same on another device
     model: Model = MODEL,
     out: Out = OUT,
     only: Only = None,
@@ -113,9 +111,11 @@ def latency(  # noqa: PLR0913 - one parameter a flag; --serve measures the same 
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve a page to open on a phone, which runs the web runtimes there.")
     ] = False,
-    host: Annotated[str, typer.Option(help="With --serve: where; 0.0.0.0 for the network.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="With --serve: the address to listen on; 0.0.0.0 for the network.")
+    ] = "127.0.0.1",
 ) -> str:
-    """Time the recipes that must ship (or those of --only) on this machine: load, first run, steady state."""
+    """Time the recipes that must ship (or the selection of --only) on this machine: load, first run, steady state."""
     from benchmarks.latency.run import Timing, conclude_latency, run_latency
     from benchmarks.request import Request
     from benchmarks.show.latency import latency_table
@@ -143,7 +143,7 @@ Threads = Annotated[int, typer.Option(help="Threads a runtime may use.")]
 
 
 @app.command()
-def grid(  # noqa: PLR0913 - one parameter a flag
+def grid(  # noqa: PLR0913 - one parameter per flag
     model: Model = MODEL,
     out: Out = OUT,
     only: Only = None,
@@ -152,7 +152,7 @@ def grid(  # noqa: PLR0913 - one parameter a flag
     seconds: Seconds = 0.5,
     threads: Threads = 1,
 ) -> str:
-    """Time every artifact in interleaved rounds of fresh processes; `compare` tells two such grids apart."""
+    """Time every artifact in interleaved rounds of fresh processes; `compare` compares two stored grids."""
     from benchmarks.grid.run import Rounds, conclude_grid, run_grid
     from benchmarks.request import Request
     from benchmarks.show.latency import grid_table
@@ -172,11 +172,11 @@ def support(
     model: Model = MODEL,
     out: Out = OUT,
     only: Only = None,
-    rounds: Annotated[int, typer.Option(min=0, help="Interleaved rounds that time it; 0: judge only.")] = 5,
+    rounds: Annotated[int, typer.Option(min=0, help="Interleaved rounds of timing; 0: do not time.")] = 5,
     most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
     readme: Annotated[Path | None, typer.Option(help="Renew the table of supported recipes of this file.")] = None,
 ) -> str:
-    """Judge, weigh and time what was not yet, and record which recipes stand in the model's support.json."""
+    """Judge, measure and time artifacts that were not yet, and record the supported recipes in support.json."""
     from benchmarks.grid.run import Rounds
     from benchmarks.request import Request
     from benchmarks.show.terminal import say
@@ -194,7 +194,7 @@ def support(
 
 @app.command()
 def calibration(model: Model = MODEL, out: Out = OUT, as_json: Json = False) -> str:
-    """Tell how the loss of static integers moves with calibration's method, its samples and equalization."""
+    """Show how the loss of static integers depends on the calibration method, its samples, and equalization."""
     from benchmarks.evidence.envelope import to_json
     from benchmarks.report.calibration import calibration_lines, calibration_table
     from benchmarks.report.gather import gather
@@ -207,9 +207,9 @@ def calibration(model: Model = MODEL, out: Out = OUT, as_json: Json = False) -> 
 
 
 @app.command()
-def compare(  # noqa: PLR0913 - one parameter a flag
+def compare(  # noqa: PLR0913 - one parameter per flag
     old: Annotated[Path, typer.Argument(help="A stored grid.json or the build folder that holds one.")],
-    new: Annotated[Path, typer.Argument(help="What is compared with OLD.")],
+    new: Annotated[Path, typer.Argument(help="The grid to compare with OLD.")],
     model: Model = MODEL,
     interleaved: Annotated[
         bool, typer.Option("--interleaved", help="Time both build folders now, in alternating processes.")
@@ -224,7 +224,7 @@ def compare(  # noqa: PLR0913 - one parameter a flag
     threads: Threads = 1,
     as_json: Json = False,
 ) -> str:
-    """Tell whether NEW is faster or slower than OLD, and whether the difference is significant."""
+    """Test whether NEW is significantly faster or slower than OLD."""
     from benchmarks.evidence.envelope import to_json
     from benchmarks.grid import compare as comparing
     from benchmarks.grid.run import Rounds
@@ -241,22 +241,22 @@ def compare(  # noqa: PLR0913 - one parameter a flag
         )
         chosen = Rounds(rounds, seconds, threads)
         grids = comparing.run_interleaved(before, after, chosen, say(quiet=as_json))
-        found = comparing.compare(*grids)
-        comparing.write_comparison(after, grids, found)
+        comparison = comparing.compare(*grids)
+        comparing.write_comparison(after, grids, comparison)
     elif only or runtime:
         raise UsageError("--only and --runtime choose what to time: they need --interleaved")
     else:
-        found = comparing.compare(*(comparing.read_grid(side, spec.name) for side in (old, new)))
+        comparison = comparing.compare(*(comparing.read_grid(side, spec.name) for side in (old, new)))
     if as_json:
-        typer.echo(to_json(found))
+        typer.echo(to_json(comparison))
     else:
-        compare_table(found)
-    return comparing.conclude_compare(found, gate)
+        compare_table(comparison)
+    return comparing.conclude_compare(comparison, gate)
 
 
 @app.command()
 def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None) -> str:
-    """Tell by operator where the time goes, for the recipes that must ship (or those of --only)."""
+    """Profile the recipes that must ship (or the selection of --only) by operator."""
     from benchmarks.profile.run import conclude_profile, run_profile
     from benchmarks.request import Request
     from benchmarks.show.latency import profile_table
@@ -272,13 +272,13 @@ def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Ru
 
 
 @app.command()
-def instructions(  # noqa: PLR0913 - one parameter a flag
+def instructions(  # noqa: PLR0913 - one parameter per flag
     model: Model = MODEL,
     out: Out = OUT,
     only: Only = None,
     runtime: Runtimes = None,
     gate: Annotated[float, typer.Option(min=0, help="Fail when an entry takes more than this percent more.")] = 1.0,
-    update: Annotated[bool, typer.Option("--update", help="Make what is counted the model's baseline.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Store the counts as the model's baseline.")] = False,
     as_json: Json = False,
 ) -> str:
     """Count ARM instructions per inference (work, not time), and compare them with the model's baseline."""
@@ -305,7 +305,7 @@ def instructions(  # noqa: PLR0913 - one parameter a flag
 
 
 @app.command()
-def device(  # noqa: PLR0913 - one parameter a flag
+def device(  # noqa: PLR0913 - one parameter per flag
     which: Annotated[str, typer.Option("--device", help="adb, adb:SERIAL, ios, ios:NAME or mac.")],
     model: Model = MODEL,
     out: Out = OUT,
@@ -315,9 +315,9 @@ def device(  # noqa: PLR0913 - one parameter a flag
         Path | None, typer.Option(help="Android: LiteRT's benchmark_model, built for arm64 Android.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="About how long each entry and configuration is timed.")] = 2.0,
-    cool: Annotated[float, typer.Option(help="Seconds of rest at least between two configurations.")] = 10.0,
+    cool: Annotated[float, typer.Option(help="Least seconds of rest between two configurations.")] = 10.0,
 ) -> str:
-    """Judge and time the recipes that must ship (or those of --only) on an attached phone, or on this Mac."""
+    """Judge and time the recipes that must ship (or the selection of --only) on an attached phone, or on this Mac."""
     from benchmarks.device.run import Run, choose, conclude_device, run_device
     from benchmarks.request import Request
     from benchmarks.show.device import device_table
@@ -337,7 +337,9 @@ def device(  # noqa: PLR0913 - one parameter a flag
 def report(
     model: Model = MODEL,
     out: Out = OUT,
-    samples: Annotated[Path | None, typer.Option(help="The folder of further photos that parity was given.")] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="The folder of further photos that `parity` was run with.")
+    ] = None,
     include_photos: Annotated[
         bool, typer.Option("--include-photos", help="Show pictures of private photos too.")
     ] = False,
@@ -355,7 +357,7 @@ def report(
 
 @app.command()
 def doctor(as_json: Json = False) -> str:
-    """Which runtimes can run here, and why not."""
+    """List the runtimes: which can run here, and why the others cannot."""
     from benchmarks.evidence.envelope import to_json
     from benchmarks.show.doctor import doctor_rows, doctor_table
 

@@ -1,6 +1,6 @@
-"""A saved graph as its file has it: operators in execution order, multiply-accumulates, memory. Nothing is run.
+"""A saved graph, read from its file without running it: operators in execution order, MACs, activation memory.
 
-An adapter that knows a format offers `graph(folder, entry) -> Graph` (benchmarks/optional.py).
+An adapter that can parse a format offers `graph(folder, entry) -> Graph` (`GraphReader` in benchmarks/optional.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchmarks.evidence.cost import Peak
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A tensor that the graph computes, or an input; `bits` per element, by its dtype in the file."""
+    """An input or a computed tensor of the graph; `bits` is the size of an element, by its dtype in the file."""
 
     shape: tuple[int, ...]
     bits: int
@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """`values` holds every tensor that is no constant of the file, by name."""
+    """A graph. `values` holds every tensor that is not a constant of the file, by name."""
 
     steps: tuple[Step, ...]
     inputs: tuple[str, ...]
@@ -45,25 +45,25 @@ class Graph:
     values: Mapping[str, Value]
 
     def written(self, step: Step) -> list[Value]:
-        """Return the outputs of a step that are no constants."""
+        """Return the outputs of a step that are not constants."""
         return [self.values[name] for name in step.writes if name in self.values]
 
 
 def computed(graph: Graph) -> frozenset[str]:
-    """Return the tensors that depend on an input. The others (decoded weights) are computed once, when loading."""
-    found = set(graph.inputs)
+    """Return the tensors that depend on an input; the others (decoded weights) are computed once, at load time."""
+    names = set(graph.inputs)
     for step in graph.steps:
-        if found.intersection(step.reads):
-            found.update(step.writes)
-    return frozenset(found)
+        if names.intersection(step.reads):
+            names.update(step.writes)
+    return frozenset(names)
 
 
 def peak_activations(graph: Graph) -> Peak:
-    """Return the most bytes of activations that are alive at once when the operators run in file order.
+    """Return the greatest number of bytes of live activations when the operators run in file order.
 
-    A tensor lives from the operator that computes it to its last user; inputs from the start, outputs to the end. An
-    operator's inputs and outputs live together. A runtime that fuses operators or works in place can need less, one
-    that pads its buffers or keeps unpacked weights needs more.
+    A tensor is live from the operator that computes it to its last user. Inputs are live from the start, outputs to
+    the end, and the inputs and outputs of one operator at the same time. A runtime that fuses operators or works in
+    place needs less memory; one that pads its buffers or keeps unpacked weights needs more.
     """
     alive_names = computed(graph)
     last = {name: len(graph.steps) for name in graph.outputs}
@@ -84,5 +84,5 @@ def peak_activations(graph: Graph) -> Peak:
 
 
 def conv_macs(output: Iterable[int], per_output: int) -> int:
-    """Return the multiply-accumulates of a convolution or a matrix product: `per_output` per element of `output`."""
+    """Return the MACs of a convolution or matrix product: `per_output` for each element of the shape `output`."""
     return prod(output) * per_output

@@ -1,4 +1,4 @@
-"""Which machine a number was measured on: unlike machines are never merged, and load is part of a result."""
+"""The machine of a measurement. Results of different machines are never merged, and each records the system load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.evidence.environment import Machine
 
-# The processor flags that decide which kernels an inference library picks.
+# The processor flags by which inference libraries select their kernels.
 X86 = ("avx", "avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "fma", "f16c")
 ARM = ("asimd", "asimdhp", "asimddp", "asimdrdm", "i8mm", "bf16", "sve", "sve2")
 FLAGS = (*X86, *ARM)
@@ -17,7 +17,7 @@ FLAGS = (*X86, *ARM)
 
 @cache
 def processor() -> tuple[str, tuple[str, ...]]:
-    """Return (model name, known flags) from /proc/cpuinfo, or what `platform` knows elsewhere."""
+    """Return (model name, known flags) from /proc/cpuinfo; without that file, the name from `platform`."""
     path = Path("/proc/cpuinfo")
     if not path.is_file():
         return platform.processor() or platform.machine(), ()
@@ -30,7 +30,7 @@ def processor() -> tuple[str, tuple[str, ...]]:
 
 
 def identity() -> Machine:
-    """Return operating system, processor with its flags, cores, and memory in bytes of this computer."""
+    """Describe this computer: operating system, processor with its flags, cores, and memory in bytes."""
     import psutil
 
     name, flags = processor()
@@ -47,5 +47,5 @@ def identity() -> Machine:
 
 
 def load() -> float:
-    """Return the 1-minute load average: how busy the machine is while a time is taken."""
+    """Return the 1-minute load average."""
     return round(os.getloadavg()[0], 2)

@@ -1,7 +1,7 @@
-"""What a runtime may offer beside `Runtime`: one protocol per question that not every runtime can answer.
+"""Optional abilities of runtimes: one protocol per ability that not every `Runtime` has.
 
-A command asks with isinstance. A runtime that lacks the protocol is reported with that reason, never left out
-without a word.
+Commands test for them with isinstance. If a runtime lacks the protocol, the command reports this as the reason of an
+unavailable row; it never skips the runtime silently.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from hydramobile.spec import EntrySpec, ModelSpec
 
 @runtime_checkable
 class Sampling(Protocol):
-    """A session that repeats runs by itself, because it runs far from this process, such as in a browser."""
+    """A session that repeats runs remotely, such as in a browser, without a round trip per run."""
 
     def sample(self, seconds: float, least: int) -> list[float]:
-        """Return the seconds of each run, one after the other for about `seconds`, at least `least` of them."""
+        """Run for about `seconds`, at least `least` times, and return the seconds of each run."""
         ...
 
 
 @runtime_checkable
 class Tracer(Protocol):
-    """A runtime that can show every tensor it computes. `trace_kernels` says what computes them."""
+    """A runtime that can return every intermediate tensor. `trace_kernels` names the kernels that compute them."""
 
     trace_kernels: str
 
     def trace(self, folder: Path, entry: Entry, inputs: Tensors) -> dict[str, Array]:
-        """Return the file's tensors by name, in execution order, for one run on `inputs` (reference names, layout)."""
+        """Run once on `inputs` (reference names and layout) and return the file's tensors, in execution order."""
         ...
 
 
 @runtime_checkable
 class Profiler(Protocol):
-    """A runtime with a profiler of its own."""
+    """A runtime that has a profiler."""
 
     def no_profile(self) -> str | None:
-        """Return why it cannot profile here, or None."""
+        """Return why the runtime cannot profile here, None if it can."""
         ...
 
     def profile(self, folder: Path, entry: Entry, inputs: Tensors, runs: int) -> list[OpTime]:
-        """Return the mean of `runs` runs after a warm-up, in execution order; one thread."""
+        """Return the mean time of each operator over `runs` runs on one thread after a warm-up, in execution order."""
         ...
 
 
@@ -66,7 +66,7 @@ class Delegating(Protocol):
     """A runtime that hands a part of a graph to a delegate."""
 
     def delegation(self, folder: Path, entry: Entry) -> Delegated:
-        """Return how much of the entry's graph the delegate takes, from the file and the loaded interpreter."""
+        """Return the part of the entry's graph that the delegate takes, by the file and the loaded interpreter."""
         ...
 
 
@@ -81,7 +81,7 @@ class GraphOrder(Protocol):
 
 class CountingSession(Session, Protocol):
     def count(self, runs: int) -> dict[str, int]:
-        """Return the instructions of `runs` runs by class, "total" included."""
+        """Run `runs` times and return the number of instructions by class, "total" included."""
         ...
 
 
@@ -94,56 +94,56 @@ class Counting(Protocol):
     """A runtime that can count the instructions of its sessions."""
 
     def counter(self) -> CountingRuntime:
-        """Return the same runtime with the instruction counter loaded, which makes everything slower."""
+        """Return the same runtime with the instruction counter loaded; it runs slower."""
         ...
 
 
 @runtime_checkable
 class Reference(Protocol):
-    """The runtime of the reference itself, which runs no artifact."""
+    """The runtime of the PyTorch reference, which runs no artifact."""
 
     def open_reference(self, spec: ModelSpec, entry: EntrySpec, threads: int = 1) -> Session:
         """Load the reference's modules of one entry."""
         ...
 
     def module_costs(self, spec: ModelSpec) -> list[ModuleCost]:
-        """Count each module of the reference at the model's default size."""
+        """Return the static cost of each module of the reference at the model's default size."""
         ...
 
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """A runtime that reaches an attached device. `configurations` names ways to run there, such as "cpu-4" or "gpu"."""
+    """A runtime on an attached device; `configurations` are its processor settings, such as "cpu-4" or "gpu"."""
 
     configurations: tuple[str, ...]
 
     def device(self) -> DeviceInfo:
-        """Return what the device says it is. It names no person and no serial number."""
+        """Return the device's description, without a serial number or a person's name."""
         ...
 
     def condition(self) -> Condition:
-        """Return how warm the device is."""
+        """Return the thermal state of the device."""
         ...
 
     def measure(self, folder: Path, entry: Entry, configuration: str, seconds: float) -> Timings:
-        """Time one entry. Raises StageError where this configuration cannot run it."""
+        """Time one entry. Raises StageError if this configuration cannot run it."""
         ...
 
     def operators(self, folder: Path, entry: Entry) -> list[OpTime]:
-        """Return time, or placement, by operator, from a run whose other results are thrown away."""
+        """Return the time or the placement of each operator, from a separate run whose outputs are discarded."""
         ...
 
     def clean(self) -> list[str]:
-        """Remove from the device what this project put there, and return what was there."""
+        """Remove this project's folders from the device, and return the folders that earlier runs had left."""
         ...
 
 
 @runtime_checkable
 class Comparator(Protocol):
-    """A runtime that can compare a device's processors with each other."""
+    """A runtime that can compare the processors of a device with each other."""
 
     def disagreements(self, folder: Path, entry: Entry, inputs: Tensors) -> list[str]:
-        """Return the operators whose result first leaves the CPU's when any processor may compute them."""
+        """Return the operators whose result first diverges from the CPU's when any processor may compute them."""
         ...
 
 

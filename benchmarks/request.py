@@ -1,4 +1,4 @@
-"""What a command was asked for, which artifacts that means, and which rows of an earlier run still stand."""
+"""The request of a command, the artifacts that it selects, and the rows of an earlier run that are still valid."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ R = TypeVar("R", bound=Row)
 
 
 def silent(text: str) -> None:
-    """The progress of a command that shows none."""
+    """Ignore a progress message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to measure.
+    """The options of a measurement.
 
-    `only` holds (target, recipe), the recipe "" for all; empty `only` or `runtimes` mean all, and so does `most` = 0,
-    the most samples to judge by. `samples` is a folder of further judging photos. `lean` leaves out what other rows
-    show (benchmarks/parity/lean.py).
+    `only` holds (target, recipe) pairs; a recipe of "" selects all recipes of the target. An empty `only` selects all
+    artifacts, and an empty `runtimes` all runtimes. `most` is the greatest number of judging samples, 0 for all.
+    `samples` is a folder of further judging photos. `lean` skips comparisons that other rows cover
+    (benchmarks/parity/lean.py).
     """
 
     spec: ModelSpec
@@ -70,31 +71,34 @@ class Unreadable:
 
 
 def select(request: Request) -> tuple[list[Built], list[Unreadable]]:
-    """Return the artifacts of a request, and those that cannot be read. Raises NothingJudged when there is none."""
-    found: list[Built] = []
+    """Return (readable artifacts, unreadable artifacts) of a request. Raises NothingJudged when there is none."""
+    artifacts: list[Built] = []
     broken: list[Unreadable] = []
     for folder in find_artifacts(request.root):
         target, name = folder.parent.name, folder.name
         if not chosen(request.only, target, name):
             continue
         try:
-            found.append(Built(folder, read_artifact(folder)))
+            artifacts.append(Built(folder, read_artifact(folder)))
         except StageError as error:
             broken.append(Unreadable(target, name, error.stage, error.message))
-    if not found and not broken:
+    if not artifacts and not broken:
         asked = f" for {', '.join('/'.join(filter(None, pair)) for pair in request.only)}" if request.only else ""
         raise NothingJudged(f"no artifacts in {request.root}{asked}; make them with: make export")
-    return found, broken
+    return artifacts, broken
 
 
 def shipping(request: Request) -> Callable[[str, str], bool]:
-    """Return a test of (target, recipe) for commands that measure what ships: everything where some were named."""
+    """Return a predicate on (target, recipe) that selects the recipes that must ship.
+
+    If `request.only` is given, the predicate selects everything, because the request names its artifacts.
+    """
     ship = load_budget(request.spec).ship
     return lambda target, recipe: bool(request.only) or recipe in ship.get(target, ())
 
 
 def check_goldens(request: Request) -> None:
-    """Fail early, and once, where the reference's outputs are missing or stale."""
+    """Raise StageError if goldens are missing or stale, once and before any artifact is measured."""
     load_goldens(request.spec, load_samples(request.spec, "judge")[:1], request.spec.size, request.out)
 
 
@@ -113,13 +117,13 @@ def readable(folder: Path) -> Artifact | None:
 def still_standing(
     rows: Iterable[R], fresh: Iterable[R], hashes: frozenset[str], key: Callable[[R], tuple[str, ...]]
 ) -> list[R]:
-    """Return the rows of an earlier run that `fresh` does not replace and whose artifact is the same today."""
-    redone = {key(row) for row in fresh}
-    return [row for row in rows if key(row) not in redone and row.artifact in hashes]
+    """Return the rows of an earlier run that `fresh` does not replace and whose artifact is unchanged."""
+    replaced = {key(row) for row in fresh}
+    return [row for row in rows if key(row) not in replaced and row.artifact in hashes]
 
 
 def subject_of(row: Row) -> tuple[str, ...]:
-    """Return what a row is about: an artifact in a runtime."""
+    """Return the key of a row: target, recipe and runtime."""
     return row.target, row.recipe, row.runtime
 
 
@@ -129,19 +133,19 @@ def by_subject(rows: Iterable[R]) -> tuple[R, ...]:
 
 
 def stage_of(error: Exception, default: str) -> str:
-    """Return the stage of an error, `default` where it has none."""
+    """Return the stage of an error, or `default` if it has none."""
     return error.stage if isinstance(error, StageError) else default
 
 
 def reason_of(error: Exception) -> str:
-    """Return the reason of an error without its stage; the type first for an error that is not this project's."""
+    """Return the message of an error without its stage; an error of a vendor is prefixed with its type."""
     if isinstance(error, StageError):
         return error.message
     return describe(error)
 
 
 def check_times(seconds: float, threads: int) -> None:
-    """Raise UsageError for times or thread counts that no measurement should have."""
+    """Raise UsageError for times outside .05 to 600 seconds, or thread counts outside 1 to 256."""
     if not 0.05 <= seconds <= 600:
         raise UsageError(f"--seconds {seconds:g} is not within 0.05 to 600")
     if not 1 <= threads <= 256:

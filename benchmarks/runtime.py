@@ -1,4 +1,4 @@
-"""The seam between the benchmarks and the runtimes.
+"""The interface between the benchmarks and the runtimes.
 
 A new runtime is one file that implements `Runtime`, one row in `RUNTIME_ROWS`, and one test.
 """
@@ -31,7 +31,7 @@ ON_A_DEVICE = "a device belongs to a person"
 
 
 def browser(name: str, factory: str) -> RuntimeInfo:
-    """Return the row of a runtime in WebAssembly, which every browser has."""
+    """Return the registry row of a WebAssembly runtime, which every browser can run."""
     return RuntimeInfo(name, f"{WEB}:{factory}", "browser", labels="never")
 
 
@@ -51,7 +51,7 @@ def attached(name: str, implementation: str) -> RuntimeInfo:
     return RuntimeInfo(name, implementation, "", ON_A_DEVICE, labels="never")
 
 
-# The order is that of reports, and the first runtime of a target that is installed reads its files for `size`.
+# Reports list runtimes in this order. The first installed runtime of a target reads its files for `size`.
 RUNTIME_ROWS = (
     RuntimeInfo("pytorch", "benchmarks.runtimes.pytorch:PyTorchRuntime"),
     RuntimeInfo("onnxruntime", "benchmarks.runtimes.onnxruntime:OnnxRuntime"),
@@ -92,24 +92,24 @@ GROUPS = {
 
 
 class Absent(StageError):
-    """Raised while running where the machine or device lacks something, such as a GPU that a delegate takes.
+    """The machine or device lacks a requirement, such as a GPU that the delegate supports; raised while running.
 
-    It is a result, "unavailable" with this reason, and no failure of the artifact.
+    The row becomes "unavailable" with this reason. The artifact did not fail.
     """
 
 
 class Session(Protocol):
-    """One entry of one artifact, loaded. Not thread-safe. The caller closes it."""
+    """A loaded entry of one artifact. Not thread-safe. The caller closes it."""
 
     def bind(self, inputs: Tensors) -> None:
         """Set the inputs, given by reference name in reference layout and value range (see `to_file`)."""
         ...
 
     def invoke(self) -> float:
-        """Run once on the bound inputs and return the seconds it took.
+        """Run once on the bound inputs and return the seconds of the run.
 
-        They are timed as near to the runtime as it allows, without copying inputs in or outputs out where the
-        runtime separates them.
+        The clock is as close to the runtime as its API allows. Copies of inputs and outputs are not timed if the
+        runtime separates them from the run.
         """
         ...
 
@@ -121,11 +121,11 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """A program that executes the artifacts of some targets. Adapters derive from it, for its defaults.
+    """A program that executes the artifacts of some targets. Adapters derive from it to inherit its defaults.
 
-    `timed` is false where the time of `invoke` says nothing about a shipped app, as in an interpreter of this
-    project. `about` tells a person what is executed and what that does not prove. `recipes` lists the recipes that
-    the runtime is meant for; empty for all.
+    `timed` is false if the time of `invoke` does not predict an app's, as in an interpreter of this project. `about`
+    describes the code that is executed, and the limits of its evidence. `recipes` lists the recipes that the runtime
+    supports; empty for all.
     """
 
     name: str
@@ -136,13 +136,13 @@ class Runtime(Protocol):
 
     @property
     def evidence(self) -> Label:
-        """The label of what this runtime computes."""
+        """The evidence label of this runtime's results."""
         ...
 
     def unavailable(self) -> str | None:
-        """Return why it cannot run here (package, platform, program missing) and what would help, or None.
+        """Return why the runtime cannot run here (missing package, platform, program) with a remedy; None if it can.
 
-        Must be cheap: look a package up (importlib.util.find_spec) rather than import it.
+        Must be cheap: look for a package with importlib.util.find_spec, and do not import it.
         """
         ...
 
@@ -157,23 +157,23 @@ class Runtime(Protocol):
     def read_dtypes(self, folder: Path, entry: Entry) -> dict[str, int]:
         """Return bytes of weights by storage dtype ("float32", "float16", "int8", ...), read from the saved file.
 
-        Large constants only (more than 16 elements): scales, shapes and biases of a few elements are not weights.
+        Only constants of more than 16 elements count: small ones are scales, shapes or biases.
         """
         ...
 
     def prepare(self, threads: int = 1) -> None:
-        """Start what already runs when an app or page starts, such as the browser. By default nothing."""
+        """Start the processes that already run when an app or page starts, such as the browser. By default none."""
         return
 
     def environment(self, threads: int = 1) -> Environment | None:
-        """Return what the runtime found around it, such as a browser's threads; by default there is nothing."""
+        """Return the environment of the runtime, such as a browser's threads; None by default."""
         return None
 
 
 def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
-    """Return the runtimes of names and groups, in the order of `RUNTIME_ROWS`; without a name, all that run by default.
+    """Resolve names of runtimes and groups to runtimes, in the order of `RUNTIME_ROWS`.
 
-    Raises UsageError for a name that is neither.
+    Without a name, return all runtimes that run by default. Raises UsageError for an unknown name.
     """
     if not asked:
         return tuple(row.name for row in RUNTIME_ROWS if not row.on_request)
@@ -184,22 +184,22 @@ def resolve_runtimes(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def on_request(name: str) -> bool:
-    """Return whether a runtime runs only when it is named; false for one that is no longer registered."""
+    """Return whether a runtime runs only when it is named; false for an unregistered name."""
     return name in REGISTRY and bool(REGISTRY[name].on_request)
 
 
 def forced(name: str) -> bool:
-    """Return whether a runtime computes as an app would have to ask for; false for one no longer registered."""
+    """Return whether an app must explicitly request this runtime's arithmetic; false for an unregistered name."""
     return name in REGISTRY and REGISTRY[name].forced
 
 
 def runs(runtime: Runtime, target: str, recipe: str) -> bool:
-    """Return whether the runtime is meant for target x recipe."""
+    """Return whether the runtime supports target x recipe."""
     return target in runtime.targets and (not runtime.recipes or recipe in runtime.recipes)
 
 
 def load_runtime(name: str) -> Runtime:
-    """Import and instantiate a runtime. Raises UsageError for a mistyped name."""
+    """Import and instantiate a runtime. Raises UsageError for an unknown name."""
     if name not in REGISTRY:
         raise unknown("runtime", name, REGISTRY)
     module, _, factory = REGISTRY[name].implementation.partition(":")
@@ -208,7 +208,7 @@ def load_runtime(name: str) -> Runtime:
 
 
 def run(session: Session, inputs: Tensors) -> dict[str, Array]:
-    """Bind, invoke and fetch."""
+    """Bind the inputs, run once and return the outputs."""
     session.bind(inputs)
     session.invoke()
     return session.fetch()

@@ -1,6 +1,6 @@
-"""Size: what an artifact weighs by file, module and storage dtype, and how much of it an app ships.
+"""Size: bytes of an artifact by file, module and storage dtype, and the bytes that an app ships.
 
-Read from the files, nothing is run. The golden, USAGE.md and artifact.json are not model bytes.
+Sizes are read from the files; nothing is run. The golden, USAGE.md and artifact.json are not model bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, primary,
 from hydramobile.errors import HydraError, NothingJudged, StageError
 from hydramobile.targets import target_info
 
-# As servers compress: what a download weighs.
+# The compression level for the size of a download.
 GZIP_LEVEL = 9
 ROLES: tuple[Role, ...] = get_args(Role)
 DOCUMENTS = ("USAGE.md",)
@@ -49,9 +49,9 @@ Weights = Mapping[str, Mapping[str, int]]
 
 
 def run_size(request: Request, progress: Progress = silent) -> SizeEvidence:
-    """Measure, and write `build/<model>/size.json`; returns its content. `request.runtimes` is not used.
+    """Measure the artifacts, write `build/<model>/size.json` and return its content. `request.runtimes` is not used.
 
-    Raises NothingJudged when there is no artifact. An artifact that cannot be read is a row with its stage.
+    Raises NothingJudged when there is no artifact. An unreadable artifact is a failed row with its stage.
     """
     artifacts, broken = select(request)
     rows = [
@@ -78,7 +78,7 @@ def run_size(request: Request, progress: Progress = silent) -> SizeEvidence:
 
 
 def measured(folder: Path, artifact: Artifact) -> SizeRow:
-    """Return the size row of one artifact: a failed one where its bytes are not the sealed ones, or unreadable."""
+    """Return the size row of one artifact; a failed row if its files are unreadable or differ from the seal."""
     try:
         return measure(folder, artifact)
     except HydraError as error:
@@ -94,7 +94,7 @@ def measured(folder: Path, artifact: Artifact) -> SizeRow:
 
 
 def measure(folder: Path, artifact: Artifact) -> SizeRow:
-    """Measure one sealed artifact. Raises StageError("seal") when its bytes are not the sealed ones."""
+    """Measure one sealed artifact. Raises StageError("seal") if its files differ from the seal."""
     verify(folder, artifact)
     reader, missing = weights_reader(artifact.target)
     weights: Weights = {e.id: dict(reader.read_dtypes(folder, e)) for e in artifact.entries} if reader else {}
@@ -148,7 +148,7 @@ def entry_size(artifact: Artifact, entry: Entry, weights: Weights) -> EntrySize:
 
 
 def module_sizes(artifact: Artifact, weights: Weights) -> tuple[ModuleSize, ...]:
-    """Return one row per module: its weights, and its file's bytes where it has a file to itself."""
+    """Return one row per module: the bytes of its weights, and of its file if no other entry is in it."""
     rows = []
     for entry in primary(artifact):
         if len(entry.modules) == 1:
@@ -159,7 +159,7 @@ def module_sizes(artifact: Artifact, weights: Weights) -> tuple[ModuleSize, ...]
 
 
 def shared_weights(artifact: Artifact, weights: Weights, shipped: int) -> SharedWeights:
-    """Return what sharing weights between entries saves; `shipped` are the bytes that an app ships."""
+    """Return the bytes saved by sharing weights between entries; `shipped` are the bytes that an app ships."""
     entries = primary(artifact)
     one_copy = sum(sum(weights.get(e.id, {}).values()) for e in entries if len(e.modules) == 1)
     separate = sum(sum(weights.get(e.id, {}).values()) for e in entries)
@@ -174,7 +174,7 @@ def shared_weights(artifact: Artifact, weights: Weights, shipped: int) -> Shared
 
 
 def weights_reader(target: str) -> tuple[Runtime | None, str]:
-    """Return the first runtime here that reads this target's files, or why there is none."""
+    """Return (the first available runtime that reads this target's files, ""), or (None, the reason)."""
     reasons = []
     for name in REGISTRY:
         runtime = load_runtime(name)
@@ -189,24 +189,22 @@ def weights_reader(target: str) -> tuple[Runtime | None, str]:
 def read_delegation(
     folder: Path, artifact: Artifact, reader: Runtime | None
 ) -> tuple[tuple[EntryDelegation, ...], str]:
-    """Return how much of each entry a delegate takes, or why nobody can tell."""
+    """Return (the part of each entry that a delegate takes, ""), or ((), the reason)."""
     if reader is None:
         return (), f"no runtime here reads {artifact.target}"
     if not isinstance(reader, Delegating):
         return (), f"{reader.name} has no delegates"
     rows = []
     for entry in primary(artifact):
-        found = reader.delegation(folder, entry)
-        rows.append(
-            EntryDelegation(entry=entry.id, ops=found.ops, delegated=found.delegated, partitions=found.partitions)
-        )
+        part = reader.delegation(folder, entry)
+        rows.append(EntryDelegation(entry=entry.id, ops=part.ops, delegated=part.delegated, partitions=part.partitions))
     return tuple(rows), ""
 
 
 def gzip_sizes(folder: Path, artifact: Artifact) -> dict[str, int]:
     """Return the bytes of each model file after gzip, as a web server would send it."""
     paths = [record.path for record in artifact.files if role_of(record) == "model"]
-    # zlib works outside the interpreter's lock.
+    # zlib releases the interpreter lock.
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(paths, pool.map(lambda path: download_bytes(folder / path), paths), strict=True))
 

@@ -1,8 +1,9 @@
-"""support.json: which recipe stands on which target, from one judgement of everything a build folder holds.
+"""support.json: the supported recipes of each target, from parity, size and times of all artifacts of a build folder.
 
-Reviewed data beside the model: a recipe is called supported only where a row of this file says so. Every artifact is
-judged on all samples, weighed, and timed in rounds interleaved with the float32 file of its target; what was done is
-not done again, so that an interrupted run goes on where it stopped. Rows of other artifacts of the same weights stay.
+The file is reviewed data beside the model: a recipe counts as supported only if a row of this file says so. Every
+artifact is judged on all samples, its size is measured, and it is timed in rounds interleaved with the float32 file of
+its target. Completed measurements are reused, so that an interrupted run continues where it stopped. Rows of other
+artifacts of the same weights are kept.
 """
 
 from __future__ import annotations
@@ -40,16 +41,19 @@ from hydramobile.spec import ModelSpec
 from hydramobile.support import GOOD, UNMADE, read_support, support_path
 from hydramobile.targets import REGISTRY, TARGETS
 
-# One runtime per target, the one that its files are for on this computer: the grid is wide enough.
+# One runtime per target, the native one of its files on this computer, because the grid of recipes is large already.
 RUNTIMES = tuple(REGISTRY[name].grid_runtime for name in TARGETS)
-# A recipe is called slower than float32, or faster, beyond this: medians of fresh processes move by a few percent.
+# A recipe counts as slower or faster than float32 beyond this share: medians of fresh processes vary by a few percent.
 NOISE = 0.05
 BEGIN, END = "<!-- support:begin -->", "<!-- support:end -->"
 
 
 @dataclass(frozen=True, slots=True)
 class SupportTime:
-    """Times as shares of float32's by entry, from `rounds` rounds; `load` is the least and greatest load average."""
+    """Times by entry as shares of the float32 file's, from `rounds` interleaved rounds.
+
+    `load` holds the least and the greatest 1-minute load average of the rounds.
+    """
 
     runtime: str
     to_float32: Mapping[str, float]
@@ -60,9 +64,9 @@ class SupportTime:
 
 @dataclass(frozen=True, slots=True)
 class SupportRow:
-    """One target x recipe: how it stands, with the figures of the result table.
+    """One target x recipe: its state, and the figures of the result table.
 
-    `state` is one of a report, or "not made"; `badly` lists what was measured to its disadvantage.
+    `state` is a state of the report, or "not made". `badly` lists measured disadvantages.
     """
 
     target: str
@@ -85,7 +89,7 @@ class SupportRow:
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """The machine that timed the grid, as far as ratios of times depend on it."""
+    """The properties of the timing machine on which ratios of times depend."""
 
     system: str
     processor: str
@@ -106,9 +110,10 @@ class Support:
 
 
 def run_support(request: Request, rounds: Rounds | None, progress: Progress = silent) -> Support:
-    """Judge, weigh and time (`rounds` None: do not time) what has not been, and write the model's support.json.
+    """Run the missing parity, size and time measurements, write the model's support.json and return its content.
 
-    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
+    With `rounds` None nothing is timed. Raises NothingJudged when there is no artifact, StageError for missing or
+    stale goldens.
     """
     request = replace(request, runtimes=request.runtimes or RUNTIMES)
     artifacts, _ = select(request)
@@ -131,7 +136,7 @@ def run_support(request: Request, rounds: Rounds | None, progress: Progress = si
 
 
 def unjudged(request: Request) -> list[tuple[str, str]]:
-    """Return (target, recipe) of the artifacts that a chosen runtime, able to run here, has not judged."""
+    """Return (target, recipe) of each artifact that one of the available chosen runtimes has not judged."""
     parity = read_earlier(ParityEvidence, request.root)
     judged = {(*row.pair, row.artifact, row.runtime) for row in parity.results} if parity else set()
     waiting = []
@@ -154,14 +159,17 @@ def read_times(request: Request) -> list[TimeRow]:
 
 
 def time_rest(request: Request, rounds: Rounds, progress: Progress) -> list[TimeRow]:
-    """Time what was not timed, each target's with its float32 file in the same rounds; returns all rows so far."""
+    """Time each artifact without times, in the same rounds as its target's float32 file; return all rows so far."""
     known = {row.artifact: row for row in read_times(request)}
     artifacts = [built.artifact for built in select(request)[0]]
     current = {artifact.sha256 for artifact in artifacts}
     kept = [row for key, row in known.items() if key in current]
     for target in dict.fromkeys(artifact.target for artifact in artifacts):
-        own = [artifact for artifact in artifacts if artifact.target == target]
-        fresh = [a.recipe for a in own if a.recipe != "float32" and a.sha256 not in known]
+        fresh = [
+            artifact.recipe
+            for artifact in artifacts
+            if artifact.target == target and artifact.recipe != "float32" and artifact.sha256 not in known
+        ]
         if not fresh:
             continue
         asked = replace(request, only=tuple((target, recipe) for recipe in ("float32", *fresh)))
@@ -174,8 +182,8 @@ def time_rest(request: Request, rounds: Rounds, progress: Progress) -> list[Time
 
 
 def ratios(grid: GridEvidence, row: GridRow) -> TimeRow:
-    """Return one artifact's times as shares of float32's, by entry; empty where it was not timed, with the reason."""
-    found = [
+    """Return one artifact's times by entry as shares of the float32 file's; if untimed, the row holds the reason."""
+    summaries = [
         item
         for item in summarize(grid.results)
         if (item.target, item.recipe, item.runtime) == (row.target, row.recipe, row.runtime)
@@ -188,16 +196,16 @@ def ratios(grid: GridEvidence, row: GridRow) -> TimeRow:
         runtime=row.runtime,
         evidence=row.evidence,
         reason=": ".join(filter(None, (row.stage, row.reason))),
-        to_float32={item.entry: item.to_float32 for item in found if item.to_float32 is not None},
+        to_float32={item.entry: item.to_float32 for item in summaries if item.to_float32 is not None},
         rounds=grid.rounds,
         load=(min(loads), max(loads)) if loads else (),
     )
 
 
 def support_of(request: Request, times: Iterable[TimeRow]) -> Support:
-    """Return one row per target and recipe, sorted.
+    """Return the content of support.json: one row per target and recipe, sorted.
 
-    Rows of an earlier file for the same weights stay where this one was not asked for them or has no artifact.
+    Rows of an earlier file for the same weights are kept if the request does not select them or there is no artifact.
     """
     spec = request.spec
     asked = {(built.artifact.target, built.artifact.recipe) for built in select(request)[0]}
@@ -208,7 +216,7 @@ def support_of(request: Request, times: Iterable[TimeRow]) -> Support:
     for row in results(evidence).artifacts:
         pair = (row.target, row.recipe)
         if pair not in asked or row.state not in (*GOOD, "refused", "broken", "failed"):
-            continue  # not judged: nothing to record
+            continue  # not judged
         artifact = evidence.artifacts.get(pair)
         time = timed.get((*pair, artifact.sha256)) if artifact else None
         rows[pair] = support_row(evidence, row, time, reasons.get(pair, ""))
@@ -244,7 +252,7 @@ def support_row(evidence: Gathered, row: ResultRow, time: TimeRow | None, reason
 
 
 def unmade(exports: Mapping[str, Outcome]) -> dict[tuple[str, str], SupportRow]:
-    """Return the rows of what a target does not make, or failed to, by export.json."""
+    """Return the rows of the recipes that export.json lists as unsupported, unavailable or failed."""
     states = {"not supported": UNMADE, "unavailable": UNMADE, "failed": "failed"}
     return {
         (outcome.target, outcome.recipe): SupportRow(
@@ -267,7 +275,7 @@ def unmade(exports: Mapping[str, Outcome]) -> dict[tuple[str, str], SupportRow]:
 
 
 def load_support(spec: ModelSpec) -> Support | None:
-    """Return the model's support.json, None without one. Raises StageError("support") for a damaged file."""
+    """Read the model's support.json; None if there is none. Raises StageError("support") for a damaged file."""
     content = read_support(spec)
     try:
         return None if content is None else typed(Support, content)
@@ -281,14 +289,14 @@ def earlier(spec: ModelSpec) -> Sequence[SupportRow]:
 
 
 def slower(time: TimeRow | None) -> list[str]:
-    """Return in which entries a recipe is slower than float32, where it is."""
+    """Return a note on the entries in which a recipe is slower than float32; empty if there are none."""
     shares = sorted(time.to_float32.items()) if time else []
-    found = [f"{entry} {share:.2f}" for entry, share in shares if share > 1 + NOISE]
-    return [f"slower than float32 in {time.runtime}: {', '.join(found)} of its time"] if time and found else []
+    slow = [f"{entry} {share:.2f}" for entry, share in shares if share > 1 + NOISE]
+    return [f"slower than float32 in {time.runtime}: {', '.join(slow)} of its time"] if time and slow else []
 
 
 def undelegated(size: SizeRow | None, base: SizeRow | None) -> list[str]:
-    """Return in which entries more operators are outside the delegate than in the float32 file, where they are."""
+    """Return a note on the entries with more operators outside the delegate than the float32 file; empty if none."""
     exact = {row.entry: outside(row) for row in (base.delegation if base else ())}
     left = []
     for row in size.delegation if size else ():
@@ -303,7 +311,7 @@ def outside(row: EntryDelegation) -> int:
 
 
 def block(document: Support) -> str:
-    """Return the README's table, markers included: a function of support.json alone."""
+    """Return the README's table with its markers; it depends on support.json alone."""
     rows = [row for row in document.results if row.state != UNMADE]
     outputs = list(dict.fromkeys(output for row in rows for output in row.losses))
     metric = metrics_of(rows)
@@ -329,17 +337,20 @@ def block(document: Support) -> str:
 
 
 def never_made(rows: Iterable[SupportRow]) -> str:
-    """Return in a sentence what no target makes of the grid; the reasons stand in support.json."""
-    found: dict[str, list[str]] = {}
+    """Return a sentence that lists by target the recipes that it does not make; support.json holds the reasons."""
+    recipes: dict[str, list[str]] = {}
     for row in rows:
         if row.state == UNMADE:
-            found.setdefault(row.target, []).append(row.recipe)
-    listed = "; ".join(f"{target}: {', '.join(names)}" for target, names in found.items())
+            recipes.setdefault(row.target, []).append(row.recipe)
+    listed = "; ".join(f"{target}: {', '.join(names)}" for target, names in recipes.items())
     return f" Not made (support.json says why): {listed}." if listed else ""
 
 
 def renew_table(spec: ModelSpec, readme: Path) -> None:
-    """Rewrite the block between the markers of `readme` from support.json. Raises UsageError without one of them."""
+    """Rewrite the block between the markers of `readme` from support.json.
+
+    Raises UsageError if support.json or a marker is missing.
+    """
     document = load_support(spec)
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if document is None or text.count(BEGIN) != 1 or text.count(END) != 1:
@@ -348,7 +359,11 @@ def renew_table(spec: ModelSpec, readme: Path) -> None:
 
 
 def conclude_support(document: Support) -> str:
-    """Return the reason line of a pass. Refused recipes are results; one that could not be run is a failure."""
+    """Return the reason line of a pass.
+
+    A refused recipe is a result. Raises StageError for a recipe that could not be run, NothingJudged without a
+    judged artifact.
+    """
     rows = document.results
     if not any(row.losses for row in rows):
         raise NothingJudged("no artifact was judged; make them with: make grid")

@@ -1,4 +1,4 @@
-"""Typed evidence: what each command of this package measured, as frozen dataclasses, and the files that hold it.
+"""Typed evidence: the measurements of each command as frozen dataclasses, and the files that hold them.
 
-`envelope` is the one place that reads and writes such files; every other module holds the rows of one kind.
+`envelope` alone reads and writes these files. Each of the other modules defines the rows of one kind of evidence.
 """

@@ -12,11 +12,11 @@ from benchmarks.evidence.row import Label, Row
 
 @dataclass(frozen=True, slots=True)
 class ModuleCost:
-    """One module of the reference.
+    """Static cost of one module of the reference.
 
-    `macs` are multiply-accumulates of one run at the default size, by PyTorch's own counter (convolutions and matrix
-    products; nothing else multiplies weights); `kinds` splits them by operator. `parameters` and `buffers` (running
-    means) are counted in elements.
+    `macs` are the multiply-accumulates of one run at the default size, by PyTorch's FLOP counter. It counts
+    convolutions and matrix products, which are the only operators that multiply weights. `kinds` splits `macs` by
+    operator. `parameters` and `buffers` (running means) are counted in elements.
     """
 
     module: str
@@ -28,7 +28,7 @@ class ModuleCost:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most bytes of activations alive at once, and the operator that is running then."""
+    """The greatest number of bytes of live activations, and the operator that runs at that point."""
 
     bytes: int
     step: str
@@ -37,7 +37,7 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class OpCost:
-    """One operator: multiply-accumulates, shapes and bytes of its outputs."""
+    """Static cost of one operator: multiply-accumulates, and the shapes and bytes of its outputs."""
 
     kind: str
     name: str
@@ -48,7 +48,7 @@ class OpCost:
 
 @dataclass(frozen=True, slots=True)
 class KindCost:
-    """All operators of one kind: how many, their multiply-accumulates, bytes of their outputs."""
+    """Static cost of all operators of one kind: their number, multiply-accumulates, and bytes of outputs."""
 
     kind: str
     operators: int
@@ -58,7 +58,7 @@ class KindCost:
 
 @dataclass(frozen=True, slots=True)
 class EntryCost:
-    """One entry. `weights` are bytes by storage dtype; `inputs` and `outputs` are bytes."""
+    """Static cost of one entry. `weights` are bytes by storage dtype; `inputs` and `outputs` are bytes."""
 
     entry: str
     modules: tuple[str, ...]
@@ -74,7 +74,7 @@ class EntryCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRow(Row):
-    """One artifact. `read_by` is the runtime that read its graphs."""
+    """Static cost of one artifact. `read_by` is the runtime that read its graphs."""
 
     verdict: Literal["measured", "unavailable", "failed"] = "measured"
     read_by: str = ""
@@ -83,7 +83,10 @@ class CostRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEvidence(Evidence[CostRow]):
-    """`size` is [height, width] of the model's input; `modules_missing` says why there are no `modules`."""
+    """Static cost of a model.
+
+    `size` is [height, width] of the model's input. `modules_missing` says why `modules` is empty.
+    """
 
     FILE: ClassVar[str] = "cost.json"
     COMMAND: ClassVar[str] = "make bench"

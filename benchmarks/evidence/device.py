@@ -1,4 +1,4 @@
-"""An attached device: times by configuration, a profile, and how warm the device was."""
+"""Measurements of an attached device: times by configuration, a profile, and the device's temperature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from benchmarks.evidence.row import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """What a device says it is; empty where it does not say. `serial` is a hash: a serial number names a person."""
+    """The description that a device reports; fields that it does not report are empty.
+
+    `serial` is a hash, because a serial number identifies a person.
+    """
 
     emulator: bool = False
     manufacturer: str = ""
@@ -33,10 +36,10 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """How warm a device is; None where it does not say, for `reason` where it could not be asked.
+    """The thermal state of a device; fields that it does not report are None.
 
-    `thermal_status` goes from 0 (none) to 6 (shutdown); temperatures are in degrees Celsius by sensor, `battery` is
-    the battery's, and `battery_level` is in percent.
+    `thermal_status` goes from 0 (none) to 6 (shutdown). `temperatures` are in degrees Celsius by sensor, `battery` is
+    the temperature of the battery, and `battery_level` is in percent. `reason` says why the query failed.
     """
 
     thermal_status: int | None = None
@@ -48,9 +51,9 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Milliseconds of one entry, and what the tool says of spread, memory (bytes) and a delegate.
+    """Milliseconds of one entry, their standard deviation, peak memory in bytes, and the delegate.
 
-    None, 0 or "" where the tool does not say.
+    A field that the tool does not report is None, 0 or "".
     """
 
     init_ms: float | None = None
@@ -68,7 +71,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryTimings(Timings):
-    """`reason` says why the entry could not be timed in this configuration."""
+    """Timings of one entry. `reason` says why it could not be timed in this configuration."""
 
     entry: str
     modules: tuple[str, ...]
@@ -77,7 +80,10 @@ class EntryTimings(Timings):
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationTimes:
-    """All entries in one configuration, such as "cpu-4" or "gpu", between two looks at how warm the device is."""
+    """Timings of all entries in one configuration, such as "cpu-4" or "gpu".
+
+    `before` and `after` are the device's thermal state before the first entry and after the last one.
+    """
 
     configuration: str
     before: Condition
@@ -87,7 +93,7 @@ class ConfigurationTimes:
 
 @dataclass(frozen=True, slots=True)
 class TensorError:
-    """max |a - b| of one tensor, as a share of the range of the device's."""
+    """max |a - b| of one tensor, as a share of the range of the device's tensor."""
 
     tensor: str
     error: float
@@ -95,10 +101,10 @@ class TensorError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorComparison:
-    """Our evaluator of the same file against the device's runtime, tensor by tensor.
+    """This project's evaluator of a file against the device's runtime, tensor by tensor.
 
-    `processors_disagree` names the operators whose result leaves the CPU's when any processor may compute them.
-    `reason` says why there is no comparison, or no second list.
+    `processors_disagree` names the operators whose result diverges from the CPU's when any processor may compute
+    them. `reason` says why there is no comparison, or why `processors_disagree` is empty.
     """
 
     entry: str
@@ -112,9 +118,10 @@ class EvaluatorComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceRow(Row):
-    """One artifact on one device. `untimed` marks an emulator: its times are none.
+    """One artifact on one device.
 
-    `left_and_removed` lists folders of earlier runs that were found on the device and removed.
+    The verdict "untimed" marks an emulator, whose times do not predict a device's. `left_and_removed` lists folders
+    that earlier runs left on the device, and that this run removed.
     """
 
     verdict: Literal["measured", "untimed", "failed"] = "failed"
@@ -128,7 +135,7 @@ class DeviceRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceEvidence(Evidence[DeviceRow]):
-    """`machine` is the computer that the device hangs on."""
+    """Measurements of attached devices. `machine` is the computer that the devices are attached to."""
 
     FILE: ClassVar[str] = "device.json"
     COMMAND: ClassVar[str] = "make bench-android or make bench-ios"

@@ -1,7 +1,7 @@
-"""The envelope around every kind of evidence, and the one place that reads and writes such files.
+"""The envelope of all kinds of evidence; the only module that reads and writes evidence files.
 
-A file names its schema and kind, the model by the hashes of its spec and weights, the machine where the machine
-matters, and its rows. Evidence of another schema is refused with the command that measures anew.
+A file holds its schema and kind, the hashes of the model's spec and weights, the machine if the rows depend on it,
+and the rows. Evidence of another schema is refused, with the command that measures it again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence(Generic[R]):
-    """All rows of one kind about one model.
+    """All rows of one kind of evidence on one model.
 
-    `machine` is None where the rows do not depend on the machine. `FILE` is the name of the file below
-    `build/<model>`, and `COMMAND` is what measures anew.
+    `machine` is None if the rows do not depend on the machine. `FILE` is the name of the file below `build/<model>`,
+    and `COMMAND` is the command that measures it again.
     """
 
     FILE: ClassVar[str]
@@ -62,26 +62,26 @@ def identity_of(spec: ModelSpec) -> Identity:
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses as JSON data: dicts, lists, numbers, texts."""
+    """Convert dataclasses to JSON data: dicts, lists, numbers, strings."""
     import msgspec
 
     return msgspec.to_builtins(value)
 
 
 def typed(kind: type[T], content: Any) -> T:
-    """Return JSON data as an instance of the dataclass `kind`. Raises ValueError, which names the field at fault."""
+    """Convert JSON data to the dataclass `kind`. Raises ValueError that names the invalid field."""
     import msgspec
 
     return msgspec.convert(content, kind)
 
 
 def to_json(value: Any) -> str:
-    """Return dataclasses as indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
+    """Serialize dataclasses as indented JSON. Raises ValueError for NaN and infinity, which JSON does not have."""
     return dump_json(plain(value)).rstrip("\n")
 
 
 def write(root: Path, evidence: Evidence[Any]) -> Path:
-    """Write evidence into `root` (build/<model>); returns the file."""
+    """Write evidence into the folder `root` (build/<model>) and return the path of the file."""
     path = root / evidence.FILE
     write_text(path, dump_json(plain(evidence)))
     return path
@@ -90,8 +90,8 @@ def write(root: Path, evidence: Evidence[Any]) -> Path:
 def read(kind: type[E], path: Path) -> E:
     """Read an evidence file.
 
-    Raises OlderEvidence for another schema, StageError for what is not JSON or not evidence of this kind; both name
-    the file and the command that measures anew. The stage is the kind of evidence.
+    Raises OlderEvidence for another schema, and StageError for a file that is not JSON or not evidence of this kind.
+    Both name the file and the command that measures again. The stage is the kind of evidence.
     """
     stage = path.stem
     content = read_json(path, stage)
@@ -110,9 +110,9 @@ def read(kind: type[E], path: Path) -> E:
 
 
 def read_earlier(kind: type[E], root: Path) -> E | None:
-    """Read the evidence of an earlier run that a new one adds to: None where there is none that it can add to.
+    """Read the evidence of an earlier run, to which a new run adds its rows; None if there is none.
 
-    Evidence of another schema is replaced, not merged. Raises StageError for a damaged file.
+    Evidence of another schema also gives None: it is replaced, not merged. Raises StageError for a damaged file.
     """
     path = root / kind.FILE
     try:
@@ -122,7 +122,7 @@ def read_earlier(kind: type[E], root: Path) -> E | None:
 
 
 def json_schema(kinds: Mapping[str, type[Evidence[Any]]]) -> dict[str, Any]:
-    """Return one JSON schema (2020-12) for all kinds of evidence, generated from their types."""
+    """Generate one JSON schema (2020-12) for all kinds of evidence from their types."""
     import msgspec
 
     references, definitions = msgspec.json.schema_components(kinds.values(), ref_template="#/$defs/{name}")

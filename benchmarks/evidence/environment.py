@@ -1,4 +1,4 @@
-"""What a runtime found around it: a browser, an emulated processor, an accelerator that took part of a graph."""
+"""The environment of a runtime: a browser, an emulated processor, an accelerator that took part of a graph."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The computer that measured. Numbers of unlike machines are never merged.
+    """The computer that measured. Results of different machines are never merged.
 
-    `memory` is in bytes; `flags` are those of the processor that decide which kernels an inference library picks.
+    `memory` is in bytes. `flags` are the processor flags by which an inference library selects its kernels.
     """
 
     system: str
@@ -25,7 +25,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What a browser fetched: number of files, bytes, and bytes as a web host sends them (gzip, level 6)."""
+    """The download of a page: number of files, bytes, and bytes as a web host sends them (gzip, level 6)."""
 
     files: int = 0
     bytes: int = 0
@@ -43,7 +43,7 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class WasmFeatures:
-    """The WebAssembly proposals that the browser has."""
+    """The WebAssembly proposals that the browser implements."""
 
     simd: bool = False
     relaxed_simd: bool = False
@@ -52,11 +52,11 @@ class WasmFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a page's browser offers, whatever runs in it.
+    """The features of a page's browser, independent of the engine that runs in it.
 
-    `webgl` names the renderer behind WebGL 2, None without it. `isolated` is cross-origin isolation, without which
-    WebAssembly has no threads; `secure` is a secure context, without which there is no WebGPU. `version` is the
-    browser's where its driver tells it.
+    `webgl` names the renderer of WebGL 2, None without WebGL 2. `isolated` is cross-origin isolation, which threads in
+    WebAssembly require. `secure` is a secure context, which WebGPU requires. `version` is the browser's, if its driver
+    reports it.
     """
 
     user_agent: str
@@ -71,11 +71,11 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Browser(Offer):
-    """A browser with an engine started in it.
+    """A browser and the inference engine that was started in it.
 
-    `start_ms` is how long the engine took to start, and `simd` whether TF.js uses it, None for other engines.
-    `runtime` is the download of the engine (the library and its WebAssembly), `model` that of each entry. `software`
-    says that the backend computes on a GPU that is none, and `hidden` that the page was in the background at times.
+    `start_ms` is the engine's start-up time. `simd` says whether TF.js uses SIMD, None for other engines. `runtime` is
+    the download of the engine (the library and its WebAssembly), and `model` the download of each entry. `software`
+    marks a GPU backend on a software renderer. `hidden` marks a page that was in the background for some time.
     """
 
     backend: str = ""
@@ -91,7 +91,7 @@ class Browser(Offer):
 
 @dataclass(frozen=True, slots=True)
 class EmulatedCpu:
-    """The emulated processor as the libraries inside see it, and the versions of what runs there."""
+    """The emulated processor as libraries inside the emulator see it, and the versions of these libraries."""
 
     cpu: str
     part: str
@@ -103,7 +103,7 @@ class EmulatedCpu:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How an entry was split between an NPU and the CPU: pieces on the NPU, operators on it and beside it."""
+    """The split of an entry between NPU and CPU: subgraphs on the NPU, operators on the NPU, operators on the CPU."""
 
     partitions: int
     npu_operators: int
@@ -112,9 +112,9 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What a runtime found around it; fields that do not apply are empty.
+    """The environment of a runtime; fields that do not apply are empty.
 
-    `placement` and `delegate` are by entry: how an NPU's runtime split its graph, and what a delegate took of it.
+    `placement` holds by entry how an NPU's runtime split the graph, and `delegate` which part of it a delegate took.
     """
 
     browser: Browser | None = None

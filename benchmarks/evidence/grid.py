@@ -1,4 +1,4 @@
-"""The grid: artifacts timed in interleaved rounds of fresh processes, and two such grids compared."""
+"""The grid: artifacts timed in interleaved rounds of fresh processes, and the comparison of two grids."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.evidence.row import Row
 
 @dataclass(frozen=True, slots=True)
 class ProcessEntry:
-    """One entry in one process: load and first run in seconds, the median of `runs` runs in milliseconds."""
+    """Times of one entry in one process: load and first run in seconds, the median of `runs` runs in milliseconds."""
 
     entry: str
     load_s: float
@@ -23,7 +23,7 @@ class ProcessEntry:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One fresh process in `round`, with the 1-minute load average before it."""
+    """One fresh process of round `round`; `load` is the 1-minute load average before its start."""
 
     round: int
     load: float
@@ -32,7 +32,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridRow(Row):
-    """One artifact in one runtime; one process per round."""
+    """One artifact in one runtime, with one process per round."""
 
     verdict: Literal["measured", "untimed", "unavailable", "failed"] = "measured"
     runtime_version: Mapping[str, str] = field(default_factory=dict)
@@ -40,17 +40,21 @@ class GridRow(Row):
 
     @property
     def medians(self) -> dict[str, dict[int, float]]:
-        """entry -> {round: median milliseconds of that round's process}."""
-        found: dict[str, dict[int, float]] = {}
+        """Median milliseconds of each process: entry -> {round: median}."""
+        medians: dict[str, dict[int, float]] = {}
         for process in self.processes:
             for entry in process.entries:
-                found.setdefault(entry.entry, {})[process.round] = entry.p50_ms
-        return found
+                medians.setdefault(entry.entry, {})[process.round] = entry.p50_ms
+        return medians
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridEvidence(Evidence[GridRow]):
-    """`rounds` processes per artifact, about `seconds` of steady state per entry in each, `threads` per runtime."""
+    """Times of artifacts in interleaved rounds.
+
+    There are `rounds` processes per artifact, about `seconds` of steady state per entry and process, and `threads`
+    threads per runtime.
+    """
 
     FILE: ClassVar[str] = "grid.json"
     COMMAND: ClassVar[str] = "make bench"
@@ -62,10 +66,12 @@ class GridEvidence(Evidence[GridRow]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRow(Row):
-    """One entry of two grids. `p` is the two-sided p of the Mann-Whitney U test; `processes` counts both sides.
+    """One entry of two grids.
 
-    faster and slower are significant, alike is not; few: too few processes; alone: only one side timed it; untimed:
-    neither side did, for `reason`. `same_file` says that both sides timed the same bytes.
+    `p` is the two-sided p-value of the Mann-Whitney U test, and `processes` the number of processes of either side.
+    Verdicts: "faster" and "slower" are significant differences; "alike" is none; "few" means too few processes;
+    "alone" means that one side did not time the entry; "untimed" means that neither side did, for `reason`.
+    `same_file` says that both sides timed the same bytes.
     """
 
     verdict: Literal["faster", "slower", "alike", "few", "alone", "untimed"]
@@ -80,7 +86,7 @@ class ComparisonRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonEvidence(Evidence[ComparisonRow]):
-    """Two grids that were timed in alternating processes. `notes` say what differs between their machines."""
+    """Two grids that were timed in alternating processes. `notes` list the differences between their machines."""
 
     FILE: ClassVar[str] = "compare.json"
     COMMAND: ClassVar[str] = "python -m benchmarks compare OLD NEW --interleaved"
@@ -94,7 +100,7 @@ class ComparisonEvidence(Evidence[ComparisonRow]):
 class TimeRow(Row):
     """Times of one artifact as shares of its target's float32 file, by entry, from `rounds` interleaved rounds.
 
-    `load` holds the least and the greatest 1-minute load average meanwhile; empty where it was not timed.
+    `load` holds the least and the greatest 1-minute load average of the rounds. It is empty if nothing was timed.
     """
 
     to_float32: Mapping[str, float] = field(default_factory=dict)

@@ -14,8 +14,8 @@ from benchmarks.evidence.row import Label, Row
 class EntryCounts:
     """Instructions of one inference by class, "total" included.
 
-    `share` is the total over that of the entry with the most modules: for a head, what running it again on cached
-    features costs of a whole run.
+    `share` is the total divided by the total of the entry with the most modules. For a head, it is the cost of a new
+    run on cached features, relative to a run of the whole model.
     """
 
     entry: str

@@ -15,7 +15,7 @@ from hydramobile.measures import Measure
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """Seconds of the first load and the first run in a fresh process, the runtime's own start included."""
+    """Seconds of the first load and the first run in a fresh process; the start of the runtime is included."""
 
     load_s: float = 0.0
     first_s: float = 0.0
@@ -29,7 +29,7 @@ class ColdStart:
 class Memory:
     """Peak resident bytes of the process: before the first load, after the first run of `entry`, and at the end.
 
-    None where nobody can tell, as in a page on another device.
+    None where the peak is unknown, as in a page on another device.
     """
 
     baseline: int | None = None
@@ -40,7 +40,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """Runs before the measured ones; `stable` is false where their median still moved when the time was up."""
+    """Runs before the measured ones; `stable` is false if their median still changed at the time limit."""
 
     runs: int
     stable: bool
@@ -49,9 +49,10 @@ class WarmUp:
 
 @dataclass(frozen=True, slots=True)
 class EntryLatency:
-    """One entry: load and first run in seconds, quantiles of the steady state in milliseconds.
+    """Times of one entry: load and first run in seconds, quantiles of the steady state in milliseconds.
 
-    `spread` is the interquartile range over the median. `samples_us` keeps up to 2000 of the `runs`, evenly spread.
+    `spread` is the interquartile range divided by the median. `samples_us` holds the microseconds of up to 2000 of the
+    `runs`, evenly spread.
     """
 
     entry: str
@@ -70,10 +71,10 @@ class EntryLatency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """Median over the rounds of time over time, with the quartiles `low` and `high`.
+    """The ratio of the times of `entry` and `to`: median over the rounds, with the quartiles `low` and `high`.
 
-    `kind` says of what: "rerun" is a head on cached features over the primary entry, "encoder" an entry that takes
-    the photo over the primary entry, "reference" the primary entry over PyTorch's.
+    `kind` is "rerun" for a head on cached features over the primary entry, "encoder" for an entry that takes the photo
+    over the primary entry, and "reference" for the primary entry over the same entry in PyTorch.
     """
 
     kind: Literal["rerun", "encoder", "reference"]
@@ -87,7 +88,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The 1-minute load average before and after."""
+    """The 1-minute load average before and after the measurement."""
 
     before: float
     after: float
@@ -97,8 +98,8 @@ class Load:
 class PageDevice:
     """The device that opened the served page.
 
-    `name` is what its user typed, `why` says on what ground the device counts as another one, and `models` names the
-    phones on the cable. `insecure` marks a page in no secure context.
+    `name` is the name that its user typed. `why` is the reason for which it counts as another device or as this
+    computer. `models` names the phones on the cable. `insecure` marks a page that is not in a secure context.
     """
 
     id: str
@@ -111,7 +112,7 @@ class PageDevice:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How the timed entry compares with the reference, by the limits of parity."""
+    """The comparison of the timed entry with the reference, by the limits of parity."""
 
     entry: str
     mode: Mode
@@ -125,8 +126,8 @@ class Agreement:
 class LatencyRow(Row):
     """One artifact in one runtime. The measured fields are empty unless `verdict` is "measured".
 
-    `primary` is the entry with the most modules: what an app would call. `untimed` marks a runtime whose time says
-    nothing about an app.
+    `primary` is the entry with the most modules, which is the one that an app calls. The verdict "untimed" marks a
+    runtime whose times do not predict an app's.
     """
 
     verdict: Literal["measured", "untimed", "unavailable", "failed"] = "measured"
@@ -160,7 +161,7 @@ class LatencyRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyEvidence(Evidence[LatencyRow]):
-    """`notes` say which rows of an earlier run were dropped, and why."""
+    """Latency of artifacts. `notes` say which rows of an earlier run were dropped, and why."""
 
     FILE: ClassVar[str] = "latency.json"
     COMMAND: ClassVar[str] = "make bench"

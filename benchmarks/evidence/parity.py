@@ -1,4 +1,4 @@
-"""Parity: the outputs of one entry of one artifact in one runtime, against the reference's."""
+"""Parity: the outputs of one entry of one artifact in one runtime, against the outputs of the reference."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from benchmarks.evidence.row import Row
 from hydramobile.measures import Measure
 
 Verdict = Literal["pass", "mismatch", "failed", "unavailable"]
-# direct: the photo goes in. boundary: a module on the reference's features. chain: a module on the features that the
-# exported modules before it computed. labels: the photo goes in, judged by truth. against: the photo goes in, held to
-# the model that the artifact stands in for. dtypes: storage types read from the files. size: what an app ships.
-# environment: what the runtime found around it. bisect: the first tensor that differs. open, run: an entry failed
-# there, before anything was compared.
+# Inputs of a comparison. direct: the photo. boundary: the reference's features. chain: the features that the exported
+# modules computed. labels: the photo, and the outputs are compared with labels. against: the photo, and the outputs
+# are compared with the model that the artifact replaces.
+# Other rows. dtypes: storage dtypes read from the files. size: bytes that an app ships. environment: the runtime's
+# environment. bisect: the first tensor that differs. open, run: the entry failed at this stage, before a comparison.
 Mode = Literal[
     "", "direct", "boundary", "chain", "labels", "against", "dtypes", "size", "environment", "bisect", "open", "run"
 ]
@@ -24,7 +24,7 @@ Mode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """Bytes that an app ships, the budget's limit in bytes, and whether both are after gzip."""
+    """Bytes that an app ships, and the budget's limit in bytes; `gzip` says whether both are after gzip."""
 
     bytes: int
     limit: float
@@ -42,12 +42,12 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """The first tensor of a file that leaves its reference.
+    """The first tensor of a file that diverges from its reference.
 
-    `tensor` is the first one whose error is over `limit`, `error` that error and `before` the worst error among the
-    tensors computed before it; errors are max |a - b| as a share of the reference tensor's range. `tensor` is None
-    where nothing diverged. `compared` counts the tensors that both sides have, and `kernels` says what executed them.
-    `reason` says why nothing was compared.
+    `tensor` is the first one whose error is over `limit`, None if no tensor is. `error` is its error, and `before` the
+    worst error of the tensors computed before it. Errors are max |a - b| as a share of the reference tensor's range.
+    `compared` counts the tensors that both sides have, and `kernels` names the kernels that computed them. `reason`
+    says why nothing was compared.
     """
 
     against: str
@@ -62,9 +62,9 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a row holds beside measures; each mode fills the field of its own.
+    """Data of a row beside its measures; each mode fills one field.
 
-    `weight_bytes`: bytes of weights by storage dtype. `against`: the model that the artifact stands in for.
+    `weight_bytes`: bytes of weights by storage dtype. `against`: the model that the artifact replaces.
     """
 
     weight_bytes: Mapping[str, int] = field(default_factory=dict)
@@ -95,7 +95,11 @@ class ParityRow(Row):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityEvidence(Evidence[ParityRow]):
-    """`samples` names the judging samples; `samples_asked` counts those the model has, photos of --samples included."""
+    """Parity of artifacts.
+
+    `samples` names the judging samples that were run. `samples_asked` counts all judging samples of the model and of
+    --samples.
+    """
 
     FILE: ClassVar[str] = "parity.json"
     COMMAND: ClassVar[str] = "make parity"

@@ -1,4 +1,4 @@
-"""Profiles: milliseconds by operator, from a runtime's own profiler."""
+"""Profiles: milliseconds by operator, from the profiler of a runtime."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmarks.evidence.row import Row
 
 @dataclass(frozen=True, slots=True)
 class OpTime:
-    """One operator of the graph, or several that the profiler does not tell apart.
+    """Time of one operator of the graph, or of several that the profiler does not distinguish.
 
-    `ms` is the time of all of them in one inference, `calls` how often they ran in it; `kind` names the kernel,
+    `ms` is their time in one inference, and `calls` the number of their runs in it. `kind` names the kernel, and
     `name` the operator.
     """
 
@@ -26,7 +26,7 @@ class OpTime:
 
 @dataclass(frozen=True, slots=True)
 class KindTime:
-    """All operators of one kernel: milliseconds, share of the entry's time, calls, and the slowest operator."""
+    """Time of all operators of one kernel: milliseconds, share of the entry's time, calls, the slowest operator."""
 
     kind: str
     ms: float
@@ -37,7 +37,10 @@ class KindTime:
 
 @dataclass(frozen=True, slots=True)
 class EntryProfile:
-    """One entry; `kinds` the most expensive first, `ops` in execution order. `reason` says why there are none."""
+    """Profile of one entry: `kinds` by descending time, `ops` in execution order.
+
+    `reason` says why both are empty.
+    """
 
     entry: str
     modules: tuple[str, ...] = ()
@@ -49,7 +52,7 @@ class EntryProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileRow(Row):
-    """One artifact in one runtime, with the 1-minute load average before it was profiled."""
+    """Profile of one artifact in one runtime; `load` is the 1-minute load average before it."""
 
     verdict: Literal["measured", "unavailable", "failed"] = "measured"
     runtime_version: Mapping[str, str] = field(default_factory=dict)

@@ -1,11 +1,11 @@
-"""What every row of evidence says: of which artifact, in which runtime, and how it ended."""
+"""The fields of every row of evidence: the artifact, the runtime, the evidence label, and the reason of a failure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-# Where a number comes from; every figure in a report carries one of these.
+# The origin of a number; every figure in a report carries one of these labels.
 Label = Literal[
     "measured-on-device",
     "host",
@@ -22,9 +22,9 @@ LABELS: tuple[Label, ...] = get_args(Label)
 class Row:
     """One row of evidence.
 
-    `artifact` is the sha256 of the sealed artifact that the row belongs to: a report shows a row of another hash as
-    stale. It is empty where the artifact could not be read, and `target` is empty for the reference itself. `stage`
-    and `reason` explain every verdict but a success.
+    `artifact` is the sha256 of the sealed artifact that was measured; a report shows a row of another hash as stale.
+    It is empty if the artifact could not be read. `target` is empty for the PyTorch reference. `stage` and `reason`
+    explain every verdict other than success.
     """
 
     target: str
@@ -37,7 +37,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """TARGET/RECIPE, or what the reference is called."""
+        """TARGET/RECIPE, or "the reference"."""
         return f"{self.target}/{self.recipe}" if self.target else "the reference"
 
     @property

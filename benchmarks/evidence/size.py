@@ -9,13 +9,13 @@ from typing import ClassVar, Literal
 from benchmarks.evidence.envelope import Evidence
 from benchmarks.evidence.row import Row
 
-# golden and document files travel beside the model; an app does not ship them.
+# Files of the roles golden and document are in the artifact folder, but an app does not ship them.
 Role = Literal["model", "golden", "document"]
 
 
 @dataclass(frozen=True, slots=True)
 class FileSize:
-    """`gzip` is the size as a web server sends it, None for a file that does not travel over HTTP."""
+    """Size of one file. `gzip` is its size as a web server sends it, None for a target that is not served over HTTP."""
 
     path: str
     bytes: int
@@ -25,7 +25,7 @@ class FileSize:
 
 @dataclass(frozen=True, slots=True)
 class Ships:
-    """What an app needs to call every module: bytes, files, and bytes after gzip where a browser runs the target."""
+    """The files that an app needs to call every module: bytes, paths, and bytes after gzip for a web target."""
 
     bytes: int = 0
     files: tuple[str, ...] = ()
@@ -34,9 +34,11 @@ class Ships:
 
 @dataclass(frozen=True, slots=True)
 class EntrySize:
-    """`file_bytes` is the size of the files that loading the entry reads; `file_shared_with` are entries in the same.
+    """Size of one entry.
 
-    `weights` are bytes by storage dtype, empty where no runtime here reads them; `weight_bytes` is their sum.
+    `file_bytes` is the size of the files that are read to load the entry, and `file_shared_with` names the other
+    entries in the same file. `weights` are bytes by storage dtype, empty if no runtime here reads them;
+    `weight_bytes` is their sum.
     """
 
     entry: str
@@ -51,7 +53,7 @@ class EntrySize:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSize:
-    """`file_bytes` is None where the module shares its file with others."""
+    """Size of one module. `file_bytes` is None if the module shares its file with other entries."""
 
     module: str
     weight_bytes: int
@@ -60,11 +62,12 @@ class ModuleSize:
 
 @dataclass(frozen=True, slots=True)
 class SharedWeights:
-    """What sharing weights between entries saves, in bytes.
+    """Bytes saved by sharing weights between entries.
 
-    `one_copy`: weights of all modules, each once. `separate`: weights if every entry, the fused one too, kept its
-    own. `stored`: all files of these entries. `saved`: `separate` less `stored`, at least 0. `over_one_copy`: what
-    the shipped files weigh above one copy of the weights, as a share of it; None without weights.
+    `one_copy`: weights of all modules, counted once. `separate`: weights if every entry, the fused one included, had
+    its own copy. `stored`: all files of these entries. `saved`: `separate` less `stored`, at least 0.
+    `over_one_copy`: excess of the shipped files over one copy of the weights, as a share of that copy; None without
+    weights.
     """
 
     one_copy: int = 0
@@ -76,7 +79,7 @@ class SharedWeights:
 
 @dataclass(frozen=True, slots=True)
 class Delegated:
-    """How much of a graph a delegate takes: `delegated` of `ops` operators, in `partitions` pieces."""
+    """The part of a graph that a delegate takes: `delegated` of `ops` operators, in `partitions` subgraphs."""
 
     ops: int
     delegated: int
@@ -90,7 +93,7 @@ class EntryDelegation(Delegated):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeRow(Row):
-    """One artifact. `read_by` is the runtime that read the storage dtypes, with its versions.
+    """Size of one artifact. `read_by` is the runtime that read the storage dtypes, with its versions.
 
     `delegation_reason` says why `delegation` is empty.
     """
@@ -108,7 +111,7 @@ class SizeRow(Row):
 
     @property
     def weights(self) -> dict[str, int]:
-        """Bytes of weights by storage dtype over the modules, each once."""
+        """Bytes of weights by storage dtype, over the single-module entries."""
         total: dict[str, int] = {}
         for entry in self.entries:
             if not entry.variant and len(entry.modules) == 1:
