@@ -1,1 +1,1 @@
-"""What several runtimes are made of: child processes, a vendor's coroutines, the files of TF.js."""
+"""Code that several runtimes share: child processes, coroutines of vendors, Core ML loading, TF.js files."""

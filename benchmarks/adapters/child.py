@@ -1,4 +1,4 @@
-"""A child process that answers requests one after the other, however long it lives.
+"""A child process that answers requests in sequence.
 
 Framing, both ways: the lengths of a JSON text and of a payload as two little-endian uint32, the text, the payload.
 """
@@ -19,12 +19,12 @@ from typing import IO, Any
 
 from hydramobile.errors import StageError
 
-# How much of the child's stderr an error quotes.
+# The number of bytes at the end of the child's stderr that an error quotes.
 TAIL = 2000
 
 
 class Child:
-    """The process `command`, called `name` in errors. Killed by `close`, at the latest when collected."""
+    """A process that runs `command`, called `name` in errors. `close` or garbage collection kills it."""
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class Child:
         self.end = weakref.finalize(self, stop, self.process, self.log)
 
     def ask(self, request: Mapping[str, Any], payload: bytes, limit: float) -> tuple[dict[str, Any], bytes]:
-        """Send one request and wait for its answer. Raises StageError("run") when the child dies or hangs."""
+        """Send one request and return its answer. Raises StageError("run") if the child dies or hangs."""
         text = json.dumps(request).encode()
         assert self.process.stdin is not None
         try:
@@ -66,7 +66,7 @@ class Child:
         return b"".join(parts)
 
     def failure(self, reason: str) -> StageError:
-        """The error for a child that is of no more use; it is killed, and its stderr quoted."""
+        """Kill the child and return an error that quotes the end of its stderr."""
         self.process.kill()
         code = self.process.wait()
         self.log.seek(0)

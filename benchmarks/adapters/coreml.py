@@ -14,7 +14,7 @@ from hydramobile.errors import StageError
 
 
 def load_model(folder: Path, entry: Entry, units: str) -> Any:
-    """Load one function of a package for the compute units of this name. Raises StageError("open")."""
+    """Load one function of a package for `units`, a name of coremltools.ComputeUnit. Raises StageError("open")."""
     ct = import_module("coremltools")
     try:
         return ct.models.MLModel(
@@ -25,7 +25,7 @@ def load_model(folder: Path, entry: Entry, units: str) -> Any:
 
 
 def as_feature(port: Port, value: Array) -> Any:
-    """Return a value as `predict` takes it: a PIL image for an image input, an array for a MultiArray."""
+    """Convert a tensor for `predict`: to a PIL image for an image input, otherwise an array for a MultiArray."""
     if port.dtype != "uint8":
         return value
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Vendors' coroutines, called from code that is none."""
+"""Call coroutines of vendors from synchronous code."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ Result = TypeVar("Result")
 
 @cache
 def loop() -> asyncio.AbstractEventLoop:
-    """One for the life of the process: vendors keep connections to a device, or a loaded model, across calls.
+    """Return the event loop of this process, which runs in a separate thread.
 
-    It has a thread of its own, since the caller's may be running a loop already (playwright leaves one behind).
+    There is one loop for the lifetime of the process, because vendors keep connections to a device, or a loaded model,
+    across calls. The caller's thread may already run a loop (playwright leaves one behind).
     """
-    made = asyncio.new_event_loop()
-    Thread(target=made.run_forever, name="coroutines", daemon=True).start()
-    return made
+    event_loop = asyncio.new_event_loop()
+    Thread(target=event_loop.run_forever, name="coroutines", daemon=True).start()
+    return event_loop
 
 
 def wait(work: Coroutine[Any, Any, Result], stage: str, what: str) -> Result:
-    """The result of a vendor's coroutine. Vendors raise errors of many types: each is a StageError of this stage."""
+    """Run a vendor's coroutine and return its result. Every error of the vendor becomes a StageError of `stage`."""
     try:
         return asyncio.run_coroutine_threadsafe(work, loop()).result()
     except Exception as error:  # a vendor's own types; all of them mean that this call failed

@@ -1,6 +1,6 @@
-"""TF.js graph models as files: topology, signature, and weights as they lie in the shards.
+"""Read TF.js graph models: topology, signature, and the weights stored in the shards.
 
-Read here for the runtimes that execute them, by the format's public description, without TF.js and without TensorFlow.
+The reader follows the format's public description, and needs neither TF.js nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from hydramobile.errors import StageError
 from hydramobile.files import inside, read_json
 
 STAGE = "open"
-# Constants of up to this many values are scales, shapes or biases, not weights.
+# Constants of up to this many elements are scales, shapes or biases, not weights.
 SMALL = 16
 STORED = {"float32": "<f4", "float16": "<f2", "int32": "<i4", "uint8": "u1", "uint16": "<u2", "bool": "?"}
 
 
 @dataclass(frozen=True, slots=True)
 class WeightRow:
-    """One weight: `dtype` in the graph, `stored` in the shard, value = code * scale + low where it is coded."""
+    """One weight: `dtype` in the graph, `stored` in the shard; if quantized, element = code * scale + low."""
 
     name: str
     shape: tuple[int, ...]
@@ -54,9 +54,10 @@ class GraphModel:
 
 
 def read_graph_model(folder: Path, entry: Entry) -> GraphModel:
-    """model.json of `entry`, with its shards checked for presence and length.
+    """Read the model.json of `entry`, and check that its shards exist and have the right length.
 
-    Raises StageError("open") naming the file: malformed, a shard missing or too short, a tensor of the entry absent.
+    Raises StageError("open"), which names the file, if it is malformed, a shard is missing or has another length, or a
+    tensor of the entry is absent.
     """
     file = inside(folder, entry.file, STAGE)
     content = read_json(file, STAGE)
@@ -71,9 +72,9 @@ def read_graph_model(folder: Path, entry: Entry) -> GraphModel:
     for shard in shards:
         if not shard.is_file():
             raise StageError(STAGE, f"{shard} is missing; {file.name} names it")
-    found, wanted = sum(shard.stat().st_size for shard in shards), sum(row.bytes for row in rows)
-    if found != wanted:
-        raise StageError(STAGE, f"the shards of {file} hold {found} bytes, its weights need {wanted}")
+    stored, needed = sum(shard.stat().st_size for shard in shards), sum(row.bytes for row in rows)
+    if stored != needed:
+        raise StageError(STAGE, f"the shards of {file} hold {stored} bytes, its weights need {needed}")
     model = GraphModel(file, topology, sides[0], sides[1], rows, shards)
     for names, ports in ((model.inputs, entry.inputs), (model.outputs, entry.outputs)):
         for port in ports:
@@ -84,7 +85,7 @@ def read_graph_model(folder: Path, entry: Entry) -> GraphModel:
 
 def read_row(row: dict[str, Any]) -> WeightRow:
     coded = row.get("quantization")
-    made = WeightRow(
+    weight = WeightRow(
         name=str(row["name"]),
         shape=tuple(int(size) for size in row["shape"]),
         dtype=str(row["dtype"]),
@@ -92,27 +93,27 @@ def read_row(row: dict[str, Any]) -> WeightRow:
         scale=float(coded["scale"]) if coded and "scale" in coded else None,
         low=float(coded.get("min", 0.0)) if coded else 0.0,
     )
-    if made.stored not in STORED or made.dtype not in STORED:
-        raise ValueError(f"weight {made.name!r} has the unknown dtype {made.stored!r}")
-    return made
+    if weight.stored not in STORED or weight.dtype not in STORED:
+        raise ValueError(f"weight {weight.name!r} has the unknown dtype {weight.stored!r}")
+    return weight
 
 
 def read_weights(model: GraphModel) -> dict[str, Array]:
-    """Every weight, decoded to its dtype in the graph."""
+    """Return every weight by name, decoded to its dtype in the graph."""
     data = b"".join(shard.read_bytes() for shard in model.shards)
     weights: dict[str, Array] = {}
     start = 0
     for row in model.rows:
         codes = np.frombuffer(data, STORED[row.stored], row.size, start).reshape(row.shape)
         start += row.bytes
-        # float32 arithmetic in this order is what TF.js does.
+        # TF.js computes in float32, in this order.
         value = codes if row.scale is None else codes.astype(np.float32) * np.float32(row.scale) + np.float32(row.low)
         weights[row.name] = value.astype(row.dtype)
     return weights
 
 
 def weight_dtypes(model: GraphModel) -> dict[str, int]:
-    """Bytes of large constants by storage dtype."""
+    """Return the bytes of large constants by storage dtype."""
     total: Counter[str] = Counter()
     for row in model.rows:
         if row.size > SMALL:

@@ -1,1 +1,1 @@
-"""Static cost: what the net multiplies, and what each artifact's graph asks of memory."""
+"""Static cost: the MACs of the net, and the activation memory of each artifact's graph."""

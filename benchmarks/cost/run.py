@@ -1,6 +1,6 @@
-"""Static cost: what each module multiplies and stores, and what each artifact's graph asks of memory.
+"""Static cost: MACs and parameters of each module, and the activation memory of each artifact's graph.
 
-Nothing is timed: these figures are properties of the net and of the files, the same on every machine.
+Nothing is timed. These figures are properties of the net and its files, and the same on every machine.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from hydramobile.errors import HydraError, NothingJudged, StageError
 
 
 def run_cost(request: Request, progress: Progress = silent) -> CostEvidence:
-    """Count, and write `build/<model>/cost.json`; returns its content. `request.runtimes` is not used.
+    """Count, write `build/<model>/cost.json` and return its content. `request.runtimes` is not used.
 
-    Raises NothingJudged when there is no artifact. An artifact that cannot be read is a row with its stage.
+    Raises NothingJudged when there is no artifact. An unreadable artifact is a failed row with its stage.
     """
     artifacts, broken = select(request)
     rows = [replace(blank(u.target, u.recipe), verdict="failed", stage=u.stage, reason=u.reason) for u in broken]
@@ -58,7 +58,7 @@ def blank(target: str, recipe: str, artifact: str = "") -> CostRow:
 
 
 def reference_costs(request: Request) -> tuple[list[ModuleCost], str]:
-    """Return (one row per module of the reference, why there is none)."""
+    """Return (one row per module of the reference, the reason if there are none)."""
     reference = load_runtime("pytorch")
     missing = reference.unavailable()
     if missing or not isinstance(reference, Reference):
@@ -81,7 +81,7 @@ def artifact_cost(folder: Path, artifact: Artifact) -> CostRow:
 
 
 def graph_reader(target: str) -> tuple[str, str]:
-    """Return (the first runtime here that reads this target's graphs, why there is none)."""
+    """Return (the first available runtime that reads this target's graphs, the reason if there is none)."""
     reasons = []
     for name in REGISTRY:
         runtime = load_runtime(name)
@@ -118,12 +118,12 @@ def op_cost(graph: Graph, step: Step) -> OpCost:
 
 
 def by_kind(graph: Graph) -> tuple[KindCost, ...]:
-    """Return operators by kind, those that multiply most first, then those that write most."""
+    """Return the cost by kind of operator, sorted by descending MACs, then by descending output bytes."""
     kinds: dict[str, list[OpCost]] = {}
     for step in graph.steps:
         kinds.setdefault(step.kind, []).append(op_cost(graph, step))
     rows = [
-        KindCost(kind, len(own), sum(op.macs for op in own), sum(op.bytes for op in own)) for kind, own in kinds.items()
+        KindCost(kind, len(ops), sum(op.macs for op in ops), sum(op.bytes for op in ops)) for kind, ops in kinds.items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.macs, -row.bytes, row.kind)))
 

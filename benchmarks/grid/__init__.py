@@ -1,1 +1,1 @@
-"""Every artifact timed in interleaved rounds of fresh processes, and the comparison of two such grids."""
+"""The grid: all artifacts timed in interleaved rounds of fresh processes, and the comparison of two grids."""

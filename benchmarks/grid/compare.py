@@ -1,8 +1,8 @@
-"""Is NEW faster or slower than OLD? Stored grids, or two build folders timed now in alternating processes.
+"""Compare the times of two grids, OLD and NEW: stored ones, or two build folders timed in alternating processes.
 
-A sample is the median of one process (benchmarks/grid/run.py); the samples of both sides go through the Mann-Whitney
-U test (Mann and Whitney 1947), which asks nothing of their distribution: times have long tails. Fewer than LEAST
-processes per side can show no difference at all (with 4 and 4 the smallest two-sided p is .029, with 5 and 5 .008).
+A sample is the median of one process (benchmarks/grid/run.py). The samples of both sides are compared by the
+Mann-Whitney U test (Mann and Whitney 1947), which assumes no distribution, because times have long tails. Fewer than
+LEAST processes per side are not compared (with 4 and 4 the smallest two-sided p is .029, with 5 and 5 .008).
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from hydramobile.errors import BudgetBroken, NothingJudged, StageError, UsageErr
 
 LEAST = 5
 LEVEL = 0.05
-# What makes two machines unlike: numbers of one say nothing about the other.
+# Fields of a machine that must be equal: otherwise its times do not compare.
 MACHINE = ("system", "machine", "processor", "flags", "cores")
-# What may differ, and is said.
+# Fields whose differences are only noted.
 NOTED = ("release", "memory", "python")
-# The verdicts that answer the question.
+# Verdicts of entries with enough processes on both sides.
 ANSWERS = ("faster", "slower", "alike")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """What is compared: an entry of an artifact in a runtime."""
+    """The unit of comparison: an entry of an artifact in a runtime."""
 
     target: str
     recipe: str
@@ -50,28 +50,28 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row per entry that either side has; `notes` say what differs between the machines."""
+    """One row per entry of either side; `notes` list the differences between the machines."""
 
     rows: tuple[ComparisonRow, ...]
     notes: tuple[str, ...]
 
 
 def read_grid(path: Path, model: str) -> GridEvidence:
-    """Read a stored grid: the JSON file, or the one in a build folder (OUT or OUT/<model>). Raises UsageError."""
-    places = [path] if path.is_file() else [path / GridEvidence.FILE, path / model / GridEvidence.FILE]
-    for place in places:
-        if place.is_file():
+    """Read a stored grid: a JSON file, or the one in a build folder (OUT or OUT/<model>). Raises UsageError."""
+    files = [path] if path.is_file() else [path / GridEvidence.FILE, path / model / GridEvidence.FILE]
+    for file in files:
+        if file.is_file():
             try:
-                return read(GridEvidence, place)
+                return read(GridEvidence, file)
             except StageError as error:
-                raise UsageError(f"{place} is no stored grid: {error.message}") from error
-    raise UsageError(f"no stored grid in {path} (looked for {', '.join(map(str, places))}); make one with: make bench")
+                raise UsageError(f"{file} is no stored grid: {error.message}") from error
+    raise UsageError(f"no stored grid in {path} (looked for {', '.join(map(str, files))}); make one with: make bench")
 
 
 def run_interleaved(
     old: Request, new: Request, rounds: Rounds, progress: Progress = silent
 ) -> tuple[GridEvidence, GridEvidence]:
-    """Time two build folders, their processes taking turns; both get NEW's inputs."""
+    """Time two build folders in alternating processes; both get NEW's inputs."""
     check_goldens(new)
     sides = line_up(old), line_up(new)
     take_rounds(alternate(*(side.contenders for side in sides)), rounds, new, progress)
@@ -80,14 +80,14 @@ def run_interleaved(
 
 
 def alternate(first: Sequence[Contender], second: Sequence[Contender]) -> list[Contender]:
-    """Let the two sides of an artifact follow each other; what only one side has comes alone."""
+    """Interleave the contenders of two sides; contenders of the longer side come last."""
     return [contender for pair in zip_longest(first, second) for contender in pair if contender is not None]
 
 
 def compare(old: GridEvidence, new: GridEvidence) -> Comparison:
     """Compare two grids entry by entry.
 
-    Raises UsageError for grids of unlike machines or of another number of threads, and of another model.
+    Raises UsageError if the grids differ in machine, number of threads or model.
     """
     for key, values in (("model", (old.model, new.model)), ("threads", (old.threads, new.threads))):
         if values[0] != values[1]:
@@ -158,7 +158,7 @@ def judge(key: Key, old: Side | None, new: Side | None) -> ComparisonRow:
 
 
 def explained(row: ComparisonRow, old: Iterable[GridRow], new: Iterable[GridRow]) -> ComparisonRow:
-    """Add to a row that only one side timed why the other side did not, where it says so."""
+    """Extend the reason of a row that only one side timed by the reason of the other side, if it has one."""
     for side, rows in (("OLD", old), ("NEW", new)):
         for other in rows:
             if subject_of(other) == subject_of(row) and not other.processes:
@@ -167,7 +167,7 @@ def explained(row: ComparisonRow, old: Iterable[GridRow], new: Iterable[GridRow]
 
 
 def untimed(old: Iterable[GridRow], new: Iterable[GridRow]) -> list[ComparisonRow]:
-    """Return one row per artifact and runtime that neither side timed, with the reason of the newer."""
+    """Return one row per artifact and runtime that neither side timed, with NEW's reason."""
     sides = [{subject_of(row): row for row in rows} for rows in (old, new)]
     timed = {key for side in sides for key, row in side.items() if row.processes}
     known = {**sides[0], **sides[1]}
@@ -185,25 +185,25 @@ def untimed(old: Iterable[GridRow], new: Iterable[GridRow]) -> list[ComparisonRo
     ]
 
 
-def write_comparison(new: Request, grids: tuple[GridEvidence, GridEvidence], found: Comparison) -> Path:
+def write_comparison(new: Request, grids: tuple[GridEvidence, GridEvidence], comparison: Comparison) -> Path:
     evidence = ComparisonEvidence(
         **identity_of(new.spec),
         machine=grids[1].machine,
         old=grids[0],
         new=grids[1],
-        results=found.rows,
-        notes=found.notes,
+        results=comparison.rows,
+        notes=comparison.notes,
     )
     return write(new.root, evidence)
 
 
-def conclude_compare(found: Comparison, gate: float | None) -> str:
-    """Return the reason line.
+def conclude_compare(comparison: Comparison, gate: float | None) -> str:
+    """Return the reason line of a pass.
 
-    Raises BudgetBroken where an entry is significantly slower by more than `gate` percent, and NothingJudged where no
-    entry has enough processes on both sides.
+    Raises BudgetBroken if an entry is significantly slower by more than `gate` percent, NothingJudged if no entry has
+    enough processes on both sides, or, with a gate, if one has too few.
     """
-    rows = [row for row in found.rows if row.verdict != "untimed"]
+    rows = [row for row in comparison.rows if row.verdict != "untimed"]
     answered = [row for row in rows if row.verdict in ANSWERS]
     if not answered:
         reasons = sorted({row.reason for row in rows}) or ["neither side timed anything"]

@@ -1,8 +1,8 @@
-"""The whole grid in interleaved rounds: in every round each artifact is timed in a fresh process of its own.
+"""Time all artifacts in interleaved rounds: every round times each artifact in one fresh process.
 
-One process is one sample: what it inherits (memory layout, core, clock) stays the same for as long as it lives, so
-only several processes show how far a median moves by itself. Rounds take turns, so that a machine that gets busier
-for a while slows every artifact, and a ratio is taken within a round.
+One process gives one sample. Its memory layout, core and clock stay the same for its lifetime, so that only several
+processes show the variation of a median. In each round all artifacts run, so that a temporary load on the machine
+slows all of them, and a ratio is taken within one round.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from hydramobile.process import WorkerDied, events
 
 @dataclass(frozen=True, slots=True)
 class Rounds:
-    """`count` processes per artifact; `seconds` of steady state per entry in each; `threads` a runtime may use."""
+    """Options of a grid: `count` processes per artifact, `seconds` of steady state per entry, `threads` per runtime."""
 
     count: int = 5
     seconds: float = 0.5
@@ -53,7 +53,7 @@ class Rounds:
 
 @dataclass(slots=True)
 class Contender:
-    """An artifact in a runtime; the reference itself where `folder` is None. `row` collects its samples."""
+    """An artifact to time in a runtime; the PyTorch reference if `folder` is None. `row` collects its samples."""
 
     request: Request
     folder: Path | None
@@ -62,7 +62,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """The contenders of a build folder, and rows that say what cannot be timed, and why."""
+    """The contenders of a build folder, and rows with reasons for artifacts that cannot be timed."""
 
     contenders: Sequence[Contender]
     untimed: Sequence[GridRow]
@@ -73,7 +73,7 @@ class Lineup:
 
 
 def run_grid(request: Request, rounds: Rounds, progress: Progress = silent) -> GridEvidence:
-    """Time every artifact in every runtime that can; writes `build/<model>/grid.json` and returns its content.
+    """Time every artifact in every runtime that can run it, write `build/<model>/grid.json` and return its content.
 
     Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
     """
@@ -106,7 +106,7 @@ def line_up(request: Request) -> Lineup:
 
 
 def entrants(request: Request, runtime: Runtime, artifacts: Sequence[Built]) -> list[tuple[Path | None, GridRow]]:
-    """Return folder and blank row of each artifact that the runtime runs, or of the reference."""
+    """Return (folder, row without times) of each artifact of the runtime, or of the reference."""
     if runtime.name == REFERENCE:
         key = reference_key(request.spec)
         row = GridRow(target="", recipe="float32", artifact=key, runtime=runtime.name, evidence=runtime.evidence)
@@ -128,7 +128,10 @@ def entrants(request: Request, runtime: Runtime, artifacts: Sequence[Built]) -> 
 
 
 def take_rounds(contenders: Sequence[Contender], rounds: Rounds, goldens: Request, progress: Progress) -> None:
-    """Fill the contenders' rows: one process each per round, in an order that turns. `goldens` has the inputs."""
+    """Add one process per contender and round to the contenders' rows; the order rotates with the round.
+
+    `goldens` is the request whose goldens give the inputs.
+    """
     for index in range(rounds.count):
         first = index % max(len(contenders), 1)
         for contender in (*contenders[first:], *contenders[:first]):
@@ -140,7 +143,7 @@ def take_rounds(contenders: Sequence[Contender], rounds: Rounds, goldens: Reques
 
 
 def sample(contender: Contender, rounds: Rounds, goldens: Request, index: int) -> GridRow:
-    """Return a contender's row after one more process."""
+    """Time a contender in one process, and return its row with the result."""
     row = contender.row
     job = {
         "model": str(goldens.spec.folder),
@@ -181,10 +184,10 @@ def evidence_of(request: Request, rounds: Rounds, rows: Iterable[GridRow]) -> Gr
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One artifact, runtime and entry: the median of its processes' medians in milliseconds, with their quartiles.
+    """Times of one entry in one runtime: median and quartiles of its processes' medians, in milliseconds.
 
-    `to_float32` is the median over the rounds of the ratio to the float32 file of the same target in the same
-    runtime; None for that file itself, and without it.
+    `to_float32` is the median over the rounds of the ratio to the float32 file of the same target in the same runtime.
+    It is None for the float32 file, and if that file was not timed.
     """
 
     target: str
@@ -200,16 +203,16 @@ class Summary:
 
 
 def summarize(rows: Iterable[GridRow]) -> list[Summary]:
-    """Return one summary per artifact, runtime and entry that was timed."""
+    """Summarize the rows: one summary per timed artifact, runtime and entry."""
     rows = list(rows)
     base = {(row.target, row.runtime): row.medians for row in rows if row.recipe == "float32"}
-    found: list[Summary] = []
+    summaries: list[Summary] = []
     for row in rows:
         for entry, times in row.medians.items():
             low, middle, high = (float(value) for value in np.quantile(list(times.values()), (0.25, 0.5, 0.75)))
             exact = base.get((row.target, row.runtime), {}).get(entry, {})
             shares = [times[index] / exact[index] for index in times if index in exact]
-            found.append(
+            summaries.append(
                 Summary(
                     target=row.target,
                     recipe=row.recipe,
@@ -223,7 +226,7 @@ def summarize(rows: Iterable[GridRow]) -> list[Summary]:
                     to_float32=round(median(shares), 4) if shares and row.recipe != "float32" else None,
                 )
             )
-    return found
+    return summaries
 
 
 def conclude_grid(evidence: GridEvidence) -> str:

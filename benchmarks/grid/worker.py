@@ -1,4 +1,4 @@
-"""The process behind one sample of the grid: every entry of one artifact alone, one after the other."""
+"""Worker process for one sample of the grid: time the entries of one artifact in sequence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hydramobile.spec import load_spec
 
 
 def measure(subject: Subject, seconds: float) -> ProcessEntry:
-    """Load, run once, warm up, then take the median of about `seconds` of runs."""
+    """Load the entry, run it once, warm it up, and return the median of about `seconds` of runs."""
     try:
         subject.start()
         subject.warm()

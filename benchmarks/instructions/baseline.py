@@ -1,4 +1,4 @@
-"""The gate on instructions: counts against the model's reviewed baseline, `instructions.json` beside its budget."""
+"""The gate on instructions: compare counts with the model's reviewed baseline (`instructions.json` in its folder)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydramobile.files import dump_json, read_json, write_text
 from hydramobile.spec import ModelSpec
 
 FILE = "instructions.json"
-# More of the total than this is a regression, in percent.
+# The rise of the total, in percent, above which a count is a regression.
 GATE = 1.0
 # key -> entry -> instructions by class.
 Counts = dict[str, dict[str, dict[str, int]]]
@@ -20,7 +20,7 @@ Counts = dict[str, dict[str, dict[str, int]]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One entry against the baseline. `change` is of the total, in percent; None where there is nothing to compare."""
+    """One entry against the baseline. `change` of the total is in percent, None without a baseline."""
 
     key: str
     entry: str
@@ -30,7 +30,7 @@ class Change:
 
 
 def key_of(row: InstructionRow) -> str:
-    """Return what a baseline's numbers belong to: target, recipe, emulated processor, library and its version."""
+    """Return the key of a row in the baseline: target, recipe, emulated processor, and the library's version."""
     version = " ".join(f"{name} {value}" for name, value in sorted(row.runtime_version.items()))
     return f"{row.target}/{row.recipe} in {row.runtime} ({version})"
 
@@ -40,7 +40,7 @@ def baseline_path(spec: ModelSpec) -> Path:
 
 
 def read_counts(path: Path) -> Counts:
-    """Return the counts of a baseline, none where there is no file."""
+    """Read the counts of a baseline; empty if there is no file."""
     if not path.is_file():
         return {}
     counts: Counts = read_json(path, "baseline")["counts"]
@@ -48,7 +48,7 @@ def read_counts(path: Path) -> Counts:
 
 
 def write_baseline(spec: ModelSpec, evidence: InstructionEvidence) -> Path:
-    """Renew the model's baseline by what was counted; keys that were not counted now stay as they are."""
+    """Write the counts to the model's baseline and return its path; keys that were not counted are kept."""
     path = baseline_path(spec)
     fresh = {
         key_of(row): {entry.entry: dict(entry.counts) for entry in row.entries}
@@ -70,36 +70,36 @@ def write_baseline(spec: ModelSpec, evidence: InstructionEvidence) -> Path:
 def compare(spec: ModelSpec, evidence: InstructionEvidence) -> list[Change]:
     """Compare every counted entry with the model's baseline.
 
-    Counts hardly depend on the values of weights, so a baseline of other weights still binds.
+    Counts hardly depend on the values of weights, so the baseline also applies to other weights.
     """
     path = baseline_path(spec)
     known = read_counts(path)
-    found = []
+    changes = []
     for row in (row for row in evidence.results if row.verdict == "counted"):
         key = key_of(row)
         for entry in row.entries:
             total, old = entry.counts["total"], known.get(key, {}).get(entry.entry)
             if old is None:
                 reason = f"there is no baseline for {key}" if path.is_file() else f"there is no baseline {path}"
-                found.append(Change(key, entry.entry, total, None, reason))
+                changes.append(Change(key, entry.entry, total, None, reason))
                 continue
             change = 100 * (total / old["total"] - 1)
-            found.append(Change(key, entry.entry, total, change, moved(old, entry.counts)))
-    return found
+            changes.append(Change(key, entry.entry, total, change, largest_change(old, entry.counts)))
+    return changes
 
 
-def moved(old: Mapping[str, int], new: Mapping[str, int]) -> str:
-    """Return the class that moved most, as a share of the old total: where to look."""
+def largest_change(old: Mapping[str, int], new: Mapping[str, int]) -> str:
+    """Name the instruction class with the largest change, as a share of the old total."""
     changes = {name: (new.get(name, 0) - old.get(name, 0)) / old["total"] for name in new if name != "total"}
-    name = max(changes, key=lambda each: abs(changes[each]))
+    name = max(changes, key=lambda item: abs(changes[item]))
     return f"most of it in {name} ({changes[name]:+.1%} of the total)" if abs(changes[name]) > 0.001 else ""
 
 
 def conclude_instructions(spec: ModelSpec, evidence: InstructionEvidence, gate: float = GATE) -> str:
     """Return the reason line of a pass.
 
-    Raises StageError for a failed row, BudgetBroken for a regression, NothingJudged when nothing was counted or
-    nothing has a baseline.
+    Raises StageError for a failed row, BudgetBroken for a regression, NothingJudged if nothing was counted or no
+    counted entry has a baseline.
     """
     rows = evidence.results
     bad = [row for row in rows if row.verdict == "failed"]

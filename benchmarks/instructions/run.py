@@ -1,8 +1,8 @@
-"""ARM instructions per inference, by class: a cost that does not jitter.
+"""Count ARM instructions per inference, by class: a cost without noise.
 
-They count work, not time: a core retires several instructions per cycle, and how many depends on which. A count
-shows the difference between two builds of the same net, which no noise hides; the gate (benchmarks/instructions/
-baseline.py) fails on it.
+Instructions are work, not time: a core retires several per cycle, and their number depends on the instructions. A
+count shows small differences between two builds of the same net, on which the gate
+(benchmarks/instructions/baseline.py) fails.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class Job:
 
 
 def run_instructions(request: Request, progress: Progress = silent) -> InstructionEvidence:
-    """Count the recipes that must ship (or those of `request.only`), and write `build/<model>/instructions.json`.
+    """Count the recipes that must ship (or the selection of `request.only`), and write the result.
 
-    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
+    The file is `build/<model>/instructions.json`; its content is returned. Raises NothingJudged when there is no
+    artifact, StageError for missing or stale goldens.
     """
     names = resolve_runtimes(request.runtimes or ("arm",))
     every, broken = select(request)
@@ -60,12 +61,12 @@ def run_instructions(request: Request, progress: Progress = silent) -> Instructi
     ]
     jobs: list[Job] = []
     for runtime in map(load_runtime, names):
-        own = [built for built in artifacts if runs(runtime, built.artifact.target, built.artifact.recipe)]
+        runnable = [built for built in artifacts if runs(runtime, built.artifact.target, built.artifact.recipe)]
         missing = runtime.unavailable() if isinstance(runtime, Counting) else f"{runtime.name} counts no instructions"
         if missing:
-            rows += [replace(blank(built, runtime), verdict="unavailable", reason=missing) for built in own]
-        elif own:
-            jobs.append(Job(runtime, own))
+            rows += [replace(blank(built, runtime), verdict="unavailable", reason=missing) for built in runnable]
+        elif runnable:
+            jobs.append(Job(runtime, runnable))
     with ThreadPoolExecutor(WORKERS) as pool:
         for counted in pool.map(lambda job: count_runtime(request, job, progress), jobs):
             rows += counted
@@ -87,7 +88,10 @@ def blank(built: Built, runtime: Runtime) -> InstructionRow:
 
 
 def count_runtime(request: Request, job: Job, progress: Progress) -> list[InstructionRow]:
-    """Count all artifacts of one runtime, in one worker process; one that dies costs the artifact it was counting."""
+    """Count all artifacts of one runtime in a worker process.
+
+    If the process dies, the artifact that it was counting fails, and a new process counts the remaining ones.
+    """
     rows: list[InstructionRow] = []
     runtime, waiting = job.runtime, {built.folder: built for built in job.artifacts}
     while waiting:

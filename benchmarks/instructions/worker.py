@@ -1,4 +1,4 @@
-"""The process that counts the instructions of artifacts in one runtime, one after the other."""
+"""Worker process: count the instructions of artifacts in one runtime, in sequence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hydramobile.process import receive, send
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
 
-# The first run of a session sets things up once (packed weights, buffers); the next ones are alike.
+# The first run of a session packs weights and allocates buffers; all later runs take the same instructions.
 WARM, RUNS = 1, 1
 
 

@@ -1,1 +1,1 @@
-"""Where the time goes, by operator."""
+"""Profiles: time by operator."""

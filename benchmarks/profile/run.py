@@ -1,6 +1,6 @@
-"""Where the time goes: milliseconds by operator, from the runtime's own profiler, in a process of its own.
+"""Profile artifacts: milliseconds by operator, from the profiler of the runtime, in a separate process.
 
-A profiled run is slower than a plain one and its outputs are thrown away: shares are what to read. Latency comes
+A profiled run is slower than a plain one, so only its shares are meaningful. Its outputs are discarded. Latency comes
 from `latency` and `grid`, which never profile.
 """
 
@@ -32,9 +32,10 @@ HANG_LIMIT = 300.0
 
 
 def run_profile(request: Request, progress: Progress = silent) -> ProfileEvidence:
-    """Profile the recipes that must ship (or those of `request.only`); writes `build/<model>/profile.json`.
+    """Profile the recipes that must ship (or the selection of `request.only`), and write the result.
 
-    Raises NothingJudged when there is no artifact, StageError for missing or stale goldens.
+    The file is `build/<model>/profile.json`; its content is returned. Raises NothingJudged when there is no artifact,
+    StageError for missing or stale goldens.
     """
     names = resolve_runtimes(request.runtimes)
     artifacts, broken = select(request)
@@ -89,20 +90,20 @@ def profile_artifact(request: Request, runtime: Runtime, built: Built, progress:
 
 
 def by_kind(ops: Iterable[OpTime]) -> tuple[KindTime, ...]:
-    """Return the operators by kernel, the most expensive first."""
+    """Return the times by kernel, in descending order."""
     kinds: dict[str, list[OpTime]] = {}
     for op in ops:
         kinds.setdefault(op.kind, []).append(op)
-    total = sum(op.ms for own in kinds.values() for op in own) or 1.0
+    total = sum(op.ms for group in kinds.values() for op in group) or 1.0
     rows = [
         KindTime(
             kind=kind,
-            ms=round(sum(op.ms for op in own), 4),
-            share=round(sum(op.ms for op in own) / total, 4),
-            calls=round(sum(op.calls for op in own)),
-            slowest=max(own, key=lambda op: op.ms).name,
+            ms=round(sum(op.ms for op in group), 4),
+            share=round(sum(op.ms for op in group) / total, 4),
+            calls=round(sum(op.calls for op in group)),
+            slowest=max(group, key=lambda op: op.ms).name,
         )
-        for kind, own in kinds.items()
+        for kind, group in kinds.items()
     ]
     return tuple(sorted(rows, key=lambda row: -row.ms))
 

@@ -1,4 +1,4 @@
-"""The process that profiles every entry of one artifact: a profiler's crash costs this row only."""
+"""Worker process: profile every entry of one artifact, so that a crash of the profiler fails only this row."""
 
 from __future__ import annotations
 

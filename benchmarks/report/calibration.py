@@ -1,6 +1,6 @@
-"""How the task loss of static integers moves with the method of calibration, the number of samples and equalization.
+"""The table of calibration: task loss of static integers by calibration method, number of samples and equalization.
 
-Each is a recipe of its own (w8a8-mse, w8a8-n4, w8a8-eq), judged by parity like any other; this is the table of them.
+Each variant is a separate recipe (w8a8-mse, w8a8-n4, w8a8-eq), which parity judges like any other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hydramobile.recipes import GRAMMAR, recipe
 
 @dataclass(frozen=True, slots=True)
 class CalibrationLine:
-    """One judged artifact with calibrated ranges. `samples` is 0 for all; `losses` are by output."""
+    """One judged artifact with calibrated ranges. `samples` is 0 for all samples; `losses` are by output."""
 
     target: str
     recipe: str
@@ -29,14 +29,14 @@ class CalibrationLine:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Heads and cells as text; the heads after the first five are numbers."""
+    """Headings and cells as text; the columns after the first five are numbers."""
 
     heads: Sequence[str]
     cells: Sequence[Sequence[str]]
 
 
 def calibration_lines(evidence: Gathered) -> list[CalibrationLine]:
-    """Return one line per judged artifact where a recipe was calibrated in several ways on a target."""
+    """Return one line per judged artifact of each recipe that was calibrated in several ways on one target."""
     lines: list[CalibrationLine] = []
     for verdict in evidence.verdicts:
         if not GRAMMAR.fullmatch(verdict.recipe):
@@ -52,7 +52,7 @@ def calibration_lines(evidence: Gathered) -> list[CalibrationLine]:
 
 
 def calibration_cells(lines: Sequence[CalibrationLine]) -> Table:
-    """Return the lines as text: of each output the worst sample's loss and the mean."""
+    """Format the lines as text, with the loss of the worst sample and the mean loss of each output."""
     outputs = list(dict.fromkeys(output for line in lines for output in line.losses))
     metric = {output: metric_of(lines, output) for output in outputs}
     heads = ["target", "recipe", "ranges by", "samples", "equalized"]
@@ -80,7 +80,7 @@ def both(loss: Loss | None) -> str:
 
 
 def calibration_table(lines: Sequence[CalibrationLine]) -> str:
-    """Return the lines as Markdown. Raises NothingJudged when there is none."""
+    """Format the lines as Markdown. Raises NothingJudged if there are none."""
     if not lines:
         raise NothingJudged("no recipe was calibrated in several ways and judged; make them with: make calibration")
     table = calibration_cells(lines)

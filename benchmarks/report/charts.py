@@ -1,6 +1,6 @@
-"""Charts as inline SVG. Texts and axes take the page's own colour, so they read in the light and the dark theme.
+"""Charts as inline SVG. Text and axes have the page's text colour, so that they fit the light and the dark theme.
 
-Hues are of Okabe and Ito's palette, which colour-blind readers tell apart; every mark is labelled too.
+Hues are from the palette of Okabe and Ito, which colour-blind readers can distinguish. Every mark also has a label.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Stands for the page's text colour until the SVG is written.
+# A placeholder for the page's text colour; `svg` replaces it.
 INK = "#123456"
-# Inches. Narrow, so that texts stay readable when a phone scales the picture to its width.
+# Inches. Narrow, so that text stays readable when a phone scales the picture to its width.
 WIDTH, BAR = 4.9, 0.25
-# Where a logarithmic axis shows a loss of exactly zero.
+# The position of a loss of exactly zero on a logarithmic axis.
 FLOOR = 1e-6
 # Sizes within this factor of each other share a label in the scatter.
 NEAR = 1.2
@@ -33,7 +33,7 @@ NEAR = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar, with a tick at another value of the same axis where there is one."""
+    """One bar, with an optional tick at another value of the same axis."""
 
     label: str
     hue: str
@@ -44,14 +44,14 @@ class Bar:
 
 @dataclass(slots=True)
 class Group:
-    """Points of about the same size, and the names of their recipes: they share one label."""
+    """Points of about the same size, which share one label: the names of their recipes."""
 
     names: list[str]
     points: list[TradePoint]
 
 
 def colour(target: str) -> str:
-    """Return a target's colour; the reference, which is no target, is grey."""
+    """Return the colour of a target; grey for the reference, which has no target."""
     return REGISTRY[target].colour if target in REGISTRY else GREY
 
 
@@ -108,32 +108,32 @@ def bar_chart(bars: Sequence[Bar], title: str) -> str:
 
 
 def trade_chart(points: Sequence[TradePoint], output: str) -> str:
-    """Draw MB that an app ships against the task loss of one output, one point per artifact, the limits as lines."""
+    """Draw MB that an app ships against the task loss of one output: one point per artifact, limits as lines."""
     from matplotlib.figure import Figure
 
-    own = [point for point in points if point.output == output]
-    metric = own[0].metric
+    shown = [point for point in points if point.output == output]
+    metric = shown[0].metric
     name = words.metric_name(metric)
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
     axes = figure.subplots()
-    for point in own:
+    for point in shown:
         target = target_info(point.target)
         face = target.colour if point.state not in ("refused", "broken") else "none"
         x, y = point.bytes / 1e6, max(point.loss, FLOOR)
         axes.plot(x, y, target.marker, color=target.colour, markersize=6, markerfacecolor=face, linestyle="none")
-    for target_name in dict.fromkeys(point.target for point in own):
+    for target_name in dict.fromkeys(point.target for point in shown):
         target = target_info(target_name)
         axes.plot([], [], target.marker, color=target.colour, label=target_name)
-    for group in groups(own):
+    for group in groups(shown):
         draw_group(axes, group)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: "0" if value <= FLOOR * 1.01 else words.small(value))
     axes.set_xscale("log")
-    ticks = [size for size in (0.1, 0.2, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 25, 50, 100) if fits(size, own)]
+    ticks = [size for size in (0.1, 0.2, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 25, 50, 100) if fits(size, shown)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(x=0.12, y=0.2)
-    if any(point.loss <= FLOOR for point in own):
+    if any(point.loss <= FLOOR for point in shown):
         axes.set_ylim(bottom=FLOOR / 3)
     axes.set_xlabel("MB an app ships")
     axes.set_ylabel(
@@ -145,7 +145,7 @@ def trade_chart(points: Sequence[TradePoint], output: str) -> str:
 
 
 def draw_group(axes: Axes, group: Group) -> None:
-    """Label points of about the same size above the axes, and draw their tightest limit."""
+    """Label a group of points above the axes, and draw their tightest limit."""
     sizes = [point.bytes / 1e6 for point in group.points]
     middle = math.exp(sum(map(math.log, sizes)) / len(sizes))
     label = ", ".join(group.names)
@@ -157,16 +157,16 @@ def draw_group(axes: Axes, group: Group) -> None:
 
 
 def groups(points: Sequence[TradePoint]) -> list[Group]:
-    """Return points of about the same size together, the smallest first."""
-    found: list[Group] = []
+    """Group points of about the same size, the smallest first."""
+    result: list[Group] = []
     for point in sorted(points, key=lambda point: point.bytes):
-        if not found or point.bytes > found[-1].points[-1].bytes * NEAR:
-            found.append(Group([], []))
-        group = found[-1]
+        if not result or point.bytes > result[-1].points[-1].bytes * NEAR:
+            result.append(Group([], []))
+        group = result[-1]
         group.points.append(point)
         if point.recipe not in group.names:
             group.names.append(point.recipe)
-    return found
+    return result
 
 
 def fits(size: float, points: Sequence[TradePoint]) -> bool:
@@ -175,7 +175,7 @@ def fits(size: float, points: Sequence[TradePoint]) -> bool:
 
 
 def svg(figure: Figure, axes: Axes) -> str:
-    """Return the figure as an <svg> element without ids of its own, transparent, in the page's font and colour."""
+    """Return the figure as a transparent <svg> element in the page's font and text colour."""
     from matplotlib import rc_context
 
     for side in ("top", "right"):
@@ -195,6 +195,6 @@ def svg(figure: Figure, axes: Axes) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    # The page's own fonts, not the list of this computer's.
+    # Inherit the font of the page instead of the fonts that matplotlib lists.
     text = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font: \1 inherit; font-family: inherit; font-size: \1", text)
     return text.replace(INK, "currentColor")

@@ -1,4 +1,4 @@
-"""All evidence of one model as it lies on disk, and which of it still belongs to the artifacts on disk."""
+"""Read all evidence of one model from disk, and tell the rows of the present artifacts from stale ones."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from hydramobile.targets import TARGETS
 Pair = tuple[str, str]
 R = TypeVar("R", bound=Row)
 E = TypeVar("E", bound=Evidence[Any])
-# Best first: a reader wants the verdicts of a target sorted by recipe, so this only ranks states.
+# The states, best first.
 State = Literal["ships", "passes", "refused", "stale", "unjudged", "missing", "broken", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Where one target x recipe stands. `reason` explains every state but the first two."""
+    """The state of one target x recipe. `reason` explains every state other than "ships" and "passes"."""
 
     target: str
     recipe: str
@@ -54,7 +54,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an export, as export.json says."""
+    """The outcome of one export, as recorded in export.json."""
 
     target: str
     recipe: str
@@ -72,7 +72,7 @@ class Exports:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Something that could not be shown, and the command that makes it."""
+    """A part that the report lacks, and the command that makes it."""
 
     what: str
     command: str
@@ -80,7 +80,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The evidence files of one model; None for a file that is not there, or cannot be read."""
+    """The evidence files of one model; None for a missing or unreadable file."""
 
     parity: ParityEvidence | None = None
     size: SizeEvidence | None = None
@@ -94,9 +94,9 @@ class Documents:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Everything that a report shows. `artifacts` are those on disk.
+    """The data of a report. `artifacts` holds the artifacts on disk.
 
-    Rows of artifacts that are gone from the disk and that nobody asks for are left out.
+    Rows of artifacts that are neither on disk nor listed in the budget are left out.
     """
 
     spec: ModelSpec
@@ -118,16 +118,16 @@ class Gathered:
     missing: tuple[Missing, ...]
 
     def stale(self, row: Row) -> bool:
-        """Return whether a row belongs to other bytes than those on disk."""
+        """Return whether the row's artifact differs from the one on disk."""
         return is_stale(row, self.artifacts)
 
     def folder(self, target: str, recipe: str) -> Path:
         return self.root / target / recipe
 
     def judged(self, target: str, recipe: str) -> list[ParityRow]:
-        """Return the rows of parity that hold numbers and belong to the artifact on disk."""
-        own = [row for row in self.parity if row.pair == (target, recipe)]
-        return [row for row in own if row.measures and not self.stale(row)]
+        """Return the rows of parity that hold measures and belong to the artifact on disk."""
+        rows = [row for row in self.parity if row.pair == (target, recipe)]
+        return [row for row in rows if row.measures and not self.stale(row)]
 
     def size(self, target: str, recipe: str) -> SizeRow | None:
         rows = (row for row in self.sizes if row.pair == (target, recipe))
@@ -179,7 +179,7 @@ def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[Missing]]:
 
 
 def read_documents(root: Path) -> tuple[Documents, list[Missing]]:
-    """Return the evidence files that are there, and what is missing: the first three are expected of every build."""
+    """Read the evidence files; return them and notes on missing ones. Every build needs parity, size and latency."""
     missing: list[Missing] = []
     documents = Documents(
         parity=read_one(ParityEvidence, root, missing, expected=True),
@@ -195,7 +195,7 @@ def read_documents(root: Path) -> tuple[Documents, list[Missing]]:
 
 
 def read_one(kind: type[E], root: Path, missing: list[Missing], expected: bool = False) -> E | None:
-    """Return one evidence file; what is expected or damaged is added to `missing` with its error."""
+    """Read one evidence file; add a note to `missing` if it is damaged, or absent though `expected`."""
     path = root / kind.FILE
     try:
         if path.is_file():
@@ -218,15 +218,15 @@ def read_exports(root: Path) -> tuple[dict[str, Outcome], list[Missing]]:
 
 
 def rows_of(evidence: Evidence[R] | None, known: Collection[Pair]) -> tuple[R, ...]:
-    """Return the rows of artifacts that are `known`, of the reference, and of artifacts that could not be read."""
+    """Return the rows of `known` artifacts, of the reference, and of unreadable artifacts."""
     rows = evidence.results if evidence else ()
     return tuple(row for row in rows if not row.artifact or not row.target or row.pair in known)
 
 
 def is_stale(row: Row, artifacts: Mapping[Pair, Artifact]) -> bool:
-    """Return whether a row belongs to other bytes than those on disk.
+    """Return whether the row's artifact differs from the one on disk.
 
-    Rows of the reference (no target) and of artifacts that could not be read (no hash) never do.
+    Rows of the reference (no target) and of unreadable artifacts (no hash) are never stale.
     """
     artifact = artifacts.get(row.pair)
     return bool(row.target and row.artifact and (artifact is None or artifact.sha256 != row.artifact))
@@ -242,13 +242,13 @@ def verdicts(
     parity: Sequence[ParityRow],
     exports: Mapping[str, Outcome],
 ) -> list[Verdict]:
-    """Return one per target x recipe that the budget asks for, that is on disk, or that was judged, as readers want."""
+    """Return one verdict per target x recipe that the budget lists, that is on disk, or that was judged."""
     current = [row for row in parity if not is_stale(row, artifacts)]
     stale = {row.pair for row in parity if is_stale(row, artifacts)}
     stood = {(s.target, s.recipe): s for s in standings(budget, current)}
     known = dict.fromkeys([*asked(budget), *sorted({*artifacts, *stood})])
     order = {target: index for index, target in enumerate(TARGETS)}
-    found = []
+    result = []
     for target, recipe in sorted(known, key=lambda pair: order.get(pair[0], len(order))):
         ship = recipe in budget.ship.get(target, ())
         standing = stood.get((target, recipe))
@@ -261,8 +261,8 @@ def verdicts(
             reason = f"{'exported again since it was judged' if again else 'never judged'}; run: make parity"
         else:
             state, reason = "missing", absent(exports.get(f"{target}/{recipe}"))
-        found.append(Verdict(target, recipe, ship, state, reason))
-    return found
+        result.append(Verdict(target, recipe, ship, state, reason))
+    return result
 
 
 def absent(outcome: Outcome | None) -> str:

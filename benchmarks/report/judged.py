@@ -1,4 +1,4 @@
-"""The evidence of parity as tables: verdicts, the parity matrix, task losses, refusals, undone work."""
+"""The tables of parity: verdicts, the parity matrix, task losses, refusals, and measurements that were not done."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks.report.gather import Gathered, State, Verdict
 from benchmarks.runtime import REGISTRY, forced
 from hydramobile.measures import MEAN, Measure, worse
 
-# The modes that compare outputs, or that failed before they could.
+# The modes that compare outputs, or that failed before the comparison.
 SHOWN: tuple[Mode, ...] = ("direct", "boundary", "chain", "open", "run")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a number was measured."""
+    """The origin of a number: entry, mode, runtime, evidence label."""
 
     entry: str
     mode: Mode
@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Number:
-    """A measure as a table prints it. `used` is the share of its limit, None without one; `worst` names a sample."""
+    """A measure, formatted for a table. `used` is the share of its limit, None without one; `worst` names a sample."""
 
     place: Place
     output: str
@@ -44,7 +44,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class BrokenLimit:
-    """The worst number of an output and metric over its limit; `count` comparisons broke it."""
+    """The worst number of an output and metric over its limit, and the number of comparisons that broke the limit."""
 
     number: Number
     count: int
@@ -52,7 +52,7 @@ class BrokenLimit:
 
 @dataclass(frozen=True, slots=True)
 class VerdictLine:
-    """Where one target x recipe stands, the number that decided it, and the runtimes that judged it."""
+    """The verdict of one target x recipe, the number that decided it, and the runtimes that judged it."""
 
     verdict: Verdict
     deciding: Number | None
@@ -78,7 +78,7 @@ class Column:
 
 @dataclass(slots=True)
 class MatrixLine:
-    """One artifact x runtime x variant."""
+    """A row of the parity matrix: one artifact x runtime x variant."""
 
     target: str
     recipe: str
@@ -121,7 +121,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A verdict with every limit that was broken, and where the file leaves its float32 twin, if parity looked."""
+    """A verdict with every broken limit, and the row of the bisection against the float32 file, if there is one."""
 
     verdict: Verdict
     broken: Sequence[BrokenLimit]
@@ -131,7 +131,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """Something that could not be done here, for the artifacts that it concerns."""
+    """A measurement or export that was not done, its reason, and the affected artifacts."""
 
     what: str
     state: str
@@ -157,7 +157,7 @@ def number(measure: Measure, place: Place) -> Number:
 
 
 def verdict_lines(evidence: Gathered) -> list[VerdictLine]:
-    """Return one line per target x recipe: where it stands and the number that decided it."""
+    """Return one line per target x recipe, with the number that decided its verdict."""
     return [
         VerdictLine(
             verdict,
@@ -170,9 +170,9 @@ def verdict_lines(evidence: Gathered) -> list[VerdictLine]:
 
 
 def deciding(evidence: Gathered, verdict: Verdict) -> Number | None:
-    """Return the number closest to its limit, or furthest beyond it, over all entries and runtimes as it ships."""
-    own = as_shipped(evidence.judged(*verdict.pair))
-    limited = [(row, measure) for row in own if (measure := tightest(row.measures))]
+    """Return the number that uses the greatest share of its limit, over all entries and non-forced runtimes."""
+    rows = as_shipped(evidence.judged(*verdict.pair))
+    limited = [(row, measure) for row in rows if (measure := tightest(row.measures))]
     if not limited:
         return None
     row, measure = max(limited, key=lambda pair: used(pair[1]))
@@ -180,16 +180,16 @@ def deciding(evidence: Gathered, verdict: Verdict) -> Number | None:
 
 
 def as_shipped(rows: Iterable[ParityRow]) -> list[ParityRow]:
-    """Return the rows without those of arithmetic that an app would have to force."""
+    """Return the rows of runtimes whose arithmetic an app does not have to request."""
     return [row for row in rows if not forced(row.runtime)]
 
 
 def matrix(evidence: Gathered) -> Matrix:
-    """Return artifacts x runtimes x variants by entry x mode.
+    """Return the parity matrix: artifact x runtime x variant by entry x mode.
 
-    A cell is the share of its tightest limit used up, the measure, and the tolerance that would have passed.
+    A cell holds the measure that uses the greatest share of its limit.
     """
-    # What was left out stands under "Not done".
+    # Skipped comparisons are listed under "Not done".
     shown = [row for row in evidence.parity if row.entry and row.mode in SHOWN and not left_out(row)]
     names = list(evidence.spec.entries)
     columns = sorted(
@@ -204,7 +204,7 @@ def matrix(evidence: Gathered) -> Matrix:
             empty: list[Cell | None] = [None] * len(columns)
             lines[key] = MatrixLine(*key, evidence=row.evidence, stale=evidence.stale(row), cells=empty)
         for index, column in enumerate(columns):
-            # A row that failed before it had a mode stands in every column of its entry.
+            # A row that failed before a comparison has no mode, and fills every column of its entry.
             if column[0] == entry and (row.mode == column[1] or not row.measures):
                 lines[key].cells[index] = cell(row)
     runtimes = {name: index for index, name in enumerate(REGISTRY)}
@@ -223,7 +223,7 @@ def cell(row: ParityRow) -> Cell:
 
 
 def loss_lines(evidence: Gathered) -> list[LossLine]:
-    """Return one line per target x recipe x runtime x judged output: each task metric, worst and mean."""
+    """Return one line per target x recipe x runtime x judged output, with the worst and mean of each task metric."""
     lines = []
     for verdict in evidence.verdicts:
         for row in whole(evidence, evidence.judged(*verdict.pair)):
@@ -233,9 +233,9 @@ def loss_lines(evidence: Gathered) -> list[LossLine]:
                 if numbers:
                     lines.append(loss_line(row, verdict.state, tensor.name, numbers))
         for row in against_labels(evidence, *verdict.pair):
-            own = [m for m in row.measures if not m.metric.startswith(MEAN)]
-            about = f"{own[0].output}, {words.MODES['labels']}"
-            lines.append(loss_line(row, verdict.state, about, [number(measure, place_of(row)) for measure in own]))
+            measures = [m for m in row.measures if not m.metric.startswith(MEAN)]
+            about = f"{measures[0].output}, {words.MODES['labels']}"
+            lines.append(loss_line(row, verdict.state, about, [number(measure, place_of(row)) for measure in measures]))
     return lines
 
 
@@ -244,27 +244,27 @@ def loss_line(row: ParityRow, state: State, output: str, numbers: Sequence[Numbe
 
 
 def against_labels(evidence: Gathered, target: str, recipe: str) -> list[ParityRow]:
-    """Return the rows that were measured on all of the model's labels, by runtime."""
-    own = [row for row in evidence.judged(target, recipe) if row.mode == "labels"]
-    return [row for row in own if row.facts.score and row.samples == row.facts.score.labels]
+    """Return the rows that were measured on all labels of the model, one per runtime."""
+    rows = [row for row in evidence.judged(target, recipe) if row.mode == "labels"]
+    return [row for row in rows if row.facts.score and row.samples == row.facts.score.labels]
 
 
 def label_loss(evidence: Gathered, target: str, recipe: str) -> Loss | None:
-    """Return the worst over all runtimes of what an artifact loses against labels, and both nets' own figures."""
-    found: Loss | None = None
+    """Return an artifact's worst loss against labels over all runtimes, with the WHDR of both nets; None if unknown."""
+    worst: Loss | None = None
     for row in against_labels(evidence, target, recipe):
         for measure in row.measures:
             metric = measure.metric
-            if not metric.startswith(MEAN) and (found is None or worse(metric, measure.mean, found.measure.mean)):
-                found = Loss(measure, row.runtime, row.evidence, row.entry, row.facts.score)
-    return found
+            if not metric.startswith(MEAN) and (worst is None or worse(metric, measure.mean, worst.measure.mean)):
+                worst = Loss(measure, row.runtime, row.evidence, row.entry, row.facts.score)
+    return worst
 
 
 def whole(evidence: Gathered, rows: Iterable[ParityRow]) -> list[ParityRow]:
-    """Return for each runtime and judged output the row that an app would see.
+    """Return for each runtime and judged output the row that is closest to an app's use.
 
-    It is of the entry that computes the output from the model's own inputs in one call, else of the module chained on
-    exported features. A row that computes several outputs stands once.
+    It is the row of the entry that computes the output from the model's inputs in one call, otherwise the row of the
+    module chained on exported features. A row with several outputs is returned once.
     """
     outputs = [tensor.name for tensor in evidence.spec.judged()]
     chosen: dict[tuple[str, str], ParityRow] = {}
@@ -280,21 +280,21 @@ def whole(evidence: Gathered, rows: Iterable[ParityRow]) -> list[ParityRow]:
 
 
 def losses(evidence: Gathered, target: str, recipe: str) -> dict[str, Loss]:
-    """Return by output the worst value over all runtimes of the metric that its judge is summed up by."""
-    found: dict[str, Loss] = {}
+    """Return by output the worst value of its first task metric over all runtimes."""
+    worst: dict[str, Loss] = {}
     for row in whole(evidence, as_shipped(evidence.judged(target, recipe))):
         for tensor in evidence.spec.judged():
             metric = words.TASK[tensor.judge or ""][0]
             for measure in row.measures:
                 if (measure.output, measure.metric) == (tensor.name, metric):
-                    known = found.get(tensor.name)
+                    known = worst.get(tensor.name)
                     if known is None or worse(metric, measure.value, known.measure.value):
-                        found[tensor.name] = Loss(measure, row.runtime, row.evidence, row.entry)
-    return found
+                        worst[tensor.name] = Loss(measure, row.runtime, row.evidence, row.entry)
+    return worst
 
 
 def refusals(evidence: Gathered) -> list[Refusal]:
-    """Return candidates that are not shipped, and files that ship but not where an app forces another arithmetic."""
+    """Return artifacts that are refused or broken, and artifacts that break a limit only in a forced runtime."""
     rows = []
     for verdict in evidence.verdicts:
         beside = verdict.state in ("ships", "passes") and verdict.reason
@@ -305,27 +305,27 @@ def refusals(evidence: Gathered) -> list[Refusal]:
 
 
 def bisected(evidence: Gathered, verdict: Verdict) -> ParityRow | None:
-    """Return the row that names the first layer where the artifact leaves its float32 twin, if parity looked for it."""
-    own = (row for row in evidence.parity if row.pair == verdict.pair and row.facts.bisect)
-    return next((row for row in own if not evidence.stale(row)), None)
+    """Return the row of the bisection against the float32 file; None if parity ran without --bisect."""
+    rows = (row for row in evidence.parity if row.pair == verdict.pair and row.facts.bisect)
+    return next((row for row in rows if not evidence.stale(row)), None)
 
 
 def broken_limits(rows: Iterable[ParityRow]) -> list[BrokenLimit]:
-    """Return the worst number of each output and metric over a limit, worst first."""
-    found: dict[tuple[str, str], list[tuple[Measure, ParityRow]]] = {}
+    """Return the worst number of each output and metric that breaks a limit, worst first."""
+    broken: dict[tuple[str, str], list[tuple[Measure, ParityRow]]] = {}
     for row in rows:
         for measure in row.measures:
             if not measure.passed:
-                found.setdefault((measure.output, measure.metric), []).append((measure, row))
+                broken.setdefault((measure.output, measure.metric), []).append((measure, row))
     lines = []
-    for own in found.values():
-        measure, row = max(own, key=lambda pair: used(pair[0]))
-        lines.append(BrokenLimit(number(measure, place_of(row)), len(own)))
+    for pairs in broken.values():
+        measure, row = max(pairs, key=lambda pair: used(pair[0]))
+        lines.append(BrokenLimit(number(measure, place_of(row)), len(pairs)))
     return sorted(lines, key=lambda line: -(line.number.used or 0.0))
 
 
 def unavailable(evidence: Gathered) -> list[Undone]:
-    """Return what could not be done here, and why: runtimes, exports, timings."""
+    """Return the comparisons, timings, size measurements and exports that were not done, with reasons."""
     found: list[Undone] = []
     for row in evidence.parity:
         if row.verdict in ("unavailable", "failed"):

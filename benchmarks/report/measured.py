@@ -1,4 +1,4 @@
-"""The evidence of size and time as tables: what running a head alone is worth, devices, profiles, browsers."""
+"""The tables of size and time: latency, re-runs of a head on cached features, grid, profiles, browsers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from benchmarks.report.judged import Loss
 from hydramobile.measures import higher
 
 FRAMES = 30
-# Seconds that a user waits for the first result of a page or app before it feels broken.
+# The goal for the first result of a page or app, in seconds; a longer wait feels broken to a user.
 FIRST_RESULT = 1.0
-# Re-running a head on cached features must be well below running everything again.
+# The goal for a re-run of a head on cached features, as a share of a run of the whole model.
 RERUN = 0.25
-# Kernels of a profile that are shown.
+# The number of kernels of a profile to show.
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyLine:
-    """The primary entry of one timed artifact in a runtime: what an app would call."""
+    """The primary entry of one timed artifact in a runtime, which is the entry that an app calls."""
 
     row: LatencyRow
     stale: bool
@@ -49,7 +49,7 @@ class LatencyLine:
 
     @property
     def own_memory(self) -> int | None:
-        """Bytes that loading and running the artifact added, its runtime included."""
+        """Bytes that loading and running the artifact added; the runtime is included."""
         memory = self.row.memory
         return None if memory.peak is None or memory.baseline is None else memory.peak - memory.baseline
 
@@ -63,7 +63,8 @@ class RerunLine:
     """One entry of one timed artifact in a runtime.
 
     `kind`: "rerun" is a head on cached features, "encoder" computes them, "fused" computes everything. `good` says
-    whether a head's re-run is within `RERUN`, None for other entries. `span` is the number of entries, on the first.
+    whether a head's re-run is within `RERUN`, None for other entries. `span` is the number of entries on the line of
+    the first entry, 0 on the others.
     """
 
     row: LatencyRow
@@ -89,7 +90,7 @@ class PlacementLine:
 
 @dataclass(frozen=True, slots=True)
 class ProfileLine:
-    """The most expensive kernels of one profiled artifact's primary entry; `rest` is the share of all others."""
+    """The slowest kernels of one profiled artifact's primary entry; `rest` is the share of all others."""
 
     row: ProfileRow
     entry: str
@@ -100,7 +101,10 @@ class ProfileLine:
 
 @dataclass(frozen=True, slots=True)
 class TradePoint:
-    """Bytes that an app ships against the worst task loss of one output; lower is better for both."""
+    """A point of the chart of size against loss: bytes that an app ships and the worst task loss of one output.
+
+    Lower is better for both.
+    """
 
     target: str
     recipe: str
@@ -117,7 +121,8 @@ class TradePoint:
 class BrowserLine:
     """One artifact timed in a browser.
 
-    `heads` are the least and the greatest share of a head's re-run, `model_gzip` the bytes of its files after gzip.
+    `heads` holds the least and the greatest share of a head's re-run. `model_gzip` is the bytes of the artifact's files
+    after gzip.
     """
 
     row: LatencyRow
@@ -130,13 +135,13 @@ class BrowserLine:
 
     @property
     def visit_gzip(self) -> int | None:
-        """Bytes of a first visit: the engine and the model."""
+        """Bytes after gzip that the first visit of a page downloads: the engine and the model."""
         return self.browser.runtime.gzip + self.model_gzip if self.model_gzip else None
 
 
 @dataclass(slots=True)
 class BrowserOffer:
-    """What one browser that ran something offers."""
+    """The features of one browser that ran an artifact, and the runtimes that ran in it."""
 
     where: str
     evidence: str
@@ -151,16 +156,16 @@ class BrowserOffer:
 
 
 def timed(evidence: Gathered) -> list[LatencyRow]:
-    """Return latency rows of this computer with numbers, the reference first.
+    """Return the latency rows with times on this computer, the reference first.
 
-    Devices stand apart: unlike machines do not mix.
+    Rows of other devices are left out, because times of different machines do not compare.
     """
     rows = [row for row in evidence.latencies if row.verdict == "measured" and not row.device]
     return sorted(rows, key=lambda row: (bool(row.target), row.target, row.recipe, row.runtime))
 
 
 def latency_lines(evidence: Gathered) -> list[LatencyLine]:
-    """Return one line per timed artifact x runtime, about its primary entry."""
+    """Return one line per timed artifact x runtime, on its primary entry."""
     return [
         LatencyLine(
             row, evidence.stale(row), row.main, next((item for item in row.ratios if item.kind == "reference"), None)
@@ -197,7 +202,7 @@ def rerun_lines(evidence: Gathered) -> list[RerunLine]:
 
 
 def grid_lines(evidence: Gathered) -> list[Summary]:
-    """Return one line per artifact x runtime about its primary entry, from interleaved processes; no stale ones."""
+    """Return one line per artifact x runtime of the grid, on its primary entry; stale rows are left out."""
     fresh = [row for row in evidence.grids if not evidence.stale(row)]
     modules = {entry.name: len(entry.modules) for entry in evidence.spec.entries.values()}
     most = max(modules.values())
@@ -205,7 +210,7 @@ def grid_lines(evidence: Gathered) -> list[Summary]:
 
 
 def placement_lines(evidence: Gathered) -> list[PlacementLine]:
-    """Return one line per artifact, runtime and entry whose placement a runtime tells."""
+    """Return one line per artifact, runtime and entry with a known placement."""
     lines = []
     for row in evidence.parity:
         environment = row.facts.environment
@@ -228,13 +233,13 @@ def profile_lines(evidence: Gathered) -> list[ProfileLine]:
 
 
 def trade_points(evidence: Gathered, losses: Mapping[tuple[str, str], Mapping[str, Loss]]) -> list[TradePoint]:
-    """Return the points of the chart: bytes that an app ships and the worst task loss, one per artifact x output."""
+    """Return one point per artifact x output: bytes that an app ships and the worst task loss."""
     points = []
     for verdict in evidence.verdicts:
         size = evidence.size(*verdict.pair)
-        for output, found in losses.get(verdict.pair, {}).items():
+        for output, loss in losses.get(verdict.pair, {}).items():
             if size:
-                measure = found.measure
+                measure = loss.measure
                 rising = higher(measure.metric)
                 limit = measure.limit
                 points.append(
@@ -247,17 +252,14 @@ def trade_points(evidence: Gathered, losses: Mapping[tuple[str, str], Mapping[st
                         loss=1 - measure.value if rising else measure.value,
                         limit=None if limit is None else 1 - limit if rising else limit,
                         bytes=size.ships.bytes,
-                        evidence=found.evidence,
+                        evidence=loss.evidence,
                     )
                 )
     return points
 
 
 def browser_lines(evidence: Gathered) -> list[BrowserLine]:
-    """Return one line per artifact timed in a browser, of this computer or of a device that opened the page.
-
-    This computer's come first.
-    """
+    """Return one line per artifact timed in a browser, on this computer (first) or on a device that opened the page."""
     rows = [row for row in evidence.latencies if row.verdict == "measured" and row.browser]
     lines = []
     for row in sorted(rows, key=lambda row: (row.device.name if row.device else "", row.runtime, row.target)):
@@ -279,17 +281,17 @@ def browser_lines(evidence: Gathered) -> list[BrowserLine]:
 
 
 def browsers(evidence: Gathered) -> list[BrowserOffer]:
-    """Return what each browser that ran something offers, once each, from the parity and the latency rows."""
+    """Return the features of each distinct browser in the rows of parity and latency."""
     seen: list[tuple[str, str, str, Browser]] = [
         ("this computer", row.evidence, row.runtime, row.facts.environment.browser)
         for row in evidence.parity
         if row.facts.environment and row.facts.environment.browser
     ]
     seen += [(row.where, row.evidence, row.runtime, row.browser) for row in evidence.latencies if row.browser]
-    found: dict[tuple[str, str, str], BrowserOffer] = {}
+    offers: dict[tuple[str, str, str], BrowserOffer] = {}
     for where, label, runtime, browser in seen:
         adapter = browser.adapter.name if browser.adapter else "none"
-        known = found.setdefault((where, browser.user_agent, adapter), BrowserOffer(where, label, browser, []))
+        known = offers.setdefault((where, browser.user_agent, adapter), BrowserOffer(where, label, browser, []))
         if runtime not in known.runtimes:
             known.runtimes.append(runtime)
-    return list(found.values())
+    return list(offers.values())

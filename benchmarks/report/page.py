@@ -1,4 +1,4 @@
-"""Everything the templates show, in one mapping: tables, charts, pictures, and what to say where one is missing."""
+"""The context of the templates: tables, charts, pictures, and notes on missing ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GOOD = ("ships", "passes")
 
 @dataclass(frozen=True, slots=True)
 class PixelLine:
-    """One departure from the preprocessing contract: the photos that it changes and the measures over them."""
+    """One departure from the preprocessing contract: the number of photos that it changes, and the measures on them."""
 
     name: str
     about: str
@@ -36,7 +36,7 @@ class PixelLine:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """The *from pixels* table: the float32 artifact that was run, and where."""
+    """The *from pixels* table, and the target and runtime of the float32 artifact that was run for it."""
 
     target: str
     runtime: str
@@ -46,7 +46,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What had to be run for the report. `notes` say which pictures are not there, and why."""
+    """The parts of a report for which artifacts were run. `notes` say which pictures are missing, and why."""
 
     overview: Overview | None
     pictures: Sequence[Picture]
@@ -56,7 +56,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """How it all stands, in a sentence."""
+    """A summary of all verdicts in a sentence, and its tone (good, warn, bad)."""
 
     text: str
     tone: str
@@ -64,7 +64,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One of the few figures that a reader wants first."""
+    """One key figure at the top of the report."""
 
     title: str
     value: str
@@ -74,7 +74,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class SealLine:
-    """One artifact on disk: the hash of its seal, what an app needs for it, and notes of its exporter."""
+    """One artifact on disk: the hash of its seal, its requirements on the app, and notes of its exporter."""
 
     name: str
     sha256: str
@@ -95,7 +95,7 @@ class LimitLine:
 
 @dataclass(frozen=True, slots=True)
 class Goals:
-    """Frames per second, seconds until the first result, and the share of a whole run that a head may take."""
+    """Goals: frames per second, seconds until the first result, and the re-run of a head as a share of a whole run."""
 
     frames: int = measured.FRAMES
     first: float = measured.FIRST_RESULT
@@ -104,7 +104,7 @@ class Goals:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Hashes, versions, machine, samples, limits: what a reader needs to make the same numbers again."""
+    """The data for reproducing the report: hashes, versions, machine, samples, limits."""
 
     artifacts: Sequence[SealLine]
     spec_sha256: str
@@ -122,7 +122,7 @@ class Provenance:
 
 
 def page_context(evidence: Gathered, drawn: Drawn) -> dict[str, Any]:
-    """Return what the templates show by name."""
+    """Return the variables of the templates by name."""
     losses = {verdict.pair: judged.losses(evidence, *verdict.pair) for verdict in evidence.verdicts}
     sizes = [size for verdict in evidence.verdicts if (size := evidence.size(*verdict.pair))]
     latencies, reruns = measured.latency_lines(evidence), measured.rerun_lines(evidence)
@@ -192,43 +192,43 @@ def cards(
     sizes: Iterable[SizeRow],
     reruns: Iterable[RerunLine],
 ) -> list[Card]:
-    """Return the few figures that a reader wants first, over the artifacts that stand."""
+    """Return the key figures over the artifacts that ship or pass."""
     standing = [verdict.pair for verdict in evidence.verdicts if verdict.state in GOOD]
-    found: list[Card] = []
+    result: list[Card] = []
     for tensor in evidence.spec.judged():
-        own = [("/".join(pair), losses[pair][tensor.name]) for pair in standing if tensor.name in losses[pair]]
-        if own:
-            found.append(loss_card(tensor.name, own))
+        named = [("/".join(pair), losses[pair][tensor.name]) for pair in standing if tensor.name in losses[pair]]
+        if named:
+            result.append(loss_card(tensor.name, named))
     weighed = [row for row in sizes if row.pair in standing]
     if weighed:
         least = min(weighed, key=lambda row: row.ships.bytes)
         megabytes = words.megabytes(least.ships.bytes)
-        found.append(Card("smallest that stands", megabytes, f"{least.name}, all modules", "static"))
+        result.append(Card("smallest that stands", megabytes, f"{least.name}, all modules", "static"))
     heads = [line for line in reruns if line.kind == "rerun" and line.row.target]
     shares = [line.share.value for line in heads if line.share]
     if shares:
         text = f"{min(shares) * 100:.0f} – {max(shares) * 100:.0f} %"
         label = heads[0].row.evidence
-        found.append(Card("a head run again, of a whole run", text, "on cached features", label))
-    return found
+        result.append(Card("a head run again, of a whole run", text, "on cached features", label))
+    return result
 
 
-def loss_card(output: str, own: Sequence[tuple[str, Loss]]) -> Card:
-    """Return the worst loss of an output over the artifacts that stand."""
-    name, found = own[0]
-    for other, candidate in own:
-        if worse(candidate.measure.metric, candidate.measure.value, found.measure.value):
-            name, found = other, candidate
-    measure = found.measure
+def loss_card(output: str, named: Sequence[tuple[str, Loss]]) -> Card:
+    """Return the worst of several losses of an output, each given with the name of its artifact."""
+    name, loss = named[0]
+    for other, candidate in named:
+        if worse(candidate.measure.metric, candidate.measure.value, loss.measure.value):
+            name, loss = other, candidate
+    measure = loss.measure
     metric = words.metric_name(measure.metric)
     perfect = measure.value == words.perfect(measure.metric)
     about = "no loss in any of them" if perfect else f"{name} on {measure.worst}"
     value = words.number(measure.metric, measure.value)
-    return Card(f"{output}: worst {metric} of what stands", value, about, found.evidence)
+    return Card(f"{output}: worst {metric} of what stands", value, about, loss.evidence)
 
 
 def stale(evidence: Gathered) -> list[str]:
-    """Return artifacts with evidence that belongs to an earlier export, one line each."""
+    """Return one line per artifact with evidence of an earlier export."""
     kinds: Mapping[str, Sequence[Row]] = {
         "parity": evidence.parity,
         "size": evidence.sizes,
@@ -277,7 +277,7 @@ def provenance(evidence: Gathered) -> Provenance:
 
 
 def limits(evidence: Gathered) -> list[LimitLine]:
-    """Return every limit of the budget with its reason; of two for the same thing, the tighter one."""
+    """Return every limit of the budget with its reason; the tighter one of two limits on the same metric."""
     found: dict[tuple[str, str, str, tuple[str, ...]], Limit] = {}
     recipes = {verdict.recipe for verdict in evidence.verdicts}
     for row in evidence.budget.limits:

@@ -1,7 +1,6 @@
-"""Pictures: what the net sees, and for each artifact that is not float32 the sample it does worst on.
+"""Pictures of the report: an overview of the reference, and the worst sample of each artifact other than float32.
 
-The outputs are computed again, in one runtime, from the artifact on disk. Private photos are left out unless asked
-for.
+The outputs are computed again in one runtime from the artifact on disk. Private photos are left out by default.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from hydramobile.goldens import Golden
 
 EXACT = "float32"
 GAIN = 8
-# A difference of 0 to 1/GAIN of the range, dark to bright: matplotlib's "inferno" at five even steps, readable with
-# every common kind of colour blindness and in grey.
+# Colours of a difference of 0 to 1/GAIN of the range, dark to bright: matplotlib's "inferno" at five even steps, which
+# is readable in grey and with all common kinds of colour blindness.
 HEAT = np.array([[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]], np.float64)
 WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A picture-like output of the reference as a data URI."""
+    """An output of the reference with one channel over H x W, as a data URI."""
 
     name: str
     uri: str
@@ -43,7 +42,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the net sees: a photo, and the reference's outputs on it."""
+    """A photo, and the outputs of the reference on it."""
 
     sample: str
     photo: str
@@ -52,7 +51,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A picture to draw: one output of an artifact on the sample that it does worst on."""
+    """A picture to draw: one output of an artifact on its worst sample."""
 
     target: str
     recipe: str
@@ -71,7 +70,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Photo, reference, artifact and difference as data URIs."""
+    """Photo, output of the reference, output of the artifact, and their difference, as data URIs."""
 
     plan: Plan
     runtime: str
@@ -86,7 +85,7 @@ class Picture:
 
 
 def overview(evidence: Gathered, goldens: Mapping[str, Golden], include_private: bool) -> Overview | None:
-    """Return the first photo that may be shown and the reference's picture-like outputs on it."""
+    """Return the first photo that may be shown, with the reference's pictured outputs; None if there is none."""
     for sample in evidence.samples:
         golden = goldens.get(sample.name)
         if golden and sample.path and (include_private or not sample.private):
@@ -98,7 +97,7 @@ def overview(evidence: Gathered, goldens: Mapping[str, Golden], include_private:
 
 
 def pictured(evidence: Gathered) -> list[str]:
-    """Return the judged outputs that are pictures: one channel over H x W."""
+    """Return the judged outputs that can be drawn: one channel over H x W."""
     return [tensor.name for tensor in evidence.spec.judged() if tensor.shape == (1, 1, "H", "W")]
 
 
@@ -109,7 +108,7 @@ def limits(evidence: Gathered, name: str) -> tuple[float, float]:
 def worst_pictures(
     evidence: Gathered, goldens: Mapping[str, Golden], include_private: bool
 ) -> tuple[list[Picture], list[str]]:
-    """Return (one picture per artifact x output, why some are not there)."""
+    """Return (one picture per artifact x output, reasons of missing ones)."""
     private = {sample.name for sample in evidence.samples if sample.private}
     plans: dict[str, list[Plan]] = {}
     notes: list[str] = []
@@ -140,14 +139,14 @@ def worst_pictures(
 
 
 def chosen_runtime(rows: Iterable[ParityRow]) -> str | None:
-    """Return a runtime that judged the artifact and is here; a vendor's own before an interpreter of this project."""
+    """Return an available runtime that judged the artifact, preferably a timed one; None if there is none."""
     names = dict.fromkeys(row.runtime for row in rows)
     here = [runtime for runtime in map(load_runtime, names) if not runtime.unavailable()]
     return next((runtime.name for runtime in sorted(here, key=lambda runtime: not runtime.timed)), None)
 
 
 def worst_number(rows: Iterable[ParityRow], runtime: str, output: str) -> Number | None:
-    """Return the task metric that names the worst sample; the mean error where the task metric sees no loss at all."""
+    """Return the task metric that names the worst sample; the mean error if no task metric shows a loss."""
     for row in rows:
         own = {m.metric: m for m in row.measures if m.output == output and row.runtime == runtime}
         named = [own[metric] for metrics in words.TASK.values() for metric in metrics if metric in own]
@@ -160,7 +159,7 @@ def worst_number(rows: Iterable[ParityRow], runtime: str, output: str) -> Number
 def draw(
     evidence: Gathered, goldens: Mapping[str, Golden], runtime: str, plans: Sequence[Plan]
 ) -> tuple[list[Picture], list[str]]:
-    """Run the artifacts of one runtime on their worst samples, each artifact once, and draw."""
+    """Run each artifact of one runtime on its worst samples, and return (pictures, reasons of missing ones)."""
     together: dict[tuple[str, str, str], dict[str, Mapping[str, Array]]] = {}
     for plan in plans:
         inputs = together.setdefault((plan.target, plan.recipe, plan.entry), {})
@@ -190,7 +189,7 @@ def draw(
 
 
 def photo_uri(evidence: Gathered, golden: Golden) -> str | None:
-    """Return the input as the net gets it."""
+    """Return the photo of the net's input, after preprocessing, as a data URI."""
     for name, value in golden.inputs.items():
         if evidence.spec.tensors[name].kind == "rgb-photo":
             pixels = np.round(np.clip(value[0], 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
@@ -204,7 +203,7 @@ def map_uri(value: Array, span: tuple[float, float]) -> str:
 
 
 def difference_uri(found: Array, wanted: Array, span: tuple[float, float]) -> str:
-    """Return |found - wanted| times `GAIN`, as heat."""
+    """Draw |found - wanted| times `GAIN` in the colours of `HEAT`."""
     level = np.clip(np.abs(found - wanted)[0, 0] / (span[1] - span[0]) * GAIN, 0, 1)
     steps = np.linspace(0, 1, len(HEAT))
     heat = np.stack([np.interp(level, steps, HEAT[:, channel]) for channel in range(3)], axis=-1)

@@ -1,7 +1,7 @@
-"""The *from pixels* rows: what an app loses that departs from the preprocessing contract.
+"""The *from pixels* rows: the loss of an app that departs from the preprocessing contract.
 
-The float32 artifact is run on the judging photos prepared in another way, and judged against the same goldens as
-everything else: the difference is the price of the preparation alone.
+The float32 artifact runs on judging photos that were prepared differently. Its outputs are compared with the goldens
+of the contract, so that the difference is the effect of the preparation alone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ P3 = np.array([[0.8224620, 0.1775380, 0.0], [0.0331942, 0.9668058, 0.0], [0.0170
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A way to prepare a photo that departs from the contract.
+    """A preparation of photos that departs from the contract.
 
-    `prepare` returns the input, None for a photo that the departure does not change.
+    `prepare` returns the input tensor; None for a photo that the departure does not change.
     """
 
     name: str
@@ -63,7 +63,7 @@ def taps(length: int, wanted: int) -> tuple[tuple[Array, Array], Array]:
 
 
 def without_profile(path: Path, size: Size) -> Array | None:
-    """Take the stored values as sRGB, for a photo that carries a profile."""
+    """Ignore the colour profile and read the stored values as sRGB; None for a photo without a profile."""
     with Image.open(path) as image:
         if not image.info.get("icc_profile") or image.mode not in ("RGB", "L"):
             return None
@@ -72,7 +72,7 @@ def without_profile(path: Path, size: Size) -> Array | None:
 
 
 def as_display_p3(path: Path, size: Size) -> Array:
-    """Store the photo as Display P3, as phones do, and take its values for sRGB."""
+    """Convert the photo to Display P3, as phones store it, and read the values as sRGB."""
     encoded = np.asarray(load_photo(path), np.float64) / 255
     light = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     wide = np.clip(light @ P3.T, 0, 1)
@@ -89,7 +89,7 @@ DEPARTURES = (
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """The judges' measures over the photos that a departure changes, or the reason why there are none."""
+    """The task metrics over the photos that a departure changes, or the reason if there are none."""
 
     departure: Departure
     samples: int
@@ -99,7 +99,7 @@ class Departed:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The entry of a float32 artifact that is run, and the runtime that runs it; `log` takes its output."""
+    """The entry of the float32 artifact to run, the runtime, and the log file of the worker."""
 
     folder: Path
     entry: Entry
@@ -108,7 +108,7 @@ class Chosen:
 
 
 def fused_entry(artifact: Artifact, spec: ModelSpec) -> Entry | None:
-    """Return the primary entry that computes every judged output from the model's own inputs."""
+    """Return the primary entry that computes every judged output from the model's inputs; None if there is none."""
     wanted = {tensor.name for tensor in spec.judged()}
     fits = (
         entry
@@ -120,7 +120,7 @@ def fused_entry(artifact: Artifact, spec: ModelSpec) -> Entry | None:
 
 
 def from_pixels(spec: ModelSpec, photos: Sequence[Photo], chosen: Chosen) -> list[Departed]:
-    """Judge each departure by the photos that it changes."""
+    """Judge each departure on the photos that it changes."""
     names = [port.name for port in chosen.entry.inputs if spec.tensors[port.name].kind == "rgb-photo"]
     prepared: list[dict[str, dict[str, Array]]] = []
     for departure in DEPARTURES:
@@ -144,7 +144,7 @@ def from_pixels(spec: ModelSpec, photos: Sequence[Photo], chosen: Chosen) -> lis
 
 
 def judge_all(spec: ModelSpec, goldens: Sequence[Golden], outputs: Mapping[str, Mapping[str, Array]]) -> list[Measure]:
-    """Judge the outputs of the samples that were run against the goldens."""
+    """Compare the outputs of the samples that were run with the goldens, and return the task metrics."""
     measures: list[Measure] = []
     matte = next((tensor.name for tensor in spec.judged() if tensor.judge == "alpha-matte"), None)
     for tensor in spec.judged():
@@ -152,7 +152,7 @@ def judge_all(spec: ModelSpec, goldens: Sequence[Golden], outputs: Mapping[str, 
         for golden in goldens:
             if golden.sample in outputs:
                 person = golden.tensors[matte] > PERSON if matte else None
-                found, wanted = outputs[golden.sample][tensor.name], golden.tensors[tensor.name]
-                numbers[golden.sample] = JUDGES[tensor.judge or ""](found, wanted, person)
+                actual, wanted = outputs[golden.sample][tensor.name], golden.tensors[tensor.name]
+                numbers[golden.sample] = JUDGES[tensor.judge or ""](actual, wanted, person)
         measures += collect(tensor.name, numbers, {})
     return measures

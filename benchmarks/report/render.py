@@ -1,4 +1,4 @@
-"""The page from its templates: one file, nothing fetched, no scripts."""
+"""Render the report from its templates: one file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """`name` is report.html or report.md; texts are escaped in the former only."""
+    """Render the template `name`, report.html or report.md; text is escaped in HTML only."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -37,5 +37,5 @@ def render(name: str, context: Mapping[str, Any]) -> str:
 
 
 def table_cell(text: Any) -> str:
-    """Text that cannot end a Markdown table's cell or line."""
+    """Escape text so that it cannot end a cell or a line of a Markdown table."""
     return " ".join(str(text).replace("|", "\\|").split())

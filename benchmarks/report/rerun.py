@@ -1,4 +1,4 @@
-"""Run entries of artifacts again on chosen inputs, in worker processes, for pictures and side experiments."""
+"""Run entries of artifacts on chosen inputs in worker processes, for the report's pictures and experiments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`entry` of the artifact in `folder` on each of `inputs`: key -> tensors by reference name."""
+    """Runs of `entry` of the artifact in `folder`, one per item of `inputs`: key -> tensors by reference name."""
 
     folder: Path
     entry: str
@@ -26,7 +26,10 @@ class Run:
 
 
 def run_again(runtime: str, runs: Sequence[Run], log: Path) -> list[dict[str, dict[str, Array]] | str]:
-    """For each of `runs` its outputs, key -> tensors by reference name; or, as text, why there are none."""
+    """Run all of `runs` in one worker process.
+
+    Returns one item per run: its outputs (key -> tensors by reference name), or a string with the reason of a failure.
+    """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         for index, run in enumerate(runs):
@@ -36,25 +39,25 @@ def run_again(runtime: str, runs: Sequence[Run], log: Path) -> list[dict[str, di
             "scratch": name,
             "runs": [{"folder": str(run.folder), "entry": run.entry} for run in runs],
         }
-        found: list[dict[str, dict[str, Array]] | str] = ["the worker did not get this far"] * len(runs)
+        results: list[dict[str, dict[str, Array]] | str] = ["the worker did not get this far"] * len(runs)
         try:
             for event in events("benchmarks.report.rerun_worker", job, log, LIMIT):
                 index = event["index"]
-                found[index] = event["error"] if event["error"] else unpack(scratch / f"{index}.out.npz")
+                results[index] = event["error"] if event["error"] else unpack(scratch / f"{index}.out.npz")
         except (WorkerDied, StageError) as error:
-            return [str(error) if isinstance(result, str) else result for result in found]
-        return found
+            return [str(error) if isinstance(result, str) else result for result in results]
+        return results
 
 
 def pack(path: Path, tensors: Mapping[str, Mapping[str, Array]]) -> None:
-    flat = {f"{key}/{name}": value for key, own in tensors.items() for name, value in own.items()}
+    flat = {f"{key}/{name}": value for key, group in tensors.items() for name, value in group.items()}
     np.savez(path, **flat)  # type: ignore[arg-type]  # the stub takes the keys for its own flags
 
 
 def unpack(path: Path) -> dict[str, dict[str, Array]]:
-    found: dict[str, dict[str, Array]] = {}
+    tensors: dict[str, dict[str, Array]] = {}
     with np.load(path, allow_pickle=False) as archive:
         for flat in archive.files:
             key, _, name = flat.rpartition("/")
-            found.setdefault(key, {})[name] = archive[flat]
-    return found
+            tensors.setdefault(key, {})[name] = archive[flat]
+    return tensors

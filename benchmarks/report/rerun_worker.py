@@ -1,4 +1,4 @@
-"""The worker of benchmarks/rerun.py: one runtime, one artifact after the other."""
+"""Worker process of benchmarks/report/rerun.py: run artifacts in one runtime, in sequence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For every artifact the strongest evidence at hand, what would strengthen it, and the command that would."""
+"""The strongest evidence of every artifact, and the commands that would give stronger evidence."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from benchmarks.evidence.row import Row
 from benchmarks.report.gather import Gathered, State
 from hydramobile.targets import EvidenceStep, target_info
 
-# Nearest to a user's phone first. An emulator runs the phone's own code, a browser the web's; this computer's native
-# runtime is neither.
+# Labels of numbers, closest to a user's phone first. An emulator runs a phone's kernels and a browser the web's, but
+# the native runtime of this computer runs neither.
 NUMBERS = ("measured-on-device", "emulated-arm", "browser-host", "host", "interpreted", "static")
-# A time is a time only where something ran; instructions are counted work.
+# Labels of times, strongest first. Instructions are counted work and not time.
 TIMES = ("measured-on-device", "browser-host", "host", "instruction-proxy", "static")
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """The strongest label of some evidence, empty where there is none, and the runtimes that gave it."""
+    """The strongest evidence label, "" without evidence, and the runtimes that gave it."""
 
     label: str = ""
     runtimes: tuple[str, ...] = ()
@@ -26,7 +26,10 @@ class Strength:
 
 @dataclass(frozen=True, slots=True)
 class StrengthLine:
-    """The strongest evidence of one artifact's numbers and times, the steps above it, and what no command can do."""
+    """The strongest evidence of one artifact's numbers and times.
+
+    `steps` are the commands that would give stronger evidence. `beyond` is evidence that no command can give.
+    """
 
     target: str
     recipe: str
@@ -54,7 +57,7 @@ def strength_lines(evidence: Gathered) -> list[StrengthLine]:
 
 
 def measured(evidence: Gathered, pair: tuple[str, str]) -> list[Row]:
-    """Return the rows that hold times of an artifact as it lies on disk."""
+    """Return the rows that hold times of the artifact on disk."""
     rows: list[Row] = [row for row in evidence.latencies if row.verdict == "measured"]
     rows += [row for row in evidence.grids if row.verdict == "measured"]
     rows += [row for row in evidence.devices if row.verdict == "measured"]
@@ -62,7 +65,7 @@ def measured(evidence: Gathered, pair: tuple[str, str]) -> list[Row]:
 
 
 def best(order: tuple[str, ...], found: Iterable[tuple[str, str]]) -> Strength:
-    """Return the strongest of (label, runtime)."""
+    """Return the strongest of (label, runtime) pairs; `order` ranks the labels, strongest first."""
     known = [(label, runtime) for label, runtime in found if label in order]
     if not known:
         return Strength()
@@ -71,7 +74,10 @@ def best(order: tuple[str, ...], found: Iterable[tuple[str, str]]) -> Strength:
 
 
 def steps_above(target: str, numbers: str, times: str) -> list[EvidenceStep]:
-    """Return the steps of `target` that are stronger than the label of its numbers, or for a device of its times."""
+    """Return the steps of `target` that would improve on the labels of its numbers and times.
+
+    A step improves if its label is stronger than `numbers`, or if it measures on a device and `times` does not.
+    """
     have = NUMBERS.index(numbers) if numbers else len(NUMBERS)
     device = "measured-on-device"
     return [

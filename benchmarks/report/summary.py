@@ -1,7 +1,7 @@
 """docs/results.json and the README's result table: the figures that do not depend on the machine.
 
-The block in the README is a function of docs/results.json alone, so a test can tell that it is stale; that file
-names the spec and weights it was measured with, so a test can tell that it is stale too.
+The README's block depends on docs/results.json alone, and docs/results.json names the measured spec and weights. A
+test can therefore detect that either is stale.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LossFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelFigure(LossFigure):
-    """What an artifact loses against labels, and the shares of wrong pairs that it is the difference of."""
+    """An artifact's loss against labels: the difference of `whdr` and `reference`, the shares of wrong pairs."""
 
     whdr: float
     reference: float
@@ -46,7 +46,7 @@ class LabelFigure(LossFigure):
 
 
 class HasLosses(Protocol):
-    """A row with worst task losses by output, and what was lost against labels."""
+    """A row with the worst task losses by output, and the loss against labels."""
 
     @property
     def losses(self) -> Mapping[str, LossFigure]: ...
@@ -57,7 +57,7 @@ class HasLosses(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """One target x recipe: how it stands, the bytes that an app ships, its worst task losses by output."""
+    """One target x recipe: its state, the bytes that an app ships, its worst task losses by output."""
 
     target: str
     recipe: str
@@ -83,7 +83,7 @@ class Results:
 
 
 def results(evidence: Gathered) -> Results:
-    """Return one row per target x recipe, with its worst task losses and its bytes."""
+    """Return the content of docs/results.json: one row per target x recipe, with its worst task losses and bytes."""
     rows = []
     for verdict in evidence.verdicts:
         size = evidence.size(*verdict.pair)
@@ -113,7 +113,7 @@ def results(evidence: Gathered) -> Results:
 
 
 def read_results(path: Path) -> Results:
-    """Read docs/results.json. Raises StageError("report") for a damaged file, or one of another schema."""
+    """Read docs/results.json. Raises StageError("report") for a damaged file or another schema."""
     try:
         return typed(Results, read_json(path, "report"))
     except ValueError as error:
@@ -135,14 +135,14 @@ def figure(loss: Loss) -> LossFigure:
 def label_figure(loss: Loss | None) -> LabelFigure | None:
     if loss is None or loss.score is None:
         return None
-    own = figure(loss)
+    base = figure(loss)
     return LabelFigure(
-        metric=own.metric,
-        worst=own.worst,
-        runtime=own.runtime,
-        evidence=own.evidence,
-        value=own.value,
-        mean=own.mean,
+        metric=base.metric,
+        worst=base.worst,
+        runtime=base.runtime,
+        evidence=base.evidence,
+        value=base.value,
+        mean=base.mean,
         whdr=round(loss.score.whdr, DIGITS),
         reference=round(loss.score.reference, DIGITS),
         output=loss.measure.output,
@@ -156,19 +156,19 @@ def metrics_of(rows: Iterable[HasLosses]) -> dict[str, str]:
 
 
 def label_column(rows: Sequence[HasLosses]) -> tuple[str, list[str]]:
-    """Return heading and cells of what was lost against labels, on the mean; no heading where nothing was."""
-    own = [row.labels for row in rows]
-    head = next((f"{item.output}: {words.metric_name(item.metric)}" for item in own if item), "")
-    return head, [words.number(item.metric, item.mean) if item else NONE for item in own]
+    """Return the heading and the cells of the mean loss against labels; the heading is "" if no row has one."""
+    figures = [row.labels for row in rows]
+    head = next((f"{item.output}: {words.metric_name(item.metric)}" for item in figures if item), "")
+    return head, [words.number(item.metric, item.mean) if item else NONE for item in figures]
 
 
 def loss_cells(row: HasLosses, outputs: Iterable[str]) -> list[str]:
-    found = [row.losses.get(output) for output in outputs]
-    return [words.number(item.metric, item.value) if item else NONE for item in found]
+    figures = [row.losses.get(output) for output in outputs]
+    return [words.number(item.metric, item.value) if item else NONE for item in figures]
 
 
 def block(document: Results) -> str:
-    """Return the table between the markers, markers included: a function of docs/results.json and nothing else."""
+    """Return the README's table with its markers; it depends on docs/results.json alone."""
     rows = document.artifacts
     outputs = list(dict.fromkeys(output for row in rows for output in row.losses))
     metric = metrics_of(rows)
@@ -204,8 +204,8 @@ def counted(rows: Iterable[ResultRow]) -> str:
 
 
 def labels_of(rows: Iterable[ResultRow]) -> list[str]:
-    found = {item.evidence for row in rows for item in row.losses.values()}
-    return [name for name in words.EVIDENCE if name in found or name == "static"]
+    labels = {item.evidence for row in rows for item in row.losses.values()}
+    return [name for name in words.EVIDENCE if name in labels or name == "static"]
 
 
 def key(document: Results) -> str:
@@ -213,10 +213,10 @@ def key(document: Results) -> str:
 
 
 def renew_readme(evidence: Gathered, readme: Path) -> Path:
-    """Rewrite the block in `readme` and docs/results.json beside it; returns the latter's path.
+    """Rewrite the block in `readme` and the docs/results.json beside it, and return the path of the latter.
 
-    Raises UsageError where the file or its markers are missing, StageError("report") when not a single artifact was
-    judged: an empty table must not replace a full one.
+    Raises UsageError if the file or its markers are missing, StageError("report") if no artifact was judged, because
+    an empty table must not replace a full one.
     """
     if not readme.is_file():
         raise UsageError(f"no file {readme}")

@@ -1,10 +1,10 @@
-"""Numbers and names as the report prints them, and what each of them means."""
+"""Formats of numbers in the report, and the names and meanings of metrics, labels, states and modes."""
 
 from __future__ import annotations
 
 from hydramobile.measures import MEAN, higher
 
-# metric -> (what a reader calls it, how it is printed, what it says). Formats: "share" is a percentage.
+# metric -> (title, format, meaning). Formats: "share" a percentage, "dB" decibels, "f" four digits, "g" two digits.
 METRICS: dict[str, tuple[str, str, str]] = {
     "max_abs": ("max error", "g", "largest absolute difference of any value of any sample"),
     "mean_abs": ("mean error", "g", "mean absolute difference of a sample"),
@@ -29,7 +29,7 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "mae": ("MAE", "g", "mean absolute difference of the matte"),
     "top1": ("top-1", "share", "inputs with the same best class"),
 }
-# The first is the metric an output of this judge is summed up by.
+# judge -> its task metrics; the first one summarizes an output.
 TASK = {
     "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
     "alpha-matte": ("iou", "mae"),
@@ -72,7 +72,7 @@ MODES = {
 
 
 def perfect(metric: str) -> float:
-    """Return the value of `metric` for equal outputs, where a worst sample has no meaning."""
+    """Return the value of `metric` for equal outputs; with this value there is no worst sample."""
     return {"snr_db": 200.0}.get(metric, 1.0 if higher(metric) else 0.0)
 
 
@@ -82,13 +82,13 @@ def metric_name(metric: str) -> str:
 
 
 def number(metric: str, value: float) -> str:
-    """Return a value of `metric` with the digits that matter."""
+    """Format a value of `metric` with its significant digits."""
     form = METRICS.get(metric.removeprefix(MEAN), (metric, "g", ""))[1]
     if form == "share":
         return percent(value)
     if form == "dB":
         return f"{value:.0f} dB"
-    # Nine in ten overlaps are above .99: four digits, more where four would round up to a perfect 1.
+    # Nine in ten overlaps are above .99: four digits, or more if four would round up to a perfect 1.
     if form == "f":
         return f"{value:.4f}" if value == 1.0 or value < 0.99995 else f"{value:.7f}".rstrip("0")
     return small(value)
@@ -99,7 +99,7 @@ def small(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Return a share as a percentage with about three digits."""
+    """Format a share as a percentage with about three digits."""
     scaled = value * 100
     if scaled in (0.0, 100.0):
         return f"{scaled:.0f} %"
@@ -109,7 +109,7 @@ def percent(value: float) -> str:
 
 
 def used(value: float) -> str:
-    """Return a share of a limit in whole percent: finer digits of it say nothing."""
+    """Format a share of a limit in whole percent."""
     return "< 1 %" if 0 < value < 0.01 else "∞" if value == float("inf") else f"{value:.0%}".replace("%", " %")
 
 
@@ -118,14 +118,14 @@ def megabytes(count: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """Return milliseconds with three digits."""
+    """Format milliseconds with three digits."""
     if value is None:
         return ""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
 
 
 def limit(metric: str, value: float) -> str:
-    """Return a limit with the sign that says on which side of it a value passes."""
+    """Format a limit with the sign of the side on which a value passes."""
     sign = "≥" if higher(metric) else "≤"
     form = METRICS.get(metric, ("", "g", ""))[1]
     shown = percent(value) if form == "share" else f"{value:g} dB" if form == "dB" else f"{value:g}"

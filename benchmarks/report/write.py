@@ -1,4 +1,4 @@
-"""Write the report: what is missing is said in it, with the command that makes it."""
+"""Write the report; it lists missing evidence with the command that makes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from hydramobile.spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class ReportRequest:
-    """`samples`: the folder of further photos that parity was given; `readme`: the file whose table is renewed."""
+    """The options of a report.
+
+    `samples` is the folder of further photos that parity was run with. `readme` is a file whose table is renewed.
+    """
 
     spec: ModelSpec
     out: Path
@@ -34,7 +37,7 @@ class ReportRequest:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Candidate:
-    """A float32 artifact that a runtime here has judged; a vendor's own runtime sorts before an interpreter."""
+    """A float32 artifact, and an available runtime that judged it; a vendor's runtime sorts before an interpreter."""
 
     interpreted: bool
     target: str
@@ -43,9 +46,9 @@ class Candidate:
 
 
 def write_report(request: ReportRequest, progress: Progress = silent) -> str:
-    """Write `build/<model>/report.html` and `report.md` from what evidence there is; returns where.
+    """Write `build/<model>/report.html` and `report.md` from the available evidence, and return a sentence on it.
 
-    Raises NothingJudged when there is nothing at all.
+    Raises NothingJudged when there is neither evidence nor an artifact.
     """
     evidence = gather(request.spec, request.out, request.samples)
     goldens, notes = read_goldens(evidence, request)
@@ -69,16 +72,16 @@ def write_report(request: ReportRequest, progress: Progress = silent) -> str:
 
 
 def read_goldens(evidence: Gathered, request: ReportRequest) -> tuple[dict[str, Golden], list[str]]:
-    """Return goldens by sample; without them the report goes without pictures, and says so."""
+    """Return (goldens by sample, notes); without goldens, a note says why the report has no pictures."""
     try:
-        found = load_goldens(evidence.spec, evidence.samples, evidence.spec.size, request.out)
+        goldens = load_goldens(evidence.spec, evidence.samples, evidence.spec.size, request.out)
     except StageError as error:
         return {}, [str(error)]
-    return {golden.sample: golden for golden in found}, []
+    return {golden.sample: golden for golden in goldens}, []
 
 
 def pixels(evidence: Gathered, goldens: Mapping[str, Golden]) -> Pixels | None:
-    """Return the *from pixels* table, of the first float32 artifact that a runtime here has judged."""
+    """Return the *from pixels* table of the first float32 artifact that an available runtime has judged."""
     photos = [(sample, goldens[sample.name]) for sample in evidence.samples if sample.path and sample.name in goldens]
     candidates: dict[Candidate, Entry] = {}
     for (target, recipe), artifact in evidence.artifacts.items():
@@ -95,12 +98,12 @@ def pixels(evidence: Gathered, goldens: Mapping[str, Golden]) -> Pixels | None:
     place = Place(entry.id, "direct", best.runtime, best.evidence)
     rows_of_page = [
         PixelLine(
-            name=found.departure.name,
-            about=found.departure.about,
-            samples=found.samples,
-            numbers=[number(measure, place) for measure in found.measures],
-            reason=found.reason,
+            name=departed.departure.name,
+            about=departed.departure.about,
+            samples=departed.samples,
+            numbers=[number(measure, place) for measure in departed.measures],
+            reason=departed.reason,
         )
-        for found in from_pixels(evidence.spec, photos, chosen)
+        for departed in from_pixels(evidence.spec, photos, chosen)
     ]
     return Pixels(best.target, best.runtime, best.evidence, rows_of_page)

@@ -1,4 +1,4 @@
-// Runs TF.js graph models for benchmarks/runtimes/tfjs_node.py: one request after the other, until stdin ends.
+// Run TF.js graph models for benchmarks/runtimes/tfjs_node.py: answer requests in sequence until stdin ends.
 //
 // A message, in both directions, is two little-endian uint32 (bytes of JSON, bytes of tensors), the JSON, the tensors.
 // Requests: {do: "open", file, threads, outputs} | {do: "bind", tensors} | {do: "invoke"} | {do: "fetch"}.
@@ -48,8 +48,7 @@ const state = {
 };
 
 /**
- * Return an IO handler that reads a graph model's files as they are: no HTTP server, and nothing is read in a way that
- * a browser would not read it.
+ * Return an IO handler that reads the files of a graph model from disk, without an HTTP server and without changes.
  *
  * @param {string} file path of model.json
  * @returns {io.IOHandler}
@@ -111,7 +110,7 @@ async function open({file, threads, outputs}) {
   return facts();
 }
 
-/** Describe what computes. */
+/** Describe the backend that computes. */
 function facts() {
   const backend = tf.getBackend();
   return {
@@ -167,7 +166,7 @@ async function execute() {
 }
 
 /**
- * Run the model, on the cpu backend from now on where wasm lacks one of its kernels.
+ * Run the model; if wasm lacks one of its kernels, switch to the cpu backend for good.
  *
  * @returns {Promise<Answer>}
  */
@@ -176,7 +175,7 @@ async function invoke() {
   try {
     run = await execute();
   } catch (error) {
-    // Only a kernel that this backend lacks is a reason to take the other one; anything else is a failure.
+    // Switch backends only for a kernel that wasm lacks; every other error is a failure.
     const missing = /Kernel '(\w+)' not registered for backend 'wasm'/.exec(messageOf(error));
     if (!missing || tf.getBackend() !== 'wasm') throw error;
     state.fallback = `wasm has no kernel ${missing[1]}`;
@@ -220,14 +219,14 @@ function send({payload = Buffer.alloc(0), ...content}) {
     try {
       rest = rest.subarray(writeSync(1, rest));
     } catch (error) {
-      // A pipe that is full for the moment.
+      // EAGAIN: the pipe is full; try again.
       if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EAGAIN') throw error;
     }
   }
 }
 
 /**
- * Return the message of a thrown value. What a library throws is not always an Error.
+ * Return the message of a thrown value. Libraries also throw values that are not an Error.
  *
  * @param {unknown} thrown
  */
@@ -238,7 +237,7 @@ const messageOf = (thrown) => String(/** @type {{message?: string}} */ (Object(t
 const ACTIONS = {open, bind, invoke, fetch: fetchResults};
 
 /**
- * Do what a request asks for and answer it.
+ * Run the action of a request and answer it.
  *
  * @param {{do: string}} request whose other members are the action's: tfjs_node.py sends them
  * @param {Buffer} payload

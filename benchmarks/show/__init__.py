@@ -1,1 +1,1 @@
-"""What the benchmark commands print."""
+"""The terminal output of the benchmark commands."""

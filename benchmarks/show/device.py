@@ -9,7 +9,7 @@ from benchmarks.show.terminal import wide
 
 
 def device_table(measured: Measured) -> None:
-    """Print what was judged, then one row per entry and configuration. An emulator's times are none: not shown."""
+    """Print failed comparisons, then one row per entry and configuration; times of an emulator are not shown."""
     console = wide()
     for row in measured.parity:
         if row.verdict != "pass":
@@ -25,10 +25,10 @@ def device_table(measured: Measured) -> None:
         if line.verdict != "measured":
             console.print(f"{line.name}: [yellow]{line.verdict}[/], {line.reason}", highlight=False)
             continue
-        for found in line.configurations:
-            for entry in found.entries:
+        for configuration in line.configurations:
+            for entry in configuration.entries:
                 times = map(milliseconds, (entry.mean_ms, entry.p50_ms, entry.first_ms, entry.init_ms))
-                table.add_row(line.name, found.configuration, entry.entry, *times, entry.reason)
+                table.add_row(line.name, configuration.configuration, entry.entry, *times, entry.reason)
     console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""Which runtimes can run here, and why not."""
+"""The table of `doctor`: which runtimes can run here, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.show.terminal import wide
 
 @dataclass(frozen=True, slots=True)
 class DoctorRow:
-    """One runtime: the targets it runs, its versions, and why it cannot run here ("" where it can)."""
+    """One runtime: its targets, its versions, and why it cannot run here ("" if it can)."""
 
     runtime: str
     runs: str

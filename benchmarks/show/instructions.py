@@ -14,7 +14,7 @@ CLASSES = {"fmla_f32": "fmla", "fmla_f16": "fmla fp16", "dot": "dot", "i8mm": "i
 
 
 def instructions_table(evidence: InstructionEvidence, changes: Iterable[Change]) -> None:
-    """Print one row per entry: millions of instructions, classes as shares of them, the change against the baseline."""
+    """Print one row per entry: millions of instructions, share of each class, change against the baseline."""
     heads = (Column(name, justify="right") for name in ("M instr.", "of fused", *CLASSES.values(), "change"))
     table = Table(*(Column(name, no_wrap=True) for name in ("artifact", "runtime", "entry")), *heads)
     known = {(change.key, change.entry): change for change in changes}

@@ -22,7 +22,7 @@ COMPARED = {
 
 
 def latency_table(evidence: LatencyEvidence) -> None:
-    """Print one row per entry in milliseconds; `share` is the time over the primary entry's, from alternated rounds."""
+    """Print one row per entry in milliseconds; `share` is the ratio to the primary entry, from interleaved rounds."""
     table = entry_table(("load", "first", "p50", "p99", "share"))
     others = []
     for row in evidence.results:
@@ -41,13 +41,13 @@ def latency_table(evidence: LatencyEvidence) -> None:
     console = wide()
     console.print(table)
     labels = ", ".join(sorted({row.evidence for row in evidence.results if row.verdict == "measured"}))
-    console.print(f"Milliseconds (evidence: {labels or 'none'}); share: of the primary entry, in alternated rounds.")
+    console.print(f"Milliseconds (evidence: {labels or 'none'}); share: of the primary entry, in interleaved rounds.")
     for note in (*others, *evidence.notes):
         console.print(note, highlight=False)
 
 
 def grid_table(evidence: GridEvidence) -> None:
-    """Print one row per entry: the median of its processes' medians, their quartiles, the ratio to the float32 file."""
+    """Print one row per entry: median and quartiles of its processes' medians, and the ratio to the float32 file."""
     table = entry_table(("processes", "ms", "quartiles", "of float32"))
     for row in summarize(evidence.results):
         share = "" if row.to_float32 is None else f"{row.to_float32:.2f}"
@@ -64,22 +64,22 @@ def grid_table(evidence: GridEvidence) -> None:
             console.print(f"{name}: [yellow]{line.verdict}[/], {reason}", highlight=False)
 
 
-def compare_table(found: Comparison) -> None:
+def compare_table(comparison: Comparison) -> None:
     """Print one row per entry of two grids."""
     table = entry_table(("old ms", "new ms", "new / old"), "verdict")
-    for row in found.rows:
+    for row in comparison.rows:
         times = ["" if value is None else f"{value:.2f}" for value in (row.old_ms, row.new_ms, row.ratio)]
         same = ", the same file" if row.same_file else ""
         verdict = f"[{COMPARED[row.verdict]}]{row.verdict}[/]: {row.reason}{same}"
         table.add_row(short_name(row.target, row.recipe), row.runtime, row.entry, *times, verdict)
     console = wide()
     console.print(table)
-    for note in found.notes:
+    for note in comparison.notes:
         console.print(note, highlight=False)
 
 
 def profile_table(evidence: ProfileEvidence, most: int = 6) -> None:
-    """Print the kernels that cost most of each artifact's primary entry, as shares of a profiled run."""
+    """Print the `most` slowest kernels of each artifact's primary entry, as shares of a profiled run."""
     figures = (Column(name, justify="right") for name in ("of it", "ms", "ops"))
     table = Table("artifact", "runtime", "entry", "kernel", *figures)
     console = wide()

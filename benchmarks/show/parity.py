@@ -20,7 +20,7 @@ STATE = {"ships": "green", "passes": "green", "refused": "yellow", "broken": "re
 def parity_table(spec: ModelSpec, evidence: ParityEvidence) -> None:
     """Print one row per artifact and runtime with its tightest measure, and every row that did not pass.
 
-    Then what was left out, and where each artifact stands.
+    Skipped comparisons and the state of each artifact follow.
     """
     table = Table("artifact", "runtime", "evidence", "passed", "closest to its limit, or what is wrong")
     grouped: dict[tuple[str, str, str], list[ParityRow]] = {}
@@ -50,7 +50,7 @@ def parity_table(spec: ModelSpec, evidence: ParityEvidence) -> None:
 
 
 def closest(rows: list[ParityRow]) -> str:
-    """Return the measure that used up the most of its limit; "" where none has a limit."""
+    """Describe the measure that uses the greatest share of its limit; "" if no measure has a limit."""
     measures = [(row.entry, measure) for row in rows for measure in row.measures if measure.limit is not None]
     if not measures:
         return ""

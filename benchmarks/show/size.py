@@ -9,7 +9,7 @@ from benchmarks.show.terminal import megabytes, wide
 
 
 def size_table(evidence: SizeEvidence) -> None:
-    """Print one row per artifact: what an app ships of it, and its weights by storage dtype."""
+    """Print one row per artifact: the bytes that an app ships, and the weights by storage dtype."""
     table = Table("target", "recipe", "an app ships", "gzip", "above one copy of the weights", "weights")
     for row in evidence.results:
         if row.verdict == "failed":

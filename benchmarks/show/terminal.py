@@ -1,4 +1,4 @@
-"""What all tables of the benchmark commands share."""
+"""Helpers that all tables of the benchmark commands share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.table import Column, Table
 
 
 def say(quiet: bool) -> Callable[[str], None]:
-    """Return a function that prints progress, one line per step, on stderr."""
+    """Return a function that prints progress on stderr, one line per step; it prints nothing if `quiet`."""
     console = Console(stderr=True)
     return (lambda text: None) if quiet else lambda text: console.print(text, highlight=False)
 
 
 def wide() -> Console:
-    """Return the terminal, or 120 columns where the output goes to a file or a pipe."""
+    """Return a console for the terminal, or one of 120 columns if the output goes to a file or a pipe."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
 

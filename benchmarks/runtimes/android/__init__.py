@@ -111,7 +111,7 @@ class AndroidSession:
     """Run one entry of a pushed file. Each `invoke` pushes the inputs, runs the tool, and pulls the outputs."""
 
     def __init__(self, bench: Workbench, folder: Path, entry: Entry, how: Sequence[str]) -> None:
-        """`how`: the tool's flags for the kernels or delegate."""
+        """Push the file. `how` are the tool's flags for the kernels or the delegate."""
         self.bench, self.path, self.entry, self.how = bench, folder / entry.file, entry, how
         self.took = ""
         self.inputs, self.outputs = ([port_of(entry, name) for name in names] for names in graph_order(folder, entry))
@@ -284,7 +284,7 @@ class AndroidGpuRuntime(AndroidRuntime):
 
 
 def graph_order(folder: Path, entry: Entry) -> tuple[list[str], list[str]]:
-    """Return the file's names of (inputs, outputs), in the order of the graph: the tool knows no other."""
+    """Return the file's names of (inputs, outputs) in the order of the graph, by which the tool matches tensors."""
     reader = load_runtime(READER)
     if not isinstance(reader, GraphOrder):
         raise StageError("open", f"{READER} does not tell the order of a graph's tensors")

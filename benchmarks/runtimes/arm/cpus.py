@@ -1,7 +1,7 @@
 """Define the emulated ARM processors: qemu's -cpu option, and the matching /proc/cpuinfo.
 
 Inference libraries choose their kernels by both. qemu 7.2 shows a guest the host's own /proc/cpuinfo, on which XNNPACK
-crashes. A cpuinfo with more features than the model has ends in SIGILL. So each model has a cpuinfo of its own.
+crashes. A cpuinfo with more features than the model has ends in SIGILL. Therefore each model has a separate cpuinfo.
 """
 
 from __future__ import annotations

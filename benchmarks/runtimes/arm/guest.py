@@ -121,14 +121,14 @@ ENGINES: dict[str, type[Any]] = {"litert": Interpreter, "litert-fp16": HalfPreci
 
 
 class Guest:
-    """The open engines by number, and what may be asked of them."""
+    """The open engines by number, and the actions of requests."""
 
     def __init__(self) -> None:
         self.engines: dict[int, Engine] = {}
         self.made = 0
 
     def hello(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What the libraries see."""
+        """Describe the processor as the libraries see it: machine, Python version, features of /proc/cpuinfo."""
         with open("/proc/cpuinfo", encoding="utf-8") as stream:  # noqa: PTH123  # one import less to emulate
             features = next((line.split(":")[1].split() for line in stream if line.startswith("Features")), [])
         return {"machine": platform.machine(), "python": platform.python_version(), "features": features}

@@ -54,7 +54,7 @@ class WebRuntime(Runtime):
         )
 
     def lacks(self, offer: Offer) -> str:
-        """Return what a browser with this `offer` lacks for this backend; "" where nothing is missing."""
+        """Return the feature that this backend needs and a browser with this `offer` lacks; "" if it lacks none."""
         if self.backend == "webgpu" and not offer.adapter:
             reason = "" if offer.secure else ": its page is in no secure context"
             return f"the browser offers no WebGPU adapter{reason}"
@@ -103,16 +103,16 @@ class WebRuntime(Runtime):
         return WebSession(self.where(threads), folder, entry, self.paths(folder, entry))
 
     def paths(self, folder: Path, entry: Entry) -> list[str]:
-        """Return what a browser downloads for `entry`: its file, and the shards of a graph model."""
+        """Return the files that a browser downloads for `entry`: its model file, and the shards of a graph model."""
         files = [inside(folder, entry.file, "open")]
         if self.target == "tfjs":
             files += read_graph_model(folder, entry).shards
         return [str(file.relative_to(folder.resolve())) for file in (path.resolve() for path in files)]
 
     def environment(self, threads: int = 1) -> Environment:
-        """Return what the browser offers, what the engine uses of it, and the downloads with their bytes after gzip.
+        """Return the features of the browser, the features that the engine uses, and the downloads with gzip sizes.
 
-        `runtime` is the download of the library and its WebAssembly, `model` that of each entry.
+        `runtime` is the download of the library and its WebAssembly, `model` the download of each entry.
         """
         link = self.where(threads)
         served = link.server.served

@@ -86,7 +86,7 @@ class Page(Link):
             watchdog.cancel()
 
     def mark_dead(self, reason: str) -> None:
-        """Record why the page is of no more use; the first reason stays."""
+        """Record why the page cannot be used any more; the first reason is kept."""
         self.dead = self.dead or reason
 
     def kill(self, reason: str) -> None:

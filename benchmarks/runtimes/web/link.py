@@ -27,7 +27,7 @@ SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render", "
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """`library` is the name of a file in demo/engines, `backend` is what it computes on: wasm, webgl or webgpu."""
+    """An inference engine: `library` names a file in demo/engines, `backend` is wasm, webgl or webgpu."""
 
     library: str
     backend: str
@@ -37,8 +37,8 @@ class Engine:
 class Link:
     """A page with at most one engine.
 
-    `offer` is what the browser offers, `started` what the engine uses of it. `dead` says why the page is of no more
-    use; "" while it works.
+    `offer` holds the features of the browser, `started` the features that the engine uses. `dead` says why the page
+    cannot be used any more; "" while it works.
     """
 
     def __init__(self, server: Server) -> None:

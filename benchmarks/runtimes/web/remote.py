@@ -26,7 +26,7 @@ GONE = "the page was closed or loaded anew"
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """A page that introduced itself: the name that a person typed, its network address, what its browser offers."""
+    """A connected page: the name that a person typed, its network address, and the features of its browser."""
 
     name: str
     peer: str
@@ -56,14 +56,14 @@ class Desk:
         return f"{self.server.address}phone.html#{self.token}"
 
     def take(self, path: str, body: dict[str, Any], peer: str) -> Mapping[str, Any]:
-        ways = {"/hello": self.hello, "/next": self.next, "/bye": self.bye}
-        if path not in ways:
-            raise Rejected(HTTPStatus.NOT_FOUND, f"nothing at {path} (there is: {', '.join(ways)})")
+        routes = {"/hello": self.hello, "/next": self.next, "/bye": self.bye}
+        if path not in routes:
+            raise Rejected(HTTPStatus.NOT_FOUND, f"nothing at {path} (there is: {', '.join(routes)})")
         with self.changed:
-            return ways[path](body, peer)
+            return routes[path](body, peer)
 
     def hello(self, body: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
-        """Connect a page. `body` has the name that a person typed, and what the browser offers."""
+        """Connect a page. `body` has the name that a person typed, and the features of the browser."""
         name, facts = body.get("name"), body.get("facts")
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LENGTH:
             raise Rejected(HTTPStatus.BAD_REQUEST, f"a name has 1 to {NAME_LENGTH} characters")

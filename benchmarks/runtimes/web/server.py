@@ -93,9 +93,9 @@ class Rejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """What happens to POST requests: `take(path, body, peer)` returns the answer to the page.
+    """The handler of POST requests: `take(path, body, peer)` returns the answer to the page.
 
-    `token` is in the address of the page, so that no other page and no other user of this computer knows it.
+    `token` is part of the address of the page, so that other pages and other users of this computer do not know it.
     """
 
     token: str

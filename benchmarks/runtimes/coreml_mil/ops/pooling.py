@@ -22,14 +22,14 @@ class Windows:
     out: tuple[int, ...]
 
     def overhang(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """Return how far the last window reaches beyond the end of an axis of each size; below 0 inside it."""
+        """Return for each axis by how many elements the last window exceeds its end; negative if it ends inside."""
         return tuple(
             (count - 1) * stride + taps - size
             for count, stride, taps, size in zip(self.out, self.strides, self.kernel, sizes, strict=True)
         )
 
     def views(self, padded: Array) -> list[Array]:
-        """Return what each kernel element reads, one array of `out` elements per axis each."""
+        """Return one view per kernel element: the elements that it reads, `out` per axis."""
         return [tap(padded, index, self.strides, self.out) for index in np.ndindex(*self.kernel)]
 
 
@@ -55,7 +55,7 @@ def windows_of(call: Call, spatial: tuple[int, ...]) -> Windows:
 
 
 def padded_views(call: Call, x: Array, fill: float) -> list[Array]:
-    """Return what each kernel element reads of x [N, C, *D], `fill` outside of x."""
+    """Return one view per kernel element of x [N, C, *D]; elements outside of x are `fill`."""
     windows = windows_of(call, x.shape[2:])
     before = tuple(first for first, _ in windows.pads)
     beyond = windows.overhang(tuple(size + first for size, first in zip(x.shape[2:], before, strict=True)))

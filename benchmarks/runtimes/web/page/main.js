@@ -1,5 +1,5 @@
-// The commands that the benchmarks send to a browser (benchmarks/runtimes/web/link.py). A page has one engine. Tensors
-// that a run made stay on its device under a handle, so that a head takes the encoder's features from there.
+// The commands that the benchmarks send to a browser (benchmarks/runtimes/web/link.py). A page has one engine. Outputs
+// of a run stay on its device under a handle, so that a head can read the encoder's features there.
 
 /** @import {Backend, Dtype, Engine, EngineModule, EngineName, Runner, TensorData} from '../../../../demo/types.d.ts' */
 
@@ -59,7 +59,7 @@ function keptTensor(handle) {
   return entry;
 }
 
-// Browsers before 2025 have no base64 of their own for bytes.
+// Browsers before 2025 have no base64 functions for bytes.
 /**
  * @param {string} text base64
  * @returns {Uint8Array<ArrayBuffer>}
@@ -83,7 +83,7 @@ async function adapter() {
   if (!found) return null;
   const {info} = found;
   const words = [info?.vendor, info?.architecture, info?.device, info?.description];
-  // Older browsers say it on the adapter itself.
+  // Older browsers have this property on the adapter itself.
   const {isFallbackAdapter} = /** @type {{isFallbackAdapter?: boolean}} */ (found);
   return {
     name: words.filter(Boolean).join(' '),
@@ -106,7 +106,7 @@ function renderer() {
   return name;
 }
 
-/** Describe what this browser offers to any engine. */
+/** Describe the features of this browser, independent of the engine. */
 async function offers() {
   const {simd, relaxedSimd, threads} = await import('/npm/wasm-feature-detect/dist/esm/index.js');
   return {
@@ -265,7 +265,7 @@ function release({handles}) {
 }
 
 /**
- * Close a model once the last tensor that it made is freed: some runtimes keep both in one place.
+ * Close a model once its last output is freed: some runtimes keep both in the same memory.
  *
  * @param {number} id
  * @param {Session} session
@@ -289,7 +289,7 @@ function close({id}) {
   end(id, session);
 }
 
-/** Count what is held, for tests of leaks. */
+/** Count open sessions and kept tensors, for tests of leaks. */
 const held = () => ({sessions: sessions.size, tensors: kept.size});
 
 export const hydra = {offers, start, open, bind, sample, fetch: fetchResults, release, close, held};

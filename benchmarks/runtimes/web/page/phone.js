@@ -1,5 +1,5 @@
-// The page that someone opens on a phone: it says which device this is, then does what the command asks for and posts
-// the results. Every engine starts in a page that was loaded anew; sessionStorage carries name and results across.
+// The page to open on a phone. It introduces the device, then runs the commands that it polls and posts the results.
+// The page reloads before each engine starts; sessionStorage keeps the name and the results across reloads.
 
 import {hydra} from '/page/main.js';
 
@@ -85,7 +85,7 @@ function show(rows) {
   );
 }
 
-/** What the command may ask for besides what main.js offers. */
+/** The commands of this page, besides those of main.js. */
 const pageHandlers = {
   /** @param {{text: string}} argument */
   say({text}) {
@@ -111,7 +111,7 @@ function handlerOf(command) {
   return handler;
 }
 
-/** Ask for commands, one after the other, until the page is told to reload or to stop. */
+/** Poll for commands and run them in sequence, until the command is to reload or to stop. */
 async function work() {
   let answer = {};
   for (;;) {
@@ -121,14 +121,14 @@ async function work() {
     if (command === 'wait') continue;
     if (command === 'reload' || command === 'end') {
       state.leaving = true;
-      // Answered, but not waited for: the next question of this page would never be heard.
+      // Do not wait for the reply, which would be a command that this page can no longer run.
       post('/next', {session: state.session, id, result: {}}, {keepalive: true}).catch(() => {});
       if (command === 'reload') setTimeout(() => location.reload(), RELOAD_DELAY);
       else finish(String(argument.text));
       return;
     }
     try {
-      // What a handler takes is the command's business: link.py sends it.
+      // link.py sends the argument that the handler takes.
       answer = {id, result: (await handlerOf(command)(/** @type {never} */ (argument))) ?? {}};
     } catch (error) {
       answer = {id, error: messageOf(error)};
@@ -137,13 +137,13 @@ async function work() {
 }
 
 /**
- * Return the message of a thrown value. What a library throws is not always an Error.
+ * Return the message of a thrown value. Libraries also throw values that are not an Error.
  *
  * @param {unknown} thrown
  */
 const messageOf = (thrown) => String(/** @type {{message?: string}} */ (Object(thrown)).message ?? thrown);
 
-/** @param {string} text why it is over */
+/** @param {string} text the reason of the end */
 function finish(text) {
   remember({running: false, rows: []});
   form.hidden = false;
