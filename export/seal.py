@@ -16,10 +16,10 @@ from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artif
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
 from hydramobile.model_code import code_files
-from hydramobile.preprocess import CONTRACT
+from hydramobile.preprocess import contract
 from hydramobile.recipes import Recipe
 from hydramobile.samples import load_samples
-from hydramobile.spec import ModelSpec
+from hydramobile.spec import ModelSpec, TensorSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -118,11 +118,22 @@ def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:
 def preprocessing(spec: ModelSpec) -> Mapping[str, Any]:
     """Return the photo contract where the model takes a photo; an empty table where it takes other tensors."""
     photos = [name for name in spec.inputs() if spec.tensors[name].kind == "rgb-photo"]
-    return {"inputs": photos, **CONTRACT} if photos else {}
+    return {"inputs": photos, **contract(spec.tensors[photos[0]].range)} if photos else {}
 
 
 def usage_text(program: Program, target: Target, recipe: Recipe, emitted: Emitted) -> str:
     """Return USAGE.md: a heading, the model's description, and the target's own text."""
     spec = program.spec
     head = f"# {spec.name} {spec.version}: {target.name}, {recipe.name}\n\n{spec.description}\n\n"
-    return head + target.usage(emitted).strip() + "\n"
+    inside = [normalization(name, tensor) for name, tensor in spec.tensors.items() if tensor.mean]
+    return head + "".join(inside) + target.usage(emitted).strip() + "\n"
+
+
+def normalization(name: str, tensor: TensorSpec) -> str:
+    """Return the paragraph on the mean that the files subtract."""
+    low, high = tensor.range or (0.0, 1.0)
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (tensor.mean, tensor.std))
+    return (
+        f"`{name}` takes values from {low:g} to {high:g}. The files themselves subtract the mean ({mean}) and divide "
+        f"by the standard deviation ({std}), channel by channel: do not do it a second time.\n\n"
+    )

@@ -50,7 +50,7 @@ class Port:
     judge: str | None = None
     scale: float = 1.0
     description: str = ""
-    zero_point: int = 0
+    zero_point: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def read_port(table: Table) -> Port:
         range=table.limits("range"),
         judge=None if table.value("judge") is None else table.string("judge"),
         scale=table.number("scale"),
-        zero_point=table.whole("zero_point", 0),
+        zero_point=int(zero) if (zero := table.number("zero_point", 0)).is_integer() else zero,
         description=table.string("description"),
     )
     table.done()

@@ -24,24 +24,29 @@ def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torc
     """Return the model's modules in evaluation mode, in the order they run.
 
     `weights` replaces the model's own weights file. The factory that model.toml names is executed: a model folder is
-    code, and must be trusted like code. Raises StageError("factory") when the factory fails or does not return the
-    modules of the spec, and StageError("weights") when the file is missing, does not match its sha256, or does not fit
-    the modules.
+    code, and must be trusted like code. A folder whose modules are .pt2 archives holds no code.
+
+    Raises StageError("factory") when the factory fails or does not return the modules of the spec,
+    StageError("weights") when the file is missing, does not match its sha256, or does not fit the modules, and
+    UsageError for an archive that cannot be read.
     """
     modules = build(spec)
     if weights is None:
         load_weights(spec, modules)
     else:
         fill(modules, weights)
-    for module in modules.values():
+    for name, module in modules.items():
         module.eval().requires_grad_(False)
+        normalize(spec, name, module)
     return {name: modules[name] for name in spec.modules}
 
 
 def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
-    """Return the modules as the factory makes them, before any weights are loaded."""
+    """Return the modules as the factory makes them, or as the archives hold them, before any weights are loaded."""
     import torch
 
+    if not spec.factory:
+        return {name: read_program(spec, name) for name in spec.modules}
     try:
         modules: Any = import_factory(spec)()
     except StageError:
@@ -57,6 +62,42 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
     return dict(modules)
+
+
+def read_program(spec: ModelSpec, name: str) -> torch.nn.Module:
+    """Return the module of a .pt2 archive. Raises StageError("weights") where the file has another hash."""
+    from hydramobile.pt2.archive import read_archive
+    from hydramobile.pt2.net import net_of
+
+    module = spec.modules[name]
+    path = inside(spec.folder, module.program, STAGE)
+    if path.is_file() and sha256_file(path) != module.program_sha256:
+        raise StageError(STAGE, f"{path} is not the file that model.toml describes: its sha256 is another")
+    return net_of(read_archive(path))
+
+
+def normalize(spec: ModelSpec, name: str, module: torch.nn.Module) -> None:
+    """Let the module compute (x - mean) / std per channel of each input that declares them.
+
+    It is a hook, so that the names of the module's layers stay as they are; torch.export and tracing see its ops.
+    """
+    import torch
+
+    constants: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    for index, tensor in enumerate(map(spec.tensors.get, spec.modules[name].inputs)):
+        if tensor is not None and tensor.mean:
+            shape = [1, -1, *[1] * (len(tensor.shape) - 2)]
+            constants[index] = (torch.tensor(tensor.mean).reshape(shape), (1 / torch.tensor(tensor.std)).reshape(shape))
+    if not constants:
+        return
+
+    def prepare(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(
+            (value - constants[index][0]) * constants[index][1] if index in constants else value
+            for index, value in enumerate(inputs)
+        )
+
+    module.register_forward_pre_hook(prepare)
 
 
 def as_tuple(outputs: Any) -> tuple[Any, ...]:

@@ -111,8 +111,10 @@ def code_files(spec: ModelSpec) -> dict[str, Path]:
     """Return the Python files that the factory's code is in, by names that do not change when the folder moves.
 
     They are the files of the factory's top package or, where the factory is a single module, the files beside it.
-    Nothing is imported.
+    Nothing is imported. A model whose modules are archives has none.
     """
+    if not spec.factory:
+        return {}
     top, root = factory_package(spec), import_root(spec)
     found = importlib.util.find_spec(top) if root is None else PathFinder.find_spec(top, [str(root)])
     if found is None:

@@ -79,6 +79,41 @@ def to_tensor(image: Image.Image, size: tuple[int, int]) -> NDArray[np.float32]:
     return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
 
 
+def to_range(photo: NDArray[np.float32], limits: tuple[float, float] | None) -> NDArray[np.float32]:
+    """Scale a tensor of `to_tensor` from [0, 1] to the range that the model declares; None leaves it as it is."""
+    if limits in (None, (0.0, 1.0)):
+        return photo
+    low, high = limits
+    return photo * np.float32(high - low) + np.float32(low)
+
+
+def contract(limits: tuple[float, float] | None) -> dict[str, object]:
+    """Return CONTRACT for a photo that is scaled to `limits`."""
+    low, high = limits or (0.0, 1.0)
+    if (low, high) == (0.0, 1.0):
+        return CONTRACT
+    return {**CONTRACT, "scale": scale_words((low, high)), "range": [low, high]}
+
+
+def scale_words(limits: tuple[float, float] | None) -> str:
+    """Return in words how 8-bit values become the values of the range."""
+    low, high = limits or (0.0, 1.0)
+    factor = (high - low) / 255
+    if (low, high) == (0.0, 255.0):
+        return "as they are, 0 to 255"
+    words = "divided by 255" if high - low == 1 else f"multiplied by {high - low:g} / 255" if factor else ""
+    return words + (f", plus {low:g}" if low > 0 else f", minus {-low:g}" if low else "")
+
+
+def scale_code(value: str, limits: tuple[float, float] | None, suffix: str = "") -> str:
+    """Return an expression, valid in JavaScript and Kotlin, that scales a byte to the range. `suffix` ends a number."""
+    low, high = limits or (0.0, 1.0)
+    scaled = f"{value} / 255{suffix}" if high - low != 255 else f"{value}.toFloat()" if suffix else value
+    if high - low not in (1, 255):
+        scaled = f"{scaled} * {high - low:g}{suffix}"
+    return f"{scaled} {'+' if low > 0 else '-'} {abs(low):g}{suffix}" if low else scaled
+
+
 def nearest_size(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Return the (H, W) of `sizes` that distorts the photo least.
 

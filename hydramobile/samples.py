@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hydramobile.errors import StageError, UsageError
 from hydramobile.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
-from hydramobile.preprocess import load_photo, to_tensor
+from hydramobile.preprocess import load_photo, to_range, to_tensor
 from hydramobile.spec import ModelSpec, TensorSpec
 from hydramobile.toml_table import Table, read_toml
 
@@ -156,7 +156,7 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     for name in spec.inputs():
         tensor = spec.tensors[name]
         if tensor.kind == "rgb-photo" and sample.path is not None:
-            inputs[name] = to_tensor(load_photo(sample.path), size)
+            inputs[name] = to_range(to_tensor(load_photo(sample.path), size), tensor.range)
         else:
             inputs[name] = seeded_input(tensor, size, f"{sample.sha256}/{name}")
     return inputs
@@ -181,6 +181,7 @@ def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArra
         rows = np.linspace(0, 4, shape[2]).round().astype(int)
         columns = np.linspace(0, 4, shape[3]).round().astype(int)
         noise = 0.85 * coarse[:, :, rows][:, :, :, columns] + 0.15 * noise
-    values = (low + (high - low) * noise).astype(np.float32)
-    # Photos have 8 bits: an input that Core ML takes as an image must arrive unchanged.
-    return np.round(values * 255).astype(np.float32) / np.float32(255) if tensor.kind == "rgb-photo" else values
+    if tensor.kind == "rgb-photo":
+        # Photos have 8 bits: an input that Core ML takes as an image must arrive unchanged.
+        return to_range(np.round(noise.astype(np.float32) * 255).astype(np.float32) / np.float32(255), tensor.range)
+    return (low + (high - low) * noise).astype(np.float32)

@@ -15,7 +15,7 @@ from typing import Any
 from hydramobile.errors import UsageError
 from hydramobile.files import canonical_json, sha256_bytes
 from hydramobile.targets import KNOWN
-from hydramobile.toml_table import Table, read_toml
+from hydramobile.toml_table import Table, is_number, read_toml
 
 STAGE = "spec"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -33,7 +33,8 @@ class TensorSpec:
     """A named tensor.
 
     `shape` may hold "H" and "W". With `layout` NCHW a target may store the tensor as NHWC; "any" keeps the axes. `kind`
-    "rgb-photo" is a tensor [1, 3, H, W] that hydramobile/preprocess.py makes from a photo.
+    "rgb-photo" is a tensor [1, 3, H, W] that hydramobile/preprocess.py makes from a photo, scaled to `range`.
+    `mean` and `std` hold one number per channel (axis 1): the files compute (x - mean) / std before the net.
     """
 
     name: str
@@ -44,6 +45,8 @@ class TensorSpec:
     kind: str
     judge: str | None
     description: str
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     def at(self, size: tuple[int, int]) -> tuple[int, ...]:
         """Return the shape for `size` = (H, W)."""
@@ -53,12 +56,17 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModuleSpec:
-    """One PyTorch module, with the names of the tensors that it reads and returns."""
+    """One PyTorch module, with the names of the tensors that it reads and returns.
+
+    `program` is the module's torch.export archive (.pt2) in the model's folder, "" for a module that the factory makes.
+    """
 
     name: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     description: str
+    program: str = ""
+    program_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,9 @@ class EntrySpec:
 class ModelSpec:
     """A parsed model.toml in `folder`. `sha256` covers its parsed content, not its comments.
 
-    `options` holds the tables [options.<target>], which each target checks itself. `samples_of` names a model in the
-    folder beside this one whose samples are used, or is "" where the model has its own.
+    `factory` is "" where every module has a `program`. `options` holds the tables [options.<target>], which each target
+    checks itself. `samples_of` names a model in the folder beside this one whose samples are used, or is "" where the
+    model has its own.
     """
 
     folder: Path
@@ -150,7 +159,7 @@ def load_spec(folder: Path) -> ModelSpec:
         license=top.string("license", "unknown"),
         authors=top.strings("authors", ()),
         description=top.string("description", ""),
-        factory=named(top, top.string("factory"), FACTORY),
+        factory=read_factory(top, modules),
         weights_path=weights.string("path"),
         weights_sha256=named(weights, weights.string("sha256"), re.compile(r"[0-9a-f]{64}")),
         sizes=read_sizes(top),
@@ -190,6 +199,16 @@ def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
     return text
 
 
+def read_factory(top: Table, modules: Mapping[str, ModuleSpec]) -> str:
+    """Return the factory, or "" where every module has a program. Raises StageError("spec") for both and neither."""
+    made = [module.name for module in modules.values() if not module.program]
+    if made and "factory" not in top.data:
+        raise top.error(f"has no 'factory', and module {made[0]!r} has no 'program' (a .pt2 file) either")
+    if not made and "factory" in top.data:
+        raise top.error("every module has a 'program': 'factory' would not be called; remove one of them")
+    return named(top, top.string("factory"), FACTORY) if made else ""
+
+
 def read_options(top: Table) -> dict[str, dict[str, Any]]:
     options: dict[str, dict[str, Any]] = {}
     for name, table in top.tables("options", {}):
@@ -227,18 +246,39 @@ def read_tensor(name: str, table: Table) -> TensorSpec:
         kind=table.one_of("kind", KINDS, "tensor"),
         judge=table.one_of("judge", JUDGES) if "judge" in table.data else None,
         description=table.string("description", ""),
+        mean=read_channels(table, "mean"),
+        std=read_channels(table, "std"),
     )
     if tensor.layout == "NCHW" and len(shape) != 4:
         raise table.error(f"layout NCHW needs four dimensions, 'shape' has {len(shape)}")
     if tensor.kind == "rgb-photo" and (len(shape) != 4 or shape[:2] != (1, 3)):
         raise table.error(f"kind rgb-photo needs shape [1, 3, H, W], found {list(shape)}")
+    if len(tensor.mean) != len(tensor.std) or 0.0 in tensor.std:
+        raise table.error("'mean' and 'std' need one number per channel each, and no 'std' of 0")
+    if tensor.mean and (len(shape) < 2 or shape[1] not in (len(tensor.mean), "H", "W")):
+        raise table.error(
+            f"'mean' and 'std' are per channel (axis 1), shape {list(shape)} has no axis of {len(tensor.mean)}"
+        )
     table.done()
     return tensor
 
 
+def read_channels(table: Table, key: str) -> tuple[float, ...]:
+    """Return a list of numbers, () where it is missing."""
+    values = table.items(key, [])
+    if not all(map(is_number, values)):
+        raise table.error(f"{key!r} must list finite numbers, found {values}")
+    return tuple(map(float, values))
+
+
 def read_module(name: str, table: Table) -> ModuleSpec:
     module = ModuleSpec(
-        named(table, name, NAME), table.strings("inputs"), table.strings("outputs"), table.string("description", "")
+        name=named(table, name, NAME),
+        inputs=table.strings("inputs"),
+        outputs=table.strings("outputs"),
+        description=table.string("description", ""),
+        program=table.string("program", ""),
+        program_sha256=table.string("program_sha256") if "program" in table.data else "",
     )
     for side, names in (("inputs", module.inputs), ("outputs", module.outputs)):
         if not names:

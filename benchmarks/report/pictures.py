@@ -192,7 +192,8 @@ def photo_uri(evidence: Gathered, golden: Golden) -> str | None:
     """Return the photo of the net's input, after preprocessing, as a data URI."""
     for name, value in golden.inputs.items():
         if evidence.spec.tensors[name].kind == "rgb-photo":
-            pixels = np.round(np.clip(value[0], 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+            low, high = evidence.spec.tensors[name].range or (0.0, 1.0)
+            pixels = np.round(np.clip((value[0] - low) / (high - low), 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
             return uri(Image.fromarray(pixels, "RGB"), "JPEG", quality=85)
     return None
 

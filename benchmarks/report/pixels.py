@@ -18,7 +18,7 @@ from benchmarks.runtime import Array
 from hydramobile.artifact import Artifact, Entry, primary
 from hydramobile.goldens import Golden
 from hydramobile.measures import JUDGES, PERSON, Measure, collect
-from hydramobile.preprocess import load_photo, to_tensor
+from hydramobile.preprocess import load_photo, to_range, to_tensor
 from hydramobile.samples import Sample
 from hydramobile.spec import ModelSpec
 
@@ -128,7 +128,8 @@ def from_pixels(spec: ModelSpec, photos: Sequence[Photo], chosen: Chosen) -> lis
         for sample, golden in photos:
             changed = departure.prepare(sample.path, spec.size) if sample.path and names else None
             if changed is not None:
-                inputs[golden.sample] = {**golden.inputs, **dict.fromkeys(names, changed)}
+                scaled = {name: to_range(changed, spec.tensors[name].range) for name in names}
+                inputs[golden.sample] = {**golden.inputs, **scaled}
         prepared.append(inputs)
     runs = [Run(chosen.folder, chosen.entry.id, inputs) for inputs in prepared if inputs]
     answers = iter(run_again(chosen.runtime, runs, chosen.log) if runs else ())

@@ -178,13 +178,17 @@ def save_package(source: Any, conversion: Conversion, path: Path) -> None:
 def input_type(program: Program, name: str, precision: str) -> Any:
     """Return coremltools' type of an input: an 8-bit RGB image for a photo, a MultiArray for any other tensor.
 
-    The program divides an image by 255.
+    The program scales an image's bytes to the declared range: by 1/255 for [0, 1].
     """
     ct = load_coremltools()
     shape = tuple(program.tensors[name].shape)
     declared = program.spec.tensors.get(name)
     if declared is not None and declared.kind == "rgb-photo":
-        return ct.ImageType(name=name, shape=shape, scale=1 / 255.0, color_layout=ct.colorlayout.RGB)
+        low, high = declared.range or (0.0, 1.0)
+        offset = {"bias": [low] * 3} if low else {}
+        return ct.ImageType(
+            name=name, shape=shape, scale=(high - low) / 255.0, color_layout=ct.colorlayout.RGB, **offset
+        )
     return ct.TensorType(name=name, shape=shape, dtype=array_dtype(program, name, precision))
 
 

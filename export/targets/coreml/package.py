@@ -182,12 +182,21 @@ def describe_entry(model: Any, program: Program, entry: EntrySpec, location: Loc
     )
 
 
+def byte_scale(limits: tuple[float, float] | None) -> dict[str, Any]:
+    """Return how a value of the range becomes a byte: `scale`, and `zero_point` where the range does not start at 0."""
+    low, high = limits or (0.0, 1.0)
+    scale = 255.0 / (high - low)
+    return {"scale": scale, "zero_point": -low * scale} if low else {"scale": scale}
+
+
 def read_port(program: Program, feature: Any) -> Port:
     """Return a feature as the app passes it. An image is the bytes of its pixel buffer: rows of interleaved RGB."""
     port = program.port(feature.name)
     if feature.type.WhichOneof("Type") == "imageType":
         image = feature.type.imageType
-        return replace(port, shape=(1, image.height, image.width, 3), layout="NHWC", dtype="uint8", scale=255.0)
+        return replace(
+            port, shape=(1, image.height, image.width, 3), layout="NHWC", dtype="uint8", **byte_scale(port.range)
+        )
     array = feature.type.multiArrayType
     # coremltools leaves the shape of some outputs open. Exports have fixed shapes: the reference's shape applies.
     shape = tuple(int(dim) for dim in array.shape) or port.shape

@@ -13,7 +13,8 @@ PIXELS = """\
 ## Make the input
 
 `{name}` takes the whole photo, upright, stretched to {width} x {height} pixels (width x height; no crop, no
-letterbox), as 8-bit sRGB. The division by 255 is inside the model.
+letterbox), as 8-bit sRGB. The scaling of its bytes
+to {limits} is inside the model.
 
 ```swift
 import CoreImage
@@ -96,7 +97,8 @@ def usage_text(emitted: Emitted) -> str:
     parts = [INTRODUCTION, tensor_table(primary), load_section(emitted, primary)]
     if photo is not None:
         _, height, width, _ = photo.shape
-        parts.append(PIXELS.format(name=photo.file_name, height=height, width=width))
+        limits = "[{:g}, {:g}]".format(*(photo.range or (0, 1)))
+        parts.append(PIXELS.format(name=photo.file_name, height=height, width=width, limits=limits))
     parts += [run_section(primary), GOLDEN.replace("{image}", IMAGE_GOLDEN if photo is not None else "")]
     return "\n".join(parts)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Template
 
 from export.target import Emitted
+from hydramobile.preprocess import scale_code, scale_words
 
 TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
@@ -27,6 +28,8 @@ def usage_kotlin(emitted: Emitted) -> str:
         entries=entries,
         files=list(dict.fromkeys(entry.file for entry in entries)),
         photo=photos[0] if photos else None,
+        words=scale_words(photos[0].range) if photos else "",
+        scaled=scale_code("((pixel shr shift) and 255)", photos[0].range, "f") if photos else "",
         encoder=encoder,
         heads=heads,
         requires=emitted.requires,

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Template
 
 from export.target import Emitted
+from hydramobile.preprocess import scale_code, scale_words
 
 TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
@@ -20,6 +21,10 @@ def usage_javascript(emitted: Emitted) -> str:
     head = next((entry for entry in entries if features and {port.name for port in entry.inputs} <= features), None)
     template = Template(TEMPLATE.read_text(encoding="utf-8"), keep_trailing_newline=True)
     text: str = template.render(
-        entries=entries, photo=photos[0] if photos else None, chain=(encoder, head) if head else None
+        entries=entries,
+        photo=photos[0] if photos else None,
+        words=scale_words(photos[0].range) if photos else "",
+        scaled=scale_code("rgba[4 * i + c]", photos[0].range) if photos else "",
+        chain=(encoder, head) if head else None,
     )
     return text

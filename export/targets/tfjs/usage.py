@@ -7,6 +7,7 @@ from string import Template
 
 from export.target import Emitted
 from hydramobile.artifact import Entry, Port
+from hydramobile.preprocess import scale_code
 
 TEXT = Template(
     """\
@@ -99,7 +100,7 @@ PHOTO = Template(
 export function photoTensor(pixels) {
   const rgb = new Float32Array($height * $width * 3);
   for (let i = 0; i < $height * $width; i++) {
-    for (let c = 0; c < 3; c++) rgb[3 * i + c] = pixels.data[4 * i + c] / 255;
+    for (let c = 0; c < 3; c++) rgb[3 * i + c] = $scaled;
   }
   return tf.tensor(rgb, [1, $height, $width, 3]);
 }
@@ -141,7 +142,7 @@ def usage_text(emitted: Emitted) -> str:
 
 def photo_code(port: Port) -> str:
     _, height, width, _ = port.shape
-    return PHOTO.substitute(height=height, width=width)
+    return PHOTO.substitute(height=height, width=width, scaled=scale_code("pixels.data[4 * i + c]", port.range))
 
 
 def table_rows(entry: Entry) -> list[str]:
