@@ -23,7 +23,7 @@ app = typer.Typer(
     f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
-VERBS = ("make", "list", "layers", "search", "chart", "inspect", "doctor")
+VERBS = ("make", "init", "list", "layers", "search", "chart", "inspect", "doctor")
 
 
 @app.command()
@@ -69,6 +69,51 @@ def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, wi
         outcome_table(outcomes)
         cautions(spec, outcomes)
     return verdict(outcomes)
+
+
+@app.command()
+def init(  # noqa: PLR0913 - one parameter per flag
+    destination: Annotated[Path, typer.Argument(help="The model folder to write.")],
+    origins: Annotated[
+        list[str],
+        typer.Argument(
+            help="FILE.pt2 (of torch.export.save; several are modules of one net), PACKAGE.MODULE:NAME (a factory), "
+            "timm:NAME, torchvision:NAME or transformers:CONFIG."
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="NAME=SHAPE[:rgb-photo][:DTYPE][:LOW..HIGH], as image=1x3x224x224:rgb-photo."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A checkpoint for the factory: .safetensors, .pth, .pt or .ckpt of tensors.")
+    ] = None,
+    mean: Annotated[str, typer.Option(help="Subtracted inside every file: imagenet, or numbers: .5,.5,.5.")] = "",
+    std: Annotated[str, typer.Option(help="Divided by inside every file: imagenet, or numbers.")] = "",
+    name: Annotated[str, typer.Option(help="The model's name. Default: the folder's.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> str:
+    """Write a model folder for a net: from a .pt2 archive, a factory, or a library's net."""
+    from export.init.request import InitRequest, read_channels, read_inputs, read_request
+
+    request = InitRequest(
+        destination,
+        tuple(origins),
+        read_inputs(inputs or ()),
+        weights,
+        read_channels("mean", mean),
+        read_channels("std", std),
+        name,
+        overwrite,
+    )
+    read_request(request)  # before torch is imported: a typing error is answered at once
+    from export.init.run import run_init
+    from export.init.show import written_json, written_lines
+
+    written = run_init(request, lambda text: typer.echo(text, err=True) if not as_json else None)
+    typer.echo(json.dumps(written_json(written), indent=2) if as_json else "\n".join(written_lines(written)))
+    return f"wrote {written.folder}"
 
 
 @app.command("list")

@@ -47,13 +47,9 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
 
     if not spec.factory:
         return {name: read_program(spec, name) for name in spec.modules}
-    try:
-        modules: Any = import_factory(spec)()
-    except StageError:
-        raise
-    except (Exception, SystemExit) as error:  # foreign code may raise any type
-        advice = explain_import_error(spec, error) if isinstance(error, ImportError) else ""
-        raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}{advice}") from error
+    modules = call_factory(spec)
+    if isinstance(modules, torch.nn.Module) and len(spec.modules) == 1:
+        modules = dict.fromkeys(spec.modules, modules)
     good = isinstance(modules, dict) and all(isinstance(module, torch.nn.Module) for module in modules.values())
     if not good or set(modules) != set(spec.modules):
         found = sorted(map(str, modules)) if isinstance(modules, dict) else type(modules).__name__
@@ -62,6 +58,17 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
             f"{spec.factory} must return a dict of torch modules named {sorted(spec.modules)}, it returned {found}",
         )
     return dict(modules)
+
+
+def call_factory(spec: ModelSpec) -> Any:
+    """Import the factory, a function or a class, and return what it returns. Raises StageError("factory")."""
+    try:
+        return import_factory(spec)()
+    except StageError:
+        raise
+    except (Exception, SystemExit) as error:  # foreign code may raise any type
+        advice = explain_import_error(spec, error) if isinstance(error, ImportError) else ""
+        raise StageError("factory", f"{spec.factory} failed: {type(error).__name__}: {error}{advice}") from error
 
 
 def read_program(spec: ModelSpec, name: str) -> torch.nn.Module:

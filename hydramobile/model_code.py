@@ -57,14 +57,16 @@ def import_factory(spec: ModelSpec) -> Any:
     return getattr(module, function)
 
 
-def import_folders(spec: ModelSpec) -> tuple[Path, Path]:
+def import_folders(spec: ModelSpec) -> tuple[Path, ...]:
     """Return the folders in which a factory is looked for, the first one first.
 
-    These are the model's folder (for `models.net:build` beside model.toml) and the one above it (for
-    `portrait.net:build` in the folder `portrait`). The one above comes first where the factory is in a package of the
-    folder's own name.
+    A `code` of model.toml is the only one. Without it these are the model's folder (for `models.net:build` beside
+    model.toml) and the one above it (for `portrait.net:build` in the folder `portrait`). The one above comes first
+    where the factory is in a package of the folder's own name.
     """
     folder = spec.folder.resolve()
+    if spec.code:
+        return ((folder / spec.code).resolve(),)
     return (folder.parent, folder) if factory_package(spec) == folder.name else (folder, folder.parent)
 
 

@@ -81,7 +81,7 @@ def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as noise:
         return subprocess.Popen(
-            [sys.executable, "-m", module, str(writer)],
+            [sys.executable, "-P", "-m", module, str(writer)],
             stdin=subprocess.PIPE,
             stdout=noise,
             stderr=subprocess.STDOUT,

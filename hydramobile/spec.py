@@ -90,7 +90,8 @@ class ModelSpec:
 
     `factory` is "" where every module has a `program`. `options` holds the tables [options.<target>], which each target
     checks itself. `samples_of` names a model in the folder beside this one whose samples are used, or is "" where the
-    model has its own.
+    model has its own. `code` is the folder, relative to `folder`, from which the factory is imported; "" stands for the
+    model's own folder and the one above it.
     """
 
     folder: Path
@@ -109,6 +110,7 @@ class ModelSpec:
     options: Mapping[str, Mapping[str, Any]]
     sha256: str
     samples_of: str = ""
+    code: str = ""
 
     @property
     def samples_folder(self) -> Path:
@@ -169,6 +171,7 @@ def load_spec(folder: Path) -> ModelSpec:
         options=read_options(top),
         sha256=content_hash(top),
         samples_of=named(top, lender, NAME) if (lender := top.string("samples_of", "")) else "",
+        code=top.string("code", ""),
     )
     weights.done()
     top.done()
@@ -220,7 +223,8 @@ def read_options(top: Table) -> dict[str, dict[str, Any]]:
 
 def read_sizes(top: Table) -> tuple[tuple[int, int], ...]:
     sizes: list[tuple[int, int]] = []
-    for item in top.items("sizes"):
+    # A model whose tensors have neither H nor W has no size.
+    for item in top.items("sizes", [[1, 1]]):
         good = (
             isinstance(item, list) and len(item) == 2 and all(type(side) is int and 0 < side <= 8192 for side in item)
         )

@@ -1,0 +1,36 @@
+"""Print the table of `ship`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from ship.rows import ShipRow
+
+STYLE = {"pass": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "yellow"}
+
+
+def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
+    """Print one row per file, and where the report is."""
+    table = Table("target", "recipe", "size", "verdict", "nearest limit, or what is wrong", "next")
+    for row in rows:
+        size = f"{row.megabytes:.2f} MB" if row.file else ""
+        stage = f"{row.stage}: " if row.stage else ""
+        table.add_row(
+            row.target,
+            ", ".join(row.recipes),
+            size,
+            f"[{STYLE[row.verdict]}]{row.verdict}[/]",
+            stage + row.limit,
+            row.next,
+        )
+    console = Console()
+    wide = console if console.is_terminal else Console(width=160)
+    wide.print(table)
+    for row in rows:
+        if row.file:
+            wide.print(f"{row.target} {row.recipes[0]}: {row.file}", highlight=False, soft_wrap=True)
+    if report:
+        wide.print(f"report: {report}", highlight=False, soft_wrap=True)
