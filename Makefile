@@ -40,7 +40,7 @@ export OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS
 BIN := .venv/bin
 VENV := .venv/.setup-stamp
 NODE := node_modules/.setup-stamp
-PACKAGES := hydramobile reference export benchmarks demo
+PACKAGES := hydramobile reference export benchmarks demo ship
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \

@@ -28,7 +28,7 @@ from hydramobile.spec import ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # The top-level names of this repository. They mean our packages, whatever a model's folder holds.
-OURS = ("benchmarks", "demo", "export", "hydramobile", "reference", "tests")
+OURS = ("benchmarks", "demo", "export", "hydramobile", "reference", "ship", "tests")
 LOCK = threading.RLock()
 # The imports of every model that this process has loaded.
 EVERY: list[ModelImports] = []

@@ -63,7 +63,7 @@ def judged_row(row: ShipRow, results: Iterable[Mapping[str, Any]], where: str) -
     if not measured:
         reasons = [item["reason"] for item in own if item["reason"]]
         return replace(row, limit=reasons[0] if reasons else "no runtime ran it", next="hydra-mobile doctor")
-    return replace(row, verdict=PASS, limit=nearest(measured), next=f"see {Path(row.file).parent.name}/USAGE.md")
+    return replace(row, verdict=PASS, limit=nearest(measured), next="into the app: USAGE.md beside it")
 
 
 def nearest(results: Sequence[Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo")
+PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo", "ship")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

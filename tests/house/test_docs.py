@@ -10,7 +10,9 @@ from pathlib import Path
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 # A path in backticks that begins with a folder of the repository: `export/seal.py`, `docs/`.
-PATH = re.compile(r"`((?:benchmarks|demo|docs|export|hydramobile|models|reference|scripts|tests)/[\w./-]*)`")
+PATH = re.compile(
+    r"`((?:benchmarks|demo|docs|examples|export|hydramobile|models|reference|scripts|ship|tests)/[\w./-]*)`"
+)
 # The changelog names files as they were called on the day; it is a record, not a guide.
 RECORDS = {"CHANGELOG.md"}
 

@@ -30,7 +30,7 @@ VENDORS = {
 IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\S+)$", re.MULTILINE)
 
 
-@pytest.mark.parametrize("package", ["export", "benchmarks", "reference", "hydramobile", "demo"])
+@pytest.mark.parametrize("package", ["export", "benchmarks", "reference", "hydramobile", "demo", "ship"])
 def test_help_imports_no_vendor(root: Path, package: str) -> None:
     command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
     result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
@@ -42,7 +42,7 @@ def test_help_imports_no_vendor(root: Path, package: str) -> None:
     assert not imported & VENDORS
 
 
-@pytest.mark.parametrize("package", ["export", "benchmarks", "reference", "hydramobile", "demo"])
+@pytest.mark.parametrize("package", ["export", "benchmarks", "reference", "hydramobile", "demo", "ship"])
 def test_help_answers_at_once(root: Path, package: str) -> None:
     """The goal is 0.5 s on an idle machine. The limit here is loose: the machine may be busy with other tests."""
     times = []

@@ -37,7 +37,7 @@ def optional(root: Path) -> list[Requirement]:
 
 # Where an extra is not installed, no metadata says which package its import name belongs to.
 OF_EXTRAS = {"coreai": ["coreai-core"], "coreai_torch": ["coreai-torch"]}
-PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo", "scripts")
+PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo", "ship", "scripts")
 
 
 def imported_names(path: Path) -> set[str]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo")
+PACKAGES = ("hydramobile", "reference", "export", "benchmarks", "demo", "ship")
 FILE_LINES = 400
 FUNCTION_LINES = 60
 PARAMETERS = 6
