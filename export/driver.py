@@ -75,6 +75,8 @@ def plan_export(
     Raises UsageError before anything runs when an artifact with other inputs stands in the way and `overwrite` is not
     set.
     """
+    if not (spec.folder / spec.weights_path).is_file():
+        raise UsageError(f"there is no file {spec.folder / spec.weights_path}, which model.toml names as its weights")
     budget = load_budget(spec)
     jobs: dict[str, tuple[str, ...]] = {}
     resolved: list[Outcome] = []

@@ -43,11 +43,16 @@ def progress_display(jobs: Mapping[str, Sequence[str]], quiet: bool) -> Iterator
 def outcome_table(outcomes: Sequence[Outcome]) -> None:
     """Print one row per outcome."""
     table = Table("target", "recipe", "state", "seconds", "reason")
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in sorted(outcomes, key=lambda item: (item.target, item.recipe)):
-        style = STYLE[outcome.state]
-        reason = f"{outcome.stage}: {outcome.reason}" if outcome.stage else outcome.reason
-        seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
-        table.add_row(outcome.target, outcome.recipe, f"[{style}]{outcome.state}[/]", seconds, reason)
+        # A reason that holds for all recipes of a target is one row.
+        own = () if outcome.reason else (outcome.recipe,)
+        groups.setdefault((outcome.target, outcome.state, outcome.stage, outcome.reason, *own), []).append(outcome)
+    for (target, state, stage, reason, *_), group in groups.items():
+        text = f"{stage}: {reason}" if stage else reason
+        seconds = f"{group[0].seconds:.1f}" if group[0].seconds else ""
+        recipes = ", ".join(outcome.recipe for outcome in group)
+        table.add_row(target, recipes, f"[{STYLE[state]}]{state}[/]", seconds, text)
     Console().print(table)
 
 

@@ -10,6 +10,9 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
+# Stages that read files written by hand: model.toml, budget.toml, recipes.toml, samples.toml.
+WRITTEN = ("spec", "budget", "recipes")
+
 
 class ExitCode(IntEnum):
     PASSED = 0
@@ -46,13 +49,16 @@ class NothingJudged(HydraError):
 class StageError(HydraError):
     """A stage failed on content: a corrupt file, a wrong hash, an unknown op, a crash in a vendor's converter.
 
-    `stage` is a short name of a step: "spec", "weights", "capture", "convert", "seal", "golden", ...
+    `stage` is a short name of a step: "spec", "weights", "capture", "convert", "seal", "golden", ... An error in a file
+    that the user wrote (`WRITTEN`) is bad usage: exit code 2.
     """
 
     exit_code = ExitCode.STAGE
 
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(f"{stage}: {message}")
+        if stage in WRITTEN:
+            self.exit_code = ExitCode.USAGE
         self.stage = stage
         self.message = message
 

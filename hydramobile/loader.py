@@ -152,6 +152,12 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
+        raise StageError(
+            STAGE,
+            f"{path} is a checkpoint of torch.save, and model.toml takes safetensors; this converts it: "
+            f"hydra-mobile init NEW_FOLDER FACTORY --weights {path}",
+        )
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -6,7 +6,9 @@ every module is one, and `[entries.*]` fuses several modules into one. Shapes ar
 
 from __future__ import annotations
 
+import difflib
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from hydramobile.targets import KNOWN
 from hydramobile.toml_table import Table, is_number, read_toml
 
 STAGE = "spec"
+PORTRAIT = Path("models/portrait")
+INSTALLED_PORTRAIT = Path(sys.prefix) / "share/hydra-mobile/portrait"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Tensor names become identifiers in Core ML, TFLite and GraphDef files. This is the intersection of their rules.
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -144,7 +148,19 @@ class ModelSpec:
 
 
 def load_spec(folder: Path) -> ModelSpec:
-    """Read and check `folder`/model.toml. Raises UsageError where there is none, and StageError("spec") for errors."""
+    """Read and check `folder`/model.toml. Raises UsageError where there is none, and StageError("spec") for errors.
+
+    The path of the file itself does as well. "models/portrait" is the installed portrait where the current folder has
+    none.
+    """
+    if folder.name == "model.toml" and folder.is_file():
+        folder = folder.parent
+    if folder == PORTRAIT and not folder.exists() and INSTALLED_PORTRAIT.exists():
+        folder = INSTALLED_PORTRAIT
+    if not folder.exists():
+        near = difflib.get_close_matches(folder.name, [path.name for path in siblings(folder)], n=1)
+        hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
+        raise UsageError(f"there is no folder {folder}{hint} (init writes one: hydra-mobile init {folder} NET.pt2)")
     if not (folder / "model.toml").is_file():
         raise UsageError(f"no model in {folder}: it has no model.toml")
     top = read_toml(folder / "model.toml", STAGE)
@@ -176,6 +192,11 @@ def load_spec(folder: Path) -> ModelSpec:
     weights.done()
     top.done()
     return spec
+
+
+def siblings(folder: Path) -> list[Path]:
+    """Return the model folders beside `folder`."""
+    return [path.parent for path in folder.parent.glob("*/model.toml")] if folder.parent.is_dir() else []
 
 
 def content_hash(top: Table) -> str:

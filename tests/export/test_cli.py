@@ -103,10 +103,10 @@ def test_bad_usage(command: Command, tmp_path: Path, arguments: list[str], reaso
 
 def test_a_stage_that_fails(own_model: OwnModel, command: Command, tmp_path: Path) -> None:
     folder = own_model("classifier")
-    (folder / "weights.safetensors").unlink()
+    (folder / "weights.safetensors").write_bytes(b"damaged")
     done = command("export", "web", "--model", folder, "--out", tmp_path / "out")
     assert done.code == 3
-    assert "weights.safetensors does not exist" in done.verdict
+    assert "weights.safetensors has sha256" in done.verdict
     assert done.verdict.endswith("(2 of 2 failed)")
     assert "Traceback" not in done.err
 

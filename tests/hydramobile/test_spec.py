@@ -102,7 +102,7 @@ def test_refuses(write_model: WriteModel, old: str, new: str, message: str) -> N
 
     assert message in str(caught.value)
     assert caught.value.stage == "spec"
-    assert caught.value.exit_code == ExitCode.STAGE
+    assert caught.value.exit_code == ExitCode.USAGE
 
 
 def test_no_modules(write_model: WriteModel) -> None:
