@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import constant
+from export.passes.base import PassResult
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
+    from torch.export import ExportedProgram
 
 # The position of `scale_factors` in the schema: after `align_corners` where the op interpolates.
 NEAREST_SCALES, LINEAR_SCALES = 2, 3
@@ -35,6 +37,26 @@ def scales_of(node: fx.Node) -> list[float] | None:
     position = resizes()[node.target]
     scales = node.args[position] if len(node.args) > position else node.kwargs.get("scale_factors")
     return [float(scale) for scale in scales] if isinstance(scales, list | tuple) else None
+
+
+def decompose_program_resizes(
+    program: ExportedProgram, chosen: Callable[[fx.Node], bool]
+) -> PassResult[ExportedProgram]:
+    """Decompose the chosen resizes of a program; others stay. Exports the program again where one is chosen."""
+    import torch
+
+    known = resizes()
+    if not any(node.target in known and chosen(node) for node in program.graph_module.graph.nodes):
+        return PassResult(program, False)
+    graph = program.module(check_guards=False)
+    decompose_resizes(graph, chosen)
+    graph.recompile()
+    return PassResult(torch.export.export(graph, program.example_inputs[0], strict=False), True)
+
+
+def op_name_of(node: fx.Node) -> str:
+    """Return the name of a resize without its library: "upsample_bilinear2d", "_upsample_bicubic2d_aa"."""
+    return str(node.target._schema.name).rpartition("::")[2]  # type: ignore[union-attr]  # resizing ops have schemas
 
 
 def decompose_resizes(graph: fx.GraphModule, chosen: Callable[[fx.Node], bool]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from export.onnx_export.antialias import decompose_antialias
 from export.onnx_export.refused_ops import REFUSED_OPS
 from export.passes.base import Pass
 from export.passes.decompose.table import DecomposeOps
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 # For an export with fixed height and width.
 ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
+    # Resizes whose arguments the exporter drops.
+    decompose_antialias,
     # Ops that the exporter refuses or gets wrong, and ops that some target refuses or gets wrong.
     DecomposeOps("decompose_for_onnx", *REFUSED_OPS, *RARE_OPS),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from export.onnx_export.antialias import decompose_antialias
 from export.onnx_export.refused_ops import REFUSED_OPS
 from export.passes.decompose import grid_sample, recurrent
 from export.passes.decompose.table import DecomposeOps
@@ -13,6 +14,8 @@ from export.targets.tfjs.passes.fuse_group_norm import fuse_group_norm
 MOST_AXES = 6
 
 ATEN_PASSES = (
+    # Resizes whose arguments the exporter drops.
+    decompose_antialias,
     # Ops that PyTorch's ONNX exporter refuses, and ops without a TF.js kernel: grid sampling and recurrent layers.
     DecomposeOps("decompose_for_tfjs", *REFUSED_OPS, *RARE_OPS, grid_sample.decompositions, recurrent.unroll),
     ReduceRank(MOST_AXES),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.passes.base import PassResult
-from export.passes.decompose.resize import decompose_resizes, resizes, scales_of
+from export.passes.decompose.resize import decompose_program_resizes, op_name_of, scales_of
 
 if TYPE_CHECKING:
     from torch import fx
@@ -26,21 +26,13 @@ ALIGNS_CORNERS = ("upsample_linear1d", "upsample_bilinear2d")
 
 
 def decompose_resize(program: ExportedProgram) -> PassResult[ExportedProgram]:
-    """Decompose the resizes that MIL cannot express; others stay. Exports the program again where there is one."""
-    import torch
-
-    known = resizes()
-    if not any(node.target in known and is_inexpressible(node) for node in program.graph_module.graph.nodes):
-        return PassResult(program, False)
-    graph = program.module(check_guards=False)
-    decompose_resizes(graph, is_inexpressible)
-    graph.recompile()
-    return PassResult(torch.export.export(graph, program.example_inputs[0], strict=False), True)
+    """Decompose the resizes that MIL cannot express; others stay."""
+    return decompose_program_resizes(program, is_inexpressible)
 
 
 def is_inexpressible(node: fx.Node) -> bool:
     """Return whether MIL has no op for this resize: cubic, antialiased, nearest-exact, or by an odd scale factor."""
-    name = node.target._schema.name.rpartition("::")[2]  # type: ignore[union-attr]  # the ops of `resizes` have schemas
+    name = op_name_of(node)
     if name.startswith("_upsample") or "bicubic" in name:
         return True
     scales = scales_of(node)

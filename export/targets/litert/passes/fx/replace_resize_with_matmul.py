@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from export.passes.base import PassResult
-from export.passes.decompose.resize import decompose_resizes, scales_of
+from export.passes.decompose.resize import decompose_resizes, op_name_of, scales_of
 
 if TYPE_CHECKING:
     from torch import fx
@@ -32,7 +32,7 @@ def replace_resize_with_matmul(graph: fx.GraphModule) -> PassResult[fx.GraphModu
 
 def is_refused_or_wrong(node: fx.Node) -> bool:
     """Return whether a resize is antialiased, or linear by a factor that gives no integer size."""
-    name = node.target._schema.name.rpartition("::")[2]  # type: ignore[union-attr]  # resizing ops have schemas
+    name = op_name_of(node)
     if name in ANTIALIASED:
         return True
     scales = scales_of(node)
