@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.program import Program
 from export.targets.coreml import convert, patches, pipeline
@@ -75,6 +75,14 @@ CASES: dict[str, Cases] = {
         "divisor": lambda x: F.avg_pool2d(x, 3, 2, 1, divisor_override=5),
         "divisor_ceil": lambda x: F.avg_pool2d(x, 4, 3, 1, ceil_mode=True, divisor_override=2),
     },
+    "decompose_conv_transpose": {
+        "beyond": nn.ConvTranspose2d(6, 4, 3, 3, 0, 1),
+        "beyond_in_groups": nn.ConvTranspose2d(6, 4, (3, 2), (2, 3), (1, 0), (1, 2), groups=2),
+    },
+    "insert_default_arguments": {
+        "padded_pool": lambda x: F.max_pool2d(F.pad(x, (1, 1, 1, 1), "circular"), 2),
+        "similarity": lambda x: F.cosine_similarity(x, x.flip(1)),
+    },
     "decompose_affine_grid": {"spatial_transformer": spatial_transformer},
     "promote_where_scalars": {
         "number_first": lambda x: torch.where(x > 0.3, 0, x),
@@ -133,6 +141,9 @@ FAULTS = (
     ("decompose_rms_norm", "rms_norm", r"got 3 input\(s\), expected \[4\]"),
     ("decompose_pool", "dilated", "@max_pool does not support dilation > 1"),
     ("decompose_pool", "divisor", "divisor_override is not supported for avg_pool2d"),
+    ("decompose_conv_transpose", "beyond", "'NoneType' object is not iterable"),
+    ("insert_default_arguments", "padded_pool", r"got 2 input\(s\), expected minimum 3 inputs"),
+    ("insert_default_arguments", "similarity", r"got 2 input\(s\), expected \[4\]"),
     ("decompose_affine_grid", "spatial_transformer", "Torch var 0 not found in context"),
     ("promote_where_scalars", "number_first", "must have the same data type"),
     ("decompose_vector_matmul", "vector_last", "list index out of range"),

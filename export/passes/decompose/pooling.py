@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import pair
@@ -28,7 +29,7 @@ def avg_pool_divisor(program: ExportedProgram) -> DecompositionTable:
         if divisor is None:
             return KEEP_OP
         strides, pads, sizes = pair(stride or kernel), pair(padding), pair(kernel)
-        counts = window_counts(x, sizes, strides, pads, ceil_mode)
+        counts = window_counts(x.shape, sizes, strides, pads, ceil_mode)
         after = [max(0, (counts[a] - 1) * strides[a] + sizes[a] - x.shape[a - 2] - pads[a]) for a in (0, 1)]
         # Pad with zeros, so that every window is whole and averages over all its elements.
         padded = F.pad(x, (pads[1], after[1], pads[0], after[0]))
@@ -58,7 +59,7 @@ def dilated_max_pool(program: ExportedProgram) -> DecompositionTable:
             return KEEP_OP
         strides, pads, sizes = pair(stride or kernel), pair(padding), pair(kernel)
         extents = [(sizes[a] - 1) * dilations[a] + 1 for a in (0, 1)]
-        counts = window_counts(x, extents, strides, pads, ceil_mode)
+        counts = window_counts(x.shape, extents, strides, pads, ceil_mode)
         spans = [(counts[a] - 1) * strides[a] + 1 for a in (0, 1)]
         after = [max(0, extents[a] - 1 + spans[a] - x.shape[a - 2] - pads[a]) for a in (0, 1)]
         padded = F.pad(x, (pads[1], after[1], pads[0], after[0]), value=-math.inf)
@@ -72,6 +73,84 @@ def dilated_max_pool(program: ExportedProgram) -> DecompositionTable:
         return output
 
     return {torch.ops.aten.max_pool2d.default: max_pool2d}
+
+
+def one_sided_ceil(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.max_pool2d` with ceil_mode that adds a window along one axis alone, without dilation.
+
+    The last row or column is repeated, which cannot change a maximum, and the pool rounds down. Empty where the program
+    has no such pool.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    target = torch.ops.aten.max_pool2d.default
+
+    def max_pool2d(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
+        extra = ceil_extra(tuple(x.shape), kernel, *more)
+        if (extra[0] > 0) == (extra[1] > 0):
+            return KEEP_OP
+        axis = -2 if extra[0] else -1
+        last = x.narrow(axis, x.shape[axis] - 1, 1)
+        return F.max_pool2d(torch.cat([x, *[last] * extra[axis]], axis), kernel, *more[:2])
+
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
+    extras = [ceil_extra(tuple(node.args[0].meta["val"].shape), *node.args[1:]) for node in nodes]
+    return {target: max_pool2d} if any((down > 0) != (across > 0) for down, across in extras) else {}
+
+
+def ceil_extra(shape: tuple[int, ...], kernel: list[int], *more: Any) -> list[int]:
+    """Return by how many rows and columns the windows of a max pool with ceil_mode reach beyond the padded input.
+
+    Zero without ceil_mode, and with dilation. `more`: stride, padding, dilation, ceil_mode, as in the op's schema.
+    """
+    defaults: list[Any] = [[], [0], [1], False]
+    stride, padding, dilation, ceil_mode = [*more, *defaults[len(more) :]]
+    if not ceil_mode or pair(dilation) != [1, 1]:
+        return [0, 0]
+    sizes, strides, pads = pair(kernel), pair(stride or kernel), pair(padding)
+    counts = window_counts(shape, sizes, strides, pads, True)
+    axes = zip(shape[-2:], counts, sizes, strides, pads, strict=True)
+    return [max(0, (count - 1) * step + extent - size - 2 * pad) for size, count, extent, step, pad in axes]
+
+
+def dilated_max_pool_of_rows(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.max_pool1d` with dilation into `aten.max_pool2d` of maps of one row. Empty without dilation."""
+    import torch
+    from torch.nn import functional as F
+
+    target = torch.ops.aten.max_pool1d.default
+
+    def max_pool1d(x: torch.Tensor, kernel: list[int], *more: Any) -> Any:
+        defaults: list[Any] = [[], [0], [1], False]
+        stride, padding, dilation, ceil_mode = [*more, *defaults[len(more) :]]
+        if dilation[0] == 1:
+            return KEEP_OP
+        step = (stride or kernel)[0]
+        sizes = ([1, each] for each in (kernel[0], step))
+        rows = F.max_pool2d(x.unsqueeze(-2), *sizes, [0, padding[0]], [1, dilation[0]], ceil_mode)
+        return rows.squeeze(-2)
+
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
+    return {target: max_pool1d} if any(len(node.args) > 4 and node.args[4] != [1] for node in nodes) else {}
+
+
+def unbatched_pool(program: ExportedProgram) -> DecompositionTable:
+    """Decompose pools of maps [C, H, W] into pools of a batch of one. Empty where every map has a batch axis."""
+    import torch
+
+    aten = torch.ops.aten
+    targets = (aten.max_pool2d.default, aten.avg_pool2d.default)
+
+    def pool(target: Any) -> Any:
+        def batched(x: torch.Tensor, *more: Any) -> Any:
+            return target(x.unsqueeze(0), *more).squeeze(0) if x.ndim == 3 else KEEP_OP
+
+        return batched
+
+    nodes = [node for node in program.graph_module.graph.nodes if node.target in targets]
+    unbatched = any(node.args[0].meta["val"].ndim == 3 for node in nodes)
+    return {target: pool(target) for target in targets} if unbatched else {}
 
 
 def adaptive_max_pool(program: ExportedProgram) -> DecompositionTable:
@@ -98,13 +177,15 @@ def adaptive_max_pool(program: ExportedProgram) -> DecompositionTable:
     return dict.fromkeys(targets, pool)
 
 
-def window_counts(x: torch.Tensor, extents: list[int], strides: list[int], pads: list[int], ceil: bool) -> list[int]:
+def window_counts(
+    shape: Sequence[int], extents: list[int], strides: list[int], pads: list[int], ceil: bool
+) -> list[int]:
     """Return the number of windows along height and width, as PyTorch's pools count them.
 
     With `ceil`, the last window may reach beyond the end but must begin inside the input or its left padding.
     """
     counts = []
-    for size, extent, stride, pad in zip(x.shape[-2:], extents, strides, pads, strict=True):
+    for size, extent, stride, pad in zip(shape[-2:], extents, strides, pads, strict=True):
         room = size + 2 * pad - extent
         count = (-(-room // stride) if ceil else room // stride) + 1
         counts.append(count - 1 if ceil and (count - 1) * stride >= size + pad else count)

@@ -13,6 +13,7 @@ from export.passes.reduce_rank import ReduceRank
 from export.targets.coreml.passes.copy_passthrough_outputs import copy_passthrough_outputs
 from export.targets.coreml.passes.decompose_affine_grid import decompose_affine_grid
 from export.targets.coreml.passes.decompose_arguments import decompose_arguments
+from export.targets.coreml.passes.decompose_conv_transpose import decompose_conv_transpose
 from export.targets.coreml.passes.decompose_pad import decompose_pad
 from export.targets.coreml.passes.decompose_pool import decompose_pool
 from export.targets.coreml.passes.decompose_resize import decompose_resize
@@ -20,6 +21,7 @@ from export.targets.coreml.passes.decompose_rms_norm import decompose_rms_norm
 from export.targets.coreml.passes.decompose_scatter import decompose_scatter
 from export.targets.coreml.passes.decompose_unsupported import decompose_unsupported
 from export.targets.coreml.passes.decompose_vector_matmul import decompose_vector_matmul
+from export.targets.coreml.passes.insert_default_arguments import insert_default_arguments
 from export.targets.coreml.passes.promote_where_scalars import promote_where_scalars
 from export.targets.coreml.passes.remove_alias import remove_alias
 from export.targets.coreml.passes.replace_bitwise_bool import replace_bitwise_bool
@@ -48,6 +50,7 @@ def with_cleanup(passes: Sequence[Pass[ExportedProgram]]) -> tuple[Pass[Exported
 ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
     # On the training IR: resizes at ratios that MIL cannot express, rare ops, tensors of more than five axes.
     decompose_resize,
+    decompose_conv_transpose,
     DecomposeOps("decompose_rare_ops", *RARE_OPS, dynamic_conv.decompositions),
     ReduceRank(MAX_RANK),
     decompose_to_core_aten,
@@ -64,6 +67,8 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
             decompose_vector_matmul,
             # Last: the ops that coremltools has no conversion for after all of the above.
             decompose_unsupported,
+            # Every run of decompositions leaves arguments out that have their default.
+            insert_default_arguments,
         )
     ),
 )

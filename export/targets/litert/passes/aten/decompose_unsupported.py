@@ -1,7 +1,7 @@
 """Decompose the ATen ops that litert-torch refuses or lowers wrongly.
 
-Before: hypot(x, y); exp2(x); div(x, y, rounding_mode="floor"); add(x, y, alpha=3); x[x < 0.4] = 0.4
-After:  sqrt(x * x + y * y); exp(x * ln 2); floor(x / y); x + y * 3; where(x < 0.4, 0.4, x)
+Before: hypot(x, y); exp2(x); add(x, y, alpha=3); x[x < 0.4] = 0.4
+After:  sqrt(x * x + y * y); exp(x * ln 2); x + y * 3; where(x < 0.4, 0.4, x)
 
 Symptom: "Lowering not found" for `aten.exp2`, `aten.hypot`, and adaptive max pools whose output size does not divide
 the input size; NonConcreteBooleanIndexError for a scalar that is written under a mask (`x[x < 0.4] = 0.4`); "failed to
@@ -18,7 +18,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from export.passes.base import PassResult
-from export.passes.decompose import dynamic_conv, einsum, elementwise, pooling, scatter
+from export.passes.decompose import conv_transpose, dynamic_conv, einsum, elementwise, pooling, scatter
 from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable, only
 from export.passes.pipelines import RARE_OPS
 
@@ -30,21 +30,11 @@ if TYPE_CHECKING:
 POW_MAX_RANK = 4
 
 
-def exp2_and_floor_division(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.exp2` and `aten.div` with rounding_mode="floor"."""
+def exp2(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.exp2`."""
     import torch
 
-    aten = torch.ops.aten
-    return {aten.exp2.default: lambda x: torch.exp(x * math.log(2.0)), aten.div.Tensor_mode: floor_division}
-
-
-def floor_division(x: torch.Tensor, y: torch.Tensor, *, rounding_mode: str | None = None) -> Any:
-    """Decompose floor division of floats. Integers and other rounding modes stay."""
-    import torch
-
-    if rounding_mode != "floor" or not (x.is_floating_point() or y.is_floating_point()):
-        return KEEP_OP
-    return torch.floor(x / y)
+    return {torch.ops.aten.exp2.default: lambda x: torch.exp(x * math.log(2.0))}
 
 
 def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
@@ -88,13 +78,70 @@ def high_rank_squares(program: ExportedProgram) -> DecompositionTable:
     return {target: power} if any(node.args[0].meta["val"].ndim > POW_MAX_RANK for node in nodes) else {}
 
 
+def rows(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.conv1d` with padding "same", and `aten.conv_transpose1d` that TRANSPOSE_CONV cannot express."""
+    import torch
+    from torch.nn import functional as F
+
+    target = torch.ops.aten.conv1d.padding
+
+    def conv1d(x: torch.Tensor, weight: torch.Tensor, *more: Any) -> torch.Tensor:
+        defaults: list[Any] = [None, [1], "valid", [1], 1]
+        bias, stride, padding, dilation, groups = [*more, *defaults[len(more) :]]
+        total = dilation[0] * (weight.shape[2] - 1) if padding == "same" else 0
+        # An even kernel has one more element of padding at the end.
+        x = F.pad(x, (0, total % 2)) if total % 2 else x
+        return F.conv1d(x, weight, bias, stride, total // 2, dilation, groups)
+
+    nodes = program.graph_module.graph.nodes
+    table: DecompositionTable = {target: conv1d} if any(node.target is target for node in nodes) else {}
+    return table | conv_transpose.crop_paddings(program, "conv_transpose1d.default", is_inexpressible, dilates=False)
+
+
+def flip_axes(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.flip` over several axes into one flip per axis: REVERSE_V2 takes adjacent axes alone.
+
+    Empty where no flip has axes that are not adjacent.
+    """
+    import torch
+
+    target = torch.ops.aten.flip.default
+
+    def flip(x: torch.Tensor, dims: list[int]) -> Any:
+        if not has_gap(dims, x.ndim):
+            return KEEP_OP
+        for axis in dims:
+            x = torch.flip(x, [axis])
+        return x
+
+    nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
+    gaps = any(has_gap(node.args[1], node.args[0].meta["val"].ndim) for node in nodes)
+    return {target: flip} if gaps else {}
+
+
+def has_gap(dims: list[int], rank: int) -> bool:
+    """Return whether the axes are not adjacent."""
+    axes = [dim % rank for dim in dims]
+    return bool(axes) and max(axes) - min(axes) + 1 > len(axes)
+
+
+def is_inexpressible(axis: conv_transpose.Axis) -> bool:
+    """Return whether a transposed convolution is dilated, or its padding is neither VALID nor SAME in TFLite."""
+    same = 2 * axis.padding == axis.extent - axis.stride and axis.output_padding == 0
+    return axis.stride > 1 and (axis.dilation > 1 or (axis.padding > 0 and not same))
+
+
 DECOMPOSE = DecomposeOps(
     "decompose_unsupported",
     only(elementwise.arithmetic, "hypot.default"),
     pooling.adaptive_max_pool,
     only(scatter.slice_writes, "index_put.default"),
     *RARE_OPS,
-    exp2_and_floor_division,
+    exp2,
+    rows,
+    flip_axes,
+    pooling.unbatched_pool,
+    pooling.one_sided_ceil,
     elementwise.add_alpha,
     einsum_in_shared_order,
     high_rank_squares,
