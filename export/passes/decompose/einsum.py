@@ -41,7 +41,8 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return result if bias is None else result + bias
 
     def addbmm(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, *, beta: float = 1, alpha: float = 1) -> torch.Tensor:
-        return torch.add(x * beta, torch.bmm(a, b).sum(0) * alpha)
+        # As floats: coremltools multiplies no float by an int.
+        return torch.add(x * float(beta), torch.bmm(a, b).sum(0) * float(alpha))
 
     def einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
         expanded = expand_equation(equation, [operand.ndim for operand in operands])

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.cumprod`, `aten.var_mean`, `aten.std_mean`, and `prod`, `argmax`, `argmin` of a whole tensor."""
-    return cumprod() | moments() | whole_tensor()
+    """Decompose `aten.cumprod`, `aten.var_mean`, `aten.std_mean`, `aten.dist` and reductions of a whole tensor.
+
+    These are `prod`, `argmax`, `argmin`, `amax` and `amin`.
+    """
+    return cumprod() | moments() | whole_tensor() | extremes_of_all(program) | distance()
 
 
 def cumprod() -> DecompositionTable:
@@ -101,3 +104,39 @@ def whole_tensor() -> DecompositionTable:
         aten.argmax.default: arg_extreme(torch.argmax),
         aten.argmin.default: arg_extreme(torch.argmin),
     }
+
+
+def extremes_of_all(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.amax` and `aten.amin` without axes, which the ONNX exporter refuses, into those of a flat tensor.
+
+    coremltools 9.0 gives their result an axis of size one. `aten.aminmax` becomes both. Empty where the program has no
+    reduction without axes.
+    """
+    import torch
+
+    aten = torch.ops.aten
+
+    def extreme(op: Any) -> Any:
+        def flat(x: torch.Tensor, dim: list[int] | tuple[int, ...] = (), keepdim: bool = False) -> Any:
+            if dim:
+                return KEEP_OP
+            return op(x.reshape(-1), [0]).reshape([1] * x.ndim if keepdim else [])
+
+        return flat
+
+    def aminmax(x: torch.Tensor, *, dim: int | None = None, keepdim: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        axes = [] if dim is None else [dim]
+        return torch.amin(x, axes, keepdim), torch.amax(x, axes, keepdim)
+
+    targets = (aten.amax.default, aten.amin.default)
+    nodes = program.graph_module.graph.nodes
+    without_axes = any(node.target in targets and not (len(node.args) > 1 and node.args[1]) for node in nodes)
+    needed = without_axes or any(node.target is aten.aminmax.default for node in nodes)
+    return {target: extreme(target) for target in targets} | {aten.aminmax.default: aminmax} if needed else {}
+
+
+def distance() -> DecompositionTable:
+    """Decompose `aten.dist` into the norm of a difference."""
+    import torch
+
+    return {torch.ops.aten.dist.default: lambda x, y, p=2: torch.linalg.vector_norm(x - y, float(p))}

@@ -141,6 +141,8 @@ def aten_graph(program: Program, entry: EntrySpec) -> ExportedProgram | StageErr
     try:
         return run_passes(program.exported(entry).program, pipeline.ATEN_PASSES).program
     except StageError as error:
+        if error.stage == "capture":  # a refusal of the net, which tracing would bake into a wrong file
+            raise
         return StageError(STAGE, f"torch.export: {error.message}")
     except Exception as error:  # noqa: BLE001 - torch.export raises many types; reported if tracing fails too
         return StageError(STAGE, f"torch.export: {describe_error(error)}")
@@ -161,6 +163,9 @@ def save_package(source: Any, conversion: Conversion, path: Path) -> None:
     mil_passes = ct.PassPipeline.DEFAULT
     # Deduplicates strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
     mil_passes.set_options("common::const_deduplication", {"const_threshold": 1})
+    if rounds(source):
+        # It multiplies by the reciprocal of a constant, which moves quotients across the steps of a rounding.
+        mil_passes.remove_passes({"common::divide_to_multiply"})
     with patched_converter():
         model = ct.convert(
             source,
@@ -173,6 +178,16 @@ def save_package(source: Any, conversion: Conversion, path: Path) -> None:
             skip_model_load=True,
         )
     model.save(str(path))
+
+
+def rounds(source: Any) -> bool:
+    """Return whether an ExportedProgram rounds floats to whole numbers, so that the last bit of a quotient matters."""
+    import torch
+
+    ops = (torch.ops.aten.floor, torch.ops.aten.ceil, torch.ops.aten.round, torch.ops.aten.trunc)
+    if not isinstance(source, torch.export.ExportedProgram):
+        return False
+    return any(getattr(node.target, "overloadpacket", None) in ops for node in source.graph.nodes)
 
 
 def input_type(program: Program, name: str, precision: str) -> Any:
