@@ -8,9 +8,22 @@ then the pipeline of the target: export/targets/<target>/pipeline.py, which deco
 from __future__ import annotations
 
 from export.passes.complex_to_real.rewrite import complex_to_real
-from export.passes.decompose import concat, einsum, elementwise, index, reduce, scatter, sort, unfold, unpool
+from export.passes.decompose import (
+    concat,
+    division,
+    einsum,
+    elementwise,
+    index,
+    norm,
+    pool_indices,
+    reduce,
+    scatter,
+    sort,
+    unfold,
+    unpool,
+)
 from export.passes.fold_batch_norm import fold_batch_norm
-from export.passes.remove_state import remove_buffer_writes
+from export.passes.remove_state import refuse_state, remove_buffer_writes
 from export.passes.replace_rrelu import replace_rrelu
 
 EAGER_PASSES = (
@@ -23,6 +36,8 @@ EAGER_PASSES = (
 CAPTURE_PASSES = (
     # Writes into buffers that no output depends on, such as a counter of runs.
     remove_buffer_writes,
+    # A cache in a buffer, which the files would lose between two calls.
+    refuse_state,
     # No format but ONNX has complex numbers.
     complex_to_real,
 )
@@ -34,10 +49,14 @@ RARE_OPS = (
     sort.decompositions,
     reduce.decompositions,
     elementwise.decompositions,
+    division.decompositions,
     index.decompositions,
     scatter.decompositions,
     concat.decompositions,
     unfold.decompositions,
     einsum.decompositions,
+    norm.statistics,
+    # Before `unpool`, which has a shorter form of the pools that it reads.
+    pool_indices.decompositions,
     unpool.decompositions,
 )

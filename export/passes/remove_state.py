@@ -5,7 +5,9 @@ Exported files are feed-forward: equal inputs give equal outputs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import is_mutable
@@ -62,6 +64,58 @@ def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram
                 graph.erase_node(node)
                 modified = True
     return PassResult(program, modified)
+
+
+def refuse_state(program: ExportedProgram) -> PassResult[ExportedProgram]:
+    """Refuse a net whose outputs depend on a buffer that it writes itself, such as a cache of keys and values.
+
+    Writes into buffers that are overwritten before they are read are removed: the outputs do not depend on an earlier
+    call. Raises StageError("capture") with the buffer's name and the line of the write.
+    """
+    graph = program.graph_module.graph
+    if not any(is_mutable(node.target) for node in graph.nodes) or not writes_buffer(program):
+        return PassResult(program, False)
+    functional = program.run_decompositions({})
+    signature = functional.graph_signature
+    (output,) = (node for node in functional.graph.nodes if node.op == "output")
+    results = dict(zip((node.name for node in output.args[0]), output.args[0], strict=True))
+    kept = [node for name, node in results.items() if name not in signature.buffers_to_mutate]
+    for name, buffer in signature.buffers_to_mutate.items():
+        names = [key for key, value in signature.inputs_to_buffers.items() if value == buffer]
+        held = computed_from([node for node in functional.graph.nodes if node.name in names], functional.graph)
+        if held.intersection(kept):
+            raise StageError(STAGE, state_error(buffer, results[name]))
+    written = set(signature.buffers_to_mutate)
+    signature.output_specs[:] = [spec for spec in signature.output_specs if spec.arg.name not in written]
+    output.args = (tuple(kept),)
+    functional.graph_module.recompile()
+    return PassResult(functional, True)
+
+
+def writes_buffer(program: ExportedProgram) -> bool:
+    """Return whether an in-place op writes a buffer of the program, or a view of one."""
+    buffers = program.graph_signature.inputs_to_buffers
+    nodes = program.graph_module.graph.nodes
+    return any(is_mutable(node.target) and mutated_tensor(node).name in buffers for node in nodes)
+
+
+def state_error(buffer: str, write: fx.Node) -> str:
+    """Describe a buffer that holds state between two calls."""
+    place = user_line(write)
+    return (
+        f"the net keeps state in buffer {buffer!r}{f' (written in {place})' if place else ''} and reads it in a later "
+        "call; exported files are feed-forward. Take the state as an input and return the new one as an output"
+    )
+
+
+def user_line(node: fx.Node) -> str:
+    """Return the line of the user's code that made a node: "net.py:12: self.cache[:, position] = key", or ""."""
+    found = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', str(node.meta.get("stack_trace") or ""))
+    own = [frame for frame in found if "site-packages" not in frame[0]]
+    if not own:
+        return ""
+    path, line, code = own[-1]
+    return f"{Path(path).name}:{line}: {code.strip()}"
 
 
 def mutated_tensor(node: fx.Node) -> fx.Node:

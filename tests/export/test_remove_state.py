@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from export.passes.aten import is_mutable
 from export.program import capture
+from export.targets.coreml import convert as coreml_convert
 from export.targets.coreml import pipeline
 from export.targets.coreml.passes.copy_passthrough_outputs import copy_passthrough_outputs
 from hydramobile.errors import StageError
@@ -69,6 +70,41 @@ def test_a_counter_of_runs_is_left_out(tmp_path: Path) -> None:
     exported = program.exported(program.spec.entries["net"]).program
     assert not any(is_mutable(node.target) for node in exported.graph_module.graph.nodes)
     assert beyond(emit_run_compare(program, "coreml", tmp_path), 1e-5) == {}
+
+
+class Cache(nn.Module):
+    """A cache of keys in a buffer, written in place at a position from the input (after apple/coremltools#2716)."""
+
+    keys: Tensor
+
+    def __init__(self, overwritten: bool) -> None:
+        super().__init__()
+        self.overwritten = overwritten
+        self.register_buffer("keys", torch.zeros(1, 5, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        position = (x[0, 0, :1].abs() * 2).long().clamp(max=4)
+        if self.overwritten:
+            self.keys.copy_(x[:, :5] * 2)
+        self.keys[:, position] = x[:, :1]
+        return self.keys.sum(1)
+
+
+def test_a_cache_that_outlives_a_call_is_refused() -> None:
+    """LiteRT and ONNX would read the cache as it was at the export, Core ML would need a state."""
+    program = ops_program({"y": Cache(overwritten=False)}, (1, 6, 4))
+    with pytest.raises(StageError, match=r"state in buffer '.*keys' .*test_remove_state.py:\d+: self.keys") as caught:
+        program.exported(program.spec.entries["net"])
+    assert caught.value.stage == "capture"
+    with pytest.raises(StageError, match="Take the state as an input"):
+        coreml_convert.aten_graph(program, program.spec.entries["net"])
+
+
+def test_a_buffer_that_is_overwritten_first_is_no_state(tmp_path: Path) -> None:
+    program = ops_program({"y": Cache(overwritten=True)}, (1, 6, 4))
+    exported = program.exported(program.spec.entries["net"]).program
+    assert not exported.graph_signature.buffers_to_mutate
+    assert beyond(emit_run_compare(program, "onnx", tmp_path), 1e-5) == {}
 
 
 class Drawing(nn.Module):
