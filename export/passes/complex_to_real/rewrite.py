@@ -13,6 +13,7 @@ from export.passes.aten import op_name
 from export.passes.base import PassResult
 from export.passes.complex_to_real.arithmetic import Pair, handlers
 from export.passes.complex_to_real.fourier import Transform, fft, irfft, rfft
+from export.passes.complex_to_real.stft import istft, stft
 
 if TYPE_CHECKING:
     import torch
@@ -114,6 +115,8 @@ def call_on_pairs(target: Any, name: str, args: tuple[Any, ...], kwargs: dict[st
         return fftshift(name, *args, **kwargs)
     if name.startswith("fft_"):
         return transform(name, *args, **kwargs)
+    if name in ("stft", "istft"):
+        return {"stft": stft, "istft": istft}[name](*args, **kwargs)
     if name in PER_PART:
         return apply_per_part(target, args, kwargs)
     if name in ("zeros", "ones", "empty", "new_zeros"):
