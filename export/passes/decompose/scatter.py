@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +78,8 @@ def scatter_by_selection(
 def slice_writes(program: ExportedProgram) -> DecompositionTable:
     """Decompose writes into parts of a tensor: `x[a:b] = y`, `x[i] = y` along one axis, and `x[mask] = scalar`.
 
-    Before: `aten.slice_scatter`, `aten.select_scatter`, `aten.index_put` with one bool mask and one element.
-    After: `aten.cat` of slices, `aten.where`. Writes to computed indices stay.
+    Before: `aten.slice_scatter`, `aten.select_scatter`, `aten.index_put` with one bool mask and one element, or with at
+    most MOST_INDICES computed indices. After: `aten.cat` of slices, `aten.where`. Other writes stay.
     """
     import torch
 
@@ -108,7 +109,9 @@ def slice_writes(program: ExportedProgram) -> DecompositionTable:
         x: torch.Tensor, indices: list[torch.Tensor | None], values: torch.Tensor, accumulate: bool = False
     ) -> Any:
         mask = indices[0] if len(indices) == 1 else None
-        if mask is None or mask.dtype != torch.bool or values.numel() != 1 or accumulate:
+        if mask is None or mask.dtype != torch.bool:
+            return write_positions(x, indices, values, accumulate)
+        if values.numel() != 1 or accumulate:
             return KEEP_OP
         return torch.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - mask.ndim)), values.reshape(()), x)
 
@@ -118,3 +121,38 @@ def slice_writes(program: ExportedProgram) -> DecompositionTable:
         aten.select_scatter.default: select_scatter,
         aten.index_put.default: index_put,
     }
+
+
+def write_positions(x: torch.Tensor, indices: list[torch.Tensor | None], values: torch.Tensor, accumulate: bool) -> Any:
+    """Write `values` to computed indices along adjacent axes of `x`, one selection per index.
+
+    With `accumulate` they are added. Keeps the op for masks, for axes that are not adjacent, for more than MOST_INDICES
+    indices, and for open sizes.
+    """
+    import torch
+
+    axes = [axis for axis, index in enumerate(indices) if index is not None]
+    given = [index for index in indices if index is not None]
+    shape = torch.broadcast_shapes(*(index.shape for index in given))
+    sizes = [*x.shape, *shape]
+    adjacent = axes == list(range(axes[0], axes[0] + len(axes)))
+    if not adjacent or any(index.dtype == torch.bool for index in given) or not all(isinstance(n, int) for n in sizes):
+        return KEEP_OP
+    count, first = math.prod(shape), axes[0]
+    lead, inner = list(x.shape[:first]), list(x.shape[first + len(axes) :])
+    if not 0 < count <= MOST_INDICES:
+        return KEEP_OP
+    # One index into the joined axes per write.
+    place = torch.zeros(shape, dtype=torch.int64)
+    for axis, index in zip(axes, given, strict=True):
+        place = place * x.shape[axis] + torch.where(index < 0, index + x.shape[axis], index)
+    place = place.reshape(count)
+    total = math.prod(x.shape[axis] for axis in axes)
+    output = x.reshape([*lead, total, *inner])
+    rows = values.expand([*lead, *shape, *inner]).reshape([*lead, count, *inner])
+    positions = torch.arange(total)
+    for number in range(count):
+        hit = broadcast_along(output, first, positions == place.narrow(0, number, 1))
+        row = rows.narrow(first, number, 1)
+        output = torch.where(hit, row + output if accumulate else row, output)
+    return output.reshape(x.shape)
