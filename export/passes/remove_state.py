@@ -82,7 +82,7 @@ def refuse_state(program: ExportedProgram) -> PassResult[ExportedProgram]:
     kept = [node for name, node in results.items() if name not in signature.buffers_to_mutate]
     for name, buffer in signature.buffers_to_mutate.items():
         names = [key for key, value in signature.inputs_to_buffers.items() if value == buffer]
-        held = computed_from([node for node in functional.graph.nodes if node.name in names], functional.graph)
+        held = holding(functional.graph, names)
         if held.intersection(kept):
             raise StageError(STAGE, state_error(buffer, results[name]))
     written = set(signature.buffers_to_mutate)
@@ -90,6 +90,18 @@ def refuse_state(program: ExportedProgram) -> PassResult[ExportedProgram]:
     output.args = (tuple(kept),)
     functional.graph_module.recompile()
     return PassResult(functional, True)
+
+
+def holding(graph: fx.Graph, names: list[str]) -> set[fx.Node]:
+    """Return the nodes that hold elements of the named placeholders. `aten.copy` holds its source alone."""
+    import torch
+
+    held = set[Any]()
+    for node in graph.nodes:
+        operands = node.args[1:2] if node.target is torch.ops.aten.copy.default else node.all_input_nodes
+        if node.name in names or held.intersection(operands):
+            held.add(node)
+    return held
 
 
 def writes_buffer(program: ExportedProgram) -> bool:
