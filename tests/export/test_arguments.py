@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -125,11 +126,49 @@ SUMS: Cases = {
     "whole_factors_of_vectors": lambda x: torch.addmv(x[0, 0, :, 0], x[0, 0], x[0, 1, 1], alpha=3),
     "similarity": lambda x: F.cosine_similarity(x, x.flip(1)),
     "similarity_of_zeros": lambda x: F.cosine_similarity(F.relu(x - 1), F.relu(x.flip(3) - 1), dim=3),
+    "products_of_integers": lambda x: (
+        ((x * 10).long() @ (x * 10).long().transpose(2, 3)) + (x * 10).int().square().sum() + (x * 3).long().sum() ** 3
+    ).float(),
+    "einsum_of_integers": lambda x: torch.einsum("bchw,bchk->bcwk", (x * 10).long(), (x * 10).long()).float(),
+    "einsum_of_everything": lambda x: torch.einsum("bchw,bwhc->", x, x.transpose(1, 3)).reshape(1),
+    "einsum_trace": lambda x: torch.einsum("ii->", x[0, 0, :, :6]).reshape(1),
     "flipped": lambda x: x.flip(1, 3) + x.flip(0, 2),
     "batch_statistics": lambda x: F.batch_norm(x, None, None, training=True),
     "running_statistics": lambda x: F.instance_norm(
         x, torch.linspace(-1, 1, 3), torch.linspace(0.5, 2, 3), use_input_stats=False
     ),
+}
+
+
+def spectra(x: Tensor, **more: Any) -> Tensor:
+    """Return the short-time Fourier transform of rows [N, L]."""
+    return torch.stft(x[:, 0].flatten(1), 16, 4, return_complex=True, **more)
+
+
+def cleaned(x: Tensor) -> Tensor:
+    """Mask a spectrogram and return the signal, as source separation does: magnitude and phase by atan2."""
+    window = torch.hann_window(16)
+    spectrum = spectra(x, window=window)
+    magnitude, phase = spectrum.abs(), torch.atan2(spectrum.imag, spectrum.real)
+    kept = torch.polar(magnitude * torch.sigmoid(magnitude - 1), phase)
+    return torch.istft(kept, 16, 4, window=window, length=x[0, 0].numel())
+
+
+def written(x: Tensor) -> Tensor:
+    """Write at computed positions: one column, one row, pairs of indices, and sums into rows."""
+    position = (x[:1, 0, 0, 0].abs() * 2).long()
+    y = x.clone()
+    y[:, :, :, position] = x[:, :, :, :1] * 2
+    y[0, position[0]] = x[0, 1] + 1
+    y[torch.arange(2), position.repeat(2)] = 5.0
+    return y + torch.zeros(3, 6, 7).index_put((torch.tensor([0, 1, 0]),), x[0], accumulate=True)
+
+
+SIGNALS: Cases = {
+    "cleaned": cleaned,
+    "short_window": lambda x: spectra(x, win_length=10, window=torch.hann_window(10), normalized=True).abs(),
+    "uncentred": lambda x: torch.view_as_real(spectra(x, window=torch.ones(16), center=False)),
+    "written": written,
 }
 FAMILIES = {
     "resizes": (RESIZES, MAPS),
@@ -138,6 +177,7 @@ FAMILIES = {
     "positions": (POSITIONS, MAPS),
     "division": (DIVISION, SMALL),
     "sums": (SUMS, SMALL),
+    "signals": (SIGNALS, SMALL),
 }
 
 

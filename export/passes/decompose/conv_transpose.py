@@ -38,7 +38,8 @@ class Axis:
 
 def axes_of(weight: torch.Tensor, more: Any) -> list[Axis]:
     """Return the axes of a transposed convolution. `more`: its arguments after the weight, as in the op's schema."""
-    _, stride, padding, output_padding, _, dilation = [*more, *CONV_TRANSPOSE_DEFAULTS[len(more) :]]
+    rest: list[Any] = [*more, *CONV_TRANSPOSE_DEFAULTS[len(more) :]]
+    _, stride, padding, output_padding, _, dilation = rest
     count = weight.ndim - 2
     columns = [pair(each)[-count:] for each in (stride, padding, output_padding, dilation)]
     return [Axis(*each) for each in zip(weight.shape[2:], *columns, strict=True)]

@@ -10,7 +10,6 @@ Retired by: converters that compute the exact remainder (tests/export/test_integ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
@@ -70,16 +69,14 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         aten.fmod.Tensor: fmod,
         aten.fmod.Scalar: fmod,
     }
-    return table if any(node.target in table and is_rounded_otherwise(node) for node in nodes_of(program)) else {}
-
-
-def nodes_of(program: ExportedProgram) -> Iterable[fx.Node]:
-    return program.graph_module.graph.nodes
+    nodes = [node for node in program.graph_module.graph.nodes if node.target in table]
+    return table if any(is_rounded_otherwise(node) for node in nodes) else {}
 
 
 def is_rounded_otherwise(node: fx.Node) -> bool:
     """Return whether a format may round this division in its own way, or its converter refuses the operands."""
-    x, y = (each.meta["val"] if hasattr(each, "meta") else each for each in node.args[:2])
+    operands: list[Any] = list(node.args[:2])
+    x, y = (each.meta["val"] if hasattr(each, "meta") else each for each in operands)
     if node.kwargs.get("rounding_mode", "floor") != "floor":
         return False
     is_fmod = "fmod" in str(node.target)

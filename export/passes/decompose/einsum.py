@@ -45,6 +45,9 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return torch.add(x * float(beta), torch.bmm(a, b).sum(0) * float(alpha))
 
     def einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
+        total = sum_of_all(equation, operands)
+        if total is not None:
+            return total
         expanded = expand_equation(equation, [operand.ndim for operand in operands])
         if expanded is None:
             return KEEP_OP
@@ -66,6 +69,18 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         aten.addbmm.default: addbmm,
         aten.einsum.default: einsum,
     }
+
+
+def sum_of_all(equation: str, operands: list[torch.Tensor]) -> torch.Tensor | None:
+    """Return an einsum without output letters, of one operand or of two with the same letters; None for any other."""
+    left, arrow, output = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    plain = "." not in left and all(len(set(term)) == len(term) for term in terms)
+    if not arrow or output or not plain or len({"".join(sorted(term)) for term in terms}) > 1 or len(terms) > 2:
+        return None
+    if len(terms) == 1:
+        return operands[0].sum()
+    return (operands[0] * operands[1].permute([terms[1].index(letter) for letter in terms[0]])).sum()
 
 
 def expand_equation(equation: str, ranks: list[int]) -> tuple[list[str], str] | None:

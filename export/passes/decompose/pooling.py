@@ -126,9 +126,8 @@ def dilated_max_pool_of_rows(program: ExportedProgram) -> DecompositionTable:
         stride, padding, dilation, ceil_mode = [*more, *defaults[len(more) :]]
         if dilation[0] == 1:
             return KEEP_OP
-        step = (stride or kernel)[0]
-        sizes = ([1, each] for each in (kernel[0], step))
-        rows = F.max_pool2d(x.unsqueeze(-2), *sizes, [0, padding[0]], [1, dilation[0]], ceil_mode)
+        sizes, strides = [1, kernel[0]], [1, (stride or kernel)[0]]
+        rows = F.max_pool2d(x.unsqueeze(-2), sizes, strides, [0, padding[0]], [1, dilation[0]], ceil_mode)
         return rows.squeeze(-2)
 
     nodes = [node for node in program.graph_module.graph.nodes if node.target is target]

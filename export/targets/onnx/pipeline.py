@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from export.onnx_export.antialias import decompose_antialias
 from export.onnx_export.refused_ops import REFUSED_OPS
 from export.passes.base import Pass
+from export.passes.decompose import recurrent
 from export.passes.decompose.table import DecomposeOps
 from export.passes.pipelines import RARE_OPS
 
@@ -18,7 +19,7 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
     # Resizes whose arguments the exporter drops.
     decompose_antialias,
     # Ops that the exporter refuses or gets wrong, and ops that some target refuses or gets wrong.
-    DecomposeOps("decompose_for_onnx", *REFUSED_OPS, *RARE_OPS),
+    DecomposeOps("decompose_for_onnx", *REFUSED_OPS, *RARE_OPS, recurrent.unroll_projected),
 )
 
 # For an export with symbolic height and width. RARE_OPS need static shapes, so those ops are left to the exporter.

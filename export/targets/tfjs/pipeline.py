@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from export.onnx_export.antialias import decompose_antialias
 from export.onnx_export.refused_ops import REFUSED_OPS
-from export.passes.decompose import grid_sample, recurrent
+from export.passes.decompose import grid_sample, integer_products, recurrent
 from export.passes.decompose.table import DecomposeOps
 from export.passes.pipelines import RARE_OPS
 from export.passes.reduce_rank import ReduceRank
@@ -16,8 +16,16 @@ MOST_AXES = 6
 ATEN_PASSES = (
     # Resizes whose arguments the exporter drops.
     decompose_antialias,
-    # Ops that PyTorch's ONNX exporter refuses, and ops without a TF.js kernel: grid sampling and recurrent layers.
-    DecomposeOps("decompose_for_tfjs", *REFUSED_OPS, *RARE_OPS, grid_sample.decompositions, recurrent.unroll),
+    # Ops that PyTorch's ONNX exporter refuses, and ops without a TF.js kernel: grid sampling, recurrent layers, and
+    # products of integers.
+    DecomposeOps(
+        "decompose_for_tfjs",
+        *REFUSED_OPS,
+        *RARE_OPS,
+        grid_sample.decompositions,
+        recurrent.unroll,
+        integer_products.decompositions,
+    ),
     ReduceRank(MOST_AXES),
 )
 
