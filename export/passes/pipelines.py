@@ -49,6 +49,7 @@ RARE_OPS = (
     sort.decompositions,
     reduce.decompositions,
     elementwise.decompositions,
+    elementwise.sums_of_exponentials,
     division.decompositions,
     index.decompositions,
     scatter.decompositions,

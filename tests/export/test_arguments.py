@@ -156,7 +156,7 @@ def cleaned(x: Tensor) -> Tensor:
 
 def written(x: Tensor) -> Tensor:
     """Write at computed positions: one column, one row, pairs of indices, and sums into rows."""
-    position = (x[:1, 0, 0, 0].abs() * 2).long()
+    position = (x[:1, 0, 0, 0].abs() * 2).long().clamp(max=2)
     y = x.clone()
     y[:, :, :, position] = x[:, :, :, :1] * 2
     y[0, position[0]] = x[0, 1] + 1

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose `fmax`, `fmin`, `copysign`, `atan2`, `logical_xor`, `ldexp`, `signbit`, `isclose`, `round(decimals)`,
-    `logaddexp`, `erfc` and the dropouts of SELU nets (`alpha_dropout`), which are the identity in evaluation mode.
+    `erfc` and the dropouts of SELU nets (`alpha_dropout`), which are the identity in evaluation mode.
 
     `copysign` ignores the sign of -0.0, which no format's comparison sees.
     """
@@ -50,13 +50,6 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         turn = torch.where(y < 0, torch.full_like(y, -math.pi), torch.full_like(y, math.pi))
         return torch.where(vertical, torch.sign(y) * (math.pi / 2), torch.where(x < 0, slope + turn, slope))
 
-    def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # exp(x) + exp(y) would overflow at 89.
-        return torch.maximum(x, y) + torch.log1p(torch.exp(-torch.abs(x - y)))
-
-    def logaddexp2(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return torch.maximum(x, y) + torch.log1p(torch.exp2(-torch.abs(x - y))) / math.log(2)
-
     def dropout(x: torch.Tensor, p: float, train: bool) -> Any:
         return KEEP_OP if train else x
 
@@ -64,8 +57,6 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
     return {
         aten.alpha_dropout.default: dropout,
         aten.feature_alpha_dropout.default: dropout,
-        aten.logaddexp.default: logaddexp,
-        aten.logaddexp2.default: logaddexp2,
         aten.fmax.default: fmax,
         aten.fmin.default: fmin,
         aten.copysign.Tensor: copysign,
@@ -79,6 +70,25 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         aten.special_erfc.default: lambda x: 1 - torch.erf(x),
         aten.erfc.default: lambda x: 1 - torch.erf(x),
     }
+
+
+def sums_of_exponentials(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.logaddexp` and `aten.logaddexp2` into the larger operand plus a logarithm of at most 2."""
+    import torch
+
+    def distance(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # Infinite operands are 0 apart, not NaN.
+        return torch.where(x == y, torch.zeros_like(x), torch.abs(x - y))
+
+    def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # exp(x) + exp(y) would overflow at 89.
+        return torch.maximum(x, y) + torch.log1p(torch.exp(-distance(x, y)))
+
+    def logaddexp2(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return torch.maximum(x, y) + torch.log1p(torch.exp2(-distance(x, y))) / math.log(2)
+
+    aten = torch.ops.aten
+    return {aten.logaddexp.default: logaddexp, aten.logaddexp2.default: logaddexp2}
 
 
 def arithmetic(program: ExportedProgram) -> DecompositionTable:
