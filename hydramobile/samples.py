@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from hydramobile.errors import StageError, UsageError
 from hydramobile.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
 from hydramobile.preprocess import load_photo, to_range, to_tensor
+from hydramobile.sample_files import ARRAYS, read_sample
 from hydramobile.spec import ModelSpec, TensorSpec
 from hydramobile.toml_table import Table, read_toml
 
 STAGE = "samples"
 CALIBRATED = "calibration.json"
 SPLITS = ("calibrate", "judge")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}) | ARRAYS
 # The number of synthetic samples of a model without photos: enough to see a worst case and a spread.
 SEEDED = 4
 
@@ -150,12 +151,17 @@ def refuse_overlap(spec: ModelSpec, chosen: Sequence[Sample], split: str) -> Non
 def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dict[str, NDArray[np.generic]]:
     """Return the model's input tensors for one sample, in reference layout.
 
-    An input of kind rgb-photo is the sample's photo. Other inputs are random, seeded by the sample's hash.
+    An input of kind rgb-photo is the sample's photo, or an input is an array of its file (.npy, .npz, .wav). Other
+    inputs are random, seeded by the sample's hash.
     """
+    arrays = sample.path is not None and sample.path.suffix in ARRAYS
+    given = read_sample(spec, sample.path, size) if sample.path is not None and arrays else {}
     inputs: dict[str, NDArray[np.generic]] = {}
     for name in spec.inputs():
         tensor = spec.tensors[name]
-        if tensor.kind == "rgb-photo" and sample.path is not None:
+        if name in given:
+            inputs[name] = given[name]
+        elif not arrays and tensor.kind == "rgb-photo" and sample.path is not None:
             inputs[name] = to_range(to_tensor(load_photo(sample.path), size), tensor.range)
         else:
             inputs[name] = seeded_input(tensor, size, f"{sample.sha256}/{name}")

@@ -109,6 +109,8 @@ def run_module(name: str, module: torch.nn.Module, inputs: Sequence[torch.Tensor
 
 def infer_ranges(module: torch.nn.Module, inputs: Sequence[Seen], values: Sequence[torch.Tensor]) -> None:
     """Find the range of integer inputs: the rows of the tables that they index, else the range of their example."""
+    if not any("int" in seen.dtype and seen.limits is None for seen in inputs):
+        return
     bounds = table_rows(module, values)
     for index, seen in enumerate(inputs):
         if "int" not in seen.dtype or seen.limits is not None:
@@ -155,5 +157,5 @@ def table_rows(module: torch.nn.Module, values: Sequence[torch.Tensor]) -> Mappi
             return result
 
     with torch.no_grad(), Follow():  # type: ignore[no-untyped-call]  # torch's class carries no types
-        module(*values)
+        run_module("net", module, values)
     return rows
