@@ -311,7 +311,7 @@ def outside(row: EntryDelegation) -> int:
 
 
 def block(document: Support) -> str:
-    """Return the README's table with its markers; it depends on support.json alone."""
+    """Return the table of docs/recipes.md with its markers; it depends on support.json alone."""
     rows = [row for row in document.results if row.state != UNMADE]
     outputs = list(dict.fromkeys(output for row in rows for output in row.losses))
     metric = metrics_of(rows)

@@ -81,7 +81,7 @@ benchmark() {
 # support: measure parity, size and latency of every recipe of every target; finished recipes are not repeated.
 support() {
   local arguments=(support --model "$MODEL" --out "$OUT" --rounds "${ROUNDS:-5}")
-  [ "$MODEL" = models/portrait ] && arguments+=(--readme README.md)
+  [ "$MODEL" = models/portrait ] && arguments+=(--readme docs/recipes.md)
   RECIPES="" export_to all # the model's own recipes, the searched builds among them
   attempt "export the grid" "$python" -m export all --model "$MODEL" --out "$OUT" --recipe grid --overwrite
   goldens

@@ -9,6 +9,7 @@
 #   setup.sh arm         qemu and an ARM userland (85 MB, once); `make parity-arm` runs it
 #   setup.sh android     the adb program
 #   setup.sh coreai      the optional target Core AI
+#   setup.sh docs        MkDocs Material, which builds the site of docs/
 #   setup.sh qnn         Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence)
 # System packages are installed only if they are missing. `make setup` runs the first two, once. PYTHON and TORCH_INDEX:
 # see the Makefile.
@@ -169,6 +170,15 @@ setup_qnn() {
   .venv/qnn/bin/python -m pip install --quiet --disable-pip-version-check --no-input $requirement
 }
 
+# In an environment of its own: nothing of the site runs with the project.
+setup_docs() {
+  local requirement
+  requirement=$(.venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])')
+  [ -x .venv/docs/bin/python ] || .venv/bin/python -m venv .venv/docs
+  # shellcheck disable=SC2086  # a list of requirements
+  .venv/docs/bin/python -m pip install --quiet --disable-pip-version-check --no-input $requirement
+}
+
 # Pictures behind synthesized people. Their licences are CC-BY-SA and similar: used for training, never redistributed.
 setup_backdrops() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
@@ -196,6 +206,7 @@ arm) setup_arm ;;
 android) setup_android ;;
 coreai) setup_coreai ;;
 qnn) setup_qnn ;;
+docs) setup_docs ;;
 backdrops) setup_backdrops ;;
-*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|coreai|qnn" ;;
+*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|coreai|qnn|docs" ;;
 esac

@@ -73,3 +73,7 @@ def version() -> str:
         return metadata.version("hydra-mobile")
     except metadata.PackageNotFoundError:
         return "of a checkout"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
-"""docs/results.json and the README's result table: the figures that do not depend on the machine.
+"""docs/results.json and the result table of docs/results.md: the figures that do not depend on the machine.
 
-The README's block depends on docs/results.json alone, and docs/results.json names the measured spec and weights. A
+The table depends on docs/results.json alone, and docs/results.json names the measured spec and weights. A
 test can therefore detect that either is stale.
 """
 
@@ -168,7 +168,7 @@ def loss_cells(row: HasLosses, outputs: Iterable[str]) -> list[str]:
 
 
 def block(document: Results) -> str:
-    """Return the README's table with its markers; it depends on docs/results.json alone."""
+    """Return the table with its markers; it depends on docs/results.json alone."""
     rows = document.artifacts
     outputs = list(dict.fromkeys(output for row in rows for output in row.losses))
     metric = metrics_of(rows)
@@ -213,7 +213,7 @@ def key(document: Results) -> str:
 
 
 def renew_readme(evidence: Gathered, readme: Path) -> Path:
-    """Rewrite the block in `readme` and the docs/results.json beside it, and return the path of the latter.
+    """Rewrite the block in `readme` and docs/results.json, and return the path of the latter.
 
     Raises UsageError if the file or its markers are missing, StageError("report") if no artifact was judged, because
     an empty table must not replace a full one.
@@ -226,7 +226,8 @@ def renew_readme(evidence: Gathered, readme: Path) -> Path:
     document = results(evidence)
     if not any(row.losses for row in document.artifacts):
         raise StageError("report", f"no artifact was judged; {readme} keeps its table. Run: make parity")
-    path = readme.parent / "docs" / "results.json"
+    folder = readme.parent if readme.parent.name == "docs" else readme.parent / "docs"
+    path = folder / "results.json"
     write_text(path, dump_json(plain(document)))
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     write_text(readme, before + block(document) + after)

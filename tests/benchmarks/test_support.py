@@ -150,7 +150,7 @@ def test_nothing_to_judge(model_dir: Callable[[str], Path], tmp_path: Path) -> N
 
 
 def test_the_readme_shows_the_portraits_file(root: Path) -> None:
-    readme = (root / "README.md").read_text(encoding="utf-8")
+    readme = (root / "docs/recipes.md").read_text(encoding="utf-8")
     shown = readme[readme.index(support.BEGIN) : readme.index(support.END) + len(support.END)]
     document = support.load_support(load_spec(root / "models/portrait"))
     assert shown == support.block(document) if document else "make grid" in shown
