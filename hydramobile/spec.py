@@ -6,22 +6,18 @@ every module is one, and `[entries.*]` fuses several modules into one. Shapes ar
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydramobile.errors import UsageError
 from hydramobile.files import canonical_json, sha256_bytes
+from hydramobile.model_folder import find_folder
 from hydramobile.targets import KNOWN
 from hydramobile.toml_table import Table, is_number, read_toml
 
 STAGE = "spec"
-PORTRAIT = Path("models/portrait")
-INSTALLED_PORTRAIT = Path(sys.prefix) / "share/hydra-mobile/portrait"
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Tensor names become identifiers in Core ML, TFLite and GraphDef files. This is the intersection of their rules.
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -150,25 +146,16 @@ class ModelSpec:
 def load_spec(folder: Path) -> ModelSpec:
     """Read and check `folder`/model.toml. Raises UsageError where there is none, and StageError("spec") for errors.
 
-    The path of the file itself does as well. "models/portrait" is the installed portrait where the current folder has
-    none.
+    `folder` may be any path that `find_folder` takes.
     """
-    if folder.name == "model.toml" and folder.is_file():
-        folder = folder.parent
-    if folder == PORTRAIT and not folder.exists() and INSTALLED_PORTRAIT.exists():
-        folder = INSTALLED_PORTRAIT
-    if not folder.exists():
-        near = difflib.get_close_matches(folder.name, [path.name for path in siblings(folder)], n=1)
-        hint = f"; did you mean {folder.parent / near[0]}?" if near else ""
-        raise UsageError(f"there is no folder {folder}{hint} (init writes one: hydra-mobile init {folder} NET.pt2)")
-    if not (folder / "model.toml").is_file():
-        raise UsageError(f"no model in {folder}: it has no model.toml")
+    folder = find_folder(folder)
     top = read_toml(folder / "model.toml", STAGE)
     if top.whole("schema") != 1:
         raise top.error(f"schema {top.data['schema']} is not known (known: 1)")
     tensors = {name: read_tensor(name, table) for name, table in top.tables("tensors", {})}
     modules = order_modules(top, [read_module(name, table) for name, table in top.tables("modules")])
     tensors = complete_tensors(top, tensors, modules)
+    check_photos(top, tensors)
     weights = top.table("weights")
     spec = ModelSpec(
         folder=folder,
@@ -194,11 +181,6 @@ def load_spec(folder: Path) -> ModelSpec:
     return spec
 
 
-def siblings(folder: Path) -> list[Path]:
-    """Return the model folders beside `folder`."""
-    return [path.parent for path in folder.parent.glob("*/model.toml")] if folder.parent.is_dir() else []
-
-
 def content_hash(top: Table) -> str:
     """Return the hash of the parsed content. Raises StageError("spec") for NaN and infinity."""
     try:
@@ -221,6 +203,13 @@ def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(text):
         raise table.error(f"{text!r} does not match {pattern.pattern}")
     return text
+
+
+def check_photos(top: Table, tensors: Mapping[str, TensorSpec]) -> None:
+    """Raise StageError("spec") for photos of different ranges: an artifact describes one preprocessing."""
+    ranges = {tensor.range or (0.0, 1.0) for tensor in tensors.values() if tensor.kind == "rgb-photo"}
+    if len(ranges) > 1:
+        raise top.error(f"photos of one model have one range, found {sorted(ranges)}")
 
 
 def read_factory(top: Table, modules: Mapping[str, ModuleSpec]) -> str:

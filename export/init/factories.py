@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -94,8 +94,8 @@ def library_origin(request: InitRequest, scratch: Path) -> Origin:
 
 def save_config(name: str, folder: Path) -> None:
     """Copy a transformers configuration, a local file or folder, into the model's folder."""
-    import transformers
-
+    # The user's own package, where it is installed: no dependency of this project.
+    transformers: Any = import_module("transformers")
     if not Path(name).exists():
         raise UsageError(f"transformers:{name}: there is no file or folder of that name; a configuration is local")
     try:

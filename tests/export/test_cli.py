@@ -82,7 +82,10 @@ def test_another_artifact_needs_overwrite(exported: Path, own_model: OwnModel, c
         (["onxn"], "no target or platform 'onxn'; did you mean 'onnx'?"),
         (["andriod"], "did you mean 'android'?"),
         (["onnx", "--recipe", "flaot16"], "no recipe 'flaot16'; did you mean 'float16'?"),
-        (["onnx", "--model", "models/portait"], "no model in models/portait: it has no model.toml"),
+        (
+            ["onnx", "--model", "models/portait"],
+            "no model in models/portait: there is no such folder; did you mean models/portrait?",
+        ),
         (["onnx", "--recpie", "w8"], "No such option"),
         (["make"], "Missing argument"),
         (["inspect", "nowhere.onnx"], "nowhere.onnx does not exist"),

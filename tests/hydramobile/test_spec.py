@@ -122,3 +122,21 @@ def test_not_text(tmp_path: Path) -> None:
     (tmp_path / "model.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StageError, match="not readable TOML"):
         load_spec(tmp_path)
+
+
+def test_modules_of_archives_need_no_factory(write_model: WriteModel) -> None:
+    """`small.toml` has two modules; a program of one alone leaves the other without an origin."""
+    program = f'program = "a.pt2"\nprogram_sha256 = "{"0" * 64}"\n'
+    whole = write_model(
+        ("[modules.body]\n", f"[modules.body]\n{program}"), ("[modules.head]\n", f"[modules.head]\n{program}")
+    )
+    with pytest.raises(StageError, match="'factory' would not be called"):
+        load_spec(whole)
+    text = (whole / "model.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("factory"))
+    (whole / "model.toml").write_text(text.replace(f"{line}\n", ""))
+    spec = load_spec(whole / "model.toml")
+    assert spec.factory == "" and spec.modules["head"].program == "a.pt2"
+    (whole / "model.toml").write_text(text.replace(f"{line}\n", "").replace(program, "", 1))
+    with pytest.raises(StageError, match="has no 'factory', and module 'body' has no 'program'"):
+        load_spec(whole)

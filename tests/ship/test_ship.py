@@ -102,7 +102,7 @@ def test_an_error_is_raised_and_stops_further_tasks() -> None:
     [
         (["andriod", "--model", "net.pt2"], "did you mean 'android'?"),
         (["web", "--model", "none.pt2"], "there is no file none.pt2"),
-        (["web", "--model", "none"], "there is no folder none"),
+        (["web", "--model", "none"], "no model in none: there is no such folder"),
     ],
 )
 def test_a_wrong_word_is_bad_usage(
