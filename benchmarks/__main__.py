@@ -42,7 +42,6 @@ def parity(  # noqa: PLR0913 - one parameter per flag; --bisect is a question ab
     from benchmarks.parity.run import run_parity
     from benchmarks.parity.standings import conclude
     from benchmarks.request import Request
-    from benchmarks.runtime import resolve_runtimes
     from benchmarks.show.parity import parity_table
     from benchmarks.show.terminal import say
     from hydramobile.recipe_files import resolve_only
@@ -55,7 +54,7 @@ def parity(  # noqa: PLR0913 - one parameter per flag; --bisect is a question ab
         typer.echo(to_json(evidence))
     else:
         parity_table(spec, evidence)
-    return conclude(spec, evidence, resolve_runtimes(runtime) if runtime else ())
+    return conclude(spec, evidence, request)
 
 
 @app.command()

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks.evidence.row import Row
-from hydramobile.artifact import Artifact, find_artifacts, read_artifact
+from benchmarks.outcomes import lost_artifacts
+from benchmarks.runtime import resolve_runtimes
+from hydramobile.artifact import Artifact, find_artifacts, read_in_place
 from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, UsageError, describe
 from hydramobile.goldens import load_goldens
@@ -18,6 +20,7 @@ from hydramobile.targets import chosen
 
 Progress = Callable[[str], None]
 R = TypeVar("R", bound=Row)
+AGAIN = "budget.toml says that it must ship, so export it again with: make export"
 
 
 def silent(text: str) -> None:
@@ -51,6 +54,11 @@ class Request:
     def partial(self) -> bool:
         return bool(self.only or self.runtimes)
 
+    def covers(self, row: Row) -> bool:
+        """Return whether the request asks for the row. A row without a runtime is of an unreadable artifact."""
+        named = not self.runtimes or not row.runtime or row.runtime in resolve_runtimes(self.runtimes)
+        return named and chosen(self.only, row.target, row.recipe)
+
 
 @dataclass(frozen=True, slots=True)
 class Built:
@@ -62,7 +70,7 @@ class Built:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An artifact folder whose artifact.json cannot be read, and why."""
+    """An artifact folder whose artifact.json cannot be read or is gone, and why."""
 
     target: str
     recipe: str
@@ -71,15 +79,22 @@ class Unreadable:
 
 
 def select(request: Request) -> tuple[list[Built], list[Unreadable]]:
-    """Return (readable artifacts, unreadable artifacts) of a request. Raises NothingJudged when there is none."""
+    """Return (readable artifacts, unreadable or lost artifacts) of a request. Raises NothingJudged without any.
+
+    A lost artifact must ship, was exported, and is gone.
+    """
     artifacts: list[Built] = []
-    broken: list[Unreadable] = []
+    broken = [
+        Unreadable(target, name, "artifact", f"{request.root / target / name} was exported and is gone; {AGAIN}")
+        for target, name in lost_artifacts(request.root, load_budget(request.spec))
+        if chosen(request.only, target, name)
+    ]
     for folder in find_artifacts(request.root):
         target, name = folder.parent.name, folder.name
         if not chosen(request.only, target, name):
             continue
         try:
-            artifacts.append(Built(folder, read_artifact(folder)))
+            artifacts.append(Built(folder, read_in_place(folder)))
         except StageError as error:
             broken.append(Unreadable(target, name, error.stage, error.message))
     if not artifacts and not broken:
@@ -109,7 +124,7 @@ def sealed_hashes(root: Path) -> frozenset[str]:
 
 def readable(folder: Path) -> Artifact | None:
     try:
-        return read_artifact(folder)
+        return read_in_place(folder)
     except StageError:
         return None
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.evidence.envelope import identity_of, read_earlier, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, updating, write
 from benchmarks.evidence.size import (
     EntryDelegation,
     EntrySize,
@@ -69,11 +69,12 @@ def run_size(request: Request, progress: Progress = silent) -> SizeEvidence:
     for built in artifacts:
         progress(f"size: {built.artifact.target} {built.artifact.recipe}")
         rows.append(measured(built.folder, built.artifact))
-    earlier = read_earlier(SizeEvidence, request.root) if request.partial else None
-    if earlier:
-        rows += still_standing(earlier.results, rows, sealed_hashes(request.root), lambda row: row.pair)
-    evidence = SizeEvidence(**identity_of(request.spec), results=by_subject(rows))
-    write(request.root, evidence)
+    with updating(SizeEvidence, request.root):
+        earlier = read_earlier(SizeEvidence, request.root) if request.partial else None
+        if earlier:
+            rows += still_standing(earlier.results, rows, sealed_hashes(request.root), lambda row: row.pair)
+        evidence = SizeEvidence(**identity_of(request.spec), results=by_subject(rows))
+        write(request.root, evidence)
     return evidence
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, find_artifacts, read_artifact, verify
+from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, find_artifacts, read_in_place, verify
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
@@ -78,7 +78,7 @@ def sort_artifacts(root: Path) -> tuple[list[Published], list[Withheld]]:
             continue
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            artifact = read_artifact(folder)
+            artifact = read_in_place(folder)
             verify(folder, artifact)
         except StageError as error:
             withheld.append(Withheld(name, error.message))

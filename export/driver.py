@@ -12,7 +12,7 @@ from typing import Any
 
 from export.seal import input_hash
 from export.target import load_target
-from hydramobile.artifact import artifact_folder, read_artifact, verify, write_manifest
+from hydramobile.artifact import artifact_folder, read_in_place, verify, write_manifest
 from hydramobile.budget import load_budget
 from hydramobile.errors import HydraError, StageError, UsageError
 from hydramobile.files import dump_json, locked, read_json, write_text
@@ -112,7 +112,7 @@ def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: 
     if not folder.exists():
         return False
     try:
-        artifact = read_artifact(folder)
+        artifact = read_in_place(folder)
         verify(folder, artifact)
     except StageError:
         return False

@@ -188,8 +188,26 @@ def read_artifact(folder: Path) -> Artifact:
         raise table.error("holds a number that is not finite (NaN or Infinity)") from error
     if not untouched:
         raise table.error("was changed after it was sealed: its sha256 does not match its content; export it again")
+    if not artifact.entries:
+        raise table.error("'entries' is empty: an artifact without a function to call is none; export it again")
     for path in [record.path for record in artifact.files] + [entry.file for entry in artifact.entries]:
         inside(folder, path, STAGE)
+    return artifact
+
+
+def read_in_place(folder: Path) -> Artifact:
+    """Read the artifact of the folder <target>/<recipe>, as `read_artifact`.
+
+    Also raises StageError("artifact") when it is the artifact of another target or recipe, for instance after one
+    folder was copied over another.
+    """
+    artifact = read_artifact(folder)
+    if (artifact.target, artifact.recipe) != (folder.parent.name, folder.name):
+        raise StageError(
+            STAGE,
+            f"{folder} holds the artifact {artifact.target}/{artifact.recipe}, not {folder.parent.name}/{folder.name}; "
+            "export it again",
+        )
     return artifact
 
 
@@ -259,6 +277,10 @@ def verify(folder: Path, artifact: Artifact) -> None:
             raise StageError("seal", f"{folder / path} is missing; artifact.json lists it")
         if present[path].sha256 != record.sha256:
             raise StageError("seal", f"{folder / path} does not match its seal (sha256 {record.sha256[:12]}...)")
+        if present[path].bytes != record.bytes:
+            raise StageError(
+                "seal", f"{folder / path} has {present[path].bytes} bytes, artifact.json says {record.bytes}"
+            )
     extra = sorted(set(present) - set(listed))
     if extra:
         raise StageError("seal", f"{folder / extra[0]} is not in artifact.json")
@@ -311,7 +333,7 @@ def write_manifest(root: Path) -> Path:
         for folder in find_artifacts(root):
             prefix = folder.relative_to(root).as_posix()
             try:
-                content = plain(read_artifact(folder))
+                content = plain(read_in_place(folder))
             except StageError as error:
                 rows.append({"folder": prefix, "error": str(error)})
                 continue

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.evidence.cost import CostEvidence, CostRow, EntryCost, KindCost, ModuleCost, OpCost
-from benchmarks.evidence.envelope import identity_of, read_earlier, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, updating, write
 from benchmarks.graph import Graph, Step, peak_activations
 from benchmarks.optional import GraphReader, Reference
 from benchmarks.request import (
@@ -39,17 +39,18 @@ def run_cost(request: Request, progress: Progress = silent) -> CostEvidence:
     for built in artifacts:
         progress(f"cost: {built.artifact.target} {built.artifact.recipe}")
         rows.append(artifact_cost(built.folder, built.artifact))
-    earlier = read_earlier(CostEvidence, request.root) if request.partial else None
-    if earlier:
-        rows += still_standing(earlier.results, rows, sealed_hashes(request.root), lambda row: row.pair)
-    evidence = CostEvidence(
-        **identity_of(request.spec),
-        size=request.spec.size,
-        modules=tuple(modules),
-        modules_missing=missing,
-        results=by_subject(rows),
-    )
-    write(request.root, evidence)
+    with updating(CostEvidence, request.root):
+        earlier = read_earlier(CostEvidence, request.root) if request.partial else None
+        if earlier:
+            rows += still_standing(earlier.results, rows, sealed_hashes(request.root), lambda row: row.pair)
+        evidence = CostEvidence(
+            **identity_of(request.spec),
+            size=request.spec.size,
+            modules=tuple(modules),
+            modules_missing=missing,
+            results=by_subject(rows),
+        )
+        write(request.root, evidence)
     return evidence
 
 

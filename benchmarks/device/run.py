@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.evidence.device import DeviceEvidence, DeviceRow
-from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
 from benchmarks.evidence.parity import ParityRow
 from benchmarks.machine import identity
 from benchmarks.parity.run import run_parity
@@ -125,12 +125,13 @@ def run_device(request: Request, run: Run, progress: Progress = silent) -> Measu
     for name in names:
         judged = run_parity(replace(request, only=only, runtimes=(name,)), progress)
     rows = [on_device(request, run, built, progress) for built in artifacts]
-    evidence = DeviceEvidence(
-        **identity_of(request.spec),
-        machine=identity(),
-        results=by_subject([*rows, *earlier(request, rows)]),
-    )
-    write(request.root, evidence)
+    with updating(DeviceEvidence, request.root):
+        evidence = DeviceEvidence(
+            **identity_of(request.spec),
+            machine=identity(),
+            results=by_subject([*rows, *earlier(request, rows)]),
+        )
+        write(request.root, evidence)
     return Measured(evidence, tuple(row for row in judged.results if row.runtime in names))
 
 

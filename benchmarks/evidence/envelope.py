@@ -7,7 +7,8 @@ and the rows. Evidence of another schema is refused, with the command that measu
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar
 from benchmarks.evidence.environment import Machine
 from benchmarks.evidence.row import Row
 from hydramobile.errors import StageError
-from hydramobile.files import dump_json, read_json, write_text
+from hydramobile.files import dump_json, locked, read_json, write_text
 from hydramobile.spec import ModelSpec
 
 SCHEMA: Literal[2] = 2
@@ -85,6 +86,16 @@ def write(root: Path, evidence: Evidence[Any]) -> Path:
     path = root / evidence.FILE
     write_text(path, dump_json(plain(evidence)))
     return path
+
+
+@contextmanager
+def updating(kind: type[Evidence[Any]], root: Path) -> Iterator[None]:
+    """Hold the lock of an evidence file, so that commands at the same time do not lose each other's rows.
+
+    Hold it from `read_earlier` to `write`, and not while artifacts are measured.
+    """
+    with locked(root / f".{kind.FILE}.lock"):
+        yield
 
 
 def read(kind: type[E], path: Path) -> E:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
 from benchmarks.evidence.instructions import EntryCounts, InstructionEvidence, InstructionRow
 from benchmarks.optional import Counting
 from benchmarks.request import (
@@ -70,11 +70,12 @@ def run_instructions(request: Request, progress: Progress = silent) -> Instructi
     with ThreadPoolExecutor(WORKERS) as pool:
         for counted in pool.map(lambda job: count_runtime(request, job, progress), jobs):
             rows += counted
-    earlier = read_earlier(InstructionEvidence, request.root)
-    if earlier:
-        rows += still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of)
-    evidence = InstructionEvidence(**identity_of(request.spec), results=by_subject(rows))
-    write(request.root, evidence)
+    with updating(InstructionEvidence, request.root):
+        earlier = read_earlier(InstructionEvidence, request.root)
+        if earlier:
+            rows += still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of)
+        evidence = InstructionEvidence(**identity_of(request.spec), results=by_subject(rows))
+        write(request.root, evidence)
     return evidence
 
 

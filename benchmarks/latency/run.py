@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
 from benchmarks.evidence.latency import LatencyEvidence, LatencyRow, Load
 from benchmarks.machine import identity, load
 from benchmarks.request import (
@@ -78,14 +78,15 @@ def write_latency(request: Request, rows: Sequence[LatencyRow]) -> LatencyEviden
 
     Returns the written evidence.
     """
-    kept, notes = earlier(request, rows)
-    evidence = LatencyEvidence(
-        **identity_of(request.spec),
-        machine=identity(),
-        notes=tuple(notes),
-        results=by_subject([*rows, *kept]),
-    )
-    write(request.root, evidence)
+    with updating(LatencyEvidence, request.root):
+        kept, notes = earlier(request, rows)
+        evidence = LatencyEvidence(
+            **identity_of(request.spec),
+            machine=identity(),
+            notes=tuple(notes),
+            results=by_subject([*rows, *kept]),
+        )
+        write(request.root, evidence)
     return evidence
 
 

@@ -24,6 +24,7 @@ from hydramobile.artifact import Artifact, Entry, read_artifact, ships, verify
 from hydramobile.budget import LABEL_FALLBACK
 from hydramobile.errors import HydraError, StageError
 from hydramobile.measures import MEAN
+from hydramobile.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,24 @@ def check_model(bench: Bench, artifact: Artifact) -> None:
     spec = bench.spec
     if (artifact.spec_sha256, artifact.weights_sha256) != (spec.sha256, spec.weights_sha256):
         raise StageError("golden", "the artifact was made from another spec or other weights; export it again")
+    check_entries(spec, artifact)
     if not bench.goldens:
         raise StageError("golden", "no samples to judge by; a comparison of nothing is not a pass")
+
+
+def check_entries(spec: ModelSpec, artifact: Artifact) -> None:
+    """Raise StageError("artifact") where an entry of the spec, or a tensor of an entry, is missing in the artifact.
+
+    A function that is not there is not judged, and would pass.
+    """
+    for entry in artifact.entries:
+        wanted = spec.entries.get(entry.name)
+        ports = {port.name for port in (*entry.inputs, *entry.outputs)}
+        if wanted is None or ports != {*wanted.inputs, *wanted.outputs}:
+            raise StageError("artifact", f"entry {entry.id!r} is not the entry of the spec; export it again")
+    missing = [name for name in spec.entries if name not in {entry.name for entry in artifact.entries}]
+    if missing:
+        raise StageError("artifact", f"no file holds the entry {missing[0]!r} of the spec; export it again")
 
 
 def judge_size(bench: Bench, subject: Subject) -> Iterator[ParityRow]:

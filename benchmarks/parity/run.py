@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.evidence.envelope import identity_of, read_earlier, typed, write
+from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.machine import identity
 from benchmarks.parity import lean
@@ -60,6 +60,15 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
     with ThreadPoolExecutor(WORKERS) as pool:
         for judged in pool.map(lambda job: judge_runtime(request, job, progress), jobs):
             rows += judged
+    with updating(ParityEvidence, request.root):
+        return merge(request, rows, left, (bench, len(samples)))
+
+
+def merge(
+    request: Request, rows: list[ParityRow], left: Sequence[ParityRow], judged_by: tuple[Bench, int]
+) -> ParityEvidence:
+    """Write the rows, and the rows of earlier runs that still stand, and return the content of parity.json."""
+    bench, samples = judged_by
     earlier = read_earlier(ParityEvidence, request.root)
     kept = still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of) if earlier else []
     known = {subject_of(row) for row in kept}
@@ -70,7 +79,7 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
         **identity_of(request.spec),
         machine=identity(),
         samples=tuple(golden.sample for golden in bench.goldens),
-        samples_asked=len(samples),
+        samples_asked=samples,
         results=tuple(sorted(rows, key=lambda row: (*subject_of(row), row.entry, row.mode))),
     )
     write(request.root, evidence)

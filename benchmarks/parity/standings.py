@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
+from benchmarks.request import Request
 from benchmarks.runtime import forced
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from hydramobile.spec import ModelSpec
 
+NONE = "none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails"
 State = Literal["ships", "passes", "refused", "broken", "failed", "unjudged"]
 
 
@@ -62,17 +64,21 @@ def explain(row: ParityRow) -> str:
     return f"{row.where}: {row.reason}" if row.where else row.reason
 
 
-def conclude(spec: ModelSpec, evidence: ParityEvidence, asked: Sequence[str] = ()) -> str:
+def conclude(spec: ModelSpec, evidence: ParityEvidence, request: Request | None = None) -> str:
     """Return the reason line of a pass; raise with the exit code of the worst standing.
 
-    If all runtimes that the user named (`asked`) are unavailable, nothing was judged, whatever earlier rows say.
+    If a partial request judged nothing (its runtimes are unavailable, or run none of its artifacts), the result is
+    NothingJudged, whatever rows of earlier runs say.
     """
-    named = [row for row in evidence.results if row.runtime in asked]
-    if named and all(row.verdict == "unavailable" for row in named):
-        raise NothingJudged(f"{named[0].runtime} is unavailable: {named[0].reason}")
+    if request and request.partial:
+        asked = [row for row in evidence.results if request.covers(row)]
+        if not asked:
+            raise NothingJudged(NONE)
+        if all(row.verdict == "unavailable" for row in asked):
+            raise NothingJudged(f"{asked[0].runtime} is unavailable: {asked[0].reason}")
     every = standings(load_budget(spec), evidence.results)
     if not every:
-        raise NothingJudged("none of the chosen runtimes runs any of these artifacts; a comparison of nothing fails")
+        raise NothingJudged(NONE)
     for state, error in (("failed", None), ("broken", BudgetBroken), ("unjudged", NothingJudged)):
         bad = [standing for standing in every if standing.state == state]
         if bad:

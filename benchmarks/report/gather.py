@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from benchmarks.evidence.cost import CostEvidence, CostRow
 from benchmarks.evidence.device import DeviceEvidence, DeviceRow
-from benchmarks.evidence.envelope import Evidence, read, typed
+from benchmarks.evidence.envelope import Evidence, read
 from benchmarks.evidence.grid import GridEvidence, GridRow
 from benchmarks.evidence.instructions import InstructionEvidence, InstructionRow
 from benchmarks.evidence.latency import LatencyEvidence, LatencyRow
@@ -17,11 +17,11 @@ from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.evidence.profile import ProfileEvidence, ProfileRow
 from benchmarks.evidence.row import Row
 from benchmarks.evidence.size import SizeEvidence, SizeRow
+from benchmarks.outcomes import Outcome, read_outcomes
 from benchmarks.parity.standings import standings
-from hydramobile.artifact import Artifact, find_artifacts, read_artifact
+from hydramobile.artifact import Artifact, find_artifacts, read_in_place, verify
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import NothingJudged, StageError
-from hydramobile.files import read_json
 from hydramobile.samples import Sample, load_samples
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGETS
@@ -50,24 +50,6 @@ class Verdict:
     @property
     def name(self) -> str:
         return f"{self.target}/{self.recipe}"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The outcome of one export, as recorded in export.json."""
-
-    target: str
-    recipe: str
-    state: str
-    stage: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Exports:
-    """The content of export.json: outcomes by TARGET/RECIPE."""
-
-    outcomes: Mapping[str, Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +150,14 @@ def gather(spec: ModelSpec, out: Path, folder: Path | None) -> Gathered:
 
 
 def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[Missing]]:
+    """Return (the artifacts whose files match their seals, notes on the others): a verdict is of the sealed bytes."""
     found: dict[Pair, Artifact] = {}
     notes: list[Missing] = []
     for folder in find_artifacts(root):
         try:
-            found[folder.parent.name, folder.name] = read_artifact(folder)
+            artifact = read_in_place(folder)
+            verify(folder, artifact)
+            found[folder.parent.name, folder.name] = artifact
         except StageError as error:
             notes.append(Missing(f"{folder.parent.name}/{folder.name}: {error}", "make export"))
     return found, notes
@@ -208,12 +193,9 @@ def read_one(kind: type[E], root: Path, missing: list[Missing], expected: bool =
 
 
 def read_exports(root: Path) -> tuple[dict[str, Outcome], list[Missing]]:
-    path = root / "export.json"
-    if not path.is_file():
-        return {}, []
     try:
-        return dict(typed(Exports, read_json(path, "report")).outcomes), []
-    except (StageError, ValueError) as error:
+        return read_outcomes(root), []
+    except StageError as error:
         return {}, [Missing(str(error), "make export")]
 
 
