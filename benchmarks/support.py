@@ -245,7 +245,7 @@ def support_row(evidence: Gathered, row: ResultRow, time: TimeRow | None, reason
         losses=row.losses,
         labels=row.labels,
         reason=reason,
-        samples=max((item.samples for item in judged if item.mode != "labels"), default=0),
+        samples=max((item.samples for item in judged if item.mode not in ("labels", "drawn")), default=0),
         time=SupportTime(time.runtime, time.to_float32, time.rounds, time.load, time.reason) if time else None,
         badly=[*slower(time), *undelegated(size, base)],
     )

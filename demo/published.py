@@ -111,8 +111,9 @@ def first_failure(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def passed_runtimes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the runtimes in which an artifact passed. A pass that compared nothing does not count."""
-    return tuple(sorted({str(row["runtime"]) for row in rows if row["verdict"] == "pass" and row["measures"]}))
+    """Return the runtimes in which an artifact passed. A pass that compared nothing with samples does not count."""
+    passed = [row for row in rows if row["verdict"] == "pass" and row["mode"] != "drawn" and row["measures"]]
+    return tuple(sorted({str(row["runtime"]) for row in passed}))
 
 
 def require_published(spec: ModelSpec, out: Path) -> tuple[list[Published], list[Withheld]]:

@@ -185,13 +185,17 @@ def run_worker(
         for event in events("export.worker", job, log, limit):
             if event["event"] == "start":
                 stage, started = event["stage"], time.monotonic()
-                current = asked.get(event["recipe"], event["recipe"])
+                current = asked.get(event["recipe"], "")
+                if event["recipe"] and not current:
+                    raise WorkerDied(
+                        f"the worker reported {event['recipe']!r}, which was not asked of it; its log: {log}"
+                    )
                 progress(target, f"{stage} {current}".strip())
             elif event["event"] == "failed":
                 failed = (current,) if current else recipes
                 outcomes += [Outcome(target, name, "failed", event["stage"], event["error"]) for name in failed]
-            elif current:
-                outcomes.append(Outcome(target, current, "exported", seconds=round(time.monotonic() - started, 2)))
+            elif event["event"] == "done" and event["stage"] == "emit":
+                outcomes.append(confirmed(plan, target, current, time.monotonic() - started))
         if len({outcome.recipe for outcome in outcomes}) < len(recipes):
             raise WorkerDied(f"the worker ended before it reported all of its recipes; its log: {log}")
     except HydraError as error:
@@ -200,6 +204,19 @@ def run_worker(
         dead = (current,) if current and current not in named else tuple(r for r in recipes if r not in named)
         outcomes += [Outcome(target, name, "failed", stage, str(error)) for name in dead]
     return outcomes
+
+
+def confirmed(plan: ExportPlan, target: str, recipe: str, seconds: float) -> Outcome:
+    """Return the outcome of a recipe that a worker reported as exported: the artifact on disk decides.
+
+    A model's code runs in the worker, and could write the report itself.
+    """
+    wanted = find_recipe(plan.spec, target, recipe)
+    if is_current(plan.spec, target, wanted, plan.out, plan.photos):
+        return Outcome(target, recipe, "exported", seconds=round(seconds, 2))
+    folder = artifact_folder(plan.out, plan.spec.name, target, wanted.name)
+    reason = f"the worker reported it, but {folder} holds no intact artifact of these inputs"
+    return Outcome(target, recipe, "failed", "seal", reason)
 
 
 def verdict(outcomes: Sequence[Outcome]) -> str:

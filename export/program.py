@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from export.passes.base import PassResult, run_passes
 from export.passes.eager import EagerModel
 from export.passes.pipelines import CAPTURE_PASSES, EAGER_PASSES
-from export.passes.remove_state import check_repeats
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
 from hydramobile.loader import as_tuple, load_modules
 from hydramobile.recipes import FLOAT_SHARE, smallest_quantized
+from hydramobile.reference_run import check_repeats, check_tensor
+from hydramobile.reference_run import run_modules as run_modules  # of a program, for its users
 from hydramobile.samples import Sample, load_samples, sample_inputs
 from hydramobile.spec import EntrySpec, ModelSpec
 
@@ -191,44 +191,3 @@ def limit_calibration(program: Program, count: int) -> Program:
         raise StageError("quantize", f"{count} calibration samples are asked for, and there are {len(ordered)}")
     hashes, tensors = zip(*ordered[:count], strict=True)
     return replace(program, calibration=tensors, calibration_hashes=hashes)
-
-
-def run_modules(
-    spec: ModelSpec, modules: Mapping[str, torch.nn.Module], inputs: Mapping[str, NDArray[Any]]
-) -> dict[str, torch.Tensor]:
-    """Run the modules in order on one input and return every tensor of the model by name.
-
-    Raises StageError("capture") that names the module that failed or returned something else than its outputs.
-    """
-    import torch
-
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
-    for module in spec.modules.values():
-        try:
-            with torch.no_grad():
-                returned = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
-        except Exception as error:  # the module is foreign code and may raise any type
-            raise StageError(STAGE, f"module {module.name!r} failed: {type(error).__name__}: {error}") from error
-        if len(returned) != len(module.outputs):
-            raise StageError(
-                STAGE, f"module {module.name!r} returned {len(returned)} tensors, the spec names {list(module.outputs)}"
-            )
-        others = {type(value).__name__ for value in returned if not isinstance(value, torch.Tensor)}
-        if others:
-            raise StageError(STAGE, f"module {module.name!r} returned {', '.join(others)}; outputs are tensors")
-        tensors.update(zip(module.outputs, returned, strict=True))
-    return tensors
-
-
-def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
-    """Check a tensor against its declaration. Raises StageError("capture") for another shape or dtype, NaN or inf."""
-    import torch
-
-    declared = spec.tensors.get(name)
-    shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
-    if declared is not None and declared.at(size) != shape:
-        raise StageError(STAGE, f"tensor {name!r} has shape {list(shape)}, the spec says {list(declared.at(size))}")
-    if declared is not None and declared.dtype != dtype:
-        raise StageError(STAGE, f"tensor {name!r} has dtype {dtype}, the spec says {declared.dtype}")
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-        raise StageError(STAGE, f"tensor {name!r} holds NaN or infinite values")

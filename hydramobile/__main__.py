@@ -27,23 +27,13 @@ def goldens(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON summary.")] = False,
 ) -> str:
     """Compute missing and stale goldens."""
-    from hydramobile.budget import load_budget, neighbour
-    from hydramobile.goldens import build_folder, committed_folder, refresh
-    from hydramobile.labels import refresh_labels
+    from hydramobile.golden_job import compute_goldens
     from hydramobile.samples import load_samples
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
     chosen = load_samples(spec, "judge", samples)
-    computed = refresh(spec, chosen, spec.size, build_folder(out, spec))
-    if commit:
-        own = [sample for sample in chosen if not sample.private][:commit]
-        computed += refresh(spec, own, spec.size, committed_folder(spec), half=True)
-    computed += refresh_labels(spec, [build_folder(out, spec), *([committed_folder(spec)] if commit else [])])
-    other = neighbour(spec, load_budget(spec).against)
-    if other:
-        computed += refresh(other, load_samples(other, "judge", samples), other.size, build_folder(out, other))
-        computed += refresh_labels(other, [build_folder(out, other)])
+    computed = compute_goldens(spec, out, samples, commit)
     if as_json:
         typer.echo(json.dumps({"model": spec.name, "samples": len(chosen), "computed": computed}))
     return f"goldens of {len(chosen)} samples of {spec.name} ({computed} computed)"

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,17 @@ def read_json(path: Path, stage: str) -> Any:
         raise StageError(stage, f"{path} does not exist") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: encoding, syntax, a number too long to read
         raise StageError(stage, f"{path} is not readable JSON: {error}") from error
+
+
+def set_aside(path: Path, reason: str) -> Path:
+    """Rename a damaged file to `<name>.broken`, say so on stderr, and return the new path.
+
+    It is for files that the product can make again: the caller goes on as if there were none.
+    """
+    broken = path.with_name(path.name + ".broken")
+    os.replace(path, broken)
+    sys.stderr.write(f"note: {' '.join(reason.split())}; it is kept as {broken}, and made again\n")
+    return broken
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import importlib.util
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,10 @@ from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, sha256_bytes, write_bytes
 from hydramobile.loader import as_tuple, load_modules
 from hydramobile.preprocess import CONTRACT
-from hydramobile.samples import Sample, sample_inputs
+from hydramobile.reference_run import check_repeats, check_tensor, run_modules
+from hydramobile.samples import DRAWN, Sample, drawn_samples, sample_inputs
 from hydramobile.spec import ModelSpec
+from hydramobile.sway import movements_of
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +42,10 @@ class Golden:
 
     `boundary[module][output]` is the reference module's output for the stored `tensors`. It differs from
     `tensors[output]` only where features were rounded to the `feature_dtype` float16.
+
+    `sway` and `half` hold, per final float output, how far the reference moves when its input moves by a rounding of
+    float32, and when its weights and inputs are rounded to float16 (hydramobile/sway.py); empty in older and committed
+    goldens. `refused` says why the reference gives no outputs for a drawn input; then there are no tensors.
     """
 
     sample: str
@@ -47,6 +53,9 @@ class Golden:
     tensors: Mapping[str, Array]
     boundary: Mapping[str, Mapping[str, Array]]
     feature_dtype: str
+    sway: Mapping[str, Array] = field(default_factory=dict)
+    half: Mapping[str, Array] = field(default_factory=dict)
+    refused: str = ""
 
     def value(self, name: str) -> Array:
         return self.inputs[name] if name in self.inputs else self.tensors[name]
@@ -74,20 +83,16 @@ def make_golden(
 ) -> Golden:
     """Run the reference modules on one sample, in float32 on the CPU.
 
-    Raises StageError("golden") for NaN and infinite values.
+    Raises StageError("golden") for NaN and infinite values, and for another shape or dtype than declared.
     """
-    import torch
-
     inputs = sample_inputs(spec, sample, size)
-    known = {name: torch.from_numpy(value) for name, value in inputs.items()}
-    with torch.no_grad():
-        for module in spec.modules.values():
-            outputs = modules[module.name](*(known[name] for name in module.inputs))
-            known.update(zip(module.outputs, as_tuple(outputs), strict=True))
+    known = run_modules(spec, modules, inputs)
+    for name, value in known.items():
+        try:
+            check_tensor(spec, name, value, size)
+        except StageError as error:
+            raise StageError(STAGE, f"{error.message} on sample {sample.name!r}") from error
     tensors: dict[str, Array] = {name: value.numpy().copy() for name, value in known.items() if name not in inputs}
-    for name, value in tensors.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise StageError(STAGE, f"{name!r} holds NaN or infinite values on sample {sample.name!r}")
     boundary = {m.name: {name: tensors[name] for name in m.outputs} for m in spec.modules.values()}
     return Golden(sample.name, inputs, tensors, boundary, "float32")
 
@@ -126,7 +131,11 @@ def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) 
     if golden.feature_dtype != "float32":
         for module, outputs in golden.boundary.items():
             arrays |= {f"boundary/{module}/{n}": v for n, v in outputs.items() if v is not golden.tensors[n]}
+    for kind, movements in (("sway", golden.sway), ("half", golden.half)):
+        arrays |= {f"{kind}/{name}": value for name, value in movements.items()}
     meta = {"schema": 1, "key": key, "sample": golden.sample, "feature_dtype": golden.feature_dtype}
+    if golden.refused:
+        meta["refused"] = golden.refused
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         archive.writestr(zipfile.ZipInfo("meta.json"), canonical_json(meta))
@@ -156,11 +165,13 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
         raise StageError(STAGE, f"{path} is not readable: {error}; {remedy}") from error
     if meta.get("key") != golden_key(spec, sample, size):
         raise StageError(STAGE, f"{path} is stale: the spec, weights, sample or size changed since; {remedy}")
-    tensors = {name.removeprefix("tensor/"): v for name, v in arrays.items() if name.startswith("tensor/")}
+    if meta.get("refused"):
+        return Golden(sample.name, {}, {}, {}, "float32", refused=str(meta["refused"]))
+    tensors = below(arrays, "tensor/")
     lost = [name for module in spec.modules.values() for name in module.outputs if name not in tensors]
     if lost:
         raise StageError(STAGE, f"{path} is not readable: it holds no {lost[0]!r}; {remedy}")
-    inputs = {name.removeprefix("input/"): v for name, v in arrays.items() if name.startswith("input/")}
+    inputs = below(arrays, "input/")
     if not inputs:
         # The goldens of a user's own photos are stored without the photo.
         inputs = sample_inputs(spec, sample, size)
@@ -168,7 +179,13 @@ def load_golden(path: Path, spec: ModelSpec, sample: Sample, size: tuple[int, in
         module.name: {n: arrays.get(f"boundary/{module.name}/{n}", tensors[n]) for n in module.outputs}
         for module in spec.modules.values()
     }
-    return Golden(sample.name, inputs, tensors, boundary, meta["feature_dtype"])
+    return Golden(
+        sample.name, inputs, tensors, boundary, meta["feature_dtype"], below(arrays, "sway/"), below(arrays, "half/")
+    )
+
+
+def below(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
 
 
 def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], out: Path) -> list[Golden]:
@@ -187,13 +204,30 @@ def load_goldens(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, in
     return [load_golden(golden_path(root, sample), spec, sample, size) for sample in chosen]
 
 
-def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], root: Path, half: bool = False) -> int:
+def load_drawn(spec: ModelSpec, size: tuple[int, int], out: Path) -> list[Golden]:
+    """Read the goldens of the drawn inputs from the build folder, as `load_goldens`. None are committed."""
+    root = build_folder(out, spec)
+    if not root.is_dir() and importlib.util.find_spec("torch") is None:
+        return []
+    return [load_golden(golden_path(root, sample), spec, sample, size) for sample in drawn_samples(spec)]
+
+
+def refresh(
+    spec: ModelSpec,
+    samples: Iterable[Sample],
+    size: tuple[int, int],
+    root: Path,
+    half: bool = False,
+    tell: Callable[[str], None] = lambda name: None,
+) -> int:
     """Compute the goldens of `samples` that are missing or stale in `root`, and return the number of computed goldens.
 
-    `half` stores features as float16 (see `halve`).
+    `half` stores features as float16 (see `halve`). `tell` is called with the name of each sample before it is
+    computed. Raises StageError("golden"), and leaves none of the computed goldens, where the net returns other tensors
+    for the first computed sample the second time, or after all others: then it is no reference.
     """
     modules = None
-    computed = 0
+    computed: list[Path] = []
     for sample in samples:
         path = golden_path(root, sample)
         try:
@@ -201,9 +235,53 @@ def refresh(spec: ModelSpec, samples: Iterable[Sample], size: tuple[int, int], r
             continue
         except StageError:
             modules = modules or load_modules(spec)
-        golden = make_golden(spec, modules, sample, size)
-        if half:
-            golden = halve(spec, modules, golden)
-        save_golden(path, golden, golden_key(spec, sample, size), with_inputs=not sample.private)
-        computed += 1
-    return computed
+        tell(sample.name)
+        make = drawn_golden if sample.source == DRAWN else make_golden
+        golden = make(spec, modules, sample, size)
+        if not computed:
+            first = golden
+            check_again(spec, modules, first)
+        if not half and not golden.refused:
+            movements = movements_of(spec, modules, golden.inputs, golden.tensors)
+            golden = replace(golden, sway=movements.sway, half=movements.half)
+        save_golden(
+            path,
+            halve(spec, modules, golden) if half else golden,
+            golden_key(spec, sample, size),
+            with_inputs=not sample.private,
+        )
+        computed.append(path)
+    if computed and modules:
+        try:
+            check_again(spec, modules, first)
+        except StageError:
+            for path in computed:
+                path.unlink()
+            raise
+    return len(computed)
+
+
+def drawn_golden(
+    spec: ModelSpec, modules: Mapping[str, torch.nn.Module], sample: Sample, size: tuple[int, int]
+) -> Golden:
+    """Return the golden of a drawn input; one that is `refused` where the reference itself fails or gives NaN there.
+
+    A drawn input may lie outside the domain of a net, such as the logarithm of zeros; then it judges nothing.
+    """
+    try:
+        return make_golden(spec, modules, sample, size)
+    except StageError as error:
+        return Golden(sample.name, {}, {}, {}, "float32", refused=error.message)
+
+
+def check_again(spec: ModelSpec, modules: Mapping[str, torch.nn.Module], golden: Golden) -> None:
+    """Run the reference on a golden's inputs again, and raise StageError("golden") where it returns other tensors."""
+    if golden.refused:
+        return
+    import torch
+
+    before = {name: torch.from_numpy(value) for name, value in golden.tensors.items()}
+    try:
+        check_repeats(spec, before, run_modules(spec, modules, golden.inputs))
+    except StageError as error:
+        raise StageError(STAGE, error.message) from error

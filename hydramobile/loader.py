@@ -140,10 +140,35 @@ def fill(modules: Mapping[str, torch.nn.Module], path: Path) -> None:
         raise StageError(STAGE, f"{path}: {unclaimed[0]!r} belongs to no module (modules: {', '.join(modules)})")
     for name, module in modules.items():
         state = {key.partition(".")[2]: tensor for key, tensor in tensors.items() if key.partition(".")[0] == name}
+        check_cast(path, name, module, state)
         try:
             module.load_state_dict(state, strict=True)
         except RuntimeError as error:
             raise StageError(STAGE, f"{path} does not fit module {name!r}: {error}") from error
+
+
+def check_cast(path: Path, name: str, module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Check the casts that `load_state_dict` makes silently, from the dtypes of the file to the module's.
+
+    A float parameter takes floats that stay finite. A bool or integer buffer takes what keeps its value. Raises
+    StageError("weights") for every other cast: int, bool or complex weights of a float parameter, a float64 of 1e300
+    that float32 cannot hold.
+    """
+    import torch
+
+    for key, wanted in module.state_dict().items():
+        tensor = state.get(key)
+        if tensor is None or not isinstance(wanted, torch.Tensor) or tensor.dtype == wanted.dtype:
+            continue
+        dtypes = [str(each.dtype).removeprefix("torch.") for each in (tensor, wanted)]
+        where = f"{path}: {name}.{key} is {dtypes[0]}, and the module's is {dtypes[1]}"
+        if tensor.is_complex() or (wanted.is_floating_point() and not tensor.is_floating_point()):
+            raise StageError(STAGE, f"{where}; store it as {dtypes[1]}, so that the cast is deliberate")
+        cast = tensor.to(wanted.dtype)
+        if wanted.is_floating_point() and not bool(torch.isfinite(cast.float()).all()):
+            raise StageError(STAGE, f"{where}, which cannot hold {float(tensor.double().abs().max()):g}")
+        if not wanted.is_floating_point() and not bool((cast.double() == tensor.double()).all()):
+            raise StageError(STAGE, f"{where}, which cannot hold all of its values")
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydramobile.errors import StageError
+from hydramobile.scale import QUIET, Scale, without_infinities
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -87,34 +88,52 @@ def worse(metric: str, a: float, b: float) -> bool:
     return a < b if higher(metric) else a > b
 
 
-def tensor_measures(candidate: Array, reference: Array, sensitivity: float | None = None) -> Numbers:
+def tensor_measures(
+    candidate: Array, reference: Array, sensitivity: float | Scale | None = None, sway: Array | None = None
+) -> Numbers:
     """Return max_abs, mean_abs, p99_abs, snr_db and cosine of two arrays, and err_sens where `sensitivity` is given.
 
     `sensitivity` is the variation of the reference output between real inputs, max |y(x1) - y(x2)|. An error of 1e-3 of
-    it is invisible; an error of 0.3 of it is another network, whatever its cosine similarity. Raises
-    StageError("judge") for different shapes, empty arrays, and a candidate with NaN or infinity.
+    it is invisible; an error of 0.3 of it is another network, whatever its cosine similarity. A `Scale` judges err_sens
+    and snr_db by channel where channels hold different quantities, and gives err_sens its floor; `sway` is the movement
+    of the reference itself on this input (hydramobile/scale.py).
+
+    Elements that are infinite or NaN in both arrays alike are left out. Raises StageError("judge") for different
+    shapes, empty arrays, and for any other NaN or infinity.
     """
     a, b = candidate.astype(np.float64), reference.astype(np.float64)
     if a.shape != b.shape:
         raise StageError("judge", f"shapes differ: {list(a.shape)} against {list(b.shape)}")
     if a.size == 0:
         raise StageError("judge", "a comparison of nothing")
-    if not np.isfinite(a).all():
-        raise StageError("judge", f"{int((~np.isfinite(a)).sum())} of {a.size} values are not finite")
+    a, b = without_infinities(a, b)
     error = np.abs(a - b)
     noise, signal = float((error**2).sum()), float((b**2).sum())
     norm = math.sqrt(float((a**2).sum()) * signal)
+    scale = sensitivity if isinstance(sensitivity, Scale) else None
     numbers = {
         "max_abs": float(error.max()),
         "mean_abs": float(error.mean()),
         "p99_abs": float(np.quantile(error, 0.99)),
-        "snr_db": snr(signal, noise),
+        "snr_db": channel_snr(b, error, scale) if scale else snr(signal, noise),
         "cosine": float((a * b).sum()) / norm if norm else float(noise == 0.0),
     }
-    if sensitivity is not None:
+    if scale:
+        numbers["err_sens"] = float((scale.channels(error).max(axis=1) / scale.unit(sway)).max())
+    elif isinstance(sensitivity, float | int):
         # The sensitivity of a constant output is 0; then the error itself is judged.
         numbers["err_sens"] = float(error.max()) / (sensitivity or 1.0)
     return numbers
+
+
+def channel_snr(reference: Floats, error: Floats, scale: Scale) -> float:
+    """Return the signal-to-noise ratio of the worst channel of a scale, in dB.
+
+    A channel that is quieter than QUIET of the loudest counts as if it had this share.
+    """
+    signals, noises = (scale.channels(value**2).sum(axis=1) for value in (reference, error))
+    signals = np.maximum(signals, QUIET**2 * signals.max())
+    return min(snr(float(signal), float(noise)) for signal, noise in zip(signals, noises, strict=True))
 
 
 def snr(signal: float, noise: float) -> float:
@@ -337,11 +356,17 @@ def dilate(mask: NDArray[np.bool_], reach: int) -> NDArray[np.bool_]:
     return result
 
 
-def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str, float]) -> list[Measure]:
+def collect(
+    output: str,
+    per_sample: Mapping[str, Numbers],
+    limits: Mapping[str, float],
+    eased: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[Measure]:
     """Reduce the numbers of all samples to Measures: the worst value with its sample's name, and the mean.
 
-    A limit on a mean adds a Measure of its own. Raises StageError("judge") when there are no samples, and for a limit
-    of a metric that was not measured.
+    A limit on a mean adds a Measure of its own. `eased` holds looser limits of single samples, by sample and metric;
+    then the worst sample is the one nearest to its own limit, and the Measure has its value and limit. Raises
+    StageError("judge") when there are no samples, and for a limit of a metric that was not measured.
     """
     if not per_sample:
         raise StageError("judge", f"no samples were compared for {output!r}")
@@ -351,12 +376,15 @@ def collect(output: str, per_sample: Mapping[str, Numbers], limits: Mapping[str,
             raise StageError("judge", f"the budget limits {metric!r} of {output!r}; measured: {', '.join(metrics)}")
     folded = []
     for metric in metrics:
+        own = {sample: (eased or {}).get(sample, {}).get(metric, limits.get(metric)) for sample in per_sample}
+        margins = {sample: numbers[metric] - (own[sample] or 0.0) for sample, numbers in per_sample.items()}
         worst = next(iter(per_sample))
-        for sample, numbers in per_sample.items():
-            if worse(metric, numbers[metric], per_sample[worst][metric]):
+        for sample, margin in margins.items():
+            if worse(metric, margin, margins[worst]):
                 worst = sample
         mean = float(np.mean([numbers[metric] for numbers in per_sample.values()]))
-        folded.append(Measure(output, metric, per_sample[worst][metric], mean, limits.get(metric), worst))
+        limit = own[worst] if metric in limits else None
+        folded.append(Measure(output, metric, per_sample[worst][metric], mean, limit, worst))
         if MEAN + metric in limits:
             folded.append(Measure(output, MEAN + metric, mean, mean, limits[MEAN + metric], worst))
     return folded

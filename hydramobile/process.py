@@ -105,7 +105,25 @@ def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
         if not block:
             return
         *whole, pending = (pending + block).split(b"\n")
-        yield from map(json.loads, whole)
+        yield from map(parsed, whole)
+
+
+class Event(dict[str, Any]):
+    """One event of a worker. A key that it lacks is the worker's fault: it raises WorkerDied."""
+
+    def __missing__(self, key: str) -> Any:
+        raise WorkerDied(f"the worker sent an event without {key!r}: {dict(self)}")
+
+
+def parsed(line: bytes) -> Event:
+    """Parse one line of a worker. Raises WorkerDied for a line that is no event: foreign code may write to the pipe."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("event"), str):
+        raise WorkerDied(f"the worker sent a line that is no event: {line[:80]!r}")
+    return Event(content)
 
 
 class Patience:

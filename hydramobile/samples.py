@@ -6,13 +6,15 @@ the repository, nor into committed goldens, nor into the report.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydramobile.drawn import drawn_hash, drawn_input, drawn_names
 from hydramobile.errors import StageError, UsageError
 from hydramobile.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
 from hydramobile.preprocess import load_photo, to_range, to_tensor
@@ -23,6 +25,8 @@ from hydramobile.toml_table import Table, read_toml
 STAGE = "samples"
 CALIBRATED = "calibration.json"
 SPLITS = ("calibrate", "judge")
+# The source of drawn samples, and the first word of their names.
+DRAWN = "drawn"
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}) | ARRAYS
 # The number of synthetic samples of a model without photos: enough to see a worst case and a spread.
 SEEDED = 4
@@ -58,7 +62,22 @@ def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tup
             for index in range(SEEDED)
         )
     refuse_overlap(spec, chosen, split)
-    return tuple(chosen)
+    return distinct(chosen)
+
+
+def distinct(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Return the samples without second copies of one photo, each under a name of its own.
+
+    Results are stored by name: photos of one name (IMG_1.jpeg and IMG_1.png, or one name in two folders) have the
+    first eight digits of their hash added.
+    """
+    once = {sample.sha256: sample for sample in reversed(samples)}
+    kept = [sample for sample in samples if once[sample.sha256] is sample]
+    shared = {name for name, count in Counter(sample.name for sample in kept).items() if count > 1}
+    return tuple(
+        replace(sample, name=f"{sample.name}-{sample.sha256[:8]}") if sample.name in shared else sample
+        for sample in kept
+    )
 
 
 def listed_file(row: Table, folder: Path, stage: str) -> tuple[Path, str]:
@@ -152,20 +171,29 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     """Return the model's input tensors for one sample, in reference layout.
 
     An input of kind rgb-photo is the sample's photo, or an input is an array of its file (.npy, .npz, .wav). Other
-    inputs are random, seeded by the sample's hash.
+    inputs are random, seeded by the sample's hash. All inputs of a drawn sample are drawn.
     """
     arrays = sample.path is not None and sample.path.suffix in ARRAYS
     given = read_sample(spec, sample.path, size) if sample.path is not None and arrays else {}
     inputs: dict[str, NDArray[np.generic]] = {}
     for name in spec.inputs():
         tensor = spec.tensors[name]
-        if name in given:
+        if sample.source == DRAWN:
+            inputs[name] = drawn_input(tensor, size, sample.name.removeprefix(f"{DRAWN}-"))
+        elif name in given:
             inputs[name] = given[name]
         elif not arrays and tensor.kind == "rgb-photo" and sample.path is not None:
             inputs[name] = to_range(to_tensor(load_photo(sample.path), size), tensor.range)
         else:
             inputs[name] = seeded_input(tensor, size, f"{sample.sha256}/{name}")
     return inputs
+
+
+def drawn_samples(spec: ModelSpec) -> tuple[Sample, ...]:
+    """Return the drawn inputs of a model (hydramobile/drawn.py) as judging samples: drawn-zeros, drawn-high, ..."""
+    return tuple(
+        Sample(f"{DRAWN}-{kind}", "judge", drawn_hash(kind), None, DRAWN, "CC0-1.0") for kind in drawn_names(spec)
+    )
 
 
 def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArray[np.generic]:

@@ -14,11 +14,24 @@ from hydramobile.measures import Measure
 Verdict = Literal["pass", "mismatch", "failed", "unavailable"]
 # Inputs of a comparison. direct: the photo. boundary: the reference's features. chain: the features that the exported
 # modules computed. labels: the photo, and the outputs are compared with labels. against: the photo, and the outputs
-# are compared with the model that the artifact replaces.
+# are compared with the model that the artifact replaces. drawn: seeded inputs beyond the samples, where only float
+# recipes have limits (hydramobile/drawn.py).
 # Other rows. dtypes: storage dtypes read from the files. size: bytes that an app ships. environment: the runtime's
 # environment. bisect: the first tensor that differs. open, run: the entry failed at this stage, before a comparison.
 Mode = Literal[
-    "", "direct", "boundary", "chain", "labels", "against", "dtypes", "size", "environment", "bisect", "open", "run"
+    "",
+    "direct",
+    "boundary",
+    "chain",
+    "drawn",
+    "labels",
+    "against",
+    "dtypes",
+    "size",
+    "environment",
+    "bisect",
+    "open",
+    "run",
 ]
 
 
@@ -77,7 +90,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRow(Row):
-    """One artifact x entry x mode x runtime. `samples` counts the photos that were compared."""
+    """One artifact x entry x mode x runtime. `samples` counts the inputs that were compared."""
 
     verdict: Verdict = "pass"
     entry: str = ""

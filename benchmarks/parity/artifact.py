@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.evidence.parity import Facts, Mode, ParityRow, Shipped
 from benchmarks.parity.bench import Bench
+from benchmarks.parity.drawn import judge_drawn
 from benchmarks.parity.labels import Labelled, entries_for, label_whdr, loss_measures, opened, skip_reason
 from benchmarks.parity.lean import BOUNDARY
 from benchmarks.parity.outputs import as_float, compare
@@ -50,6 +51,7 @@ def judge_artifact(bench: Bench, runtime: Runtime, folder: Path) -> Iterator[Par
     yield from judge_size(bench, subject)
     for variant in dict.fromkeys(entry.variant for entry in artifact.entries):
         yield from judge_variant(bench, subject, [entry for entry in artifact.entries if entry.variant == variant])
+    yield from judge_drawn(bench, subject.base, artifact, (runtime, folder))
     if bench.labelled:
         yield judge_labels(bench, bench.labelled, subject)
     if bench.against and bench.budget.stands_in(artifact.target, artifact.recipe):

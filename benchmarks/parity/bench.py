@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchmarks.parity.labels import Labelled, load_labelled
 from benchmarks.runtime import Array
 from hydramobile.budget import FALLBACK, Budget, load_budget, neighbour
-from hydramobile.goldens import Golden, load_goldens
+from hydramobile.goldens import Golden, load_drawn, load_goldens
 from hydramobile.measures import MEAN, PERSON
 from hydramobile.samples import load_samples
+from hydramobile.scale import Scale, scale_of
 from hydramobile.spec import ModelSpec
 
 
@@ -20,7 +21,8 @@ class Bench:
     """The data that an artifact is judged by.
 
     `most` is the greatest number of goldens to run, 0 for all. `against` is the bench of the model that some
-    artifacts replace. With `lean`, a module whose inputs are features is judged in the chain alone.
+    artifacts replace. With `lean`, a module whose inputs are features is judged in the chain alone. `drawn` holds the
+    goldens of the drawn inputs (hydramobile/drawn.py), and `scales` caches the scale of each output.
     """
 
     spec: ModelSpec
@@ -30,6 +32,8 @@ class Bench:
     labelled: Labelled | None = None
     against: Bench | None = None
     lean: bool = False
+    drawn: Sequence[Golden] = ()
+    scales: dict[tuple[str, str], Scale] = field(default_factory=dict, compare=False)
 
     @property
     def judged(self) -> list[Golden]:
@@ -37,9 +41,24 @@ class Bench:
 
         How far a tensor moves between samples is always computed over all goldens.
         """
-        if not 0 < self.most < len(self.goldens):
-            return list(self.goldens)
-        return [self.goldens[index * len(self.goldens) // self.most] for index in range(self.most)]
+        return spread(self.goldens, self.most)
+
+    @property
+    def drawn_judged(self) -> list[Golden]:
+        """The goldens of the drawn inputs to run, as `judged`, without those on which the reference itself fails."""
+        return spread([golden for golden in self.drawn if not golden.refused], self.most)
+
+    def scale(self, output: str, module: str = "") -> Scale:
+        """Return the scale of an output over all samples and drawn inputs; of `module` alone where it is given.
+
+        Only final outputs are judged by channel: features are of one kind.
+        """
+        key = (output, module)
+        if key not in self.scales:
+            every = [*self.goldens, *(golden for golden in self.drawn if not golden.refused)]
+            values = [golden.boundary[module][output] if module else golden.tensors[output] for golden in every]
+            self.scales[key] = scale_of(values, by_channel=output not in self.spec.edges())
+        return self.scales[key]
 
     def person(self, golden: Golden) -> Array | None:
         """Return the mask of the person, in which depth is judged: the reference's alpha > .9; None without a matte."""
@@ -58,6 +77,13 @@ class Bench:
         return limits or dict(FALLBACK)
 
 
+def spread(goldens: Sequence[Golden], most: int) -> list[Golden]:
+    """Return all goldens, or `most` of them, evenly spread."""
+    if not 0 < most < len(goldens):
+        return list(goldens)
+    return [goldens[index * len(goldens) // most] for index in range(most)]
+
+
 def load_bench(
     spec: ModelSpec, out: Path, folder: Path | None, most: int = 0, artifacts: Iterable[tuple[str, str]] = ()
 ) -> Bench:
@@ -68,7 +94,7 @@ def load_bench(
     """
     samples = load_samples(spec, "judge", folder)
     goldens, labelled = load_goldens(spec, samples, spec.size, out), load_labelled(spec, out, most)
-    bench = Bench(spec, load_budget(spec), goldens, most, labelled)
+    bench = Bench(spec, load_budget(spec), goldens, most, labelled, drawn=load_drawn(spec, spec.size, out))
     held = any(bench.budget.stands_in(target, recipe) for target, recipe in artifacts)
     other = neighbour(spec, bench.budget.against) if held else None
     return replace(bench, against=load_bench(other, out, folder, most)) if other else bench

@@ -140,14 +140,28 @@ def judge_runtime(request: Request, job: Job, progress: Progress) -> list[Parity
         current = next(iter(waiting))
         try:
             for event in events("benchmarks.parity.worker", content, request.root / "parity.log", HANG_LIMIT):
+                if Path(event["folder"]) not in waiting:
+                    raise WorkerDied(f"the worker reported {event['folder']}, which was not asked of it")
                 current = Path(event["folder"])
                 if event["event"] == "start":
                     progress(f"{runtime.name}: {waiting[current].target} {waiting[current].recipe}")
                 elif event["event"] == "result":
-                    rows.append(replace(typed(ParityRow, event["result"]), runtime_version=runtime.version()))
-                else:
+                    row = row_of(event["result"], blank(waiting[current], runtime))
+                    rows.append(replace(row, runtime_version=runtime.version()))
+                elif event["event"] == "done":
                     del waiting[current]
         except WorkerDied as error:
             artifact = waiting.pop(current)
             rows.append(replace(blank(artifact, runtime), verdict="failed", stage="run", reason=str(error)))
     return rows
+
+
+def row_of(content: object, base: ParityRow) -> ParityRow:
+    """Return the row that a worker sent. Raises WorkerDied where it is no row of the artifact that it judges."""
+    try:
+        row = typed(ParityRow, content)
+    except ValueError as error:
+        raise WorkerDied(f"the worker sent no row of parity: {error}") from error
+    if (*subject_of(row), row.artifact) != (*subject_of(base), base.artifact):
+        raise WorkerDied(f"the worker sent a row of {row.name} in {row.runtime} while it judged {base.name}")
+    return row

@@ -53,7 +53,7 @@ def standing_of(budget: Budget, pair: tuple[str, str], rows: Sequence[ParityRow]
         state, reason = "failed", explain(failures[0])
     elif shipped:
         state, reason = ("broken" if ship else "refused"), explain(shipped[0])
-    elif not any(row.measures for row in rows if row.verdict == "pass"):
+    elif not any(row.measures for row in rows if row.verdict == "pass" and row.mode != "drawn"):
         state, reason = "unjudged", next((row.reason for row in rows if row.reason), "no runtime judged it")
     elif mismatches:
         reason = f"but not where an app forces it: {explain(mismatches[0])}"

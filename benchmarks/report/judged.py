@@ -15,7 +15,7 @@ from benchmarks.runtime import REGISTRY, forced
 from hydramobile.measures import MEAN, Measure, worse
 
 # The modes that compare outputs, or that failed before the comparison.
-SHOWN: tuple[Mode, ...] = ("direct", "boundary", "chain", "open", "run")
+SHOWN: tuple[Mode, ...] = ("direct", "boundary", "chain", "drawn", "open", "run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,7 @@ def whole(evidence: Gathered, rows: Iterable[ParityRow]) -> list[ParityRow]:
     outputs = [tensor.name for tensor in evidence.spec.judged()]
     chosen: dict[tuple[str, str], ParityRow] = {}
     for row in rows:
-        if "@" in row.entry or row.mode in ("boundary", "labels", "against"):
+        if "@" in row.entry or row.mode in ("boundary", "drawn", "labels", "against"):
             continue
         for output in outputs:
             if any(measure.output == output for measure in row.measures):

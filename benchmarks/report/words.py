@@ -59,6 +59,7 @@ MODES = {
     "direct": "from the input",
     "boundary": "on the reference's features",
     "chain": "on exported features",
+    "drawn": "on drawn inputs",
     "labels": "against labels",
     "against": "against the model it stands in for",
     "open": "while loading",

@@ -1,6 +1,7 @@
-"""Remove state that a net keeps between two runs, and refuse nets whose outputs depend on it.
+"""Remove state that a net keeps between two runs.
 
-Exported files are feed-forward: equal inputs give equal outputs.
+Exported files are feed-forward: equal inputs give equal outputs. Nets whose outputs depend on their state are refused
+(`check_repeats` in hydramobile/reference_run.py).
 """
 
 from __future__ import annotations
@@ -13,37 +14,10 @@ from typing import TYPE_CHECKING, Any
 from export.passes.aten import is_mutable
 from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
-from hydramobile.errors import StageError
-from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
-    import torch
     from torch import fx
     from torch.export import ExportedProgram
-
-STAGE = "capture"
-# The largest difference between two runs on one input, relative to the largest magnitude: threads add in any order.
-REPEAT_TOLERANCE = 1e-4
-
-
-def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> None:
-    """Compare the tensors of two runs on one input.
-
-    Raises StageError("capture"), which names the module and its first output that differs: a net that does not repeat
-    its outputs is no reference for a file.
-    """
-    for module in spec.modules.values():
-        for name in module.outputs:
-            before, after = first[name].double(), second[name].double()
-            if not before.numel():
-                continue
-            limit = REPEAT_TOLERANCE * max(1.0, float(before.abs().max()))
-            if float((before - after).abs().max()) > limit:
-                raise StageError(
-                    STAGE,
-                    f"module {module.name!r} returns another {name!r} for the same input the second time: it draws "
-                    "random numbers or changes its own buffers, and exported files are feed-forward",
-                )
 
 
 def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram]:

@@ -117,6 +117,7 @@ def test_a_death_in_one_recipe_costs_that_recipe(
     monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path], tmp_path: Path
 ) -> None:
     ready = [stage("capture"), stage("capture", event="done"), stage("convert"), stage("convert", event="done")]
+    monkeypatch.setattr(export.driver, "is_current", lambda *arguments: True)
     asked = script(
         monkeypatch,
         [
@@ -138,6 +139,36 @@ def test_a_death_in_one_recipe_costs_that_recipe(
     ]
     assert (outcomes[1].stage, outcomes[1].reason) == ("emit", "the worker was killed by SIGSEGV")
     assert asked == [("float32", "float16", "w8"), ("w8",)]
+
+
+def test_a_report_without_an_artifact_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, model_dir: Callable[[str], Path], tmp_path: Path
+) -> None:
+    script(monkeypatch, [stage("emit", "float32"), stage("emit", "float32", "done")])
+    (outcome,) = run_plan(plan_of(model_dir("classifier"), tmp_path, "float32"), quiet)
+    assert (outcome.state, outcome.stage) == ("failed", "seal")
+    assert "holds no intact artifact" in outcome.reason
+
+
+FORGED = """
+        import os, sys
+        if sys.argv[1:] and sys.argv[1].isdigit():
+            for event in ("start", "done"):
+                os.write(int(sys.argv[1]), b'{"event": "%s", "stage": "emit", "recipe": "float32"}\\n' % event.encode())
+            os._exit(0)
+"""
+
+
+def test_forged_events_of_a_net(own_model: OwnModel, tmp_path: Path, command: Callable[..., Any]) -> None:
+    """The net's code runs in the worker: it writes the report of an export itself and ends the process."""
+    folder = own_model("classifier")
+    net = (folder / "net.py").read_text()
+    at = net.rindex("    def forward(")
+    head, body = net[at:].split("\n", 1)
+    (folder / "net.py").write_text(f"{net[:at]}{head}{FORGED}{body}")
+    done = command("export", "onnx", "--model", folder, "--out", tmp_path / "out", "--recipe", "float32")
+    assert done.code == 3, done.verdict
+    assert "holds no intact artifact" in done.verdict
 
 
 def test_a_worker_that_ends_early_without_a_report(

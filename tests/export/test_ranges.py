@@ -112,3 +112,31 @@ def test_ranges_are_measured_once_for_the_same_samples_and_method(tmp_path: Path
     get(("a", "b"), "w8a8", stamp="")
     assert len(calls) == 7 and len(list(tmp_path.iterdir())) == 6
     assert replace(recipe("w8a8"), name="w8a8-percentile") == recipe("w8a8-percentile")
+
+
+@pytest.mark.parametrize("edit", ["scaled", "truncated", "list", "empty", "strings"])
+def test_an_edited_or_damaged_cache_is_measured_again(tmp_path: Path, capsys: Any, edit: str) -> None:
+    """The input hash of an artifact does not cover the cache: edited ranges would change its bytes silently."""
+    program: Any = SimpleNamespace(cache=Cache(tmp_path, "stamp"), calibration_hashes=("a",), calibration=((),))
+
+    def measure() -> dict[str, Range]:
+        return calibrated_ranges(program, recipe("w8a8"), "g", lambda observer: observer.observe("x", NORMAL))
+
+    right = measure()
+    (path,) = tmp_path.glob("*.json")
+    text = path.read_text()
+    low, high = right["x"]
+    path.write_text(
+        {
+            "scaled": text.replace(repr(high), repr(high * 0.05)),
+            "truncated": text[: len(text) // 2],
+            "list": "[{}]",
+            "empty": '{"sha256": "", "ranges": {}}',
+            "strings": '{"sha256": "", "ranges": {"x": ["a", null]}}',
+        }[edit]
+    )
+    assert measure() == right
+    assert path.read_text() == text
+    assert [broken.name for broken in tmp_path.glob("*.broken")] == [f"{path.name}.broken"]
+    assert "it is kept as" in capsys.readouterr().err
+    assert low < high

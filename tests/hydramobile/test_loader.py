@@ -230,6 +230,10 @@ def test_a_pickle_is_never_read(make_model: MakeModel) -> None:
         ({"tail.weight": torch.zeros(4)}, "'tail.weight' belongs to no module (modules: body, head)"),
         ({"body.bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, "body.bias holds NaN or infinite values"),
         ({"body.bias": torch.full((4,), float("inf"))}, "body.bias holds NaN or infinite values"),
+        ({"body.bias": torch.full((4,), 1e300, dtype=torch.float64)}, "float32, which cannot hold 1e+300"),
+        ({"body.bias": torch.ones(4, dtype=torch.int32)}, "body.bias is int32, and the module's is float32"),
+        ({"body.bias": torch.ones(4, dtype=torch.bool)}, "body.bias is bool, and the module's is float32"),
+        ({"body.bias": torch.ones(4, dtype=torch.complex64)}, "body.bias is complex64, and the module's is float32"),
     ],
 )
 def test_weights_that_do_not_fit(make_model: MakeModel, change: dict[str, torch.Tensor | None], message: str) -> None:
@@ -240,6 +244,15 @@ def test_weights_that_do_not_fit(make_model: MakeModel, change: dict[str, torch.
         load_modules(load_spec(folder))
     assert message in str(caught.value)
     assert caught.value.stage == "weights"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_float_dtypes(make_model: MakeModel, dtype: torch.dtype) -> None:
+    folder = make_model()
+    stored = {key: tensor.to(dtype) for key, tensor in weights(folder).items()}
+    rewrite(folder, stored)
+    state = load_modules(load_spec(folder))["body"].state_dict()
+    assert torch.equal(state["weight"], stored["body.weight"].float())
 
 
 @pytest.mark.parametrize(
