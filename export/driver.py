@@ -12,15 +12,16 @@ from typing import Any
 
 from export.seal import input_hash
 from export.target import load_target
-from hydramobile.artifact import artifact_folder, read_in_place, verify, write_manifest
+from hydramobile.artifact import FILE, artifact_folder, read_in_place, verify, write_manifest
 from hydramobile.budget import load_budget
 from hydramobile.errors import HydraError, StageError, UsageError
-from hydramobile.files import dump_json, locked, read_json, write_text
+from hydramobile.files import dump_json, locked, read_json, sweep, write_text
 from hydramobile.process import WorkerDied, events
 from hydramobile.recipe_files import find_recipe, has_recipe
 from hydramobile.recipes import Recipe
 from hydramobile.samples import load_samples, record_calibration
 from hydramobile.spec import ModelSpec
+from hydramobile.targets import KNOWN
 
 # Seconds without any sign of progress after which a worker counts as hung.
 HANG_LIMIT = 600.0
@@ -98,12 +99,20 @@ def plan_export(
                 resolved.append(Outcome(name, chosen, "up to date"))
             else:
                 folder = artifact_folder(out, spec.name, name, wanted.name)
-                if folder.exists() and not overwrite:
-                    blocked.append(str(folder))
+                if folder.exists():
+                    refuse_foreign(folder)
+                    if not overwrite:
+                        blocked.append(str(folder))
                 jobs[name] = (*jobs.get(name, ()), chosen)
     if blocked:
         raise UsageError(f"{', '.join(blocked)} holds another artifact; --overwrite replaces it")
     return ExportPlan(spec, out, jobs, tuple(resolved), photos)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise UsageError for a folder that was never an artifact: --overwrite deletes nothing else."""
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / FILE).exists()):
+        raise UsageError(f"{folder} is no artifact (it holds no {FILE}) and is not deleted; move it away")
 
 
 def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: Path | None) -> bool:
@@ -122,7 +131,12 @@ def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: 
 
 
 def run_plan(plan: ExportPlan, progress: Progress, limit: float = HANG_LIMIT) -> list[Outcome]:
-    """Run every job, rebuild manifest.json, and record all outcomes in export.json."""
+    """Run every job, rebuild manifest.json, and record all outcomes in export.json.
+
+    Temporary folders of killed exports are removed first.
+    """
+    for name in KNOWN:
+        sweep(plan.out / plan.spec.name / name)
     with ThreadPoolExecutor(WORKERS) as pool:
         running = [pool.submit(run_target, plan, name, recipes, progress, limit) for name, recipes in plan.jobs.items()]
         outcomes = [*plan.resolved, *(outcome for job in running for outcome in job.result())]

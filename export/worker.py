@@ -22,7 +22,7 @@ from export.target import Target, load_target
 from export.verify.readback import compare, summary
 from hydramobile.artifact import artifact_folder
 from hydramobile.errors import StageError
-from hydramobile.files import locked, staging_folder
+from hydramobile.files import lock_of, locked, staging_folder
 from hydramobile.process import receive, send
 from hydramobile.recipe_files import find_recipe
 from hydramobile.recipes import FLOAT32, Recipe
@@ -149,9 +149,8 @@ def capture_calibrated(job: Job, target: Target) -> Program:
 def emit(job: Job, target: Target, sources: Sources, chosen: Recipe, events: Events) -> None:
     """Write one recipe's files to a staging folder, read them back, seal them, and move the folder into its place."""
     folder = artifact_folder(Path(job.out), sources.plain.program.spec.name, job.target, chosen.name)
-    lock = folder.parent / f".{chosen.name}.lock"
     try:
-        with events.stage("emit", chosen.name), locked(lock), staging_folder(folder) as staging:
+        with events.stage("emit", chosen.name), locked(lock_of(folder)), staging_folder(folder) as staging:
             source = sources.of(chosen)
             emitted = target.emit(source.program, source.converted, chosen, staging)
             notes = [*emitted.notes, *([source.note] if source.note else []), *calibration_note(source.program, chosen)]

@@ -7,6 +7,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
+from hydramobile import interrupts
 from hydramobile.errors import ExitCode, HydraError
 
 if TYPE_CHECKING:
@@ -18,20 +19,22 @@ def run(app: typer.Typer) -> NoReturn:
 
     The last line printed is `verdict: <code> <reason>`. With `--json` it goes to stderr, so that stdout holds nothing
     but JSON. A command returns a string, the reason of its pass, or None. An unexpected exception exits with 3 and
-    prints its traceback, unless it is an OSError.
+    prints its traceback, unless it is an OSError. Ctrl-C and SIGTERM exit with 130 and 143 (hydramobile/interrupts.py).
     """
-    code, reason = ExitCode.PASSED, "passed"
+    interrupts.install()
+    code: int = ExitCode.PASSED
+    reason = "passed"
     try:
         result = app(standalone_mode=False)
         if isinstance(result, str):
             reason = result
         elif isinstance(result, int) and result:
             # click returns the code of a typer.Exit (--help is 0) instead of raising it.
-            code, reason = ExitCode(result), "stopped"
+            code, reason = result, "interrupted" if interrupts.STATE.number else "stopped"
     except HydraError as error:
         code, reason = error.exit_code, str(error)
     except KeyboardInterrupt:
-        code, reason = ExitCode.STAGE, "interrupted"
+        code, reason = interrupts.exit_code(), "interrupted"
     except OSError as error:
         # A folder that cannot be written, a full disk: the system's message and the path say enough.
         code, reason = ExitCode.STAGE, f"{type(error).__name__}: {error.strerror or error}: {error.filename or ''}"
@@ -40,10 +43,12 @@ def run(app: typer.Typer) -> NoReturn:
         if shown is not None:
             code, reason = ExitCode.USAGE, str(shown())
         elif type(error).__name__ == "Abort":
-            code, reason = ExitCode.STAGE, "interrupted"
+            code, reason = interrupts.exit_code(), "interrupted"
         else:
             traceback.print_exc()
             code, reason = ExitCode.STAGE, f"unexpected {type(error).__name__}: {error}"
+    if reason == "interrupted":
+        code = interrupts.exit_code()
     stream = sys.stderr if "--json" in sys.argv else sys.stdout
     try:
         sys.stdout.flush()

@@ -1,7 +1,8 @@
 """Exit codes and errors of every command.
 
 The exit codes are a contract with scripts: 0 passed, 1 a budget is broken, 2 bad usage, 3 a stage failed, 4 nothing
-could be judged. An unexpected exception is reported as 3, never as 1.
+could be judged. An unexpected exception is reported as 3, never as 1. Beside them, as in shells, 130 and 143: Ctrl-C or
+SIGTERM stopped the command.
 """
 
 from __future__ import annotations

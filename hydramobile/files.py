@@ -6,6 +6,7 @@ folder untouched.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -92,8 +93,9 @@ def set_aside(path: Path, reason: str) -> Path:
 def staging_folder(destination: Path) -> Iterator[Path]:
     """Provide a temporary folder beside `destination` that replaces it when the block ends without an error.
 
-    The old folder is moved aside before the swap and removed after it. A reader sees the old folder, for an instant
-    none, then the new one, and never a mixture. On an error the old folder stays.
+    Both change places in one step where the file system can (see `exchange`), and the old one is removed. A reader
+    sees the old folder, then the new one, and never a mixture or none. On an error the old folder stays. A killed
+    process leaves the temporary folder, which `sweep` removes.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.new-"))
@@ -107,7 +109,10 @@ def staging_folder(destination: Path) -> Iterator[Path]:
 
 
 def replace_folder(staging: Path, destination: Path) -> None:
-    """Move `staging` to `destination`. The old folder is restored when that fails."""
+    """Move `staging` to `destination`, and remove the old folder. It is restored when that fails."""
+    if destination.exists() and exchange(staging, destination):
+        shutil.rmtree(staging, ignore_errors=True)
+        return
     retired = staging.with_name(staging.name + ".old")
     if destination.exists():
         os.rename(destination, retired)
@@ -118,6 +123,42 @@ def replace_folder(staging: Path, destination: Path) -> None:
             os.rename(retired, destination)
         raise
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step; return False where the system or the file system cannot.
+
+    Linux has renameat2 with RENAME_EXCHANGE, macOS renamex_np with RENAME_SWAP; Python has neither.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(first), os.fsencode(second)
+    try:
+        if sys.platform == "darwin":
+            return int(libc.renamex_np(*paths, ctypes.c_uint(2))) == 0
+        here = ctypes.c_int(-100)  # AT_FDCWD
+        return int(libc.renameat2(here, paths[0], here, paths[1], ctypes.c_uint(2))) == 0
+    except AttributeError:  # an older C library
+        return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders that killed processes left beside `folder`/<name>.
+
+    Whoever writes <name> holds the lock of `lock_of`: folders of a process that still works stay.
+    """
+    for path in folder.glob(".*.new-*"):
+        name = path.name[1:].rpartition(".new-")[0]
+        with lock_of(folder / name).open("a") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def lock_of(destination: Path) -> Path:
+    """Return the lock file that is held while `destination` is written."""
+    return destination.parent / f".{destination.name}.lock"
 
 
 @contextmanager

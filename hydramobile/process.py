@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from hydramobile import interrupts
 from hydramobile.errors import HydraError, StageError
 
 ROOT = Path(__file__).resolve().parent.parent
 # How often a silent worker is checked within its limit.
 LOOKS = 20
+# The first part of the names of workers' temporary folders; the number of the process follows.
+SCRATCH = "hydra-worker-"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -60,35 +64,88 @@ def events(module: str, job: Mapping[str, Any], log: Path, limit: float) -> Iter
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(os.fdopen(reader, "rb", buffering=0))
         try:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="hydra-", ignore_cleanup_errors=True))
+            scratch = stack.enter_context(scratch_folder())
             process = start(module, writer, log, scratch)
         except OSError as error:
             raise StageError("start", f"the worker {module} could not start: {error}") from error
         finally:
             os.close(writer)
         stack.callback(kill, process)
+        stack.enter_context(guarded(process))
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(json.dumps(job).encode())
             process.stdin.close()
         yield from lines(stream.fileno(), Patience(process.pid, limit))
         code = process.wait()
+        interrupts.check()
         if code != 0:
             raise WorkerDied(f"the worker {describe_exit(code)}; its log: {log}")
 
 
 def start(module: str, writer: int, log: Path, scratch: str) -> subprocess.Popen[bytes]:
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as noise:
-        return subprocess.Popen(
+    with log.open("ab") as noise, interrupts.STATE.lock:
+        interrupts.check()
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, str(writer)],
             stdin=subprocess.PIPE,
             stdout=noise,
             stderr=subprocess.STDOUT,
             pass_fds=(writer,),
             env={**environment(), "TMPDIR": scratch},
-            start_new_session=True,
+            process_group=0,
         )
+        interrupts.STATE.groups.add(process.pid)
+        return process
+
+
+@contextlib.contextmanager
+def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Kill the worker's process group when this process dies, however it dies.
+
+    A shell in the group waits for a line on a pipe. The kernel closes the pipe with this process; a parent-death signal
+    would end the worker alone, not its children.
+    """
+    reader, writer = os.pipe()
+    try:
+        guard = subprocess.Popen(
+            ["/bin/sh", "-c", "read line; kill -9 0"], stdin=reader, process_group=process.pid, close_fds=True
+        )
+    except OSError:  # the worker has ended already
+        guard = None
+    finally:
+        os.close(reader)
+    try:
+        yield
+    finally:
+        interrupts.kill_group(process.pid)
+        os.close(writer)
+        if guard:
+            guard.wait()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[str]:
+    """Provide a folder for a worker's temporary files, and remove those that killed commands have left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
+        owner = path.name.removeprefix(SCRATCH).partition("-")[0]
+        if owner.isdigit() and not alive(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
+    prefix = f"{SCRATCH}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process of this number runs, of whichever user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def lines(stream: int, patience: Patience) -> Iterator[dict[str, Any]]:
@@ -167,9 +224,9 @@ def describe_exit(code: int) -> str:
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """End the worker's process group: the worker and its children."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    interrupts.kill_group(process.pid)
     process.wait()
+    interrupts.STATE.groups.discard(process.pid)
 
 
 def receive(arguments: list[str]) -> tuple[dict[str, Any], TextIO]:

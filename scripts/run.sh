@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run the named steps in order, e.g. `run.sh export goldens parity report`. A failed step does not stop the later ones,
 # since the report explains the failure. The first failed step decides the exit code, and the last printed line is its
-# verdict. Only bad usage (2) stops at once: every later step would fail in the same way.
+# verdict. Bad usage (2) stops at once, since every later step would fail in the same way, and so do Ctrl-C and SIGTERM.
 # Steps joined by a plus, `parity+size+cost`, do not depend on each other and run at the same time. Their output is
 # printed step by step, as if they had run in order. Never join a step that measures time.
 # Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE.
@@ -13,7 +13,10 @@ OUT=${OUT:-build}
 python=.venv/bin/python
 export PYTHONUNBUFFERED=1
 
-scratch=$(mktemp -d)
+if ! scratch=$(mktemp -d); then
+  printf 'verdict: 3 no folder for temporary files (TMPDIR=%s)\n' "${TMPDIR:-}"
+  exit 3
+fi
 trap 'rm -rf "$scratch"' EXIT
 output=$scratch/output
 
@@ -29,6 +32,11 @@ attempt() {
   status=${PIPESTATUS[0]}
   printf '(%d s)\n' $((SECONDS - started))
   line=$(grep '^verdict: ' "$output" | tail -n 1)
+  if [ "$status" -eq 130 ] || [ "$status" -eq 143 ]; then # Ctrl-C or SIGTERM: no later step runs
+    code=$status
+    verdict=${line:-"verdict: $status interrupted"}
+    finish
+  fi
   if [ "$status" -gt 4 ]; then # killed, or an interpreter that never started
     line="verdict: 3 $title ended with exit code $status"
     status=3
@@ -203,9 +211,13 @@ inherit() {
     code=$status
     verdict=$line
   fi
-  if [ "$status" -eq 2 ]; then
+  case "$status" in
+  2) finish ;;
+  130 | 143)
+    code=$status verdict=$line
     finish
-  fi
+    ;;
+  esac
 }
 
 for name in "$@"; do
