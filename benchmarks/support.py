@@ -19,8 +19,9 @@ from benchmarks.evidence.parity import ParityEvidence
 from benchmarks.evidence.size import EntryDelegation, SizeEvidence, SizeRow
 from benchmarks.grid.run import Rounds, evidence_of, line_up, summarize, take_rounds
 from benchmarks.machine import identity
+from benchmarks.outcomes import Outcome
 from benchmarks.parity.run import run_parity
-from benchmarks.report.gather import Gathered, Outcome, gather
+from benchmarks.report.gather import Gathered, gather
 from benchmarks.report.summary import (
     NONE,
     LabelFigure,

@@ -17,6 +17,7 @@ from hydramobile.errors import NothingJudged, StageError
 from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGET_ROWS
+from hydramobile.toml_table import Table
 
 # Target -> the engine of demo/engines that runs its files in a browser.
 ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
@@ -95,11 +96,15 @@ def sort_artifacts(root: Path) -> tuple[list[Published], list[Withheld]]:
 
 
 def read_verdicts(path: Path) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of parity.json; none where the file is absent."""
+    """Return the rows of parity.json; none where the file is absent. Raises StageError("parity") for a damaged file."""
     if not path.is_file():
         return ()
-    rows: Sequence[Mapping[str, Any]] = read_json(path, "parity").get("results", [])
-    return rows
+    rows = list(Table(read_json(path, "parity"), str(path), "parity").rows("results"))
+    for row in rows:
+        for key in ("artifact", "verdict", "runtime", "stage", "reason", "mode"):
+            row.string(key)
+        row.items("measures")
+    return [row.data for row in rows]
 
 
 def first_failure(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -97,6 +97,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
         notes=emitted.notes,
         files=list_files(folder),
         layers=emitted.layers,
+        calibration=tuple(sorted(program.calibration_hashes)) if recipe.calibrated else (),
     )
     artifact = replace(artifact, sha256=digest(artifact))
     write_artifact(folder, artifact)

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from export.driver import Outcome
@@ -31,11 +32,13 @@ STYLE = {"exported": "green", "up to date": "green", "not supported": "yellow", 
 @contextmanager
 def progress_display(jobs: Mapping[str, Sequence[str]], quiet: bool) -> Iterator[Report]:
     """Show one line per target with its current stage and the time; plain lines where the output is no terminal."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     if quiet or not console.is_terminal:
         yield (lambda target, text: None) if quiet else (lambda target, text: console.print(f"{target}: {text}"))
         return
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console) as bar:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), console=console
+    ) as bar:
         tasks = {target: bar.add_task(f"{target}: waiting") for target in jobs}
         yield lambda target, text: bar.update(tasks[target], description=f"{target}: {text}")
 
@@ -52,8 +55,8 @@ def outcome_table(outcomes: Sequence[Outcome]) -> None:
         text = f"{stage}: {reason}" if stage else reason
         seconds = f"{group[0].seconds:.1f}" if group[0].seconds else ""
         recipes = ", ".join(outcome.recipe for outcome in group)
-        table.add_row(target, recipes, f"[{STYLE[state]}]{state}[/]", seconds, text)
-    Console().print(table)
+        table.add_row(target, recipes, Text(state, STYLE[state]), seconds, text)
+    Console(markup=False).print(table)
 
 
 def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
@@ -61,7 +64,7 @@ def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:
     exported = [outcome for outcome in outcomes if outcome.state in ("exported", "up to date")]
     for outcome in sorted(exported, key=lambda item: (item.target, item.recipe)):
         if text := caution(spec, outcome.target, outcome.recipe):
-            Console(stderr=True).print(f"note: {text}", highlight=False, markup=False)
+            Console(stderr=True, markup=False).print(f"note: {text}", highlight=False, markup=False)
 
 
 def support_rows(spec: ModelSpec) -> list[dict[str, str]]:
@@ -86,9 +89,13 @@ def support_table(rows: Sequence[Mapping[str, str]]) -> None:
     """Print the rows of `support_rows`."""
     table = Table("platform", "target", "recipe", "supported", "reason")
     for row in rows:
-        supported = f"[green]yes[/], {row['stands']}" if row["stands"] in GOOD else f"[yellow]no[/], {row['stands']}"
+        supported = (
+            Text.assemble(("yes", "green"), f", {row['stands']}")
+            if row["stands"] in GOOD
+            else Text.assemble(("no", "yellow"), f", {row['stands']}")
+        )
         table.add_row(row["platform"], row["target"], row["recipe"], supported, row["reason"])
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def layer_rows(layers: Iterable[Layer]) -> list[dict[str, Any]]:
@@ -109,7 +116,7 @@ def layer_table(rows: Sequence[Mapping[str, Any]]) -> None:
     table = Table("layer", "shape", "values", "bytes")
     for row in rows:
         table.add_row(row["layer"], " x ".join(map(str, row["shape"])), f"{row['values']:,}", f"{row['bytes']:,}")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def doctor_rows() -> list[dict[str, str]]:
@@ -135,16 +142,16 @@ def doctor_table(rows: Sequence[Mapping[str, str]]) -> None:
     table = Table("target", "packages", "export here")
     for row in rows:
         table.add_row(
-            row["target"], row["packages"], f"[red]no: {row['unavailable']}[/]" if row["unavailable"] else "yes"
+            row["target"], row["packages"], Text(f"no: {row['unavailable']}", "red") if row["unavailable"] else "yes"
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def facts_tree(facts: Mapping[str, Any]) -> None:
     """Print nested facts as a tree."""
     tree = Tree(str(facts.get("path", "artifact")))
     grow(tree, facts)
-    Console().print(tree)
+    Console(markup=False).print(tree)
 
 
 def grow(tree: Tree, value: Any) -> None:
@@ -152,9 +159,9 @@ def grow(tree: Tree, value: Any) -> None:
     items = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, item in items:
         if isinstance(item, Mapping | list | tuple) and item and not is_row(item):
-            grow(tree.add(f"[bold]{key}[/]"), item)
+            grow(tree.add(Text(str(key), "bold")), item)
         else:
-            tree.add(f"[bold]{key}[/] {item}")
+            tree.add(Text.assemble((str(key), "bold"), f" {item}"))
 
 
 def is_row(value: Any) -> bool:

@@ -93,8 +93,9 @@ class Artifact:
     """A sealed artifact folder.
 
     `sha256` covers all other fields, `files` included. Evidence (parity, latency, ...) refers to an artifact by it.
-    `layers` belongs to a named recipe: layer -> {"recipe": a recipe of the grammar, "values": number of elements}; the
-    file must hold the layers as these say.
+    `calibration` holds the hashes of the photos that calibrated it, which must not judge it. `layers` belongs to a
+    named recipe: layer -> {"recipe": a recipe of the grammar, "values": number of elements}; the file must hold the
+    layers as these say.
     """
 
     model: str
@@ -118,6 +119,7 @@ class Artifact:
     files: tuple[FileRecord, ...]
     sha256: str = field(default="")
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: tuple[str, ...] = ()
 
     def entry(self, ident: str) -> Entry:
         """Return the entry whose `id` is `ident`."""
@@ -125,10 +127,11 @@ class Artifact:
 
 
 def plain(artifact: Artifact) -> dict[str, Any]:
-    """Return the artifact as JSON data, without an empty `layers`."""
+    """Return the artifact as JSON data, without an empty `layers` and `calibration`."""
     content = asdict(artifact)
-    if not content["layers"]:
-        del content["layers"]
+    for key in ("layers", "calibration"):
+        if not content[key]:
+            del content[key]
     return content
 
 
@@ -180,6 +183,7 @@ def read_artifact(folder: Path) -> Artifact:
         notes=table.strings("notes"),
         files=tuple(read_file(row) for row in table.rows("files")),
         layers={name: read_layer(row) for name, row in table.tables("layers", {})},
+        calibration=table.strings("calibration", ()),
     )
     table.done()
     try:

@@ -68,8 +68,15 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise
 
 
+def refuse_special(path: Path, stage: str) -> None:
+    """Raise StageError(`stage`) for a pipe, a device or a folder, also behind a link: reading it may never end."""
+    if path.exists() and not path.is_file():
+        raise StageError(stage, f"{path} is no regular file")
+
+
 def read_json(path: Path, stage: str) -> Any:
     """Parse a JSON file. Raises StageError(`stage`) that names the file when it is missing or malformed."""
+    refuse_special(path, stage)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

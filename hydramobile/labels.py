@@ -35,7 +35,7 @@ from hydramobile.measures import LABEL_METRICS, PERSON, WHDR_GAP, Pairs, far_pai
 from hydramobile.preprocess import CONTRACT, load_photo
 from hydramobile.samples import Sample, committed_samples, listed_file
 from hydramobile.spec import ModelSpec
-from hydramobile.toml_table import Table, read_toml
+from hydramobile.toml_table import Table, is_number, read_toml
 
 STAGE = "labels"
 FOLDER = "labels"
@@ -195,7 +195,7 @@ def order_test(label: Label) -> OrderTest:
 def grey(path: Path, mode: str) -> Floats:
     """Read the levels [h, w] of a grey picture of Pillow's `mode`. Raises StageError("labels") for any other file."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=["PNG"]) as image:
             found, levels = image.mode, np.asarray(image)
     except Exception as error:  # a decoder may raise any type; each means a bad file
         raise StageError(STAGE, f"{path} is not a picture that can be read: {error}") from error
@@ -278,6 +278,6 @@ def read_reference(spec: ModelSpec, labels: Labels, size: tuple[int, int], *root
         raise StageError(STAGE, f"{path} is stale: the spec, weights, labels or size changed since; {remedy}")
     shares = document.get("whdr")
     names = [label.photo.name for label in labels.all]
-    if not isinstance(shares, Mapping) or set(shares) != set(names):
+    if not isinstance(shares, Mapping) or set(shares) != set(names) or not all(map(is_number, shares.values())):
         raise StageError(STAGE, f"{path} is not of these {len(names)} labels; {remedy}")
     return {name: float(shares[name]) for name in names}

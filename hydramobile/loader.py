@@ -188,6 +188,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         raise StageError(STAGE, f"{path} is not a readable safetensors file: {error}") from error
     for key, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        # torch has no isfinite for floats of 8 bits.
+        finite = torch.isfinite(tensor.float() if tensor.element_size() == 1 else tensor)
+        if tensor.is_floating_point() and not bool(finite.all()):
             raise StageError(STAGE, f"{path}: {key} holds NaN or infinite values")
     return tensors

@@ -18,9 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from hydramobile.errors import StageError
+from hydramobile.files import refuse_special
 
 STAGE = "photo"
 MAX_PIXELS = 100_000_000
+MAX_BYTES = 500_000_000
+# Of Pillow's 43 formats, the formats of photos: others run programs (EPS runs Ghostscript) or are seldom tested.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
 CONTRACT: dict[str, object] = {
     "version": 1,
@@ -52,7 +56,10 @@ def load_photo(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
     Raises StageError("photo") that names the file when it is missing, is no image, is truncated or otherwise
     undecodable, or has more than `max_pixels` pixels. The number of pixels is read from the header, before decoding.
     """
+    refuse_special(path, STAGE)
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise StageError(STAGE, f"{path} is larger than {MAX_BYTES // 1_000_000} MB")
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise StageError(STAGE, f"{path} does not exist") from error
@@ -133,12 +140,13 @@ def _open(path: Path, data: bytes) -> Image.Image:
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
+    Image.init()
     try:
         with warnings.catch_warnings():
             # Pillow warns of sizes (our own limit is checked next) and of oddities it reads past, such as the
             # depth pictures that phones append to a JPEG.
             warnings.simplefilter("ignore")
-            return Image.open(io.BytesIO(data))
+            return Image.open(io.BytesIO(data), formats=[name for name in FORMATS if name in Image.OPEN])
     except UnidentifiedImageError as error:
         raise StageError(STAGE, f"{path} is not an image that can be read (or its header is damaged)") from error
     except Image.DecompressionBombError as error:

@@ -7,7 +7,7 @@ the repository, nor into committed goldens, nor into the report.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hydramobile.drawn import drawn_hash, drawn_input, drawn_names
 from hydramobile.errors import StageError, UsageError
-from hydramobile.files import dump_json, inside, locked, read_json, sha256_bytes, sha256_file, write_text
+from hydramobile.files import dump_json, inside, locked, read_json, set_aside, sha256_bytes, sha256_file, write_text
 from hydramobile.preprocess import load_photo, to_range, to_tensor
 from hydramobile.sample_files import ARRAYS, read_sample
 from hydramobile.spec import ModelSpec, TensorSpec
@@ -127,6 +127,9 @@ def folder_samples(folder: Path, split: str) -> list[Sample]:
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not photos:
         raise UsageError(f"{folder} holds no photos (looked for: {', '.join(sorted(SUFFIXES))})")
+    for path in photos:
+        if not path.is_file():
+            raise UsageError(f"{path} is no regular file; move it out of {folder}")
     return [Sample(p.stem, split, sha256_file(p), p, "user", "private", private=True) for p in photos]
 
 
@@ -134,20 +137,37 @@ def record_calibration(root: Path, artifact: str, samples: Sequence[Sample]) -> 
     """Record in `root`/calibration.json the hashes of the samples that calibrated `artifact` ("<target>/<recipe>")."""
     path = root / CALIBRATED
     with locked(root / ".calibration.lock"):
-        known = read_json(path, STAGE) if path.is_file() else {}
+        try:
+            known = read_calibration(path)
+        except StageError as error:  # sealed artifacts hold their own hashes
+            set_aside(path, error.message)
+            known = {}
         known[artifact] = sorted(sample.sha256 for sample in samples)
         write_text(path, dump_json(dict(sorted(known.items()))))
 
 
-def refuse_calibrated(root: Path, artifacts: Iterable[str], judging: Sequence[Sample]) -> None:
+def read_calibration(path: Path) -> dict[str, list[str]]:
+    """Read calibration.json; empty where there is none. Raises StageError("samples") for a damaged file."""
+    if not path.is_file():
+        return {}
+    table = Table(read_json(path, STAGE), str(path), STAGE)
+    return {str(name): list(table.strings(name)) for name in table.data}
+
+
+def refuse_calibrated(root: Path, artifacts: Mapping[str, Sequence[str]], judging: Sequence[Sample]) -> None:
     """Raise StageError("samples") where a judging sample calibrated one of `artifacts`.
 
-    The two commands are given a user's folders independently, so neither can compare them by itself.
+    `artifacts` holds the hashes of the samples that each artifact names itself, by "<target>/<recipe>". Artifacts of
+    older exports name none; for them calibration.json is read. The two commands are given a user's folders
+    independently, so neither can compare them by itself.
     """
-    path = root / CALIBRATED
-    known = read_json(path, STAGE) if path.is_file() else {}
-    for artifact in artifacts:
-        used = set(known.get(artifact, ()))
+    try:
+        known = read_calibration(root / CALIBRATED)
+    except StageError as error:
+        set_aside(root / CALIBRATED, error.message)
+        known = {}
+    for artifact, own in artifacts.items():
+        used = {*known.get(artifact, ()), *own}
         for sample in judging:
             if sample.sha256 in used:
                 raise StageError(

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
+from hydramobile.toml_table import Table
 
 FILE = "support.json"
 GOOD = ("ships", "passes")
@@ -21,7 +22,14 @@ def support_path(spec: ModelSpec) -> Path:
 def read_support(spec: ModelSpec) -> dict[str, Any] | None:
     """Read the model's support.json; None where it has none. Raises StageError("support") for a damaged one."""
     path = support_path(spec)
-    return dict(read_json(path, "support")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    table = Table(read_json(path, "support"), str(path), "support")
+    table.string("weights_sha256")
+    for row in table.rows("results"):
+        for key in ("target", "recipe", "state", "reason"):
+            row.string(key)
+    return dict(table.data)
 
 
 def standing(spec: ModelSpec, target: str, recipe: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydramobile.errors import StageError
+from hydramobile.files import refuse_special
 
 MISSING = object()
 
@@ -134,6 +135,7 @@ def kind_of(value: Any) -> str:
 
 def read_toml(path: Path, stage: str) -> Table:
     """Parse a TOML file into a Table. Raises StageError(`stage`) for a missing or malformed file."""
+    refuse_special(path, stage)
     try:
         return Table(tomllib.loads(path.read_text(encoding="utf-8")), path.name, stage)
     except FileNotFoundError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ship.rows import ShipRow
 
@@ -22,12 +23,12 @@ def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
             row.target,
             ", ".join(row.recipes),
             size,
-            f"[{STYLE[row.verdict]}]{row.verdict}[/]",
+            Text(row.verdict, STYLE[row.verdict]),
             stage + row.limit,
             row.next,
         )
-    console = Console()
-    wide = console if console.is_terminal else Console(width=160)
+    console = Console(markup=False)
+    wide = console if console.is_terminal else Console(markup=False, width=160)
     wide.print(table)
     for row in rows:
         if row.file:

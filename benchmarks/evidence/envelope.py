@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, Literal, TypedDict, TypeVar
 from benchmarks.evidence.environment import Machine
 from benchmarks.evidence.row import Row
 from hydramobile.errors import StageError
-from hydramobile.files import dump_json, locked, read_json, write_text
+from hydramobile.files import dump_json, locked, read_json, set_aside, write_text
 from hydramobile.spec import ModelSpec
 
 SCHEMA: Literal[2] = 2
@@ -123,12 +123,16 @@ def read(kind: type[E], path: Path) -> E:
 def read_earlier(kind: type[E], root: Path) -> E | None:
     """Read the evidence of an earlier run, to which a new run adds its rows; None if there is none.
 
-    Evidence of another schema also gives None: it is replaced, not merged. Raises StageError for a damaged file.
+    Evidence of another schema also gives None: it is replaced, not merged. A damaged file is set aside as `*.broken`,
+    with a note on stderr, since the new run makes it again.
     """
     path = root / kind.FILE
     try:
         return read(kind, path) if path.is_file() else None
     except OlderEvidence:
+        return None
+    except StageError as error:
+        set_aside(path, error.message)
         return None
 
 

@@ -50,7 +50,8 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
     artifacts, broken = select(request)
     samples = load_samples(request.spec, "judge", request.samples)
     bench = load_bench(request.spec, request.out, request.samples, 0, names_of(artifacts))
-    refuse_calibrated(request.root, ["/".join(pair) for pair in names_of(artifacts)], judging_photos(bench, samples))
+    calibrated = {f"{b.artifact.target}/{b.artifact.recipe}": b.artifact.calibration for b in artifacts}
+    refuse_calibrated(request.root, calibrated, judging_photos(bench, samples))
     rows = [
         ParityRow(target=u.target, recipe=u.recipe, artifact="", verdict="failed", stage=u.stage, reason=u.reason)
         for u in broken

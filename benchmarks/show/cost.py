@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from benchmarks.evidence.cost import CostEvidence
 from benchmarks.show.terminal import megabytes, wide
@@ -26,7 +27,7 @@ def cost_table(evidence: CostEvidence) -> None:
     others = []
     for row in evidence.results:
         if row.verdict != "measured":
-            others.append(f"{row.name}: [yellow]{row.verdict}[/], {row.stage} {row.reason}")
+            others.append(Text.assemble(f"{row.name}: ", (row.verdict, "yellow"), f", {row.stage} {row.reason}"))
         for entry in row.entries:
             weights = megabytes(sum(entry.weights.values()))
             counts = (str(entry.operators), millions(entry.macs), weights, megabytes(entry.peak.bytes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from benchmarks.device.run import Measured
 from benchmarks.show.terminal import wide
@@ -14,7 +15,7 @@ def device_table(measured: Measured) -> None:
     for row in measured.parity:
         if row.verdict != "pass":
             where = " ".join(filter(None, (row.target, row.recipe, row.entry, row.mode, row.stage)))
-            console.print(f"{where}: [red]{row.verdict}[/], {row.reason}", highlight=False)
+            console.print(Text.assemble(f"{where}: ", (row.verdict, "red"), f", {row.reason}"), highlight=False)
     passed = [row for row in measured.parity if row.verdict == "pass"]
     labels = ", ".join(sorted({row.evidence for row in measured.parity}))
     console.print(f"parity: {len(passed)} of {len(measured.parity)} comparisons hold (evidence: {labels})")
@@ -23,7 +24,9 @@ def device_table(measured: Measured) -> None:
     table = Table(*names, *figures, "or why not")
     for line in measured.evidence.results:
         if line.verdict != "measured":
-            console.print(f"{line.name}: [yellow]{line.verdict}[/], {line.reason}", highlight=False)
+            console.print(
+                Text.assemble(f"{line.name}: ", (line.verdict, "yellow"), f", {line.reason}"), highlight=False
+            )
             continue
         for configuration in line.configurations:
             for entry in configuration.entries:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.evidence.row import Label
 from benchmarks.runtime import REGISTRY, load_runtime
@@ -37,6 +38,6 @@ def doctor_rows() -> list[DoctorRow]:
 def doctor_table(rows: Iterable[DoctorRow]) -> None:
     table = Table("runtime", "runs", "evidence", "version", "here")
     for row in rows:
-        here = f"[yellow]no: {row.unavailable}[/]" if row.unavailable else "[green]yes[/]"
+        here = Text(f"no: {row.unavailable}", "yellow") if row.unavailable else Text("yes", "green")
         table.add_row(row.runtime, row.runs, row.evidence, row.version, here)
     wide().print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from benchmarks.evidence.instructions import InstructionEvidence
 from benchmarks.instructions.baseline import Change, key_of
@@ -21,7 +22,7 @@ def instructions_table(evidence: InstructionEvidence, changes: Iterable[Change])
     console = wide()
     for row in evidence.results:
         if row.verdict != "counted":
-            text = f"{row.name} in {row.runtime}: [yellow]{row.verdict}[/], {row.reason}"
+            text = Text.assemble(f"{row.name} in {row.runtime}: ", (row.verdict, "yellow"), f", {row.reason}")
             console.print(text, highlight=False)
         for entry in row.entries:
             counts, change = entry.counts, known[key_of(row), entry.entry].change

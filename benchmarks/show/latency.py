@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Column, Table
+from rich.text import Text
 
 from benchmarks.evidence.grid import GridEvidence
 from benchmarks.evidence.latency import LatencyEvidence
@@ -29,7 +30,9 @@ def latency_table(evidence: LatencyEvidence) -> None:
         artifact = short_name(row.target, row.recipe)
         if row.verdict != "measured":
             reason = f"{row.stage} {row.reason}".strip()
-            others.append(f"{artifact} in {row.runtime or 'no runtime'}: [yellow]{row.verdict}[/], {reason}")
+            others.append(
+                Text.assemble(f"{artifact} in {row.runtime or 'no runtime'}: ", (row.verdict, "yellow"), f", {reason}")
+            )
             continue
         shares = {ratio.entry: ratio.value for ratio in row.ratios if ratio.kind != "reference"}
         where = f"{row.runtime} on {row.device.name}" if row.device else row.runtime
@@ -61,7 +64,7 @@ def grid_table(evidence: GridEvidence) -> None:
         if line.verdict != "measured":
             name = f"{line.target}/{line.recipe} in {line.runtime or 'no runtime'}"
             reason = ": ".join(filter(None, (line.stage, line.reason)))
-            console.print(f"{name}: [yellow]{line.verdict}[/], {reason}", highlight=False)
+            console.print(Text.assemble(f"{name}: ", (line.verdict, "yellow"), f", {reason}"), highlight=False)
 
 
 def compare_table(comparison: Comparison) -> None:
@@ -70,7 +73,7 @@ def compare_table(comparison: Comparison) -> None:
     for row in comparison.rows:
         times = ["" if value is None else f"{value:.2f}" for value in (row.old_ms, row.new_ms, row.ratio)]
         same = ", the same file" if row.same_file else ""
-        verdict = f"[{COMPARED[row.verdict]}]{row.verdict}[/]: {row.reason}{same}"
+        verdict = Text.assemble((row.verdict, COMPARED[row.verdict]), f": {row.reason}{same}")
         table.add_row(short_name(row.target, row.recipe), row.runtime, row.entry, *times, verdict)
     console = wide()
     console.print(table)
@@ -86,7 +89,9 @@ def profile_table(evidence: ProfileEvidence, most: int = 6) -> None:
     for row in evidence.results:
         if row.verdict != "measured":
             reason = ": ".join(filter(None, (row.stage, row.reason)))
-            console.print(f"{row.name} in {row.runtime}: [yellow]{row.verdict}[/], {reason}", highlight=False)
+            console.print(
+                Text.assemble(f"{row.name} in {row.runtime}: ", (row.verdict, "yellow"), f", {reason}"), highlight=False
+            )
             continue
         main = max(row.entries, key=lambda entry: len(entry.modules))
         for index, kind in enumerate(main.kinds[:most]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.parity.lean import summary as left_lines
@@ -32,7 +33,7 @@ def parity_table(spec: ModelSpec, evidence: ParityEvidence) -> None:
         table.add_row(*key, f"{len(rows) - len(bad)} of {len(rows)}", "" if bad else closest(rows))
         for row in bad:
             where = " ".join(filter(None, (row.entry, row.mode, row.stage)))
-            verdict = f"[{STYLE[row.verdict]}]{row.verdict}[/]"
+            verdict = Text(row.verdict, STYLE[row.verdict])
             table.add_row("", "", "", verdict, ": ".join(filter(None, (where, row.reason))))
         for row in rows:
             if row.mode == "bisect" and row.verdict == "pass":
@@ -43,7 +44,7 @@ def parity_table(spec: ModelSpec, evidence: ParityEvidence) -> None:
         console.print(f"left out: {line}", highlight=False)
     summary = Table("artifact", "must ship", "stands", "reason")
     for standing in standings(load_budget(spec), evidence.results):
-        state = f"[{STATE[standing.state]}]{standing.state}[/]"
+        state = Text(standing.state, STATE[standing.state])
         name = f"{standing.target}/{standing.recipe}"
         summary.add_row(name, "yes" if standing.ship else "no", state, standing.reason)
     console.print(summary)

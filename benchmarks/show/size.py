@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks.evidence.size import SizeEvidence
 from benchmarks.show.terminal import megabytes, wide
@@ -13,7 +14,7 @@ def size_table(evidence: SizeEvidence) -> None:
     table = Table("target", "recipe", "an app ships", "gzip", "above one copy of the weights", "weights")
     for row in evidence.results:
         if row.verdict == "failed":
-            table.add_row(row.target, row.recipe, "[red]failed[/]", "", "", f"{row.stage}: {row.reason}")
+            table.add_row(row.target, row.recipe, Text("failed", "red"), "", "", f"{row.stage}: {row.reason}")
             continue
         over = row.shared.over_one_copy
         shown = ", ".join(f"{name} {megabytes(count)}" for name, count in row.weights.items())

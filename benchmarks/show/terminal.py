@@ -10,14 +10,14 @@ from rich.table import Column, Table
 
 def say(quiet: bool) -> Callable[[str], None]:
     """Return a function that prints progress on stderr, one line per step; it prints nothing if `quiet`."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     return (lambda text: None) if quiet else lambda text: console.print(text, highlight=False)
 
 
 def wide() -> Console:
     """Return a console for the terminal, or one of 120 columns if the output goes to a file or a pipe."""
-    console = Console()
-    return console if console.is_terminal else Console(width=120)
+    console = Console(markup=False)
+    return console if console.is_terminal else Console(markup=False, width=120)
 
 
 def entry_table(figures: tuple[str, ...], *more: str) -> Table:

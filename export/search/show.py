@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from export.search import sensitivity
 from export.search.builds import Build
@@ -20,7 +21,7 @@ from hydramobile.errors import BudgetBroken
 @contextmanager
 def progress_line() -> Iterator[sensitivity.Progress]:
     """Show one bar per stage; where the output is no terminal, print a line whenever the stage changes."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     if not console.is_terminal:
         printed: list[str] = []
 
@@ -31,7 +32,7 @@ def progress_line() -> Iterator[sensitivity.Progress]:
 
         yield print_stage
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as bar:
         tasks: dict[str, int] = {}
 
@@ -56,10 +57,10 @@ def result_table(final: Sequence[Trial], builds: Sequence[Build]) -> None:
         if trial.wrong is not None:
             lost += f"\nagainst labels {trial.wrong:.3%}"
         options = ", ".join(f"{count} {name}" for name, count in Counter(trial.choice.values()).most_common())
-        good = "[green]yes[/]" if not broken_limit(trial, build) else "[red]no[/]"
+        good = Text("yes", "green") if not broken_limit(trial, build) else Text("no", "red")
         size, most = f"{trial.bytes / 1e6:.3f}", f"{limit / 1e6:g}" if limit else ""
         table.add_row(trial.build, trial.target, size, most, lost, options, good)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def broken_limit(trial: Trial, build: Build) -> str:

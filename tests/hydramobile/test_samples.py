@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,12 +157,12 @@ def test_a_photo_that_calibrated_an_artifact_does_not_judge_it(write_model: Writ
     samples = load_samples(load_spec(write_model()), "judge")
     record_calibration(tmp_path, "litert/w8a8", samples[:1])
     record_calibration(tmp_path, "onnx/w8a8", samples[2:3])
-    refuse_calibrated(tmp_path, ["litert/w8a8"], samples[1:])
-    refuse_calibrated(tmp_path, ["litert/w8"], samples)
+    refuse_calibrated(tmp_path, {"litert/w8a8": ()}, samples[1:])
+    refuse_calibrated(tmp_path, {"litert/w8": ()}, samples)
     with pytest.raises(StageError, match=r"seeded-judge-0 calibrated litert/w8a8 .* proves nothing"):
-        refuse_calibrated(tmp_path, ["litert/w8", "litert/w8a8"], samples)
+        refuse_calibrated(tmp_path, {"litert/w8": (), "litert/w8a8": ()}, samples)
     record_calibration(tmp_path, "litert/w8a8", ())
-    refuse_calibrated(tmp_path, ["litert/w8a8"], samples)
+    refuse_calibrated(tmp_path, {"litert/w8a8": ()}, samples)
 
 
 def test_the_portraits_samples(root: Path) -> None:
@@ -171,3 +172,45 @@ def test_the_portraits_samples(root: Path) -> None:
     assert len(calibrate) >= 12
     assert {s.sha256 for s in judge}.isdisjoint(s.sha256 for s in calibrate)
     assert all(sample.license and sample.source for sample in (*judge, *calibrate))
+
+
+@pytest.mark.parametrize("special", ["pipe", "device", "folder"])
+def test_photos_are_regular_files(tmp_path: Path, special: str) -> None:
+    """A pipe without a writer, or a link to an endless device, would never be read to its end."""
+    from hydramobile.preprocess import load_photo
+    from hydramobile.samples import folder_samples
+
+    path = tmp_path / "x.jpg"
+    if special == "pipe":
+        os.mkfifo(path)
+    elif special == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    with pytest.raises(UsageError, match=r"x\.jpg is no regular file"):
+        folder_samples(tmp_path, "judge")
+    with pytest.raises(StageError, match=r"x\.jpg is no regular file"):
+        load_photo(path)
+
+
+def test_only_formats_of_photos_are_opened(tmp_path: Path) -> None:
+    """Pillow opens EPS by running a PostScript interpreter."""
+    from hydramobile.preprocess import load_photo
+
+    (tmp_path / "x.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(StageError, match="is not an image that can be read"):
+        load_photo(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 3}', '{"a": [1]}'])
+def test_a_damaged_record_of_calibration(tmp_path: Path, write_model: WriteModel, content: str) -> None:
+    """It is set aside; the hashes that the artifact itself names keep the guard."""
+    samples = load_samples(load_spec(write_model()), "judge")
+    (tmp_path / "calibration.json").write_text(content)
+    with pytest.raises(StageError, match="proves nothing"):
+        refuse_calibrated(tmp_path, {"litert/w8a8": [samples[0].sha256]}, samples)
+    assert (tmp_path / "calibration.json.broken").read_text() == content
+    (tmp_path / "calibration.json").write_text(content)
+    record_calibration(tmp_path, "litert/w8a8", samples[:1])
+    with pytest.raises(StageError, match="proves nothing"):
+        refuse_calibrated(tmp_path, {"litert/w8a8": ()}, samples)
