@@ -25,7 +25,7 @@ from hydramobile.files import canonical_json, sha256_bytes, write_bytes
 from hydramobile.loader import as_tuple, load_modules
 from hydramobile.preprocess import CONTRACT
 from hydramobile.reference_run import check_repeats, check_tensor, run_modules
-from hydramobile.samples import DRAWN, Sample, drawn_samples, sample_inputs
+from hydramobile.samples import Sample, drawn_samples, sample_inputs
 from hydramobile.spec import ModelSpec
 from hydramobile.sway import movements_of
 
@@ -236,7 +236,7 @@ def refresh(
         except StageError:
             modules = modules or load_modules(spec)
         tell(sample.name)
-        make = drawn_golden if sample.source == DRAWN else make_golden
+        make = drawn_golden if sample.drawn else make_golden
         golden = make(spec, modules, sample, size)
         if not computed:
             first = golden

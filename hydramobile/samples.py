@@ -44,6 +44,11 @@ class Sample:
     license: str
     private: bool = False
 
+    @property
+    def drawn(self) -> bool:
+        """Whether it is one of `drawn_samples`; a photo may have any source."""
+        return self.path is None and self.source == DRAWN
+
 
 def load_samples(spec: ModelSpec, split: str, folder: Path | None = None) -> tuple[Sample, ...]:
     """Return the samples of `split`: the committed ones, then the photos of `folder`, which are private.
@@ -198,7 +203,7 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     inputs: dict[str, NDArray[np.generic]] = {}
     for name in spec.inputs():
         tensor = spec.tensors[name]
-        if sample.source == DRAWN:
+        if sample.drawn:
             inputs[name] = drawn_input(tensor, size, sample.name.removeprefix(f"{DRAWN}-"))
         elif name in given:
             inputs[name] = given[name]
