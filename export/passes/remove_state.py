@@ -7,17 +7,19 @@ Exported files are feed-forward: equal inputs give equal outputs. Nets whose out
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import is_mutable
 from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
+from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
+
+STAGE = "capture"
 
 
 def remove_buffer_writes(program: ExportedProgram) -> PassResult[ExportedProgram]:
