@@ -27,7 +27,7 @@ from hydramobile.preprocess import CONTRACT
 from hydramobile.reference_run import check_repeats, check_tensor, run_modules
 from hydramobile.samples import Sample, drawn_samples, sample_inputs
 from hydramobile.spec import ModelSpec
-from hydramobile.sway import movements_of
+from hydramobile.sway import Reference, movements_of, reference_of
 
 if TYPE_CHECKING:
     import torch
@@ -227,6 +227,7 @@ def refresh(
     for the first computed sample the second time, or after all others: then it is no reference.
     """
     modules = None
+    reference: Reference | None = None
     computed: list[Path] = []
     for sample in samples:
         path = golden_path(root, sample)
@@ -242,7 +243,8 @@ def refresh(
             first = golden
             check_again(spec, modules, first)
         if not half and not golden.refused:
-            movements = movements_of(spec, modules, golden.inputs, golden.tensors)
+            reference = reference or reference_of(spec, modules)
+            movements = movements_of(reference, golden.inputs, golden.tensors)
             golden = replace(golden, sway=movements.sway, half=movements.half)
         save_golden(
             path,

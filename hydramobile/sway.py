@@ -34,12 +34,21 @@ class Movements:
     half: Mapping[str, Array]
 
 
-def movements_of(
-    spec: ModelSpec,
-    modules: Mapping[str, torch.nn.Module],
-    inputs: Mapping[str, Array],
-    tensors: Mapping[str, Array],
-) -> Movements:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The modules of a model, and copies of them with weights in float16 (see `in_half`)."""
+
+    spec: ModelSpec
+    modules: Mapping[str, torch.nn.Module]
+    halves: Mapping[str, torch.nn.Module]
+
+
+def reference_of(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> Reference:
+    """Return the modules with their copies, made once for all inputs."""
+    return Reference(spec, modules, in_half(modules) or modules)
+
+
+def movements_of(reference: Reference, inputs: Mapping[str, Array], tensors: Mapping[str, Array]) -> Movements:
     """Run the reference twice more and return how far its final outputs move. `tensors` are its own outputs."""
     rng = np.random.default_rng(11)
     nudged = {
@@ -49,7 +58,10 @@ def movements_of(
         for name, value in inputs.items()
     }
     halved = {n: v.astype(np.float16).astype(v.dtype) if v.dtype.kind == "f" else v for n, v in inputs.items()}
-    return Movements(moved(spec, modules, nudged, tensors), moved(spec, in_half(modules) or modules, halved, tensors))
+    return Movements(
+        moved(reference.spec, reference.modules, nudged, tensors),
+        moved(reference.spec, reference.halves, halved, tensors),
+    )
 
 
 def largest(value: Array) -> float:
