@@ -66,5 +66,6 @@ def store(folder: Path, port: Port, tensors: Mapping[str, Array]) -> dict[str, A
 def allowance(port: Port, tensors: Mapping[str, Array], recipe: Recipe) -> float:
     """Return the mean absolute error that an app should accept, in the file's units."""
     value = tensors[port.name].astype(np.float64)
-    span = port.range[1] - port.range[0] if port.range else float(value.max() - value.min()) or 1.0
+    value = value[np.isfinite(value)] if not np.isfinite(value).all() else value
+    span = port.range[1] - port.range[0] if port.range else float(np.ptp(value) if value.size else 0.0) or 1.0
     return float(f"{tolerance(recipe) * span * port.scale:.3g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 
 from export.passes.base import PassResult, run_passes
 from export.passes.eager import EagerModel
+from export.passes.export_graph import export_graph
 from export.passes.pipelines import CAPTURE_PASSES, EAGER_PASSES
 from hydramobile.artifact import Port
 from hydramobile.errors import StageError
+from hydramobile.float32 import narrow_dtypes
 from hydramobile.loader import as_tuple, load_modules
 from hydramobile.recipes import FLOAT_SHARE, smallest_quantized
 from hydramobile.reference_run import check_repeats, check_tensor
@@ -60,14 +63,15 @@ class Program:
 
     def callable(self, entry: EntrySpec) -> torch.nn.Module:
         """Return the entry as one module: inputs by position in `entry.inputs` order, a tuple of `entry.outputs`."""
-        return entry_module(self.modules, entry, self.spec)
+        return entry_module(self.modules, entry, self.spec, self.tensors)
 
     def example(self, entry: EntrySpec) -> tuple[torch.Tensor, ...]:
-        return tuple(self.tensors[name] for name in entry.inputs)
+        """Return the entry's inputs, in the dtypes that files have (`file_dtype`)."""
+        return tuple(in_file_dtype(self.tensors[name]) for name in entry.inputs)
 
     def feeds(self, entry: EntrySpec) -> list[dict[str, NDArray[Any]]]:
-        """Return the entry's inputs by name, in reference layout: one dict per calibration sample."""
-        return [{name: tensors[name].numpy() for name in entry.inputs} for tensors in self.calibration]
+        """Return the entry's inputs by name, in reference layout and `file_dtype`: one dict per calibration sample."""
+        return [{name: in_file_dtype(tensors[name]).numpy() for name in entry.inputs} for tensors in self.calibration]
 
     def final(self) -> tuple[str, ...]:
         """Return the names of the outputs that no module of the model reads."""
@@ -75,12 +79,16 @@ class Program:
         return tuple(name for module in self.spec.modules.values() for name in module.outputs if name not in edges)
 
     def exported(self, entry: EntrySpec) -> PassResult[ExportedProgram]:
-        """Export the entry and run CAPTURE_PASSES: a fresh ATen graph per call, because vendors mutate their input."""
-        import torch
+        """Export the entry and run CAPTURE_PASSES: a fresh ATen graph per call, because vendors mutate their input.
 
-        with torch.no_grad():
-            program = torch.export.export(self.callable(entry), self.example(entry), strict=False)
-        return run_passes(program, CAPTURE_PASSES)
+        Raises StageError("capture"), which names the entry and the line of the net that cannot be exported.
+        """
+        try:
+            graph = export_graph(self.callable(entry), self.example(entry))
+            result = run_passes(graph.program, CAPTURE_PASSES)
+        except StageError as error:
+            raise StageError(error.stage, f"entry {entry.name!r}: {error.message}") from error
+        return PassResult(result.program, result.modified or graph.modified)
 
     def least_quantized(self, share: float = FLOAT_SHARE) -> int:
         """Return the number of elements below which a weight stays in float.
@@ -97,7 +105,7 @@ class Program:
         return max(counts, key=lambda sizes: sum(size * count for size, count in sizes.items()))
 
     def port(self, name: str, nhwc: bool = False, file_name: str | None = None) -> Port:
-        """Return the Port of a tensor in a file that keeps its dtype; `nhwc` stores NCHW tensors as NHWC.
+        """Return the Port of a tensor in a file that has its `file_dtype`; `nhwc` stores NCHW tensors as NHWC.
 
         A target whose file differs otherwise changes the fields with dataclasses.replace.
         """
@@ -111,7 +119,7 @@ class Program:
             file_name=file_name or name,
             shape=(shape[0], shape[2], shape[3], shape[1]) if moved else shape,
             layout="NHWC" if moved else layout,
-            dtype=str(value.dtype).removeprefix("torch."),
+            dtype=str(file_dtype(value.dtype)).removeprefix("torch."),
             reference_layout=layout,
             range=declared.range if declared else None,
             kind=declared.kind if declared else "tensor",
@@ -120,25 +128,76 @@ class Program:
         )
 
 
-def entry_module(modules: Mapping[str, torch.nn.Module], entry: EntrySpec, spec: ModelSpec) -> torch.nn.Module:
-    """Wire the entry's modules by tensor name into one torch.nn.Module."""
+def file_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of files for a dtype of the reference: int32 for small integers, float32 for other floats.
+
+    Every value keeps its number, except that a float64 which no float32 equals is rounded.
+    """
     import torch
+
+    if dtype in (torch.uint8, torch.int8, torch.int16):
+        return torch.int32
+    return torch.float32 if dtype.is_floating_point else dtype
+
+
+def in_file_dtype(value: torch.Tensor) -> torch.Tensor:
+    return value.to(file_dtype(value.dtype))
+
+
+def entry_module(
+    modules: Mapping[str, torch.nn.Module],
+    entry: EntrySpec,
+    spec: ModelSpec,
+    tensors: Mapping[str, torch.Tensor],
+) -> torch.nn.Module:
+    """Wire the entry's modules by tensor name into one torch.nn.Module.
+
+    Its inputs may have the `file_dtype` of `tensors`: small integers and float64 are cast to the dtype that the modules
+    read. Its outputs have the `file_dtype`.
+    """
+    import torch
+
+    def is_cast(name: str) -> bool:
+        dtype = tensors[name].dtype if name in tensors else torch.float32
+        # Modules compute in float32 where float16 is declared (hydramobile/float32.py).
+        return dtype != file_dtype(dtype) and dtype not in narrow_dtypes()
+
+    attributes = attribute_names(entry.modules)
 
     class Wired(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             for name in entry.modules:
-                self.add_module(name, modules[name])
+                self.add_module(attributes[name], modules[name])
 
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            known = dict(zip(entry.inputs, inputs, strict=True))
+            known = {
+                name: value.to(tensors[name].dtype) if is_cast(name) else value
+                for name, value in zip(entry.inputs, inputs, strict=True)
+            }
             for name in entry.modules:
                 module = spec.modules[name]
-                outputs = getattr(self, name)(*(known[tensor] for tensor in module.inputs))
+                outputs = getattr(self, attributes[name])(*(known[tensor] for tensor in module.inputs))
                 known.update(zip(module.outputs, as_tuple(outputs), strict=True))
-            return tuple(known[tensor] for tensor in entry.outputs)
+            return tuple(in_file_dtype(known[name]) if is_cast(name) else known[name] for name in entry.outputs)
 
     return Wired().eval()
+
+
+def attribute_names(modules: Sequence[str]) -> dict[str, str]:
+    """Return the attribute of each module in a wired one: its name, with "_" behind it where torch has that name.
+
+    torch.fx writes `self.<name>` as Python code, and a torch.nn.Module has attributes of its own, such as `type`.
+    """
+    import torch
+
+    names: dict[str, str] = {}
+    for name in modules:
+        attribute = name
+        while keyword.iskeyword(attribute) or hasattr(torch.nn.Module, attribute) or attribute in names.values():
+            attribute += "_"
+        names[name] = attribute
+    return names
 
 
 def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path | None = None) -> Program:
@@ -147,7 +206,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
     `weights`: another file than the spec's, of the same keys and shapes.
 
     Raises StageError("capture") when a module fails or returns another number of tensors, when a tensor has another
-    shape or dtype than declared or holds NaN or infinity, and when the same input gives other tensors the second time.
+    shape or dtype than declared, holds NaN or infinity alone, or differs the second time on the same input.
     """
     size = size or spec.size
     modules = load_modules(spec, weights)

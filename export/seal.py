@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from export.golden import write_golden
-from export.program import Program
+from export.program import Program, file_dtype
 from export.target import Emitted, Target
 from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artifact
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
+from hydramobile.float32 import dtype_name, upcasts
 from hydramobile.model_code import code_files
 from hydramobile.preprocess import contract
 from hydramobile.recipes import Recipe
-from hydramobile.samples import load_samples
+from hydramobile.samples import assumed_ranges, load_samples
 from hydramobile.spec import ModelSpec, TensorSpec
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,7 +95,7 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
         requires=emitted.requires,
         toolchain=toolchain(target),
         golden={"folder": "golden", "sample": golden["sample"]},
-        notes=emitted.notes,
+        notes=(*emitted.notes, *border_notes(program)),
         files=list_files(folder),
         layers=emitted.layers,
         calibration=tuple(sorted(program.calibration_hashes)) if recipe.calibrated else (),
@@ -102,6 +103,22 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
     artifact = replace(artifact, sha256=digest(artifact))
     write_artifact(folder, artifact)
     return artifact
+
+
+def border_notes(program: Program) -> tuple[str, ...]:
+    """Return notes on dtypes and samples: weights and casts that were upcast, and ranges that model.toml lacks."""
+    notes = [
+        f"module {name!r}: {', '.join(words)} computed in float32, which upcasts weights exactly; parity compares with "
+        "this float32 upcast"
+        for name, words in upcasts(program.modules).items()
+    ]
+    for name, (low, high) in assumed_ranges(program.spec, program.size).items():
+        notes.append(f"samples of {name!r} lie in [{low:g}, {high:g}]: the smallest table that it indexes bounds it")
+    for name, value in program.tensors.items():
+        declared, stored = dtype_name(value.dtype), dtype_name(file_dtype(value.dtype))
+        if declared != stored and declared not in ("float16", "bfloat16"):
+            notes.append(f"{name!r} is {declared} in PyTorch and {stored} in the files")
+    return tuple(notes)
 
 
 def check_entries(folder: Path, emitted: Emitted, spec: ModelSpec) -> None:

@@ -81,9 +81,10 @@ def committed_folder(spec: ModelSpec) -> Path:
 def make_golden(
     spec: ModelSpec, modules: Mapping[str, torch.nn.Module], sample: Sample, size: tuple[int, int]
 ) -> Golden:
-    """Run the reference modules on one sample, in float32 on the CPU.
+    """Run the reference modules on one sample, in float32 on the CPU (hydramobile/float32.py).
 
-    Raises StageError("golden") for NaN and infinite values, and for another shape or dtype than declared.
+    Infinite values stand: a net may forbid a class by -inf. Raises StageError("golden") for NaN, for infinite values
+    alone, and for another shape or dtype than declared.
     """
     inputs = sample_inputs(spec, sample, size)
     known = run_modules(spec, modules, inputs)
@@ -141,7 +142,7 @@ def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) 
         archive.writestr(zipfile.ZipInfo("meta.json"), canonical_json(meta))
         for name, value in arrays.items():
             member = io.BytesIO()
-            np.save(member, np.ascontiguousarray(value), allow_pickle=False)
+            np.save(member, np.asarray(value, order="C"), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy")
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, member.getvalue())

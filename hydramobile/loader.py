@@ -5,12 +5,14 @@ torch and safetensors are imported when a function is called, so that the rest o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydramobile.errors import StageError
 from hydramobile.files import inside, sha256_file
+from hydramobile.float32 import compute_in_float32
 from hydramobile.model_code import explain_import_error, import_factory
 from hydramobile.spec import ModelSpec
 
@@ -21,7 +23,7 @@ STAGE = "weights"
 
 
 def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torch.nn.Module]:
-    """Return the model's modules in evaluation mode, in the order they run.
+    """Return the model's modules in evaluation mode, computing in float32, in the order they run.
 
     `weights` replaces the model's own weights file. The factory that model.toml names is executed: a model folder is
     code, and must be trusted like code. A folder whose modules are .pt2 archives holds no code.
@@ -38,6 +40,7 @@ def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torc
     for name, module in modules.items():
         module.eval().requires_grad_(False)
         normalize(spec, name, module)
+        compute_in_float32(module)
     return {name: modules[name] for name in spec.modules}
 
 
@@ -108,14 +111,22 @@ def normalize(spec: ModelSpec, name: str, module: torch.nn.Module) -> None:
 
 
 def as_tuple(outputs: Any) -> tuple[Any, ...]:
-    """Return a module's outputs as a tuple.
+    """Return a module's outputs as a flat tuple: depth first, in the order in which the module wrote them.
 
-    A single tensor becomes a tuple of one, and a mapping the tuple of its values, in its order. Mappings are dicts and
-    Hugging Face's ModelOutput, which torch.jit.trace refuses as the output of a module.
+    A mapping (a dict, Hugging Face's ModelOutput) gives its values, a dataclass its fields, a list or tuple its items.
+    None is left out. Any other object is an output of its own.
     """
+    if outputs is None:
+        return ()
     if isinstance(outputs, Mapping):
-        return tuple(outputs.values())
-    return tuple(outputs) if isinstance(outputs, tuple | list) else (outputs,)
+        items: Iterable[Any] = outputs.values()
+    elif is_dataclass(outputs) and not isinstance(outputs, type):
+        items = (getattr(outputs, field.name) for field in fields(outputs))
+    elif isinstance(outputs, tuple | list):
+        items = outputs
+    else:
+        return (outputs,)
+    return tuple(leaf for item in items for leaf in as_tuple(item))
 
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:

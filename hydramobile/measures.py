@@ -146,7 +146,13 @@ def snr(signal: float, noise: float) -> float:
 def sensitivity(outputs: list[Array]) -> float:
     """Return max |y(x1) - y(x2)| over neighbouring samples, 0 for a single sample."""
     pairs = itertools.pairwise(outputs)
-    return max((float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max()) for a, b in pairs), default=0.0)
+    return max((spread_of(a.astype(np.float64), b.astype(np.float64)) for a, b in pairs), default=0.0)
+
+
+def spread_of(a: Floats, b: Floats) -> float:
+    """Return the largest difference of two arrays where both are finite."""
+    finite = np.isfinite(a) & np.isfinite(b)
+    return float(np.abs(np.where(finite, a, 0.0) - np.where(finite, b, 0.0)).max())
 
 
 def align(candidate: Floats, target: Floats) -> Floats:

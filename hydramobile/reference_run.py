@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hydramobile.errors import StageError
 from hydramobile.loader import as_tuple
+from hydramobile.samples import assumed_ranges, open_integers
 from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -33,14 +34,15 @@ def run_modules(
     """
     import torch
 
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+    tensors = {name: torch.from_numpy(np.asarray(value, order="C")) for name, value in inputs.items()}
     for module in spec.modules.values():
         try:
             with torch.no_grad():
                 # Copies: a module may write into its inputs.
                 returned = as_tuple(modules[module.name](*(tensors[name].clone() for name in module.inputs)))
         except (Exception, SystemExit) as error:  # the module is foreign code and may raise any type
-            raise StageError(STAGE, f"module {module.name!r} failed: {type(error).__name__}: {error}") from error
+            reason = f"module {module.name!r} failed: {type(error).__name__}: {error}{range_advice(spec)}"
+            raise StageError(STAGE, reason) from error
         if len(returned) != len(module.outputs):
             raise StageError(
                 STAGE, f"module {module.name!r} returned {len(returned)} tensors, the spec names {list(module.outputs)}"
@@ -53,17 +55,29 @@ def run_modules(
 
 
 def check_tensor(spec: ModelSpec, name: str, value: torch.Tensor, size: tuple[int, int]) -> None:
-    """Check a tensor against its declaration. Raises StageError("capture") for another shape or dtype, NaN or inf."""
+    """Check a tensor against its declaration. Raises StageError("capture") for another shape, dtype or NaN."""
     import torch
 
     declared = spec.tensors.get(name)
     shape, dtype = tuple(value.shape), str(value.dtype).removeprefix("torch.")
     if declared is not None and declared.at(size) != shape:
         raise StageError(STAGE, f"tensor {name!r} has shape {list(shape)}, the spec says {list(declared.at(size))}")
-    if declared is not None and declared.dtype != dtype:
+    # Modules compute in float32 where float16 is declared (hydramobile/float32.py).
+    if declared is not None and dtype not in (declared.dtype, "float32" if declared.dtype == "float16" else ""):
         raise StageError(STAGE, f"tensor {name!r} has dtype {dtype}, the spec says {declared.dtype}")
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-        raise StageError(STAGE, f"tensor {name!r} holds NaN or infinite values")
+    if value.is_floating_point() and bool(torch.isnan(value).any()):
+        raise StageError(STAGE, f"tensor {name!r} holds NaN")
+    if value.is_floating_point() and value.numel() and bool(torch.isinf(value).all()):
+        raise StageError(STAGE, f"tensor {name!r} holds infinite values alone")
+
+
+def range_advice(spec: ModelSpec) -> str:
+    """Return which integer inputs need a range for their samples; "" where all have one."""
+    unknown = sorted(open_integers(spec) - set(assumed_ranges(spec, spec.size)))
+    if not unknown:
+        return ""
+    tables = ", ".join(f"[tensors.{name}]" for name in unknown)
+    return f"; where an input is an index, declare its range in model.toml: range = [0, rows - 1] in {tables}"
 
 
 def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor]) -> None:
@@ -74,7 +88,7 @@ def check_repeats(spec: ModelSpec, first: Mapping[str, torch.Tensor], second: Ma
     """
     for module in spec.modules.values():
         for name in module.outputs:
-            before, after = first[name].double(), second[name].double()
+            before, after = (run[name].double().nan_to_num(posinf=0.0, neginf=0.0) for run in (first, second))
             if not before.numel():
                 continue
             limit = REPEAT_TOLERANCE * max(1.0, float(before.abs().max()))

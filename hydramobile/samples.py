@@ -6,6 +6,7 @@ the repository, nor into committed goldens, nor into the report.
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -201,8 +202,9 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     arrays = sample.path is not None and sample.path.suffix in ARRAYS
     given = read_sample(spec, sample.path, size) if sample.path is not None and arrays else {}
     inputs: dict[str, NDArray[np.generic]] = {}
+    assumed = assumed_ranges(spec, size)
     for name in spec.inputs():
-        tensor = spec.tensors[name]
+        tensor = replace(spec.tensors[name], range=assumed.get(name, spec.tensors[name].range))
         if sample.drawn:
             inputs[name] = drawn_input(tensor, size, sample.name.removeprefix(f"{DRAWN}-"))
         elif name in given:
@@ -221,6 +223,35 @@ def drawn_samples(spec: ModelSpec) -> tuple[Sample, ...]:
     )
 
 
+# The ranges of each model by its content: a model is run once to find them.
+ASSUMED: dict[tuple[str, str, str], dict[str, tuple[float, float]]] = {}
+
+
+def assumed_ranges(spec: ModelSpec, size: tuple[int, int]) -> dict[str, tuple[float, float]]:
+    """Return the ranges of the int32 and int64 inputs that index tables and whose range model.toml does not declare.
+
+    Without torch, which runs the model, no range is found.
+    """
+    asked = open_integers(spec)
+    if not asked or importlib.util.find_spec("torch") is None:
+        return {}
+    key = (str(spec.folder), spec.sha256, spec.weights_sha256)
+    if key not in ASSUMED:
+        from hydramobile.index_bounds import index_bounds
+
+        tensors = {name: spec.tensors[name] for name in spec.inputs()}
+        inputs = {name: seeded_input(tensor, size, f"bounds/{name}") for name, tensor in tensors.items()}
+        inputs |= {name: np.zeros_like(inputs[name]) for name in asked}
+        ASSUMED[key] = index_bounds(spec, inputs, asked)
+    return ASSUMED[key]
+
+
+def open_integers(spec: ModelSpec) -> set[str]:
+    """Return the int32 and int64 inputs without a declared range."""
+    tensors = [spec.tensors[name] for name in spec.inputs()]
+    return {tensor.name for tensor in tensors if tensor.dtype in ("int32", "int64") and tensor.range is None}
+
+
 def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArray[np.generic]:
     """Return a reproducible random input over the tensor's range.
 
@@ -231,10 +262,12 @@ def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArra
     shape = tensor.at(size)
     low, high = tensor.range or ((0.0, 1.0) if tensor.kind == "rgb-photo" else (-1.0, 1.0))
     if tensor.dtype == "bool":
-        return rng.random(shape) < 0.5
-    if tensor.dtype != "float32":
-        return rng.integers(int(low), int(high) + 1, shape).astype(tensor.dtype)
-    noise = rng.random(shape)
+        return np.asarray(rng.random(shape) < 0.5)
+    if tensor.dtype in ("uint8", "int8", "int16") and tensor.range is None:
+        low, high = np.iinfo(tensor.dtype).min, np.iinfo(tensor.dtype).max
+    if not tensor.dtype.startswith("float"):
+        return np.asarray(rng.integers(int(low), int(high) + 1, shape)).astype(tensor.dtype)
+    noise = np.asarray(rng.random(shape))
     if len(shape) == 4:
         coarse = rng.random((*shape[:2], 5, 5))
         rows = np.linspace(0, 4, shape[2]).round().astype(int)
@@ -243,4 +276,5 @@ def seeded_input(tensor: TensorSpec, size: tuple[int, int], seed: str) -> NDArra
     if tensor.kind == "rgb-photo":
         # Photos have 8 bits: an input that Core ML takes as an image must arrive unchanged.
         return to_range(np.round(noise.astype(np.float32) * 255).astype(np.float32) / np.float32(255), tensor.range)
-    return (low + (high - low) * noise).astype(np.float32)
+    # float64 inputs hold float32 numbers: a file's input of float32 then gets the very same values.
+    return (low + (high - low) * noise).astype(np.float32).astype(tensor.dtype)

@@ -23,7 +23,7 @@ NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 LAYOUTS = ("NCHW", "any")
-DTYPES = ("float32", "int32", "int64", "bool")
+DTYPES = ("float32", "int32", "int64", "bool", "uint8", "int8", "int16", "float16", "float64")
 KINDS = ("rgb-photo", "tensor")
 JUDGES = ("relative-depth", "alpha-matte", "class-scores")
 
@@ -249,7 +249,7 @@ def read_sizes(top: Table) -> tuple[tuple[int, int], ...]:
 def read_tensor(name: str, table: Table) -> TensorSpec:
     named(table, name, TENSOR_NAME)
     shape = tuple(table.items("shape"))
-    if not shape or not all(dim in ("H", "W") or (type(dim) is int and dim > 0) for dim in shape):
+    if not all(dim in ("H", "W") or (type(dim) is int and dim > 0) for dim in shape):
         raise table.error(f'\'shape\' must list positive whole numbers, "H" or "W", found {list(shape)}')
     tensor = TensorSpec(
         name=name,
@@ -273,6 +273,8 @@ def read_tensor(name: str, table: Table) -> TensorSpec:
         raise table.error(
             f"'mean' and 'std' are per channel (axis 1), shape {list(shape)} has no axis of {len(tensor.mean)}"
         )
+    if tensor.kind == "rgb-photo" and tensor.dtype != "float32":
+        raise table.error(f"kind rgb-photo is float32 in [0, 1]; leave 'kind' out for a frame of {tensor.dtype}")
     table.done()
     return tensor
 

@@ -48,7 +48,9 @@ def net(model: Path) -> tuple[Any, list[tuple[Any, Any, tuple[Any, ...]]]]:
             outputs = as_tuple(modules[module.name](*(tensors[name] for name in module.inputs)))
             tensors |= dict(zip(module.outputs, outputs, strict=True))
     entries = spec.entries.values()
-    return spec, [(e, entry_module(modules, e, spec), tuple(tensors[name] for name in e.inputs)) for e in entries]
+    return spec, [
+        (e, entry_module(modules, e, spec, tensors), tuple(tensors[name] for name in e.inputs)) for e in entries
+    ]
 
 
 def bare_onnx(model: Path, folder: Path, save: bool = True) -> None:

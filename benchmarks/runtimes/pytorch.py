@@ -36,7 +36,7 @@ class PyTorchSession:
     def bind(self, inputs: Tensors) -> None:
         import torch
 
-        self.known = {name: torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self.entry.inputs}
+        self.known = {name: torch.from_numpy(np.asarray(inputs[name], order="C")) for name in self.entry.inputs}
 
     def invoke(self) -> float:
         import torch

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from export.onnx_export.patches.distinct_initializers import distinct_initializers
 from export.onnx_export.patches.quiet_exporter import quiet_exporter
+from export.onnx_export.port_names import has_duplicates, name_ports, neutral_names
 from export.passes.base import Pass, run_passes
+from export.passes.export_graph import export_graph
 from export.program import Program
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "convert"
+# The stage of an error that names its entry already.
+CAPTURE = "capture"
 OPSET = 20
 # The oldest IR version that may carry opset 20. A newer one would only exclude older runtimes.
 IR_VERSION = 9
@@ -37,16 +41,27 @@ def onnx_program(
 
     Raises StageError("convert") that names the entry, and the failing pass or the exporter's reason.
     """
-    model = export_model(program, entry, passes, dynamic)
+    ports = list(entry.inputs), list(entry.outputs)
+    model = export_model(program, entry, passes, ports, dynamic)
+    if has_duplicates(model):
+        model = export_model(program, entry, passes, neutral_names(entry), dynamic)
+        name_ports(model, entry)
     remove_provenance(model)
     check_port_names(model, entry)
     return infer_shapes(model)
 
 
 def export_model(
-    program: Program, entry: EntrySpec, passes: Sequence[Pass[ExportedProgram]], dynamic: bool
+    program: Program,
+    entry: EntrySpec,
+    passes: Sequence[Pass[ExportedProgram]],
+    ports: tuple[list[str], list[str]],
+    dynamic: bool,
 ) -> onnx.ModelProto:
-    """Run `passes` on the entry's ATen graph and call `torch.onnx.export`. Raises StageError("convert")."""
+    """Run `passes` on the entry's ATen graph and call `torch.onnx.export`. Raises StageError("convert").
+
+    `ports` are the names of inputs and outputs.
+    """
     import torch
 
     try:
@@ -56,13 +71,15 @@ def export_model(
                 run_passes(source, passes).program,
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=list(entry.inputs),
-                output_names=list(entry.outputs),
+                input_names=ports[0],
+                output_names=ports[1],
                 external_data=False,
                 optimize=True,
                 verbose=False,
             )
     except StageError as error:
+        if error.stage == CAPTURE:
+            raise
         raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error
     except Exception as error:  # the net is foreign code, and the exporter wraps any type that it raises
         reason = str(error.__cause__ or error).strip().splitlines()
@@ -82,7 +99,7 @@ def dynamic_graph(program: Program, entry: EntrySpec) -> ExportedProgram:
     auto = torch.export.Dim.AUTO
     dimensions = tuple({2: auto, 3: auto} if value.ndim == 4 else None for value in example)
     # Nested once more, because the module of an entry takes its tensors as *inputs.
-    return torch.export.export(program.callable(entry), example, dynamic_shapes=(dimensions,), strict=False)
+    return export_graph(program.callable(entry), example, dynamic_shapes=(dimensions,)).program
 
 
 def remove_provenance(model: onnx.ModelProto) -> None:

@@ -22,8 +22,11 @@ from export.passes.decompose import (
     unfold,
     unpool,
 )
+from export.passes.decompose.cond import decompose_cond
 from export.passes.fold_batch_norm import fold_batch_norm
 from export.passes.remove_state import refuse_state, remove_buffer_writes
+from export.passes.rename_keywords import rename_keywords
+from export.passes.replace_dtypes import replace_dtypes
 from export.passes.replace_rrelu import replace_rrelu
 
 EAGER_PASSES = (
@@ -34,12 +37,18 @@ EAGER_PASSES = (
 )
 
 CAPTURE_PASSES = (
+    # torch.fx cannot write a graph with such names as code.
+    rename_keywords,
+    # No converter takes branches, and the passes below do not look into them.
+    decompose_cond,
     # Writes into buffers that no output depends on, such as a counter of runs.
     remove_buffer_writes,
     # A cache in a buffer, which the files would lose between two calls.
     refuse_state,
     # No format but ONNX has complex numbers.
     complex_to_real,
+    # No format has all dtypes.
+    replace_dtypes,
 )
 
 # Table factories of ops that at least one converter refuses or gets wrong. Every target decomposes them, so that they

@@ -315,7 +315,7 @@ def test_another_package_of_the_same_name(make_model: MakeModel) -> None:
     [
         ("self.conv(x)[:, :, 1:]", "tensor 'alpha' has shape [1, 1, 7, 6], the spec says [1, 1, 8, 6]"),
         ("self.conv(x).double()", "tensor 'alpha' has dtype float64, the spec says float32"),
-        ("self.conv(x) / 0", "tensor 'alpha' holds NaN or infinite values"),
+        ("self.conv(x) / 0", "tensor 'alpha' holds infinite values alone"),
         ("(self.conv(x), self.conv(x))", "module 'head' returned 2 tensors, the spec names ['alpha']"),
         ("self.cnov(x)", "module 'head' failed: AttributeError"),
         ("self.conv(x[:, :2])", "module 'head' failed: RuntimeError"),

@@ -39,7 +39,7 @@ def convert_modules(program: Program, modules: Mapping[str, torch.nn.Module]) ->
         for entry in program.entries:
             try:
                 with torch.no_grad():
-                    wired = entry_module(modules, entry, program.spec)
+                    wired = entry_module(modules, entry, program.spec, program.tensors)
                     exported = torch.export.export(wired, program.example(entry), strict=False)
                 converter.add_exported_program(
                     exported.run_decompositions(get_decomp_table()),

@@ -15,6 +15,7 @@ import numpy as np
 from export.passes.base import first_line, run_passes
 from export.program import Program
 from export.targets.coreml import pipeline
+from export.targets.coreml.names import file_name
 from export.targets.coreml.patches import patched_converter
 from export.targets.coreml.vendor import load_coremltools
 from hydramobile.errors import StageError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "convert"
+# The stage of an error of the net itself: no other source of the graph helps.
+CAPTURE = "capture"
 # Deployment targets to try, the oldest first. An entry that needs a newer op set gets the next one, and a note.
 IOS = (16, 18)
 PRECISIONS = {"float32": "FLOAT32", "float16": "FLOAT16"}
@@ -66,7 +69,7 @@ class Failure:
 class PackageCache:
     """Convert each entry to a single-function package when it is first asked for, and keep the package.
 
-    `exported` holds the ATen graph of each entry, or the error that torch.export or a pass raised. `systems` are the
+    `exported` holds the ATen graph of each entry, or the error that a pass raised. `systems` are the
     deployment targets to try, the oldest first. `may_trace` allows jit.trace for entries that cannot be converted from
     their ATen graph.
     """
@@ -137,23 +140,33 @@ def convert_all(program: Program, scratch: Path) -> PackageCache:
 
 
 def aten_graph(program: Program, entry: EntrySpec) -> ExportedProgram | StageError:
-    """Return the ATen graph of an entry after the pipeline, or the error that torch.export or a pass raised."""
+    """Return the ATen graph of an entry after the pipeline, or the error that a pass raised.
+
+    Raises StageError("capture") for a net that torch.export refuses.
+    """
     try:
         return run_passes(program.exported(entry).program, pipeline.ATEN_PASSES).program
     except StageError as error:
-        if error.stage == "capture":  # a refusal of the net, which tracing would bake into a wrong file
+        if error.stage == CAPTURE:
             raise
         return StageError(STAGE, f"torch.export: {error.message}")
-    except Exception as error:  # noqa: BLE001 - torch.export raises many types; reported if tracing fails too
+    except Exception as error:  # noqa: BLE001 - passes raise many types; reported if tracing fails too
         return StageError(STAGE, f"torch.export: {describe_error(error)}")
 
 
 def trace(program: Program, entry: EntrySpec) -> Any:
-    """Return the entry as a TorchScript module, traced on the program's example."""
+    """Return the entry as a TorchScript module, traced on the program's example.
+
+    The captured graph is traced, never the net's own code: a trace of the code would fix each branch on data to the
+    branch that the example takes, and a captured graph has no branches.
+    """
     import torch
 
+    module = program.exported(entry).program.module(check_guards=False)
+    # The module of an ExportedProgram checks the shapes of its inputs, which tracing takes for data.
+    plain = torch.fx.GraphModule(module, module.graph)
     with torch.no_grad():
-        return torch.jit.trace(program.callable(entry), program.example(entry), check_trace=False)
+        return torch.jit.trace(plain, program.example(entry), check_trace=False)
 
 
 def save_package(source: Any, conversion: Conversion, path: Path) -> None:
@@ -170,7 +183,10 @@ def save_package(source: Any, conversion: Conversion, path: Path) -> None:
         model = ct.convert(
             source,
             inputs=[input_type(program, name, precision) for name in entry.inputs],
-            outputs=[ct.TensorType(name=name, dtype=array_dtype(program, name, precision)) for name in entry.outputs],
+            outputs=[
+                ct.TensorType(name=file_name(program, name), dtype=array_dtype(program, name, precision))
+                for name in entry.outputs
+            ],
             convert_to="mlprogram",
             compute_precision=ct.precision[PRECISIONS[precision]],
             minimum_deployment_target=ct.target[f"iOS{conversion.ios}"],
@@ -196,15 +212,16 @@ def input_type(program: Program, name: str, precision: str) -> Any:
     The program scales an image's bytes to the declared range: by 1/255 for [0, 1].
     """
     ct = load_coremltools()
-    shape = tuple(program.tensors[name].shape)
+    # A scalar has an axis in the file (passes/insert_scalar_axis.py).
+    shape, stored = tuple(program.tensors[name].shape) or (1,), file_name(program, name)
     declared = program.spec.tensors.get(name)
     if declared is not None and declared.kind == "rgb-photo":
         low, high = declared.range or (0.0, 1.0)
         offset = {"bias": [low] * 3} if low else {}
         return ct.ImageType(
-            name=name, shape=shape, scale=(high - low) / 255.0, color_layout=ct.colorlayout.RGB, **offset
+            name=stored, shape=shape, scale=(high - low) / 255.0, color_layout=ct.colorlayout.RGB, **offset
         )
-    return ct.TensorType(name=name, shape=shape, dtype=array_dtype(program, name, precision))
+    return ct.TensorType(name=stored, shape=shape, dtype=array_dtype(program, name, precision))
 
 
 def array_dtype(program: Program, name: str, precision: str) -> type[np.generic]:

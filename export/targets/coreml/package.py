@@ -13,6 +13,7 @@ from sys import modules
 from typing import Any
 
 from export.program import Program
+from export.targets.coreml.names import file_name, function_name, port_names, restore_outputs
 from hydramobile.artifact import Entry, Port
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes, write_bytes, write_text
@@ -80,6 +81,8 @@ def seal(source: Path, destination: Path, program: Program, entries: Iterable[En
     describe_model(model, program, entries)
     functions = {function_name(entry.name): entry for entry in entries} if len(entries) > 1 else {MAIN: entries[0]}
     for name, description in function_descriptions(model).items():
+        wanted = [file_name(program, tensor) for tensor in functions[name].outputs]
+        restore_outputs(body(model.mlProgram.functions[name]), description.output, wanted)
         describe_features(description, program, functions[name])
     content = {MODEL: model.SerializeToString(deterministic=True)}
     weights = source / "Data" / WEIGHTS
@@ -104,11 +107,6 @@ def body(function: Any) -> Any:
     return function.block_specializations[function.opset]
 
 
-def function_name(entry: str) -> str:
-    """Return the name of an entry as a MIL function: an identifier, so "-" becomes "_"."""
-    return entry.replace("-", "_")
-
-
 def describe_model(model: Any, program: Program, entries: tuple[EntrySpec, ...]) -> None:
     """Fill in the metadata of the model: description, version, authors, licence, model and entry names."""
     spec = program.spec
@@ -130,10 +128,11 @@ def describe_features(description: Any, program: Program, entry: EntrySpec) -> N
         ("output", description.output, entry.outputs),
     ):
         written = [feature.name for feature in features]
-        if sorted(written) != sorted(names):
-            raise StageError("convert", f"entry {entry.name!r}: the file's {side}s are {written}, not {list(names)}")
+        known = {file_name(program, name): name for name in names}
+        if sorted(written) != sorted(known):
+            raise StageError("convert", f"entry {entry.name!r}: the file's {side}s are {written}, not {list(known)}")
         for feature in features:
-            feature.shortDescription = tensor_text(program, feature.name)
+            feature.shortDescription = tensor_text(program, known[feature.name])
 
 
 def tensor_text(program: Program, name: str) -> str:
@@ -169,7 +168,9 @@ def describe_entry(model: Any, program: Program, entry: EntrySpec, location: Loc
     Its id is the entry's name, with "@" and the variant where there is one.
     """
     description = function_descriptions(model)[location.function or MAIN]
-    ports = {feature.name: read_port(program, feature) for feature in [*description.input, *description.output]}
+    names = port_names(program, entry)
+    features = [*description.input, *description.output]
+    ports = {names[feature.name]: read_port(program, names[feature.name], feature) for feature in features}
     return Entry(
         id=f"{entry.name}@{location.variant}" if location.variant else entry.name,
         name=entry.name,
@@ -189,9 +190,9 @@ def byte_scale(limits: tuple[float, float] | None) -> dict[str, Any]:
     return {"scale": scale, "zero_point": -low * scale} if low else {"scale": scale}
 
 
-def read_port(program: Program, feature: Any) -> Port:
+def read_port(program: Program, name: str, feature: Any) -> Port:
     """Return a feature as the app passes it. An image is the bytes of its pixel buffer: rows of interleaved RGB."""
-    port = program.port(feature.name)
+    port = program.port(name, file_name=feature.name)
     if feature.type.WhichOneof("Type") == "imageType":
         image = feature.type.imageType
         return replace(

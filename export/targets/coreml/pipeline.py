@@ -18,10 +18,12 @@ from export.targets.coreml.passes.decompose_pad import decompose_pad
 from export.targets.coreml.passes.decompose_pool import decompose_pool
 from export.targets.coreml.passes.decompose_resize import decompose_resize
 from export.targets.coreml.passes.decompose_rms_norm import decompose_rms_norm
+from export.targets.coreml.passes.decompose_scalar_where import decompose_scalar_where
 from export.targets.coreml.passes.decompose_scatter import decompose_scatter
 from export.targets.coreml.passes.decompose_unsupported import decompose_unsupported
 from export.targets.coreml.passes.decompose_vector_matmul import decompose_vector_matmul
 from export.targets.coreml.passes.insert_default_arguments import insert_default_arguments
+from export.targets.coreml.passes.insert_scalar_axis import insert_scalar_axis
 from export.targets.coreml.passes.promote_where_scalars import promote_where_scalars
 from export.targets.coreml.passes.remove_alias import remove_alias
 from export.targets.coreml.passes.replace_bitwise_bool import replace_bitwise_bool
@@ -63,8 +65,10 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
             decompose_rms_norm,
             decompose_pool,
             decompose_affine_grid,
+            decompose_scalar_where,
             promote_where_scalars,
             decompose_vector_matmul,
+            insert_scalar_axis,
             # Last: the ops that coremltools has no conversion for after all of the above.
             decompose_unsupported,
             # Every run of decompositions leaves arguments out that have their default.

@@ -19,7 +19,8 @@ from export.target import Emitted
 from export.targets.coreml import compress, layerwise, readback
 from export.targets.coreml.convert import PackageCache, SingleFunctionPackage, convert_all, merge_functions
 from export.targets.coreml.describe import describe_package
-from export.targets.coreml.package import Location, describe_entry, function_name, seal
+from export.targets.coreml.names import function_name
+from export.targets.coreml.package import Location, describe_entry, seal
 from export.targets.coreml.static import insert_qdq
 from export.targets.coreml.static_weights import quantize_static_weights
 from export.targets.coreml.usage import usage_text

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 STAGE = "convert"
+# The stage of an error that names its entry already.
+CAPTURE = "capture"
 LAST_NUMBER = re.compile(r"\d+$")
 
 
@@ -44,7 +46,7 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
     import torch
 
     inputs, outputs = file_ports(program, entry.inputs), file_ports(program, entry.outputs)
-    sample = tuple(to_file_layout(program.tensors[port.name], port) for port in inputs)
+    sample = tuple(to_file_layout(value, port) for value, port in zip(program.example(entry), inputs, strict=True))
     try:
         module = lower(program, entry)
         wrapped = litert_torch.to_channel_last_io(module, nhwc_positions(inputs), nhwc_positions(outputs))
@@ -53,6 +55,8 @@ def convert_module(program: Program, entry: EntrySpec) -> Any:
         with torch.no_grad(), keep_operand_order(len(inputs)), keep_constants_alive():
             model = flatbuffer.parse(litert_torch.convert(wrapped, sample).model_content())
     except StageError as error:
+        if error.stage == CAPTURE:
+            raise
         raise StageError(STAGE, f"entry {entry.name!r}: {error.message}") from error
     except Exception as error:  # the converter raises any type: each means that this entry does not convert
         raise StageError(STAGE, f"entry {entry.name!r}: {reason(error)}") from error
