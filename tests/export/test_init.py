@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +277,38 @@ def test_the_json_names_the_next_command(command: Command, tmp_path: Path) -> No
         {"name": "input", "shape": [1, 4], "dtype": "float32", "kind": "tensor", "range": None}
     ]
     print(f"init of a linear layer: {time.monotonic() - started:.1f} s")
+
+
+TIMM = """
+from torch import nn
+
+
+def create_model(name, pretrained):
+    assert (name, pretrained) == ("small_net", False)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 30 * 30, 5))
+    net.pretrained_cfg = {"input_size": (3, 32, 32), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.2)}
+    return net
+"""
+
+
+def test_a_net_of_a_library(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for timm: its name, its input size and its normalization end in the model folder."""
+    installed = tmp_path / "installed"
+    (installed / "timm-1.0.dist-info").mkdir(parents=True)
+    (installed / "timm-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 1.0\n")
+    (installed / "timm.py").write_text(TIMM, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(installed))
+    written = init("timm:small_net")
+    spec = load_spec(written.folder)
+    assert (spec.factory, spec.size, spec.tensors["image"].mean) == ("net:build", (32, 32), (0.5, 0.4, 0.3))
+    assert "weights: seeded (torch.manual_seed(0)), not trained; --weights FILE gives trained ones" in written.told
+    assert load_modules(spec)["net"](torch.rand(1, 3, 32, 32)).shape == (1, 5)
+
+
+def test_a_library_that_is_not_installed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("export.init.factories.metadata.version", missing)
+    with pytest.raises(UsageError, match="torchvision is not installed here: pip install torchvision"):
+        init("torchvision:resnet18")
