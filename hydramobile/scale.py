@@ -109,16 +109,17 @@ def without_infinities(candidate: Floats, reference: Floats) -> tuple[Floats, Fl
 
 
 def mixed_axis(outputs: Sequence[Floats]) -> int | None:
-    """Return the axis, the last or the channel axis 1, whose channels differ in RMS by more than MIXED; else None.
+    """Return the axis whose channels differ in RMS by more than MIXED; None where there is no such axis.
 
-    Channels quieter than QUIET of the loudest count as silent.
+    The axis of channels is 1 for maps of rank 4 (the columns of a picture are no channels), and 1 or the last one for
+    tensors of rank 3, such as the rows of a detector. An axis with more channels than elements per channel is a
+    sequence. Channels quieter than QUIET of the loudest count as silent.
     """
     widest, chosen = MIXED, None
-    for axis in dict.fromkeys((outputs[0].ndim - 1, 1)):
-        if outputs[0].ndim < 2 or axis >= outputs[0].ndim:
-            continue
+    axes = {2: (1,), 3: (2, 1)}.get(outputs[0].ndim, (1,) if outputs[0].ndim > 3 else ())
+    for axis in axes:
         count = outputs[0].shape[axis]
-        if not 2 <= count <= CHANNELS or outputs[0].size < ELEMENTS * count:
+        if not 2 <= count <= CHANNELS or outputs[0].size // count < max(ELEMENTS, count):
             continue
         others = tuple(other for other in range(outputs[0].ndim) if other != axis)
         rms = np.sqrt(np.mean([(value**2).mean(axis=others) for value in outputs], axis=0))

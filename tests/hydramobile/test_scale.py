@@ -86,6 +86,8 @@ def test_scores_do_not_judge_boxes() -> None:
         np.logspace(-8, 0, 1000)[None],  # a classifier's probabilities: one element per class is no channel
         RNG.uniform(0, 1, (1, 3, 8, 8)),  # channels of one quantity
         np.stack([np.zeros((8, 8)), np.ones((8, 8))])[None],  # a silent channel
+        np.concatenate([np.full((1, 1, 48, 8), 1e-3), np.ones((1, 1, 48, 8))], axis=3),  # a picture with a dark side
+        np.geomspace(1e-3, 1, 64)[None, :, None] * np.ones((1, 64, 32)),  # a sequence that grows
         np.ones(()),
         np.ones(7),
     ],
