@@ -159,7 +159,7 @@ def written(x: Tensor) -> Tensor:
     position = (x[:1, 0, 0, 0].abs() * 2).long().clamp(max=2)
     y = x.clone()
     y[:, :, :, position] = x[:, :, :, :1] * 2
-    y[0, position[0]] = x[0, 1] + 1
+    y[:, position] = x[:, 1:2] + 1
     y[torch.arange(2), position.repeat(2)] = 5.0
     return y + torch.zeros(3, 6, 7).index_put((torch.tensor([0, 1, 0]),), x[0], accumulate=True)
 
