@@ -103,12 +103,12 @@ def halve(spec: ModelSpec, modules: Mapping[str, torch.nn.Module], golden: Golde
     import torch
 
     edges = set(spec.edges())
-    tensors = {n: v.astype(np.float16) if n in edges else v for n, v in golden.tensors.items()}
+    tensors = {n: v.astype(np.float16) if n in edges and v.dtype.kind == "f" else v for n, v in golden.tensors.items()}
     boundary: dict[str, dict[str, Array]] = {}
     for module in spec.modules.values():
         inputs = [tensors.get(name, golden.inputs.get(name)) for name in module.inputs]
         with torch.no_grad():
-            arguments = (torch.from_numpy(np.asarray(value).astype(np.float32)) for value in inputs)
+            arguments = (torch.from_numpy(widened(np.asarray(value))) for value in inputs)
             outputs = as_tuple(modules[module.name](*arguments))
         # Only the outputs of a module that reads features change.
         moved = not edges.isdisjoint(module.inputs)
@@ -120,7 +120,12 @@ def halve(spec: ModelSpec, modules: Mapping[str, torch.nn.Module], golden: Golde
 
 
 def rounded(value: Array, feature: bool) -> Array:
-    return value.astype(np.float16 if feature else value.dtype)
+    return value.astype(np.float16 if feature and value.dtype.kind == "f" else value.dtype)
+
+
+def widened(value: Array) -> Array:
+    """Return a float16 tensor as float32, and any other as it is."""
+    return value.astype(np.float32) if value.dtype == np.float16 else value
 
 
 def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) -> None:

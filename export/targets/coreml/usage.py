@@ -87,6 +87,14 @@ func meanError(_ output: MLMultiArray, expected: [Float]) -> Float {
 ```
 """
 
+SWIFT_KEYWORDS = frozenset((
+    "Any", "as", "associatedtype", "break", "case", "catch", "class", "continue", "default", "defer", "deinit", "do",
+    "else", "enum", "extension", "fallthrough", "false", "fileprivate", "for", "func", "guard", "if", "import", "in",
+    "init", "inout", "internal", "is", "let", "nil", "operator", "private", "protocol", "public", "repeat", "rethrows",
+    "return", "self", "static", "struct", "subscript", "super", "switch", "throw", "throws", "true", "try",
+    "typealias", "var", "where", "while", "load", "photo", "pixelBuffer",
+))  # fmt: skip
+
 IMAGE_GOLDEN = "An image's bytes are rows of interleaved RGB: copy them into a BGRA pixel buffer, alpha 255. "
 
 
@@ -172,10 +180,11 @@ def input_feature(port: Port, variables: dict[str, str]) -> str:
     if port.dtype == "uint8":
         value = "MLFeatureValue(pixelBuffer: pixelBuffer(photo))"
     else:
-        value = f"MLFeatureValue(multiArray: {variables.get(port.name, port.name)})"
+        value = f"MLFeatureValue(multiArray: {variables.get(port.name, identifier(port.name))})"
     return f'"{port.file_name}": {value}'
 
 
 def identifier(text: str) -> str:
-    """Return `text` as a Swift identifier."""
-    return "".join(char if char.isalnum() else "_" for char in text)
+    """Return `text` as a Swift identifier, with "_" behind a keyword."""
+    name = "".join(char if char.isalnum() else "_" for char in text)
+    return f"{name}_" if name in SWIFT_KEYWORDS else name

@@ -12,6 +12,20 @@ from hydramobile.preprocess import scale_code, scale_words
 TEMPLATE = Path(__file__).with_name("usage.md.j2")
 
 
+# Hard keywords, and the names that the function already has.
+KOTLIN_KEYWORDS = frozenset((
+    "as", "break", "class", "continue", "do", "else", "false", "for", "fun", "if", "in", "interface", "is", "null",
+    "object", "package", "return", "super", "this", "throw", "true", "try", "typealias", "typeof", "val", "var",
+    "when", "while", "features", "photo",
+))  # fmt: skip
+
+
+def identifier(name: str) -> str:
+    """Return the name of an entry as a Kotlin identifier, with "_" behind a keyword."""
+    changed = name.replace("-", "_")
+    return f"{changed}_" if changed in KOTLIN_KEYWORDS else changed
+
+
 def usage_kotlin(emitted: Emitted) -> str:
     """Render the template.
 
@@ -26,6 +40,7 @@ def usage_kotlin(emitted: Emitted) -> str:
     template = Template(TEMPLATE.read_text(encoding="utf-8"), keep_trailing_newline=True)
     text: str = template.render(
         entries=entries,
+        identifier=identifier,
         files=list(dict.fromkeys(entry.file for entry in entries)),
         photo=photos[0] if photos else None,
         words=scale_words(photos[0].range) if photos else "",
