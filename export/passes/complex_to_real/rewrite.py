@@ -115,8 +115,10 @@ def call_on_pairs(target: Any, name: str, args: tuple[Any, ...], kwargs: dict[st
         return fftshift(name, *args, **kwargs)
     if name.startswith("fft_"):
         return transform(name, *args, **kwargs)
-    if name in ("stft", "istft"):
-        return {"stft": stft, "istft": istft}[name](*args, **kwargs)
+    if name == "stft":
+        return stft(*args, **kwargs)
+    if name == "istft":
+        return istft(*args, **kwargs)
     if name in PER_PART:
         return apply_per_part(target, args, kwargs)
     if name in ("zeros", "ones", "empty", "new_zeros"):
