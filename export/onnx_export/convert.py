@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from export.onnx_export.patches.distinct_initializers import distinct_initializers
+from export.onnx_export.patches.exact_constants import exact_constants
 from export.onnx_export.patches.quiet_exporter import quiet_exporter
 from export.onnx_export.port_names import has_duplicates, name_ports, neutral_names
 from export.passes.base import Pass, run_passes
@@ -65,7 +66,7 @@ def export_model(
     import torch
 
     try:
-        with quiet_exporter(), distinct_initializers(), torch.no_grad():
+        with quiet_exporter(), distinct_initializers(), exact_constants(), torch.no_grad():
             source = dynamic_graph(program, entry) if dynamic else program.exported(entry).program
             exported = torch.onnx.export(
                 run_passes(source, passes).program,

@@ -92,6 +92,7 @@ def floor_db(expected: Expected) -> float:
     if expected.bits >= 32:
         return EXACT_DB
     truth = expected.values.astype(np.float64).ravel()
+    truth = truth[np.isfinite(truth)]
     signal = float(np.sum(truth**2))
     if not signal:
         return float("-inf")

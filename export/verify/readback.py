@@ -97,10 +97,17 @@ def compare_weight(item: Saved, expected: Expected) -> tuple[Compared, str]:
 
 
 def snr_db(values: Array, original: Array) -> float:
-    """Return 10 log10(signal / noise), 999 for equal values. NaN and infinite elements are noise without bound."""
-    truth = original.astype(np.float64)
-    noise = float(np.sum((values.astype(np.float64) - truth) ** 2))
-    signal = float(np.sum(truth**2))
+    """Return 10 log10(signal / noise), 999 for equal values.
+
+    Elements that are NaN or infinite in the original, such as the -inf of a mask, must be equal. Any other NaN or
+    infinite element is noise without bound.
+    """
+    decoded, truth = values.astype(np.float64), original.astype(np.float64)
+    finite = np.isfinite(truth)
+    if not np.array_equal(decoded[~finite], truth[~finite], equal_nan=True):
+        return float("-inf")
+    noise = float(np.sum((decoded[finite] - truth[finite]) ** 2))
+    signal = float(np.sum(truth[finite] ** 2))
     if not np.isfinite(noise):
         return float("-inf")
     if noise == 0:
