@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from export.passes.complex_to_real.rewrite import complex_to_real
 from export.passes.decompose import (
+    attention,
     concat,
     division,
     einsum,
@@ -19,6 +20,7 @@ from export.passes.decompose import (
     reduce,
     scatter,
     sort,
+    subnormal,
     unfold,
     unpool,
 )
@@ -69,4 +71,6 @@ RARE_OPS = (
     # Before `unpool`, which has a shorter form of the pools that it reads.
     pool_indices.decompositions,
     unpool.decompositions,
+    attention.attention,
+    subnormal.products,
 )

@@ -20,6 +20,7 @@ from export.targets.coreml.passes.decompose_resize import decompose_resize
 from export.targets.coreml.passes.decompose_rms_norm import decompose_rms_norm
 from export.targets.coreml.passes.decompose_scalar_where import decompose_scalar_where
 from export.targets.coreml.passes.decompose_scatter import decompose_scatter
+from export.targets.coreml.passes.decompose_triangle import decompose_triangle
 from export.targets.coreml.passes.decompose_unsupported import decompose_unsupported
 from export.targets.coreml.passes.decompose_vector_matmul import decompose_vector_matmul
 from export.targets.coreml.passes.insert_default_arguments import insert_default_arguments
@@ -64,6 +65,7 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
             decompose_pad,
             decompose_rms_norm,
             decompose_pool,
+            decompose_triangle,
             decompose_affine_grid,
             decompose_scalar_where,
             promote_where_scalars,

@@ -1,4 +1,4 @@
-"""float16: computed in half precision, except for the layers that read the net's input."""
+"""float16: computed in half precision, except for the layers that read the net's input and those beyond its range."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
+from export.passes.base import run_passes
 from export.program import Program
 from export.quantize.float_regions import raw_inputs
+from export.quantize.half_range import user_lines, wide_notes
+from export.targets.onnx.half_steps import wide_nodes
+from export.targets.onnx.pipeline import ATEN_PASSES
 from hydramobile.errors import StageError
 from hydramobile.recipes import FLOAT_SHARE
 from hydramobile.spec import EntrySpec
@@ -21,7 +25,7 @@ NOTE = "what reads the net's input stays float32, which half precision would rou
 
 
 def to_float16(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return `model` in float16 with float32 inputs and outputs; the `input_nodes` stay float32 behind Casts.
+    """Return `model` in float16 with float32 inputs and outputs; the `float32_nodes` stay float32 behind Casts.
 
     An input has more significant digits than half precision holds, and everything after its first layer inherits the
     loss. Where kernels sum in half precision too (ONNX Runtime on ARMv8.2), the portrait's matte moves by .0017 on
@@ -30,7 +34,7 @@ def to_float16(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> on
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    kept = [node.name for node in input_nodes(program, entry, model)]
+    kept = list(dict.fromkeys(node.name for node in float32_nodes(program, entry, model)))
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     produce_constant_outputs(copy)
@@ -88,20 +92,30 @@ def input_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> l
     return nodes
 
 
+def float32_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the `input_nodes`, and the nodes that half precision cannot compute."""
+    wide = wide_nodes(program, entry, model).steps
+    return [*input_nodes(program, entry, model), *(node for node in model.graph.node if node.name in wide)]
+
+
 def float32_weights(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> set[str]:
     """Return the constants of the nodes that stay float32, by name."""
-    return {name for node in input_nodes(program, entry, model) for name in node.input}
+    return {name for node in float32_nodes(program, entry, model) for name in node.input}
 
 
 def note(program: Program, converted: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """Return the note on the recipe's files for artifact.json: which weights are float32, and why."""
     names: dict[str, None] = {}
+    beyond: dict[str, None] = {}
     for ident, model in converted.items():
-        kept = float32_weights(program, program.spec.entries[ident.partition("@")[0]], model)
+        entry = program.spec.entries[ident.partition("@")[0]]
+        kept = {name for node in input_nodes(program, entry, model) for name in node.input}
         names |= dict.fromkeys(t.name for t in model.graph.initializer if len(t.dims) > 1 and t.name in kept)
-    if not names:
-        return ()
-    return (f"{NOTE}: {', '.join(names)}",)
+        wide = wide_nodes(program, entry, model)
+        if wide.steps:
+            graph = run_passes(program.exported(entry).program, ATEN_PASSES).program
+            beyond |= dict.fromkeys(wide_notes(wide, user_lines(graph)))
+    return (*((f"{NOTE}: {', '.join(names)}",) if names else ()), *beyond)
 
 
 def remove_cast_pairs(model: onnx.ModelProto) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from export.onnx_export.observe import each_tensor
 from export.program import Program
 from export.quantize.calibration import calibrated_ranges, require_samples
 from export.quantize.float_regions import GraphView, ViewNode, float_region
@@ -79,27 +80,8 @@ def insert_qdq(program: Program, entry: EntrySpec, model: onnx.ModelProto, recip
 
 def observe(program: Program, entry: EntrySpec, model: onnx.ModelProto, observer: RangeObserver) -> None:
     """Observe every float tensor of the graph on the calibration samples, with one thread and nothing fused."""
-    import onnx
-    import onnxruntime
-
-    floats = {
-        value.name: value
-        for value in (*model.graph.value_info, *model.graph.output)
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    }
-    names = [name for node in model.graph.node for name in node.output if name in floats]
-    opened = onnx.ModelProto()
-    opened.CopyFrom(model)
-    del opened.graph.output[:]
-    opened.graph.output.extend(floats[name] for name in names)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(opened.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    for feed in program.feeds(entry):
-        for name, value in {**feed, **dict(zip(names, session.run(names, feed), strict=True))}.items():
-            if np.issubdtype(value.dtype, np.floating):
-                observer.observe(name, value)
+    for name, value in each_tensor(model, program.feeds(entry)):
+        observer.observe(name, value)
 
 
 def float_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> list[str]:

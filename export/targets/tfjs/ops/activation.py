@@ -10,7 +10,8 @@ from export.targets.tfjs.graph import Constant, NodeOutput, Tensor, dtype_attr, 
 from export.targets.tfjs.onnx_node import Lowering, OnnxNode
 from export.targets.tfjs.ops.convolution import FUSED_OPS
 
-# Exporters write "no bound" of a Clip as the largest float32 (3.4e38).
+# Exporters write "no bound" beside the other bound of a Clip as the largest float32 (3.4e38). Alone or on both sides it
+# is a bound of the net itself: it makes infinite elements finite.
 NO_BOUND = 3e38
 
 
@@ -36,7 +37,8 @@ def clip_bound(node: OnnxNode, index: int, default: float) -> float:
 def lower_clip(node: OnnxNode) -> Tensor:
     low, high = clip_bound(node, 1, -math.inf), clip_bound(node, 2, math.inf)
     x = node.tensor()
-    low, high = (-math.inf if low < -NO_BOUND else low), (math.inf if high > NO_BOUND else high)
+    if low >= -NO_BOUND or high <= NO_BOUND:
+        low, high = (-math.inf if low < -NO_BOUND else low), (math.inf if high > NO_BOUND else high)
     if x.dtype == "float32" and low == 0 and high in (6, math.inf):
         return fuse_or_add(node, "Relu6" if high == 6 else "Relu")
     source = x.source
