@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from export.draws import drawn_inputs
 from export.passes.base import PassResult, run_passes
 from export.passes.eager import EagerModel
 from export.passes.export_graph import export_graph
@@ -221,10 +222,31 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
 
 
 def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
-    """Return the program with the tensors of every calibration sample, for recipes with integer activations."""
+    """Return the program with the tensors of every calibration sample, for recipes with integer activations.
+
+    Synthetic samples are noise, which real inputs are not: drawn inputs (draws.py) then count as samples too.
+    """
     spec = program.spec
     tensors = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
-    return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(sample.sha256 for sample in samples))
+    hashes = [sample.sha256 for sample in samples]
+    if all(sample.path is None for sample in samples):
+        drawn = drawn_tensors(program)
+        tensors += drawn.values()
+        # A word in front puts them after the samples, whose hashes are hexadecimal, where a recipe takes a few only.
+        hashes += [f"x{name}" for name in drawn]
+    return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(hashes))
+
+
+def drawn_tensors(program: Program) -> dict[str, dict[str, torch.Tensor]]:
+    """Return every tensor of the model for each drawn input that the modules take, by the name of the draw."""
+    example = {name: program.tensors[name].numpy() for name in program.spec.inputs()}
+    results: dict[str, dict[str, torch.Tensor]] = {}
+    for name, inputs in drawn_inputs(program.spec, example).items():
+        try:
+            results[name] = run_modules(program.spec, program.modules, inputs)
+        except StageError:
+            continue  # the net refuses the input, so no app can feed it
+    return results
 
 
 def calibrate_like(program: Program, like: Program) -> Program:

@@ -15,6 +15,7 @@ from export.passes.decompose import (
     einsum,
     elementwise,
     index,
+    loss,
     norm,
     pool_indices,
     reduce,
@@ -73,4 +74,5 @@ RARE_OPS = (
     unpool.decompositions,
     attention.attention,
     subnormal.products,
+    loss.cross_entropy,
 )

@@ -1,6 +1,6 @@
 """Float regions: the operators that stay in float under static integer recipes, by one rule for every target.
 
-Two regions stay float:
+Three regions stay float:
 
 - The leading region: the first operators of the net, as long as their weights fit into an allowance. They see the photo
   at full resolution through few weights, and everything after them inherits their error.
@@ -15,7 +15,7 @@ own, while the modules of a LiteRT file and of a Core ML package share one (`flo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from export.program import Program
@@ -69,6 +69,15 @@ def float_region(program: Program, entry: EntrySpec, view: GraphView) -> list[Vi
     """Return the operators of one graph that stay float; its leading region has the whole allowance."""
     leading, _ = leading_region(view, raw_inputs(program, entry.inputs), leading_allowance(program))
     return [*leading, *trailing_region(view, dense_outputs(program, entry))]
+
+
+def unbounded_region(view: GraphView, ranges: Collection[str], floats: Collection[str]) -> list[ViewNode]:
+    """Return the operators that read or compute a tensor of `floats` that has no range."""
+    return [
+        node
+        for node in view.nodes
+        if any(name in floats and name not in ranges for name in (*node.inputs, *node.outputs))
+    ]
 
 
 def leading_region(view: GraphView, inputs: Iterable[str], allowance: int) -> tuple[list[ViewNode], int]:

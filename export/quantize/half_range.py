@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(
 # Files of PyTorch and of this package, whose lines say nothing to the user.
 LIBRARY = re.compile(r"/torch/|/export/(program|passes/.*|onnx_export/.*)\.py$")
 MOST_NAMED = 4
+# Characters of a line of code in a note.
+CODE = 80
 
 
 @dataclass(slots=True)
@@ -183,7 +186,9 @@ def user_lines(program: ExportedProgram) -> dict[str, str]:
         frames = [match for match in FRAME.finditer(trace) if not LIBRARY.search(match["file"])]
         if frames:
             last = frames[-1]
-            lines[node.name] = f"{last['file'].rpartition('/')[2]}:{last['line']} ({last['code'].strip()})"
+            lines[node.name] = (
+                f"{last['file'].rpartition('/')[2]}:{last['line']} ({shorten(last['code'], CODE, placeholder=' ...')})"
+            )
     return lines
 
 

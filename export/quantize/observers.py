@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hydramobile.errors import StageError
-
 Array = NDArray[Any]
 Range = tuple[float, float]
 
@@ -26,6 +24,11 @@ BINS = 4096
 CLIPS = np.linspace(0.25, 1.0, 76)
 # Steps of 8-bit integers.
 LEVELS = 256
+# A tensor stays float where this share of a sample's elements that are not zero would round to zero in 8 bits: a few
+# large channels or the scores of a mask leave no steps for all others.
+LOST = 0.9
+# Elements of this magnitude are a mask's scores (-1e4, finfo.min) or sums that a mask was added to.
+MASKED = 1e4
 
 
 class MinMaxObserver:
@@ -164,17 +167,29 @@ class RangeObserver:
     def __init__(self, method: str) -> None:
         self.method = method
         self.observers: dict[str, MinMaxObserver] = {}
+        # Tensors that 8-bit integers cannot hold.
+        self.without: set[str] = set()
 
     def observe(self, name: str, value: Array) -> None:
-        """Add one sample's value of the tensor `name`: any shape, float, not empty.
-
-        Raises StageError("quantize") where it holds NaN or infinite elements.
-        """
+        """Add one sample's value of the tensor `name`: any shape, float, not empty."""
         elements = value.ravel().astype(np.float32)
-        if not np.isfinite(elements).all():
-            raise StageError("quantize", f"tensor {name!r} is not finite on a calibration sample")
-        self.observers.setdefault(name, OBSERVERS[self.method]()).observe(elements)
+        if not holdable(elements):
+            self.without.add(name)
+        else:
+            self.observers.setdefault(name, OBSERVERS[self.method]()).observe(elements)
 
     def ranges(self) -> dict[str, Range]:
-        """Return the range of every tensor observed."""
-        return {name: observer.range() for name, observer in self.observers.items()}
+        """Return the range of every tensor observed that integers can hold on every sample."""
+        return {name: observer.range() for name, observer in self.observers.items() if name not in self.without}
+
+
+def holdable(elements: Array) -> bool:
+    """Return whether 256 steps over the range of one sample hold its elements: finite, and few of them lost."""
+    if not np.isfinite(elements).all():
+        return False
+    magnitudes = np.abs(elements)
+    if magnitudes.max() >= MASKED:
+        return False
+    present = magnitudes[magnitudes > 0]
+    step = (max(float(elements.max()), 0.0) - min(float(elements.min()), 0.0)) / (LEVELS - 1)
+    return not present.size or float(np.mean(present < step / 2)) <= LOST

@@ -1,4 +1,4 @@
-"""Masks of attention and of softmax, and constants that are infinite, huge or tiny: every target returns PyTorch's values."""
+"""Masks of attention and softmax, and infinite, huge and tiny constants: every target returns PyTorch's values."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ MASKS: Cases = {
     ),
     "additive": half_forbidden,
     "rows": rows_forbidden,
-    "triu": lambda x: (scores(x) + torch.full((6, 6), -math.inf).triu(1)).softmax(-1),
-    "tril": lambda x: (scores(x) + torch.full((6, 6), -math.inf).tril(-1)).softmax(-1),
+    "upper": lambda x: (scores(x) + torch.full((6, 6), -math.inf).triu(1)).softmax(-1),
+    "lower": lambda x: (scores(x) + torch.full((6, 6), -math.inf).tril(-1)).softmax(-1),
     "lowest": lambda x: (scores(x) + torch.full((6, 6), -LARGEST).triu(1)).softmax(-1),
-    "lowest_twice": lambda x: torch.clamp((x < 0) * -LARGEST + torch.full((6, 8), -LARGEST), min=-LARGEST).softmax(-1),
+    "lowest_twice": lambda x: torch.clamp(
+        (x < 0).float() * -LARGEST + torch.full((6, 8), -LARGEST), min=-LARGEST
+    ).softmax(-1),
     "filled": lambda x: scores(x).masked_fill(torch.ones(6, 6).triu(1).bool(), -math.inf).softmax(-1),
 }
 CONSTANTS: Cases = {
@@ -70,6 +72,11 @@ CONSTANTS: Cases = {
     "tiny_sum": lambda x: torch.log(torch.relu(x) + 1e-8),
     "tiny_share": lambda x: torch.relu(x) / (torch.relu(x).sum(-1, keepdim=True) + 1e-9),
     "tiny_difference": lambda x: torch.relu(x - 1e-8) / 1e-8 * 1e-6,
+    "log_of_sum": lambda x: torch.logaddexp(x * 100, x.flip(-1) * 100) / 100,
+    "log_sigmoid": lambda x: F.logsigmoid(x * 100) / 100,
+    "far_logits": lambda x: F.log_softmax(x * 100, -1) / 100,
+    "class_loss": lambda x: F.cross_entropy(x[0] * 9, torch.tensor([0, 7, 2, 1, 1, 5]), reduction="none"),
+    "class_loss_mean": lambda x: F.cross_entropy(x[0], torch.tensor([0, 7, -100, 1, 1, 5])).reshape(1),
     "near_one": lambda x: x * 1.000009 - x,
 }
 

@@ -15,6 +15,7 @@ import numpy as np
 from export.passes.base import first_line, run_passes
 from export.program import Program
 from export.targets.coreml import pipeline
+from export.targets.coreml.half_steps import NO_PLAN, HalfPlan, half_plan
 from export.targets.coreml.names import file_name
 from export.targets.coreml.patches import patched_converter
 from export.targets.coreml.vendor import load_coremltools
@@ -53,6 +54,7 @@ class Conversion:
     entry: EntrySpec
     precision: str
     ios: int
+    half: HalfPlan = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class PackageCache:
         self.may_trace = may_trace
         self._packages: dict[tuple[str, str], SingleFunctionPackage] = {}
         self._newer: dict[int, PackageCache] = {}
+        self._half: dict[str, HalfPlan] = {}
 
     def package(self, entry: str, precision: str) -> SingleFunctionPackage:
         """Return the package of an entry at `precision`. Raises StageError("convert") naming the entry and the op."""
@@ -106,6 +109,15 @@ class PackageCache:
             self._newer[ios] = PackageCache(self.program, scratch, self.exported, (ios,), self.may_trace)
         return self._newer[ios]
 
+    def half_plan(self, entry: EntrySpec) -> HalfPlan:
+        """Return which operators of the entry stay float32 at float16; none for an entry that can only be traced."""
+        if entry.name not in self._half:
+            exported = self.exported[entry.name]
+            if isinstance(exported, StageError):
+                return NO_PLAN
+            self._half[entry.name] = half_plan(self.program, entry, exported)
+        return self._half[entry.name]
+
     def _convert(self, entry: EntrySpec, precision: str, path: Path) -> SingleFunctionPackage:
         """Convert one entry from the first source, for the oldest system, that works.
 
@@ -117,16 +129,18 @@ class PackageCache:
             failures.append(Failure("torch.export", exported))
         else:
             sources["torch.export"] = lambda: exported
+        half = self.half_plan(entry) if precision == "float16" else NO_PLAN
         if self.may_trace:
             sources["jit.trace"] = lambda: trace(self.program, entry)
         for source, load in sources.items():
             for ios in self.systems:
                 try:
-                    save_package(load(), Conversion(self.program, entry, precision, ios), path)
+                    save_package(load(), Conversion(self.program, entry, precision, ios, half), path)
                 except Exception as error:  # noqa: BLE001 - coremltools raises any type; reported if nothing works
                     failures.append(Failure(f"{source} for iOS {ios}", error))
                 else:
-                    return SingleFunctionPackage(path, ios, fallback_note(entry, source, ios, failures))
+                    note = "; ".join(filter(None, (fallback_note(entry, source, ios, failures), *half.notes)))
+                    return SingleFunctionPackage(path, ios, note)
         raise conversion_error(entry, failures)
 
 
@@ -172,7 +186,10 @@ def trace(program: Program, entry: EntrySpec) -> Any:
 def save_package(source: Any, conversion: Conversion, path: Path) -> None:
     """Convert `source`, an ExportedProgram or a traced module, and save the package at `path`."""
     ct = load_coremltools()
-    program, entry, precision = conversion.program, conversion.entry, conversion.precision
+    entry = conversion.entry
+    precision = ct.precision[PRECISIONS[conversion.precision]]
+    if conversion.half.wide.steps:
+        precision = ct.transform.FP16ComputePrecision(op_selector=conversion.half.selector())
     mil_passes = ct.PassPipeline.DEFAULT
     # Deduplicates strides, pads and axes too: the graph file of a multifunction package shrinks by a third.
     mil_passes.set_options("common::const_deduplication", {"const_threshold": 1})
@@ -182,13 +199,13 @@ def save_package(source: Any, conversion: Conversion, path: Path) -> None:
     with patched_converter():
         model = ct.convert(
             source,
-            inputs=[input_type(program, name, precision) for name in entry.inputs],
+            inputs=[input_type(conversion, name) for name in entry.inputs],
             outputs=[
-                ct.TensorType(name=file_name(program, name), dtype=array_dtype(program, name, precision))
+                ct.TensorType(name=file_name(conversion.program, name), dtype=array_dtype(conversion, name))
                 for name in entry.outputs
             ],
             convert_to="mlprogram",
-            compute_precision=ct.precision[PRECISIONS[precision]],
+            compute_precision=precision,
             minimum_deployment_target=ct.target[f"iOS{conversion.ios}"],
             pass_pipeline=mil_passes,
             skip_model_load=True,
@@ -206,12 +223,12 @@ def rounds(source: Any) -> bool:
     return any(getattr(node.target, "overloadpacket", None) in ops for node in source.graph.nodes)
 
 
-def input_type(program: Program, name: str, precision: str) -> Any:
+def input_type(conversion: Conversion, name: str) -> Any:
     """Return coremltools' type of an input: an 8-bit RGB image for a photo, a MultiArray for any other tensor.
 
     The program scales an image's bytes to the declared range: by 1/255 for [0, 1].
     """
-    ct = load_coremltools()
+    ct, program = load_coremltools(), conversion.program
     # A scalar has an axis in the file (passes/insert_scalar_axis.py).
     shape, stored = tuple(program.tensors[name].shape) or (1,), file_name(program, name)
     declared = program.spec.tensors.get(name)
@@ -221,14 +238,15 @@ def input_type(program: Program, name: str, precision: str) -> Any:
         return ct.ImageType(
             name=stored, shape=shape, scale=(high - low) / 255.0, color_layout=ct.colorlayout.RGB, **offset
         )
-    return ct.TensorType(name=stored, shape=shape, dtype=array_dtype(program, name, precision))
+    return ct.TensorType(name=stored, shape=shape, dtype=array_dtype(conversion, name))
 
 
-def array_dtype(program: Program, name: str, precision: str) -> type[np.generic]:
+def array_dtype(conversion: Conversion, name: str) -> type[np.generic]:
     """Return the dtype of a tensor as a MultiArray, which Core ML has in float32, float16 and int32."""
-    if not program.tensors[name].is_floating_point():
+    if not conversion.program.tensors[name].is_floating_point():
         return np.int32
-    return np.float16 if precision == "float16" else np.float32
+    half = conversion.precision == "float16" and not conversion.half.is_wide(name)
+    return np.float16 if half else np.float32
 
 
 def merge_functions(packages: Mapping[str, Path], default: str, path: Path) -> None:

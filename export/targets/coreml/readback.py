@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from math import log2, prod
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
+from export.quantize.half_range import holds
 from export.targets.coreml import compress
 from export.targets.coreml.convert import PackageCache
 from export.targets.coreml.static_weights import integer_weights
@@ -22,6 +24,7 @@ from export.verify.readback import STAGE, Saved
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
+from hydramobile.spec import EntrySpec
 
 Array = NDArray[Any]
 # Suffixes that conversion and compression append to the name of a weight.
@@ -103,6 +106,7 @@ def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict
     recipe_of = recipe_finder(program, recipe, "coreml") if recipe.base else None
     for entry in program.entries:
         package = source_package(converted, recipe, entry.name)
+        wide = wide_weights(converted, recipe, entry)
         integers = {SUFFIXES.sub("", name) for name in integer_weights(package)} if recipe.activation_bits else set()
         for weight in read_functions(package)["main"]:
             name, value = weight.name, weight.values
@@ -113,12 +117,19 @@ def originals(program: Program, converted: PackageCache, recipe: Recipe) -> dict
             else:
                 compressed = recipe.scheme == "float" or reached(value, recipe, program.least_quantized())
             own = expect(value, recipe) if compressed else expect_unchanged(value, weight.storage)
+            if recipe.name == "float16" and (name in wide or not holds(value)):
+                own = replace(own, storage=("float16", "float32"))
             if recipe_of is not None:
                 own = expect_layer(value, recipe_of(value), weight.storage)
             expected[f"{entry.name}/{name}"] = own
             if len(program.entries) > 1:
                 expected[f"{entry.name}@separate/{name}"] = own
     return expected
+
+
+def wide_weights(converted: PackageCache, recipe: Recipe, entry: EntrySpec) -> frozenset[str]:
+    """Return the weights of operators that stay float32 under float16, by their names before conversion."""
+    return converted.half_plan(entry).weights if recipe.name == "float16" else frozenset()
 
 
 def source_package(converted: PackageCache, recipe: Recipe, entry: str) -> Path:

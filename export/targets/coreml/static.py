@@ -24,7 +24,7 @@ from export.passes.aten import schema_name
 from export.passes.dataflow import computed_from
 from export.program import Program
 from export.quantize.calibration import Ranges, calibrated_ranges, require_samples
-from export.quantize.float_regions import GraphView, ViewNode, float_regions
+from export.quantize.float_regions import GraphView, ViewNode, float_regions, unbounded_region
 from export.quantize.observers import RangeObserver
 from export.targets.coreml.convert import PackageCache, aten_graph
 from hydramobile.errors import StageError
@@ -65,9 +65,11 @@ def insert_qdq(program: Program, recipe: Recipe, converted: PackageCache) -> Pac
         for name, graph in modules.items()
     }
     ranges = share_boundaries(program, modules, measured)
-    regions = float_regions(program, {name: view_of(graph, entries[name]) for name, graph in modules.items()})
+    views = {name: view_of(graph, entries[name]) for name, graph in modules.items()}
+    regions = float_regions(program, views)
     for name, graph in modules.items():
-        insert_pairs(graph, ranges[name], {node.name for node in regions[name]})
+        unbounded = unbounded_region(views[name], ranges[name], float_names(graph))
+        insert_pairs(graph, ranges[name], {node.name for node in (*regions[name], *unbounded)})
     round_features(program, modules, ranges)
     quantized = replace(program, modules=modules)
     scratch = converted.scratch / recipe.name
@@ -105,6 +107,17 @@ def observe(program: Program, entry: EntrySpec, graph: GraphModule, observer: Ra
     with torch.no_grad():
         for feed in program.feeds(entry):
             Observer(graph).run(*(torch.from_numpy(feed[name]) for name in entry.inputs))
+
+
+def float_names(graph: GraphModule) -> set[str]:
+    """Return the names of the nodes that compute float tensors."""
+    import torch
+
+    return {
+        node.name
+        for node in graph.graph.nodes
+        if isinstance(value := node.meta.get("val"), torch.Tensor) and value.is_floating_point()
+    }
 
 
 def share_boundaries(

@@ -12,7 +12,7 @@ from export.quantize.layers import Layer, in_stored_layout
 from export.quantize.per_channel import calibrates_per_channel, decode_per_channel
 from export.quantize.plan import LayerMatcher
 from export.targets.litert import flatbuffer
-from export.targets.litert.recipes import DEPTHWISE_BITS
+from export.targets.litert.recipes import DEPTHWISE_BITS, FLOAT32, outputs_of_readers
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe, recipe
 
@@ -20,7 +20,6 @@ Array = NDArray[Any]
 # The recipes that a search tries, the most exact first.
 OPTIONS: tuple[str, ...] = ("float16", "w8", "w4")
 BITS = (4, 8)
-FLOAT32 = 0
 # Bytes of a float32 scale and a 64-bit zero point, per channel.
 CHANNEL = 12
 
@@ -76,16 +75,6 @@ def store_layers(data: bytes, matcher: LayerMatcher) -> bytes:
     except Exception as error:  # the library may raise any type; each means that this recipe does not apply
         raise StageError("quantize", f"recipe {matcher.plan.name}: {type(error).__name__}: {error}") from error
     return bytes(quantized.quantized_model)
-
-
-def outputs_of_readers(graph: Any, index: int) -> list[str]:
-    """Return the outputs of the operators that read the tensor `index`, by name."""
-    return [
-        flatbuffer.text(graph.tensors[int(number)].name)
-        for operator in graph.operators
-        if index in map(int, operator.inputs)
-        for number in operator.outputs
-    ]
 
 
 def rule(recipe: Recipe, outputs: list[str]) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import numpy as np
+
+from export.quantize.half_range import holds
+from export.targets.litert import flatbuffer
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
 
 # LiteRT has no depthwise kernels of fewer bits. Asked for them, the quantizer leaves these weights in float32.
 DEPTHWISE_BITS = 8
+FLOAT32 = 0
 SUPPORTED = ("float32", "float16", "w8", "w4", "d8", "w8a8", "w8a16")
 
 
@@ -24,10 +30,44 @@ def apply_recipe(data: bytes, recipe: Recipe, least: int) -> bytes:
     from ai_edge_quantizer import quantizer
 
     try:
-        quantized = quantizer.Quantizer(data, rules(recipe, least)).quantize()
+        kept = unheld_outputs(data) if recipe.scheme == "float" else []
+        quantized = quantizer.Quantizer(data, rules(recipe, least) + float_rules(kept)).quantize()
     except Exception as error:  # the library may raise any type; each means that this recipe does not apply
         raise StageError("quantize", f"recipe {recipe.name}: {type(error).__name__}: {error}") from error
     return bytes(quantized.quantized_model)
+
+
+def unheld_outputs(data: bytes) -> list[str]:
+    """Return the outputs of the operators with a weight that float16 does not hold: weights of 1e5, of 1e-8."""
+    model = flatbuffer.parse(data)
+    names: dict[str, None] = {}
+    for graph in model.subgraphs:
+        for index, tensor in enumerate(graph.tensors):
+            content = model.buffers[tensor.buffer].data
+            if tensor.type != FLOAT32 or content is None or not len(content):
+                continue
+            if not holds(np.frombuffer(bytes(bytearray(content)), np.float32)):
+                names |= dict.fromkeys(outputs_of_readers(graph, index))
+    return list(names)
+
+
+def float_rules(outputs: list[str]) -> list[dict[str, Any]]:
+    """Return the quantizer's rules that leave the operators that compute `outputs` as they are.
+
+    An operator's scope is the names of its outputs, each followed by ";".
+    """
+    rule = {"operation": "*", "algorithm_key": "no_quantize", "op_config": {}}
+    return [{"regex": f"(^|;){re.escape(name)}(;|$)", **rule} for name in outputs]
+
+
+def outputs_of_readers(graph: Any, index: int) -> list[str]:
+    """Return the outputs of the operators that read the tensor `index`, by name."""
+    return [
+        flatbuffer.text(graph.tensors[int(number)].name)
+        for operator in graph.operators
+        if index in map(int, operator.inputs)
+        for number in operator.outputs
+    ]
 
 
 def rules(recipe: Recipe, least: int) -> list[dict[str, Any]]:

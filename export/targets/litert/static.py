@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import re
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from numpy.typing import NDArray
 
 from export.program import Program
 from export.quantize.calibration import Ranges, calibrated_ranges, require_samples
-from export.quantize.float_regions import GraphView, ViewNode, float_regions
+from export.quantize.float_regions import GraphView, ViewNode, float_regions, unbounded_region
 from export.quantize.observers import RangeObserver
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import widen_scales
 from export.targets.litert.convert import file_ports
+from export.targets.litert.describe import DTYPES
 from export.targets.litert.int8_io import with_int8_ports
+from export.targets.litert.recipes import float_rules
 from hydramobile.errors import StageError
 from hydramobile.files import sha256_bytes
 from hydramobile.recipes import Recipe
@@ -50,14 +51,8 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     if int8_ports and recipe.activation_bits != 8:
         raise StageError(STAGE, f"[options.litert] int8_io needs 8-bit activations; {recipe.name} has others")
     model = flatbuffer.parse(data)
-
-    def observe_modules(observer: RangeObserver) -> None:
-        for name in program.spec.modules:
-            observe(program, program.spec.entries[name], data, model, observer)
-
-    measured = calibrated_ranges(program, recipe, sha256_bytes(data), observe_modules)
-    ranges = share_boundaries(program, model, measured)
-    floats = float_tensors(program, model)
+    ranges = ranges_of(program, data, model, recipe)
+    floats = float_tensors(program, model, ranges)
     try:
         # The quantizer casts biases that do not fit; `widen_scales` makes them fit.
         with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
@@ -70,6 +65,16 @@ def quantize_static(program: Program, data: bytes, recipe: Recipe) -> bytes:
     if int8_ports:
         result = with_int8_ports(program, result, ranges)
     return flatbuffer.serialize(result)
+
+
+def ranges_of(program: Program, data: bytes, model: Any, recipe: Recipe) -> Ranges:
+    """Return the calibrated range of every float tensor that integers can hold; `model` is `data`, parsed."""
+
+    def observe_modules(observer: RangeObserver) -> None:
+        for name in program.spec.modules:
+            observe(program, program.spec.entries[name], data, model, observer)
+
+    return share_boundaries(program, model, calibrated_ranges(program, recipe, sha256_bytes(data), observe_modules))
 
 
 def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.float32]]]:
@@ -89,13 +94,18 @@ def ranges_table(model: Any, ranges: Ranges) -> dict[str, dict[str, NDArray[np.f
     }
 
 
-def float_tensors(program: Program, model: Any) -> list[str]:
+def float_tensors(program: Program, model: Any, ranges: Ranges) -> list[str]:
     """Return the outputs of the operators that stay float in the modules' graphs: float regions and quotients."""
     entries = [program.spec.entries[name] for name in program.spec.modules]
-    regions = float_regions(program, {entry.name: view_of(model, entry) for entry in entries})
+    views = {entry.name: view_of(model, entry) for entry in entries}
+    regions = float_regions(program, views)
+    floats = {
+        flatbuffer.text(tensor.name) for graph in model.subgraphs for tensor in graph.tensors if tensor.type == FLOAT32
+    }
     names: list[str] = []
     for entry in entries:
-        names += [name for node in regions[entry.name] for name in node.outputs]
+        region = [*regions[entry.name], *unbounded_region(views[entry.name], ranges, floats)]
+        names += [name for node in region for name in node.outputs]
         names += quotients(entry, model)
     return list(dict.fromkeys(names))
 
@@ -177,9 +187,7 @@ def rules(floats: list[str], recipe: Recipe) -> list[dict[str, Any]]:
     result = [{"regex": ".*", "operation": "*", "algorithm_key": "min_max_uniform_quantize", "op_config": config}]
     float_rule = {"algorithm_key": "no_quantize", "op_config": {}}
     result += [{"regex": ".*", "operation": name, **float_rule} for name in ("INPUT", "OUTPUT")]
-    # An operator's scope is the names of its outputs, each followed by ";".
-    result += [{"regex": f"(^|;){re.escape(name)}(;|$)", "operation": "*", **float_rule} for name in floats]
-    return result
+    return result + float_rules(floats)
 
 
 def observe(program: Program, entry: EntrySpec, data: bytes, model: Any, observer: RangeObserver) -> None:
@@ -198,11 +206,15 @@ def observe(program: Program, entry: EntrySpec, data: bytes, model: Any, observe
     computed = {int(number) for operator in model.subgraphs[index].operators for number in operator.outputs}
     computed |= {int(number) for number in model.subgraphs[index].inputs}
     ports = file_ports(program, entry.inputs)
+    signature = flatbuffer.signature_tensors(model, entry.name)
+    by_name = {flatbuffer.text(tensor.name): tensor for tensor in tensors}
+    # PyTorch's int64 may be int32 in the file.
+    dtypes = {port.name: DTYPES[by_name[signature[port.name]].type] for port in ports}
     for feed in program.feeds(entry):
         nhwc = {port.name: port.layout == "NHWC" for port in ports}
         runner(
             **{
-                name: np.ascontiguousarray(value.transpose(0, 2, 3, 1)) if nhwc[name] else value
+                name: np.ascontiguousarray(value.transpose(0, 2, 3, 1) if nhwc[name] else value, dtypes[name])
                 for name, value in feed.items()
             }
         )

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.onnx_export.observe import each_tensor
 from export.quantize.half_range import Extremes, Step, Wide, find_wide
 from export.quantize.probes import probe_tensors
+from export.targets.onnx.observe import each_tensor
 from hydramobile.spec import EntrySpec
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def recipe_weights(program: Program, entry: EntrySpec, model: onnx.ModelProto, r
     if not recipe.activation_bits:
         every = recipe.scheme == "float" or recipe.base
         return set(compressible(model, 0 if every else program.least_quantized()))
-    region = set(float_nodes(program, entry, model))
+    region = set(float_nodes(program, entry, model, recipe))
     floats = {name for node in model.graph.node if node.name in region for name in node.input}
     return {
         node.input[1]

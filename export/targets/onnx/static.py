@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.onnx_export.observe import each_tensor
 from export.program import Program
-from export.quantize.calibration import calibrated_ranges, require_samples
-from export.quantize.float_regions import GraphView, ViewNode, float_region
+from export.quantize.calibration import Ranges, calibrated_ranges, require_samples
+from export.quantize.float_regions import GraphView, ViewNode, float_region, unbounded_region
 from export.quantize.observers import RangeObserver
+from export.targets.onnx.observe import each_tensor
 from hydramobile.files import sha256_bytes
 from hydramobile.recipes import Recipe
 from hydramobile.spec import EntrySpec
@@ -54,9 +54,7 @@ def insert_qdq(program: Program, entry: EntrySpec, model: onnx.ModelProto, recip
     require_samples(program, recipe)
     wide = recipe.activation_bits == 16
     narrow = QuantType.QInt8 if recipe.signed else QuantType.QUInt8
-    graph = f"{entry.name} {sha256_bytes(model.SerializeToString(deterministic=True))}"
-    measured = calibrated_ranges(program, recipe, graph, lambda observer: observe(program, entry, model, observer))
-    ranges = {name: tuple(map(np.float32, pair)) for name, pair in measured.items()}
+    ranges = {name: tuple(map(np.float32, pair)) for name, pair in ranges_of(program, entry, model, recipe).items()}
     with tempfile.TemporaryDirectory(prefix="hydra-onnx-") as scratch, quiet():
         source, table, result = (Path(scratch) / name for name in ("float.onnx", "ranges.json", "static.onnx"))
         onnx.save(model, source)
@@ -72,7 +70,7 @@ def insert_qdq(program: Program, entry: EntrySpec, model: onnx.ModelProto, recip
             # No kernel multiplies 16-bit activations in 16 bits.
             reduce_range=not wide,
             calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=float_nodes(program, entry, model),
+            nodes_to_exclude=float_nodes(program, entry, model, recipe),
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
         )
         return onnx.load(result)
@@ -84,9 +82,35 @@ def observe(program: Program, entry: EntrySpec, model: onnx.ModelProto, observer
         observer.observe(name, value)
 
 
-def float_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto) -> list[str]:
-    """Return the names of the nodes that stay float."""
-    return list(dict.fromkeys(node.name for node in float_region(program, entry, view_of(entry, model))))
+def ranges_of(program: Program, entry: EntrySpec, model: onnx.ModelProto, recipe: Recipe) -> Ranges:
+    """Return the calibrated range of every float tensor that integers can hold."""
+    graph = f"{entry.name} {sha256_bytes(model.SerializeToString(deterministic=True))}"
+    return calibrated_ranges(program, recipe, graph, lambda observer: observe(program, entry, model, observer))
+
+
+def float_nodes(program: Program, entry: EntrySpec, model: onnx.ModelProto, recipe: Recipe) -> list[str]:
+    """Return the names of the nodes that stay float: the float regions, and grouped transposed convolutions.
+
+    ONNX Runtime's quantizer gives the latter one scale per channel of a group and a bias of all channels ("operands
+    could not be broadcast together").
+    """
+    import onnx
+
+    floats = {
+        value.name
+        for value in (*model.graph.value_info, *model.graph.input, *model.graph.output)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    }
+    view = view_of(entry, model)
+    region = float_region(program, entry, view)
+    region += unbounded_region(view, ranges_of(program, entry, model, recipe), floats)
+    grouped = [node.name for node in model.graph.node if node.op_type == "ConvTranspose" and groups_of(node) > 1]
+    return list(dict.fromkeys((*(node.name for node in region), *grouped)))
+
+
+def groups_of(node: onnx.NodeProto) -> int:
+    """Return the number of groups of a convolution."""
+    return next((int(item.i) for item in node.attribute if item.name == "group"), 1)
 
 
 def view_of(entry: EntrySpec, model: onnx.ModelProto) -> GraphView:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from export.program import Program
+from export.quantize.half_range import holds
 from export.targets.tfjs.channels import STEP, ZERO, channel_axes, split
 from export.targets.tfjs.graph import DTYPES, Array
 from export.targets.tfjs.lower import Lowered, Weight
@@ -26,6 +27,10 @@ SHARD = 4 << 20
 # suffer most from that, and they are few. On the portrait 0.1.0 this took the matte's IoU from .919 to .996 for 11 %
 # more bytes. On 0.3.0 it gives .979, and more would take so many kernels at 16 bits that w8 would not be 8 bits.
 EIGHT_BIT_VALUES = 1 << 14
+# The signal-to-noise ratio of a row or a column of a matrix, below which it keeps 16 bits under w8: an even matrix of
+# normal elements has 41 dB.
+LEAST_DB = 20.0
+MASKED = 1e30
 TFJS = "4.22.0"
 
 
@@ -47,13 +52,34 @@ def storage(recipe: Recipe) -> str:
 
 
 def sensitive(kernel: Array) -> bool:
-    """Return whether 8 bits are too few for this kernel: it is small, or depthwise, [H, W, channels, 1]."""
-    return kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
+    """Return whether 8 bits are too few for this kernel.
+
+    It is small, or depthwise, [H, W, channels, 1], or a matrix of uneven rows: a table of embeddings.
+    """
+    small = kernel.size < EIGHT_BIT_VALUES or (kernel.ndim == 4 and kernel.shape[3] == 1)
+    return small or (kernel.ndim == 2 and uneven(kernel))
+
+
+def uneven(matrix: Array) -> bool:
+    """Return whether one scale of 8 bits leaves a tenth of the rows or of the columns less than LEAST_DB."""
+    values = matrix.astype(np.float64)
+    step = (max(values.max(), 0.0) - min(values.min(), 0.0)) / 255
+    powers = [np.mean(values**2, axis=axis) for axis in (0, 1)]
+    return any(
+        np.quantile(power[power > 0], 0.1) < step**2 / 12 * 10 ** (LEAST_DB / 10) for power in powers if power.any()
+    )
+
+
+def mask(kernel: Array) -> bool:
+    """Return whether the kernel holds the scores of a mask, which no grid of steps holds: -inf, or finfo.min."""
+    return not bool(np.isfinite(kernel).all()) or float(np.abs(kernel).max(initial=0.0)) > MASKED
 
 
 def kernel_storage(kernel: Array, recipe: Recipe) -> str:
     """Return the storage type, under a recipe, of a kernel that stays one tensor."""
     codes = storage(recipe)
+    if (codes == "float16" and not holds(kernel)) or (codes.startswith("uint") and mask(kernel)):
+        return "float32"
     return "uint16" if codes == "uint8" and sensitive(kernel) else codes
 
 

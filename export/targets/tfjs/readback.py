@@ -68,7 +68,7 @@ def originals(program: Program, entry: str, lowered: Lowered, recipe: Recipe) ->
         name, storage = f"{entry}/{weight.name}", kernel_storage(weight.value, recipe)
         if recipe_of is not None:
             expected[name] = expect_layer(weight.value, recipe_of(weight.value), storage)
-        elif weight.name not in channels and storage == "uint16":
+        elif weight.name not in channels and storage in ("uint16", "float32"):
             expected[name] = expect_unchanged(weight.value, storage)
         else:
             expected[name] = expect(weight.value, recipe)

@@ -129,6 +129,9 @@ def notes(recipe: Recipe) -> tuple[str, ...]:
         return (f"{decoded}; small and depthwise kernels are computed from codes and scales in every run",)
     download_only = f"{decoded}: the recipe changes the download, not the speed"
     if recipe.weight_bits == 8 and not recipe.base:
-        wide = f"depthwise kernels and those under {EIGHT_BIT_VALUES} elements are stored as uint16, others as uint8"
+        wide = (
+            f"depthwise kernels, matrices of uneven rows and kernels under {EIGHT_BIT_VALUES} elements are stored as "
+            "uint16, others as uint8"
+        )
         return download_only, wide
     return (download_only,)
