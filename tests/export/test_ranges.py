@@ -64,8 +64,21 @@ def test_constants_and_non_negative_tensors(method: str) -> None:
     assert observed(method, np.zeros(8, np.float32)) == (0.0, 0.0)
     low, high = observed(method, np.maximum(NORMAL, 0))
     assert low == 0 and high > 3
-    with pytest.raises(StageError, match="'x' is not finite"):
-        observed(method, np.array([1, np.nan], np.float32))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_tensor_that_integers_cannot_hold_has_no_range(method: str) -> None:
+    """NaN, the scores of a mask, and one channel that is 300 times the others."""
+    outlier = np.abs(NORMAL.reshape(-1, 100)).clip(0.1, 3)
+    outlier[:, 5] *= 2000
+    for values in (np.array([1, np.nan], np.float32), np.array([-np.inf, 0, 1], np.float32), outlier):
+        observer = RangeObserver(method)
+        observer.observe("x", np.asarray(values, np.float32))
+        observer.observe("y", NORMAL)
+        assert list(observer.ranges()) == ["y"]
+    masked = RangeObserver(method)
+    masked.observe("x", np.array([-3e4, 1, 2], np.float32))
+    assert masked.ranges() == {}
 
 
 def test_a_histogram_grows_without_losing_counts() -> None:
