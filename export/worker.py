@@ -19,7 +19,7 @@ from export.program import Cache, Program, calibrate, calibrate_like, capture, l
 from export.quantize.cross_layer_equalization import equalize
 from export.seal import input_hash, seal
 from export.target import Target, load_target
-from export.verify.readback import compare, summary
+from export.verify.readback import compare, stored_layers, summary
 from hydramobile.artifact import artifact_folder
 from hydramobile.errors import StageError
 from hydramobile.files import lock_of, locked, staging_folder
@@ -156,7 +156,10 @@ def emit(job: Job, target: Target, sources: Sources, chosen: Recipe, events: Eve
             notes = [*emitted.notes, *([source.note] if source.note else []), *calibration_note(source.program, chosen)]
             if chosen.name != "float32":  # parity compares the outputs of float32 to 1e-4
                 originals = target.originals(source.program, source.converted, chosen)
-                notes += summary(compare(job.target, chosen, target.read_weights(staging, emitted), originals))
+                rows = compare(job.target, chosen, target.read_weights(staging, emitted), originals)
+                notes += summary(rows)
+                if not chosen.base:
+                    emitted = replace(emitted, layers=stored_layers(rows, chosen, source.program.spec.modules))
             seal(source.program, target, chosen, replace(emitted, notes=tuple(notes)), staging)
     except StageError:
         return  # reported as an event

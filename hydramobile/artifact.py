@@ -94,8 +94,8 @@ class Artifact:
 
     `sha256` covers all other fields, `files` included. Evidence (parity, latency, ...) refers to an artifact by it.
     `calibration` holds the hashes of the photos that calibrated it, which must not judge it. `layers` belongs to a
-    named recipe: layer -> {"recipe": a recipe of the grammar, "values": number of elements}; the file must hold the
-    layers as these say.
+    named recipe, and to any recipe that leaves a tenth of the weights in another dtype than its own: layer ->
+    {"recipe": a recipe of the grammar, "values": number of elements}; the file must hold the layers so.
     """
 
     model: str

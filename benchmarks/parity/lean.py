@@ -15,14 +15,14 @@ from benchmarks.evidence.parity import ParityRow
 from benchmarks.parity.rows import left_out
 from benchmarks.runtime import Runtime
 from hydramobile.artifact import Artifact
-from hydramobile.recipes import recipe
+from hydramobile.recipes import GRAMMAR, recipe
 
 BOUNDARY = "judged on the features that the files make; `make parity` judges it on the reference's, on this computer"
 
 
 def computes_in_float32(artifact: Artifact) -> bool:
     """Return whether the file computes in float32, whatever the storage dtype of its weights."""
-    if artifact.layers:
+    if GRAMMAR.fullmatch(artifact.recipe) is None:
         return True  # a named recipe stores weights alone
     chosen = recipe(artifact.recipe)
     return not (chosen.activation_bits or chosen.dynamic or chosen.name == "float16")

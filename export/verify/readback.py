@@ -7,16 +7,25 @@ again, and its storage type, its zeros and its values are compared with the weig
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from export.verify.expected import Array, Expected, floor_db
+from export.verify.expected import Array, Expected, expect, floor_db
 from hydramobile.errors import StageError
 from hydramobile.recipes import Recipe
 
 STAGE = "readback"
+# Share of the elements that may be stored in another type than the recipe's without a record of each weight.
+UNLIKE = 0.1
+# The recipe that stores a weight in a type.
+RECIPES = {
+    "float32": "float32",
+    "float16": "float16",
+    **{f"{sign}int{bits}": f"w{bits}" for sign in ("", "u") for bits in (4, 8, 16)},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,24 @@ def snr_db(values: Array, original: Array) -> float:
     if noise == 0:
         return 999.0
     return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+
+def stored_layers(rows: Sequence[Compared], recipe: Recipe, modules: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Return how each weight of the `modules` is stored: name -> {"recipe", "values"}; none where nearly all are alike.
+
+    A small net, one of few large weights, or one whose weights the recipe's type cannot hold, keeps many weights in
+    another type than the recipe's. Parity then compares the files with this record.
+    """
+    own = [row for row in rows if row.name.partition("/")[0] in modules]
+    wanted = expect(np.zeros(0), recipe).storage
+    kept = sum(row.elements for row in own if row.storage not in wanted)
+    if kept <= UNLIKE * sum(row.elements for row in own):
+        return {}
+    return {
+        row.name: {"recipe": recipe.name if row.storage in wanted else RECIPES[row.storage], "values": row.elements}
+        for row in own
+        if row.storage in wanted or row.storage in RECIPES
+    }
 
 
 def summary(rows: Sequence[Compared]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from export.program import capture
 from export.targets.coreml.package import body, read_model
 from export.targets.litert import flatbuffer
 from export.verify.expected import Expected, expect, floor_db
-from export.verify.readback import Saved, compare, snr_db, summary
+from export.verify.readback import Compared, Saved, compare, snr_db, stored_layers, summary
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
 from hydramobile.spec import load_spec
@@ -175,3 +175,25 @@ def test_the_noise_of_pruning_is_allowed() -> None:
     wrong = np.where(np.abs(NORMAL) > np.median(np.abs(NORMAL)), 0, NORMAL)
     with pytest.raises(StageError, match="decodes to"):
         compare("coreml", recipe("s50"), [Saved("a", wrong, "float16")], {"a": expect(NORMAL, recipe("s50"))})
+
+
+def test_infinite_elements_must_be_equal() -> None:
+    mask = np.triu(np.full((6, 6), -np.inf, np.float32), 1)
+    assert snr_db(mask, mask) == 999
+    assert snr_db(np.where(np.isinf(mask), -65504, 0), mask) == float("-inf")
+    assert snr_db(np.abs(mask), mask) == float("-inf")
+    weights = np.where(np.isinf(mask), mask, 1.0)
+    assert 35 < snr_db(np.where(np.isinf(mask), mask, 1.01), weights) < 45
+
+
+def test_a_net_whose_weights_mostly_keep_another_type_says_so() -> None:
+    rows = [
+        Compared("net/table", "uint16", 96, 0.0, 90.0),
+        Compared("net/head", "uint8", 64, 0.0, 40.0),
+        Compared("fused/head", "uint8", 64, 0.0, 40.0),
+    ]
+    assert stored_layers(rows, recipe("w8"), ["net"]) == {
+        "net/table": {"recipe": "w16", "values": 96},
+        "net/head": {"recipe": "w8", "values": 64},
+    }
+    assert stored_layers(rows[1:], recipe("w8"), ["net"]) == {}

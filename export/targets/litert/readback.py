@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.program import Program
-from export.quantize.half_range import holds
 from export.targets.litert import flatbuffer
 from export.targets.litert.biases import COPY
 from export.targets.litert.describe import DTYPES
 from export.targets.litert.passes.flatbuffer.decompose_single_channel_conv import original_weight_shapes
-from export.targets.litert.recipes import DEPTHWISE_BITS
+from export.targets.litert.recipes import DEPTHWISE_BITS, unheld_outputs
 from export.targets.litert.static import WEIGHTED, float_tensors, ranges_of
 from export.verify.expected import Expected, expect, expect_layer, expect_unchanged, recipe_finder
 from export.verify.readback import STAGE, Saved
@@ -78,8 +77,9 @@ def decode(tensor: Any, data: bytes, storage: str) -> Array:
 def originals(program: Program, converted: bytes, recipe: Recipe) -> dict[str, Expected]:
     """Return the float weights that the operators of every module read, and how `recipe` stores each."""
     model = flatbuffer.parse(converted)
-    ranges = ranges_of(program, converted, model, recipe) if recipe.activation_bits else {}
-    floats = set(float_tensors(program, model, ranges)) if recipe.activation_bits else set()
+    floats = set(unheld_outputs(converted)) if recipe.name == "float16" else set()
+    if recipe.activation_bits:
+        floats = set(float_tensors(program, model, ranges_of(program, converted, model, recipe)))
     least = 0 if recipe.activation_bits or recipe.scheme == "float" else program.least_quantized()
     recipe_of = recipe_finder(program, recipe, "litert") if recipe.base else None
     wider = replace(recipe, weight_bits=max(recipe.weight_bits, DEPTHWISE_BITS))
@@ -95,8 +95,7 @@ def originals(program: Program, converted: bytes, recipe: Recipe) -> dict[str, E
                 continue
             in_region = any(flatbuffer.text(graph.tensors[int(index)].name) in floats for index in operator.outputs)
             depthwise = flatbuffer.opcode(model, operator) == "DEPTHWISE_CONV_2D"
-            unheld = recipe.name == "float16" and not holds(value)
-            stays = in_region or value.size < least or unheld
+            stays = in_region or value.size < least
             expected[name] = (
                 expect_unchanged(value, "float32") if stays else expect(value, wider if depthwise else recipe)
             )
