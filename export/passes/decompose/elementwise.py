@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose `fmax`, `fmin`, `copysign`, `atan2`, `logical_xor`, `ldexp`, `signbit`, `isclose`, `round(decimals)`,
-    `erfc`, `logaddexp`, and the dropouts of SELU nets (`alpha_dropout`), which are the identity in evaluation mode.
+    `erfc` and the dropouts of SELU nets (`alpha_dropout`), which are the identity in evaluation mode.
 
     `copysign` ignores the sign of -0.0, which no format's comparison sees.
     """
@@ -50,10 +50,6 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         turn = torch.where(y < 0, torch.full_like(y, -math.pi), torch.full_like(y, math.pi))
         return torch.where(vertical, torch.sign(y) * (math.pi / 2), torch.where(x < 0, slope + turn, slope))
 
-    def logaddexp(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        # log(exp(x) + exp(y)), as exporters write it, overflows at 88.
-        return torch.maximum(x, y) + torch.log(1 + torch.exp(-torch.abs(x - y)))
-
     def dropout(x: torch.Tensor, p: float, train: bool) -> Any:
         return KEEP_OP if train else x
 
@@ -61,7 +57,6 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
     return {
         aten.alpha_dropout.default: dropout,
         aten.feature_alpha_dropout.default: dropout,
-        aten.logaddexp.default: logaddexp,
         aten.fmax.default: fmax,
         aten.fmin.default: fmin,
         aten.copysign.Tensor: copysign,
