@@ -221,19 +221,20 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
     return Program(spec, size, modules, tensors)
 
 
-def calibrate(program: Program, samples: Sequence[Sample]) -> Program:
+def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) -> Program:
     """Return the program with the tensors of every calibration sample, for recipes with integer activations.
 
-    Synthetic samples are noise, which real inputs are not: drawn inputs (draws.py) then count as samples too.
+    Synthetic samples are noise, which real inputs are not: with `drawn`, drawn inputs (draws.py) then count as samples
+    too.
     """
     spec = program.spec
     tensors = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
     hashes = [sample.sha256 for sample in samples]
-    if all(sample.path is None for sample in samples):
-        drawn = drawn_tensors(program)
-        tensors += drawn.values()
+    if drawn and all(sample.path is None for sample in samples):
+        more = drawn_tensors(program)
+        tensors += more.values()
         # A word in front puts them after the samples, whose hashes are hexadecimal, where a recipe takes a few only.
-        hashes += [f"x{name}" for name in drawn]
+        hashes += [f"x{name}" for name in more]
     return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(hashes))
 
 

@@ -142,7 +142,7 @@ def capture_calibrated(job: Job, target: Target) -> Program:
     program = replace(program, cache=Cache(Path(job.out) / spec.name / ".ranges", input_hash(spec, target, FLOAT32)))
     if any(find_recipe(spec, job.target, name).calibrated for name in job.recipes):
         folder = Path(job.calibrate) if job.calibrate else None
-        return calibrate(program, load_samples(spec, "calibrate", folder))
+        return calibrate(program, load_samples(spec, "calibrate", folder), drawn=True)
     return program
 
 

@@ -91,4 +91,4 @@ def test_each_reason_keeps_its_steps() -> None:
 
 def test_what_half_holds() -> None:
     assert holds(np.asarray([1.0, -65504, -math.inf])) and holds(np.asarray(1e-6)) and holds(np.zeros((2, 2)))
-    assert not holds(np.asarray([70000.0])) and not holds(np.asarray(1e-8)) and not holds(np.full((4, 4), 3e-7))
+    assert not holds(np.asarray([70000.0])) and not holds(np.asarray(1e-8)) and not holds(np.full((4, 4), 4e-8))

@@ -22,7 +22,8 @@ LARGEST = torch.finfo(torch.float32).max
 
 def heads(x: Tensor, count: int) -> Tensor:
     """Split the channels of [1, N, C] into heads: [1, count, N, C / count]."""
-    return x.unflatten(-1, (count, -1)).transpose(1, 2)
+    split: Tensor = x.unflatten(-1, (count, -1))
+    return split.transpose(1, 2)
 
 
 def allowing(x: Tensor) -> Tensor:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from export.program import Cache, Program, limit_calibration
+from export.program import Cache, Program, calibrate, limit_calibration
 from export.quantize.calibration import calibrated_ranges
 from export.quantize.observers import Histogram, Range, RangeObserver
 from hydramobile.errors import StageError
 from hydramobile.recipes import METHODS, recipe
+from hydramobile.samples import Sample
+from support.programs import ops_program
 
 NORMAL = np.random.default_rng(1).normal(size=200_000).astype(np.float32)
 # Observers differ by their treatment of a few outliers.
@@ -153,3 +156,15 @@ def test_an_edited_or_damaged_cache_is_measured_again(tmp_path: Path, capsys: An
     assert [broken.name for broken in tmp_path.glob("*.broken")] == [f"{path.name}.broken"]
     assert "it is kept as" in capsys.readouterr().err
     assert low < high
+
+
+def test_nets_without_photos_are_calibrated_on_drawn_inputs_too() -> None:
+    """Noise never holds the ends of the range: what only they drive far gets a range all the same."""
+    whole = ops_program({"y": lambda x: torch.relu(x.mean(-1) - 0.9) * 50}, (1, 4, 64), 0, 1)
+    spec = replace(whole.spec, tensors={"x": replace(whole.spec.tensors["x"], range=(0.0, 1.0))})
+    samples = tuple(Sample(f"s{i}", "calibrate", f"{i}", None, "seeded", "CC0-1.0") for i in range(2))
+    seeded = calibrate(replace(whole, spec=spec), samples)
+    assert len(seeded.calibration) == 2 and max(float(row["y"].max()) for row in seeded.calibration) == 0
+    drawn = calibrate(replace(whole, spec=spec), samples, drawn=True)
+    assert drawn.calibration_hashes[:2] == ("0", "1") and "xhigh" in drawn.calibration_hashes
+    assert max(float(row["y"].max()) for row in drawn.calibration) == pytest.approx(5, rel=1e-4)
