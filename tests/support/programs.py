@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ def wired_program(parts: Mapping[str, Part], inputs: Mapping[str, Tensor], fused
         known |= dict(zip(part.outputs, returned, strict=True))
     layouts = {name: "NCHW" if x.ndim == 4 else "any" for name, x in inputs.items()}
     specs = {
-        name: TensorSpec(name, tuple(x.shape), layouts[name], "float32", None, "tensor", None, "an input")
+        name: TensorSpec(name, tuple(x.shape), layouts[name], dtype_name(x), None, "tensor", None, "an input")
         for name, x in inputs.items()
     }
     entries = {name: EntrySpec(name, (name,), part.inputs, part.outputs, "") for name, part in parts.items()}
@@ -66,6 +67,11 @@ def wired_program(parts: Mapping[str, Part], inputs: Mapping[str, Tensor], fused
         sha256="0",
     )
     return Program(spec, (1, 1), {name: part.module for name, part in parts.items()}, known)
+
+
+def dtype_name(x: Tensor) -> Any:
+    """Return "float32", "int64", ... as model.toml writes it."""
+    return str(x.dtype).removeprefix("torch.")
 
 
 def module_program(module: nn.Module, x: Tensor, outputs: tuple[str, ...] = ("y",)) -> Program:
