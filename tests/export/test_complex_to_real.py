@@ -124,6 +124,30 @@ def test_no_complex_number_is_left(program: Program) -> None:
     assert any(name.endswith("weight") and "0.layer" in name for name in exported.state_dict)
 
 
+def as_reals(x: Tensor) -> Tensor:
+    return torch.view_as_real(x.resolve_conj())
+
+
+HERMITIAN: Cases = {
+    "hfft": lambda x: torch.fft.hfft(torch.fft.rfft(x), norm="ortho"),
+    "hfft_of_reals": lambda x: torch.fft.hfft(x, n=9),
+    "hfft2": torch.fft.hfft2,
+    "hfftn": lambda x: torch.fft.hfftn(torch.fft.rfft(x), norm="forward"),
+    "ihfft2": lambda x: as_reals(torch.fft.ihfft2(x, norm="ortho")),
+    "ihfftn": lambda x: as_reals(torch.fft.ihfftn(x, s=(4, 6), dim=(1, 2))),
+    "converted": lambda x: as_reals(x.to(torch.complex64) * 2),
+}
+
+
+@pytest.mark.parametrize("name", HERMITIAN)
+def test_hermitian_transforms_and_conversions(name: str) -> None:
+    program = ops_program({"y": HERMITIAN[name]}, (2, 5, 6))
+    exported = program.exported(program.spec.entries["net"]).program
+    assert not any(is_complex(node) for node in exported.graph_module.graph.nodes)
+    (y,) = exported.module()(program.tensors["x"])
+    torch.testing.assert_close(y, program.tensors["y"], atol=1e-5, rtol=1e-5)
+
+
 class Weighted(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -86,6 +86,19 @@ def polar(size: torch.Tensor, angle: torch.Tensor) -> Pair:
     return Pair(size * torch.cos(angle), size * torch.sin(angle))
 
 
+def to_dtype(x: Any, *arguments: Any, **more: Any) -> Any:
+    """Convert between real and complex dtypes: `aten.to` and `aten._to_copy`. A real dtype takes the real part."""
+    import torch
+
+    wanted = next((value for value in (*arguments, *more.values()) if isinstance(value, torch.dtype)), None)
+    if wanted is None:
+        return x
+    if not wanted.is_complex:
+        return as_pair(x).real.to(wanted)
+    pair, part = as_pair(x), wanted.to_real()
+    return Pair(pair.real.to(part), pair.imag.to(part))
+
+
 def handlers() -> dict[str, Callable[..., Any]]:
     """Return the implementation on pairs of each ATen op, by its name without overload."""
     import torch
@@ -103,6 +116,8 @@ def handlers() -> dict[str, Callable[..., Any]]:
         "_conj": conj,
         "conj_physical": conj,
         "exp": exp,
+        "to": to_dtype,
+        "_to_copy": to_dtype,
         "polar": polar,
         "complex": Pair,
         "view_as_complex": lambda x: Pair(x.select(-1, 0), x.select(-1, 1)),

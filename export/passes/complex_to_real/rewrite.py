@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import op_name
 from export.passes.base import PassResult
-from export.passes.complex_to_real.arithmetic import Pair, handlers
+from export.passes.complex_to_real.arithmetic import Pair, as_pair, conj, handlers
 from export.passes.complex_to_real.fourier import Transform, fft, irfft, rfft
 from export.passes.complex_to_real.stft import istft, stft
 
@@ -38,7 +38,7 @@ def complex_to_real(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """
     import torch
 
-    if not any(is_complex(node) for node in program.graph_module.graph.nodes):
+    if not any(is_complex(node) or is_transform(node) for node in program.graph_module.graph.nodes):
         return PassResult(program, False)
     graph = program.module(check_guards=False)
 
@@ -59,6 +59,12 @@ def complex_to_real(program: ExportedProgram) -> PassResult[ExportedProgram]:
     if any(is_complex(node) for node in real.graph_module.graph.nodes):  # a complex weight
         return PassResult(program, False)
     return PassResult(real, True)
+
+
+def is_transform(node: fx.Node) -> bool:
+    """Return whether a node is a Fourier transform: `hfft` of a real tensor has no complex tensor outside of it."""
+    name = op_name(node.target) if node.op == "call_function" else ""
+    return name.startswith("fft_") and not name.endswith("shift")
 
 
 def is_complex(node: fx.Node) -> bool:
@@ -167,11 +173,17 @@ def create(target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pair:
 def transform(name: str, x: Any, size: Any = None, dim: Any = None, norm: str | None = None) -> Any:
     """Compute `aten.fft_fft`, `fft_rfft2` and the like, one axis after another; the last one has the half spectrum.
 
-    Raises NotImplementedError for transforms other than fft, ifft, rfft and irfft.
+    A Hermitian transform is the real one of the conjugate, scaled in the other direction. Raises NotImplementedError
+    for a transform that torch.fft does not have.
     """
     import torch
 
     full = name.removeprefix("fft_")
+    if full.startswith(("hfft", "ihfft")):
+        other = {None: "forward", "backward": "forward", "forward": "backward"}.get(norm, norm)
+        if full.startswith("i"):
+            return conj(transform(f"fft_r{full[2:]}", x, size, dim, other))
+        return transform(f"fft_ir{full[1:]}", conj(as_pair(x)), size, dim, other)
     base = full.rstrip("2n") if full not in ("fft", "ifft", "rfft", "irfft") else full
     if base == full:
         dims, sizes = [-1 if dim is None else dim], [size]
@@ -191,7 +203,7 @@ def transform(name: str, x: Any, size: Any = None, dim: Any = None, norm: str | 
             pair = fft(pair, step, inverse=True)
         return irfft(pair, steps[-1])
     if base not in ("fft", "ifft"):
-        raise NotImplementedError(f"aten.{name} (supported: fft, ifft, rfft and irfft)")
+        raise NotImplementedError(f"aten.{name} (supported: fft, ifft, rfft, irfft, hfft and ihfft)")
     for step in steps:
         pair = fft(pair, step, inverse=base == "ifft")
     return pair
