@@ -1,4 +1,4 @@
-"""Decompose ops that write rows by index along one axis, and `aten.diagonal`.
+"""Decompose ops that write rows by index along one axis, and ops that read or write at constant positions.
 
 `index_add` and `index_copy` become a product of the source with a one-hot matrix of the indices, so the source must be
 finite: 0 * inf is NaN.
@@ -6,6 +6,8 @@ finite: 0 * inf is NaN.
 
 from __future__ import annotations
 
+import itertools
+import operator
 from typing import TYPE_CHECKING, Any
 
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.index_add`, `aten.index_fill`, `aten.index_copy` and `aten.diagonal`.
+    """Decompose `aten.index_add`, `aten.index_fill`, `aten.index_copy`, and reads and writes of diagonals and strides.
 
     Integer tensors keep `index_add` and `index_copy`: converters multiply matrices of floats only.
     """
@@ -32,10 +34,23 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         return torch.where(broadcast_along(x, dim, one_hot(x, dim, index).any(1)), value.to(x.dtype), x)
 
     def index_copy(x: torch.Tensor, dim: int, index: torch.Tensor, source: torch.Tensor) -> Any:
-        if not x.is_floating_point():
-            return KEEP_OP
+        if not x.is_floating_point() or x.ndim == 0:
+            return KEEP_OP if x.ndim else source.reshape(())
         hot = one_hot(x, dim, index)
         return torch.where(broadcast_along(x, dim, hot.any(1)), scatter_rows(x, dim, hot, source), x)
+
+    aten = torch.ops.aten
+    return diagonals() | {
+        aten.index_add.default: index_add,
+        aten.index_fill.int_Scalar: index_fill,
+        aten.index_fill.int_Tensor: index_fill,
+        aten.index_copy.default: index_copy,
+    }
+
+
+def diagonals() -> DecompositionTable:
+    """Decompose reads and writes of diagonals, and `aten.as_strided_scatter`, into gathers and slices."""
+    import torch
 
     def diagonal(x: torch.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> torch.Tensor:
         rows, columns = x.shape[dim1], x.shape[dim2]
@@ -44,14 +59,54 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         start = offset if offset >= 0 else -offset * columns
         return flat.index_select(-1, torch.arange(count) * (columns + 1) + start)
 
+    def diag(x: torch.Tensor, offset: int = 0) -> torch.Tensor:
+        return diagonal(x, offset) if x.ndim == 2 else torch.diag_embed(x, offset)
+
+    def diagonal_scatter(
+        x: torch.Tensor, source: torch.Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1
+    ) -> torch.Tensor:
+        moved = x.movedim((dim1, dim2), (-2, -1))
+        columns = x.shape[dim2]
+        written = [row * columns + row + offset for row in range(x.shape[dim1]) if 0 <= row + offset < columns]
+        return replaced(moved.flatten(-2), source, written).reshape(moved.shape).movedim((-2, -1), (dim1, dim2))
+
+    def as_strided_scatter(
+        x: torch.Tensor, source: torch.Tensor, size: list[int], stride: list[int], storage_offset: int | None = None
+    ) -> torch.Tensor:
+        steps = itertools.product(*(range(count) for count in size))
+        written = [(storage_offset or 0) + sum(map(operator.mul, stride, step)) for step in steps]
+        return replaced(x.reshape(-1), source.reshape(-1), written).reshape(x.shape)
+
     aten = torch.ops.aten
     return {
-        aten.index_add.default: index_add,
-        aten.index_fill.int_Scalar: index_fill,
-        aten.index_fill.int_Tensor: index_fill,
-        aten.index_copy.default: index_copy,
         aten.diagonal.default: diagonal,
+        aten.diagonal_copy.default: diagonal,
+        aten.linalg_diagonal.default: lambda x, *, offset=0, dim1=-2, dim2=-1: diagonal(x, offset, dim1, dim2),
+        aten.diag.default: diag,
+        aten.trace.default: lambda x: diagonal(x).sum(),
+        aten.diagonal_scatter.default: diagonal_scatter,
+        aten.as_strided_scatter.default: as_strided_scatter,
     }
+
+
+def replaced(flat: torch.Tensor, source: torch.Tensor, written: list[int]) -> torch.Tensor:
+    """Return `flat` [..., n] with the elements of `source` [..., m] at the m constant positions `written`.
+
+    The positions are constant, so that the result is a concatenation of slices of both.
+    """
+    import torch
+
+    both = list(range(flat.shape[-1]))
+    for number, position in enumerate(written):
+        both[position] = len(both) + number
+    pieces, start = [], 0
+    for end in range(1, len(both) + 1):
+        # A slice ends where the positions do not go on, or go on in the other tensor.
+        if end == len(both) or both[end] != both[end - 1] + 1 or both[end] == len(both):
+            tensor, first = (flat, both[start]) if both[start] < len(both) else (source, both[start] - len(both))
+            pieces.append(tensor.narrow(-1, first, end - start))
+            start = end
+    return torch.cat(pieces, -1)
 
 
 def one_hot(x: torch.Tensor, dim: int, index: torch.Tensor) -> torch.Tensor:

@@ -5,13 +5,15 @@ Symptom: "No decompositions registered" for `aten.linalg_inv_ex`, `_linalg_det`,
 Cause: the formats have no linear algebra but products, and ONNX has `Det` alone.
 Retired by: nothing known.
 
-The algorithms are LAPACK's: LU with partial pivoting, Cholesky, Householder QR, substitution (Golub and Van Loan, Matrix
-Computations, 3.4, 4.2, 5.2). Each column is a handful of nodes, so matrices of more than `MOST_COLUMNS` columns are left
-as they are, and the target names the op. A singular matrix gives infinity or NaN where PyTorch raises an error.
+The algorithms are LAPACK's: LU with partial pivoting, Cholesky, substitution (Golub and Van Loan, Matrix
+Computations, 3.1, 3.4, 4.2). Each column is a handful of nodes, so matrices of more than `MOST_COLUMNS` columns
+are left as they are, and the target names the op. A singular matrix gives infinity or NaN where PyTorch raises an
+error.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from export.passes.decompose.table import KEEP_OP, DecompositionTable
@@ -24,8 +26,8 @@ MOST_COLUMNS = 16
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Decompose determinants, inverses, solvers, and the LU, Cholesky and QR factorizations of real matrices."""
-    return lu_family() | cholesky_family() | triangular_family() | qr_family()
+    """Decompose determinants, inverses, solvers, and the LU and Cholesky factorizations of real matrices."""
+    return lu_family() | solvers() | cholesky_family() | triangular_family()
 
 
 def stays(*matrices: Tensor) -> bool:
@@ -40,13 +42,12 @@ def unit(size: int, index: int, like: Tensor) -> Tensor:
     """Return the vector of `size` elements that is 1 at `index`, as a constant."""
     import torch
 
-    vector = [0.0] * size
-    vector[index] = 1.0
-    return torch.tensor(vector, dtype=like.dtype)
+    # Not torch.tensor, whose constant `run_decompositions` does not know.
+    return (torch.arange(size) == index).to(like.dtype)
 
 
 def lu_rows(a: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Factorize a [..., m, n] = P L U. Return L and U in one tensor, P^T [..., m, m], its sign, and each pivot's index.
+    """Factorize a [..., m, n] = P L U. Return L and U in one tensor, P^T [..., m, m], its sign, and the pivots.
 
     Rows change places by products with one-hot vectors: no format writes rows at an index that is computed.
     """
@@ -54,7 +55,8 @@ def lu_rows(a: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor, list
 
     m, n = a.shape[-2:]
     order = torch.eye(m, dtype=a.dtype).expand(*a.shape[:-2], m, m)
-    sign = torch.ones(a.shape[:-2], dtype=a.dtype)
+    # With a last axis of 1: Core ML fills no tensor without axes.
+    sign = torch.ones(*a.shape[:-2], 1, dtype=a.dtype)
     pivots: list[Tensor] = []
     positions = torch.arange(m, dtype=a.dtype)
     for k in range(min(m, n)):
@@ -68,10 +70,10 @@ def lu_rows(a: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor, list
             change = (chosen - own).unsqueeze(-1)
             a = a - change * (change.transpose(-1, -2) @ a)
             order = order - change * (change.transpose(-1, -2) @ order)
-            sign = sign * torch.where(first.squeeze(-1) == k, 1.0, -1.0)
-            pivots.append(first.squeeze(-1))
+            sign = sign * torch.where(first == k, torch.ones_like(sign), -torch.ones_like(sign))
+            pivots.append(first)
         else:
-            pivots.append(torch.full(a.shape[:-2], float(k), dtype=a.dtype))
+            pivots.append(torch.full_like(sign, float(k)))
         below = positions > k
         head = a[..., k : k + 1, k : k + 1]
         factor = torch.where(below.unsqueeze(-1), a[..., k : k + 1] / head, torch.zeros_like(a[..., k : k + 1]))
@@ -80,7 +82,7 @@ def lu_rows(a: Tensor, pivot: bool = True) -> tuple[Tensor, Tensor, Tensor, list
         a = a - factor * row
         column = torch.where(below.unsqueeze(-1), factor, a[..., k : k + 1])
         a = torch.where(torch.arange(n) == k, column, a)
-    return a, order, sign, pivots
+    return a, order, sign.squeeze(-1), pivots
 
 
 def diagonal(a: Tensor) -> Tensor:
@@ -105,7 +107,7 @@ def substitute(a: Tensor, b: Tensor, upper: bool, unit_diagonal: bool) -> Tensor
     n = a.shape[-1]
     rows: dict[int, Tensor] = {}
     for k in reversed(range(n)) if upper else range(n):
-        known = [i for i in (range(k + 1, n) if upper else range(k))]
+        known = range(k + 1, n) if upper else range(k)
         rest = b[..., k : k + 1, :]
         if known:
             low, high = known[0], known[-1] + 1
@@ -129,15 +131,29 @@ def is_vector(a: Tensor, b: Tensor) -> bool:
 def no_errors(a: Tensor) -> Tensor:
     import torch
 
-    return torch.zeros(a.shape[:-2], dtype=torch.int32)
+    return torch.zeros(*a.shape[:-2], 1, dtype=torch.int32).squeeze(-1)
+
+
+def pivots_of(pivots: list[Tensor]) -> Tensor:
+    """Return LAPACK's pivots: counted from 1."""
+    import torch
+
+    return (torch.cat(pivots, -1) + 1).to(torch.int32)
+
+
+def part(function: Any, which: int | slice) -> Any:
+    """Return a decomposition into some results of `function`."""
+
+    def some(*args: Any, **kwargs: Any) -> Any:
+        results = function(*args, **kwargs)
+        return results if results is KEEP_OP else results[which]
+
+    return some
 
 
 def lu_family() -> DecompositionTable:
-    """Decompose what LAPACK computes by LU: factors, determinants, inverses, solutions."""
+    """Decompose the LU factorization and determinants."""
     import torch
-
-    def pivots_of(pivots: list[Tensor]) -> Tensor:
-        return (torch.stack(pivots, -1) + 1).to(torch.int32)
 
     def lu_factor_ex(a: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
         if stays(a):
@@ -167,6 +183,32 @@ def lu_family() -> DecompositionTable:
         values = diagonal(factors)
         return sign * product(torch.sign(values)), torch.log(torch.abs(values)).sum(-1), factors, pivots_of(pivots)
 
+    def logdet(a: Tensor) -> Any:
+        if stays(a):
+            return KEEP_OP
+        sign, size, _, _ = slogdet(a)
+        return torch.where(sign < 0, torch.full_like(size, float("nan")), size)
+
+    aten = torch.ops.aten
+    return {
+        aten.linalg_lu_factor_ex.default: lu_factor_ex,
+        aten.linalg_lu_factor.default: part(lu_factor_ex, slice(2)),
+        aten._lu_with_info.default: lambda a, pivot=True, check_errors=True: lu_factor_ex(a, pivot=pivot),
+        aten.linalg_lu.default: lu,
+        aten._linalg_det.default: determinant,
+        aten.linalg_det.default: part(determinant, 0),
+        aten.det.default: part(determinant, 0),
+        aten._linalg_slogdet.default: slogdet,
+        aten.linalg_slogdet.default: part(slogdet, slice(2)),
+        aten.slogdet.default: part(slogdet, slice(2)),
+        aten.logdet.default: logdet,
+    }
+
+
+def solvers() -> DecompositionTable:
+    """Decompose inverses and solutions by LU."""
+    import torch
+
     def inverse(a: Tensor, *, check_errors: bool = False) -> Any:
         if stays(a):
             return KEEP_OP
@@ -180,55 +222,69 @@ def lu_family() -> DecompositionTable:
         return solve_matrix(a, b) if left else solve_matrix(a.mT, b.mT).mT
 
     def solve_ex(a: Tensor, b: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
-        result = solve(a, b, left=left)
-        if result is KEEP_OP:
+        return KEEP_OP if stays(a) else (solve(a, b, left=left), no_errors(a))
+
+    def solve_with_factors(a: Tensor, b: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
+        if stays(a):
             return KEEP_OP
         factors, _, _, pivots = lu_rows(a)
-        return result, factors, pivots_of(pivots), no_errors(a)
+        return solve(a, b, left=left), factors, pivots_of(pivots), no_errors(a)
 
-    def first(function: Any) -> Any:
-        def one(*args: Any, **kwargs: Any) -> Any:
-            results = function(*args, **kwargs)
-            return results if results is KEEP_OP else results[0]
-
-        return one
-
-    def pair(function: Any) -> Any:
-        def two(*args: Any, **kwargs: Any) -> Any:
-            results = function(*args, **kwargs)
-            return results if results is KEEP_OP else results[:2]
-
-        return two
-
-    def logdet(a: Tensor) -> Any:
-        results = slogdet(a)
-        if results is KEEP_OP:
+    def lu_solve(factors: Tensor, pivots: Tensor, b: Tensor, *, left: bool = True, adjoint: bool = False) -> Any:
+        if stays(factors):
             return KEEP_OP
-        sign, size = results[:2]
-        return torch.where(sign < 0, torch.full_like(size, float("nan")), size)
+        order = order_of(pivots, factors.shape[-1], factors.dtype)
+        if not left:
+            # x a = b is a^T x^T = b^T.
+            return lu_solve(factors, pivots, b.mT, adjoint=not adjoint).mT
+        if adjoint:
+            inner = substitute(factors.mT, b, False, False)
+            return order.mT @ substitute(factors.mT, inner, True, True)
+        return substitute(factors, substitute(factors, order @ b, False, True), True, False)
+
+    def lu_unpack(factors: Tensor, pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+        if stays(factors):
+            return KEEP_OP
+        m, n = factors.shape[-2:]
+        size, nothing = min(m, n), torch.empty(0, dtype=factors.dtype)
+        order = order_of(pivots, m, factors.dtype).transpose(-1, -2) if unpack_pivots else nothing
+        if not unpack_data:
+            return order, nothing, nothing
+        lower = torch.tril(factors[..., :, :size], -1) + torch.eye(m, size, dtype=factors.dtype)
+        return order, lower, torch.triu(factors[..., :size, :])
+
+    def tensorinv(a: Tensor, ind: int = 2) -> Any:
+        size = math.prod(a.shape[:ind])
+        flat = a.reshape(size, -1)
+        if stays(flat):
+            return KEEP_OP
+        return inverse(flat)[0].reshape(*a.shape[ind:], *a.shape[:ind])
 
     aten = torch.ops.aten
     return {
-        aten.linalg_lu_factor_ex.default: lu_factor_ex,
-        aten.linalg_lu_factor.default: pair(lu_factor_ex),
-        aten._lu_with_info.default: lambda a, pivot=True, check_errors=True: lu_factor_ex(a, pivot=pivot),
-        aten.linalg_lu.default: lu,
-        aten._linalg_det.default: determinant,
-        aten.linalg_det.default: first(determinant),
-        aten.det.default: first(determinant),
-        aten._linalg_slogdet.default: slogdet,
-        aten.linalg_slogdet.default: pair(slogdet),
-        aten.slogdet.default: pair(slogdet),
-        aten.logdet.default: logdet,
+        aten.linalg_tensorinv.default: tensorinv,
         aten.linalg_inv_ex.default: inverse,
-        aten.linalg_inv.default: first(inverse),
-        aten.inverse.default: first(inverse),
+        aten.linalg_inv.default: part(inverse, 0),
+        aten.inverse.default: part(inverse, 0),
         aten.linalg_solve.default: solve,
-        aten.linalg_solve_ex.default: lambda a, b, *, left=True, check_errors=False: (
-            KEEP_OP if stays(a) else (solve(a, b, left=left), no_errors(a))
-        ),
-        aten._linalg_solve_ex.default: solve_ex,
+        aten.linalg_solve_ex.default: solve_ex,
+        aten._linalg_solve_ex.default: solve_with_factors,
+        aten.linalg_lu_solve.default: lu_solve,
+        aten.lu_unpack.default: lu_unpack,
     }
+
+
+def order_of(pivots: Tensor, size: int, dtype: Any) -> Tensor:
+    """Return P^T [..., size, size] of LAPACK's pivots: row k changes places with row pivots[k] - 1, one by one."""
+    import torch
+
+    order = torch.eye(size, dtype=dtype).expand(*pivots.shape[:-1], size, size)
+    positions = torch.arange(1, size + 1)
+    for k in range(pivots.shape[-1]):
+        chosen = (positions == pivots[..., k : k + 1]).to(dtype)
+        change = (chosen - unit(size, k, order)).unsqueeze(-1)
+        order = order - change * (change.transpose(-1, -2) @ order)
+    return order
 
 
 def cholesky_family() -> DecompositionTable:
@@ -302,51 +358,4 @@ def triangular_family() -> DecompositionTable:
     return {
         aten.linalg_solve_triangular.default: solve_triangular,
         aten.triangular_solve.default: triangular_solve,
-    }
-
-
-def qr_family() -> DecompositionTable:
-    """Decompose the QR factorization by Householder reflections, and products of reflections."""
-    import torch
-
-    def qr(a: Tensor, mode: str = "reduced") -> Any:
-        if stays(a):
-            return KEEP_OP
-        m, n = a.shape[-2:]
-        size = min(m, n)
-        q = torch.eye(m, dtype=a.dtype).expand(*a.shape[:-2], m, m)
-        positions = torch.arange(m).unsqueeze(-1)
-        for k in range(min(m - 1, n)):
-            column = a[..., :, k : k + 1]
-            v = torch.where(positions >= k, column, torch.zeros_like(column))
-            norm = torch.sqrt((v * v).sum(-2, keepdim=True))
-            head = column[..., k : k + 1, :]
-            # LAPACK's sign: the diagonal of R has the opposite sign of the column's head.
-            v = v + torch.where(head < 0, -norm, norm) * unit(m, k, a).unsqueeze(-1)
-            square = (v * v).sum(-2, keepdim=True)
-            scale = torch.where(square == 0, torch.zeros_like(square), 2 / square)
-            a = a - (v * scale) @ (v.transpose(-1, -2) @ a)
-            q = q - (q @ v) @ (v * scale).transpose(-1, -2)
-        if mode == "complete":
-            return q, torch.triu(a)
-        r = torch.triu(a[..., :size, :])
-        return (torch.empty(0, dtype=a.dtype) if mode == "r" else q[..., :, :size]), r
-
-    def householder_product(v: Tensor, tau: Tensor) -> Any:
-        if stays(v):
-            return KEEP_OP
-        m, n = v.shape[-2:]
-        q = torch.eye(m, n, dtype=v.dtype).expand(*v.shape[:-2], m, n)
-        positions = torch.arange(m).unsqueeze(-1)
-        for k in reversed(range(tau.shape[-1])):
-            column = torch.where(positions > k, v[..., :, k : k + 1], unit(m, k, v).unsqueeze(-1))
-            q = q - (column * tau[..., k : k + 1].unsqueeze(-1)) @ (column.transpose(-1, -2) @ q)
-        return q
-
-    aten = torch.ops.aten
-    return {
-        aten.linalg_qr.default: qr,
-        aten.qr.default: lambda a, some=True: qr(a, "reduced" if some else "complete"),
-        aten.linalg_householder_product.default: householder_product,
-        aten.orgqr.default: householder_product,
     }

@@ -33,4 +33,7 @@ def circular_and_negative_pad(program: ExportedProgram) -> DecompositionTable:
         positive = [max(0, width) for width in widths]
         return F.pad(x, positive, mode, value) if mode != "circular" and any(positive) else x
 
-    return {torch.ops.aten.pad.default: pad}
+    def constant_pad(x: torch.Tensor, widths: list[int], value: float = 0) -> Any:
+        return pad(x, widths, "constant", value)
+
+    return {torch.ops.aten.pad.default: pad, torch.ops.aten.constant_pad_nd.default: constant_pad}

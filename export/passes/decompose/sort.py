@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose `sort`, `argsort`, `quantile`, `kthvalue`, `median`, `searchsorted`, and `topk` of the smallest."""
-    return sorts() | order_statistics() | searches()
+    return sorts() | order_statistics() | searches() | counts() | memberships()
 
 
 def sorts() -> DecompositionTable:
@@ -84,7 +84,7 @@ def order_statistics() -> DecompositionTable:
 
 
 def searches() -> DecompositionTable:
-    """Decompose `aten.searchsorted` of one sorted row and `aten.bucketize` into a count of the smaller boundaries."""
+    """Decompose `aten.searchsorted` and `aten.bucketize` into a count of the smaller boundaries."""
     import torch
 
     def searchsorted(
@@ -95,8 +95,10 @@ def searches() -> DecompositionTable:
         side: str | None = None,
         sorter: torch.Tensor | None = None,
     ) -> Any:
-        if row.ndim != 1 or sorter is not None:
-            return KEEP_OP
+        if sorter is not None:
+            row = torch.gather(row, -1, sorter)
+        # One row for all of x, or one row of boundaries per row of x.
+        row = row if row.ndim == 1 else row.unsqueeze(-2)
         passed = row <= x.unsqueeze(-1) if right or side == "right" else row < x.unsqueeze(-1)
         return passed.sum(-1).to(torch.int32 if out_int32 else torch.int64)
 
@@ -105,3 +107,76 @@ def searches() -> DecompositionTable:
 
     aten = torch.ops.aten
     return {aten.searchsorted.Tensor: searchsorted, aten.bucketize.Tensor: bucketize}
+
+
+def counts() -> DecompositionTable:
+    """Decompose `aten.mode` and `aten.nanmedian` into comparisons of all pairs."""
+    import torch
+
+    def mode(x: torch.Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+        if not x.is_floating_point():
+            return KEEP_OP
+        if x.ndim == 0:
+            return x.clone(), torch.zeros([], dtype=torch.int64)
+        rows = x.movedim(dim, -1)
+        frequency = (rows.unsqueeze(-1) == rows.unsqueeze(-2)).to(torch.float32).sum(-1)
+        often = frequency == frequency.amax(-1, keepdim=True)
+        # The smallest of the most frequent elements, at its last position.
+        value = torch.where(often, rows, torch.full([], math.inf, dtype=x.dtype)).amin(-1, keepdim=True)
+        positions = torch.arange(rows.shape[-1], dtype=torch.float32)
+        last = torch.where(rows == value, positions, torch.full([], -1.0)).amax(-1, keepdim=True).to(torch.int64)
+        value, last = value.movedim(-1, dim), last.movedim(-1, dim)
+        return (value, last) if keepdim else (value.squeeze(dim), last.squeeze(dim))
+
+    def nanmedian(x: torch.Tensor, dim: int, keepdim: bool = False) -> Any:
+        if not x.is_floating_point():
+            return KEEP_OP
+        if x.ndim == 0:
+            return x.clone(), torch.zeros([], dtype=torch.int64)
+        rows = x.movedim(dim, -1)
+        valid = rows == rows
+        size = rows.shape[-1]
+        ordered = torch.where(valid, rows, torch.full([], math.inf, dtype=x.dtype))
+        values, indices = torch.topk(ordered, size, -1, largest=False)
+        number = valid.to(torch.float32).sum(-1, keepdim=True)
+        rank = torch.clamp(torch.floor((number - 1) / 2), min=0.0)
+        chosen = torch.arange(size, dtype=torch.float32) == rank
+        index = torch.where(chosen, indices, torch.zeros_like(indices)).sum(-1, keepdim=True)
+        value = torch.where(chosen, values, torch.zeros_like(values)).sum(-1, keepdim=True)
+        value = torch.where(number == 0, torch.full([], math.nan, dtype=x.dtype), value)
+        value, index = value.movedim(-1, dim), index.movedim(-1, dim)
+        return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
+
+    aten = torch.ops.aten
+    return {
+        aten.mode.default: mode,
+        aten.nanmedian.dim: nanmedian,
+        aten.nanmedian.default: lambda x: nanmedian(x.reshape(-1), 0)[0] if x.is_floating_point() else KEEP_OP,
+    }
+
+
+def memberships() -> DecompositionTable:
+    """Decompose `aten.histc` and `aten.isin` into comparisons of all pairs."""
+    import torch
+
+    def histc(x: torch.Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Any:  # noqa: A002  # PyTorch's names
+        flat = x.reshape(-1)
+        low, high = torch.full([1], float(min)), torch.full([1], float(max))
+        if min == max:
+            low, high = flat.amin(0, keepdim=True), flat.amax(0, keepdim=True)
+            single = low == high
+            low, high = torch.where(single, low - 1, low), torch.where(single, high + 1, high)
+        inside = (flat >= low) & (flat <= high)
+        number = torch.clamp(torch.floor((flat - low) / (high - low) * bins), max=bins - 1.0)
+        hit = (number == torch.arange(bins, dtype=x.dtype).unsqueeze(-1)) & inside
+        return hit.to(x.dtype).sum(-1)
+
+    def isin(x: torch.Tensor, y: torch.Tensor, *, assume_unique: bool = False, invert: bool = False) -> torch.Tensor:
+        found = (x.unsqueeze(-1) == y.reshape(-1)).any(-1)
+        return ~found if invert else found
+
+    aten = torch.ops.aten
+    return {
+        aten.histc.default: histc,
+        aten.isin.Tensor_Tensor: isin,
+    }

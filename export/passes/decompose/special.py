@@ -5,9 +5,9 @@ Symptom: "No decompositions registered for prims.lgamma", "op 'prims::bessel_i0'
 Cause: the formats have no such ops, and PyTorch decomposes them into `prims` only.
 Retired by: nothing known.
 
-Each function is a Chebyshev series per interval (special_tables.py), or an asymptotic series after a shift. The error is
-a few units of float32 of the largest value. Poles, branch points and arguments outside of the domain give infinity and
-NaN as PyTorch does.
+Each function is a Chebyshev series per interval (special_tables.py), or an asymptotic series after a shift. The error
+is a few units of float32 of the largest value. Poles, branch points and arguments outside of the domain give infinity
+and NaN as PyTorch does.
 """
 
 from __future__ import annotations

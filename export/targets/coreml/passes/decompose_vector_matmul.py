@@ -1,7 +1,7 @@
 """Decompose products with vectors, `aten.matmul` and `aten.outer`.
 
 Before: aten.matmul(x [.., M, K], v [K]); aten.outer(a [M], b [N])
-After:  aten.matmul(x, v [K, 1]) without its last axis; a [M, 1] * b [1, N]
+After:  aten.matmul(x, v [K, 1]) without its last axis, also of two vectors; a [M, 1] * b [1, N]
 
 Symptom: `x @ v` with a vector fails with "IndexError: list index out of range", which names no op. `torch.outer` of
 integers and floats fails with "named outer, the named input `y` must have the same data type".
@@ -30,6 +30,8 @@ def vector_products(program: ExportedProgram) -> DecompositionTable:
             return (a @ b.unsqueeze(1)).squeeze(-1)
         if a.ndim == 1 and b.ndim > 1:
             return (a.unsqueeze(0) @ b).squeeze(-2)
+        if a.ndim == 1 and b.ndim == 1:
+            return (a.unsqueeze(0) @ b.unsqueeze(1)).reshape(())
         return KEEP_OP
 
     aten = torch.ops.aten
