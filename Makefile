@@ -44,7 +44,7 @@ PACKAGES := hydramobile reference export benchmarks demo ship
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bench-android bench-ios report all demo train qat eval supported-ops docs check lint format types imports js test test-all clean
+	bench-android bench-ios report all demo train qat eval ops docs check lint format types imports js test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,7 +128,7 @@ qat: setup ## fine-tune for few bits: DATA="..." [VALIDATION=...] [RECIPE=w4] [R
 eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
 	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)
 
-supported-ops: setup ## renew docs/supported-ops.md from exports of the tests' op cases (resumable; half an hour)
+ops: setup ## renew docs/supported-ops.md from exports of PyTorch's op tests and of the tests' op cases (resumable; hours)
 	$(BIN)/python scripts/supported_ops.py
 
 docs: setup ## the site of docs/ in build/site (MkDocs Material, in an environment of its own)

@@ -1,4 +1,4 @@
-"""docs/supported-ops.md agrees with real exports of the op cases. Renew it with: make supported-ops"""
+"""docs/supported-ops.md agrees with real exports of the op cases. Renew it with: make ops"""
 
 from __future__ import annotations
 

@@ -28,6 +28,10 @@ from support.programs import Part, wired_program
 TIDYING = re.compile(r"remove_|copy_|decompose_to_core_aten")
 
 
+# The longest that all samples of an op may take on one target.
+SECONDS = 600
+
+
 @contextmanager
 def cached_registries() -> Iterator[None]:
     """Build PyTorch's lists of ONNX functions and of composite ops once per process: they are most of a small export.
