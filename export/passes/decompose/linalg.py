@@ -27,7 +27,7 @@ MOST_COLUMNS = 16
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
     """Decompose determinants, inverses, solvers, and the LU and Cholesky factorizations of real matrices."""
-    return lu_family() | solvers() | cholesky_family() | triangular_family()
+    return lu_family() | solvers() | factored() | cholesky_family() | triangular_family()
 
 
 def stays(*matrices: Tensor) -> bool:
@@ -230,6 +230,29 @@ def solvers() -> DecompositionTable:
         factors, _, _, pivots = lu_rows(a)
         return solve(a, b, left=left), factors, pivots_of(pivots), no_errors(a)
 
+    def tensorinv(a: Tensor, ind: int = 2) -> Any:
+        size = math.prod(a.shape[:ind])
+        flat = a.reshape(size, -1)
+        if stays(flat):
+            return KEEP_OP
+        return inverse(flat)[0].reshape(*a.shape[ind:], *a.shape[:ind])
+
+    aten = torch.ops.aten
+    return {
+        aten.linalg_tensorinv.default: tensorinv,
+        aten.linalg_inv_ex.default: inverse,
+        aten.linalg_inv.default: part(inverse, 0),
+        aten.inverse.default: part(inverse, 0),
+        aten.linalg_solve.default: solve,
+        aten.linalg_solve_ex.default: solve_ex,
+        aten._linalg_solve_ex.default: solve_with_factors,
+    }
+
+
+def factored() -> DecompositionTable:
+    """Decompose what reads the factors and pivots of an LU factorization."""
+    import torch
+
     def lu_solve(factors: Tensor, pivots: Tensor, b: Tensor, *, left: bool = True, adjoint: bool = False) -> Any:
         if stays(factors):
             return KEEP_OP
@@ -253,25 +276,8 @@ def solvers() -> DecompositionTable:
         lower = torch.tril(factors[..., :, :size], -1) + torch.eye(m, size, dtype=factors.dtype)
         return order, lower, torch.triu(factors[..., :size, :])
 
-    def tensorinv(a: Tensor, ind: int = 2) -> Any:
-        size = math.prod(a.shape[:ind])
-        flat = a.reshape(size, -1)
-        if stays(flat):
-            return KEEP_OP
-        return inverse(flat)[0].reshape(*a.shape[ind:], *a.shape[:ind])
-
     aten = torch.ops.aten
-    return {
-        aten.linalg_tensorinv.default: tensorinv,
-        aten.linalg_inv_ex.default: inverse,
-        aten.linalg_inv.default: part(inverse, 0),
-        aten.inverse.default: part(inverse, 0),
-        aten.linalg_solve.default: solve,
-        aten.linalg_solve_ex.default: solve_ex,
-        aten._linalg_solve_ex.default: solve_with_factors,
-        aten.linalg_lu_solve.default: lu_solve,
-        aten.lu_unpack.default: lu_unpack,
-    }
+    return {aten.linalg_lu_solve.default: lu_solve, aten.lu_unpack.default: lu_unpack}
 
 
 def order_of(pivots: Tensor, size: int, dtype: Any) -> Tensor:

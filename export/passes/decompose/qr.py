@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.linalg_qr`, `aten.geqrf` and products of Householder reflections."""
+    return factors() | reflections()
+
+
+def factors() -> DecompositionTable:
     """Decompose the QR factorization by Householder reflections, and products of reflections."""
     import torch
 
@@ -46,6 +51,30 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         r = torch.triu(a[..., :size, :])
         return (torch.empty(0, dtype=a.dtype) if mode == "r" else q[..., :, :size]), r
 
+    def householder_product(v: Tensor, tau: Tensor) -> Any:
+        if stays(v):
+            return KEEP_OP
+        m, n = v.shape[-2:]
+        q = torch.eye(m, n, dtype=v.dtype).expand(*v.shape[:-2], m, n)
+        positions = torch.arange(m).unsqueeze(-1)
+        for k in reversed(range(tau.shape[-1])):
+            column = torch.where(positions > k, v[..., :, k : k + 1], unit(m, k, v).unsqueeze(-1))
+            q = q - (column * tau[..., k : k + 1].unsqueeze(-1)) @ (column.transpose(-1, -2) @ q)
+        return q
+
+    aten = torch.ops.aten
+    return {
+        aten.linalg_qr.default: qr,
+        aten.qr.default: lambda a, some=True: qr(a, "reduced" if some else "complete"),
+        aten.linalg_householder_product.default: householder_product,
+        aten.orgqr.default: householder_product,
+    }
+
+
+def reflections() -> DecompositionTable:
+    """Decompose `aten.geqrf`: R, and below it the vectors of the reflections."""
+    import torch
+
     def geqrf(a: Tensor) -> Any:
         if stays(a):
             return KEEP_OP
@@ -68,22 +97,4 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
             scales.append(tau[..., 0, 0])
         return a, torch.stack(scales, -1)
 
-    def householder_product(v: Tensor, tau: Tensor) -> Any:
-        if stays(v):
-            return KEEP_OP
-        m, n = v.shape[-2:]
-        q = torch.eye(m, n, dtype=v.dtype).expand(*v.shape[:-2], m, n)
-        positions = torch.arange(m).unsqueeze(-1)
-        for k in reversed(range(tau.shape[-1])):
-            column = torch.where(positions > k, v[..., :, k : k + 1], unit(m, k, v).unsqueeze(-1))
-            q = q - (column * tau[..., k : k + 1].unsqueeze(-1)) @ (column.transpose(-1, -2) @ q)
-        return q
-
-    aten = torch.ops.aten
-    return {
-        aten.linalg_qr.default: qr,
-        aten.qr.default: lambda a, some=True: qr(a, "reduced" if some else "complete"),
-        aten.linalg_householder_product.default: householder_product,
-        aten.orgqr.default: householder_product,
-        aten.geqrf.default: geqrf,
-    }
+    return {torch.ops.aten.geqrf.default: geqrf}
