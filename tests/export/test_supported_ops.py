@@ -24,7 +24,7 @@ TARGETS = ("onnx", "coreml", "litert", "tfjs")
 HANDFUL = [
     ("tfjs_ops/activations/relu", "onnx"),
     ("decompositions/sort/kth", "onnx"),
-    ("extra/matrices/cholesky", "onnx"),
+    ("extra/integers/gcd", "onnx"),
     ("tfjs_ops/activations/relu", "tfjs"),
     ("decompositions/sort/kth", "tfjs"),
     ("tfjs_ops/pools/divided", "tfjs"),
@@ -66,7 +66,8 @@ def test_the_results_have_every_case(results: dict[str, Any]) -> None:
     # A case without an op, such as the identity, has no row.
     assert all(not captured_ops(ops_program({"y": by_key()[key].function}, by_key()[key].shape)) for key in unlisted)
     assert set(results) <= set(by_key())
-    assert all(row["targets"] and set(row["targets"]) <= set(TARGETS) for row in results.values())
+    # The page counts the exports that were not run.
+    assert all(set(row["targets"]) <= set(TARGETS) for row in results.values())
 
 
 @pytest.mark.parametrize(("key", "target"), HANDFUL)

@@ -14,8 +14,8 @@ HEAD = """## Ops of PyTorch's own tests
 PyTorch lists its ops with sample inputs (`torch.testing._internal.common_methods_invocations.op_db`). Each op that has
 a float32 forward and an output of a fixed shape is exported with at most 6 of its samples, evenly spread: tensors are
 inputs, other arguments are constants, complex results are pairs of reals, and tensors without axes have one element. An
-op counts as taken where all its samples pass. The ops that are not swept, with the reason, stand at the end of this
-part.
+op counts as taken where all its samples pass; the share is of all ops, also of those that have not run. The ops that
+are not swept, with the reason, stand at the end of this part.
 
 """
 
@@ -49,7 +49,8 @@ def shares(rows: Mapping[str, Swept], targets: Mapping[str, str]) -> str:
     for target, title in targets.items():
         run = [state_of(row["targets"][target]) for row in rows.values() if target in row["targets"]]
         states = Counter(run)
-        taken = f"{100 * sum(states[state] for state in TAKEN) / len(run):.1f} %" if run else "-"
+        # Of all ops: one that has not run is not taken.
+        taken = f"{100 * sum(states[state] for state in TAKEN) / max(1, len(rows)):.1f} %"
         cells = [taken, *(str(states[state]) for state in ("passed", "decomposed", "refused", "wrong", "crashed"))]
         lines.append(f"| {title} | {' | '.join([*cells, str(len(rows) - len(run))])} |")
     unnamed = sum(
@@ -65,6 +66,8 @@ def shares(rows: Mapping[str, Swept], targets: Mapping[str, str]) -> str:
 def table(rows: Mapping[str, Swept], targets: Mapping[str, str]) -> str:
     lines = [f"| op | samples | {' | '.join(targets.values())} |", "| --- | ---: |" + " --- |" * len(targets)]
     for name, row in rows.items():
+        if not row["targets"]:
+            continue
         numbers = [sum(int(str(count)) for _, _, count in outcomes) for outcomes in row["targets"].values()]
         cells = [states_cell(row["targets"].get(target, [])) for target in targets]
         lines.append(f"| `{name}` | {max(numbers, default=0)} | {' | '.join(cells)} |")
