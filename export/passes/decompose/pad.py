@@ -36,4 +36,10 @@ def circular_and_negative_pad(program: ExportedProgram) -> DecompositionTable:
     def constant_pad(x: torch.Tensor, widths: list[int], value: float = 0) -> Any:
         return pad(x, widths, "constant", value)
 
-    return {torch.ops.aten.pad.default: pad, torch.ops.aten.constant_pad_nd.default: constant_pad}
+    aten = torch.ops.aten
+    table: DecompositionTable = {aten.pad.default: pad}
+    # A program whose constant padding only pads keeps its graph.
+    nodes: Any = program.graph_module.graph.nodes
+    if any(node.target is aten.constant_pad_nd.default and min(node.args[1]) < 0 for node in nodes):
+        table[aten.constant_pad_nd.default] = constant_pad
+    return table
