@@ -85,6 +85,8 @@ FAMILIES = {"special": SPECIAL, "running": RUNNING, "selections": SELECTIONS}
 # The other pairs have not been run yet.
 PROVEN = [
     ("coreml", "special"),
+    ("litert", "special"),
+    ("tfjs", "special"),
     ("litert", "running"),
     ("tfjs", "running"),
     ("onnx", "selections"),
