@@ -39,8 +39,11 @@ def row(layer: nn.Module) -> nn.Module:
 
 
 def tenths(x: Tensor) -> Tensor:
-    """Return floats such as 0.5, whose float32 quotient by 0.1 is rounded across a whole number."""
-    return (x * 10).long().float() / 10
+    """Return floats such as 0.5, whose float32 quotient by 0.1 is rounded across a whole number.
+
+    By a product: TensorFlow divides by a constant with a product, and rounds 3 / 10 in another way.
+    """
+    return (x * 10).long().float() * 0.1
 
 
 def positions(x: Tensor, kernel: int, stride: int, padding: int = 0, dilation: int = 1, ceil: bool = False) -> Tensor:
