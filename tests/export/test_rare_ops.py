@@ -91,6 +91,7 @@ PROVEN = [
     ("tfjs", "running"),
     ("onnx", "selections"),
     ("coreml", "selections"),
+    ("tfjs", "selections"),
 ]
 
 
