@@ -96,10 +96,11 @@ def test_text_of_strangers_is_no_markup(model_dir: Callable[[str], Path], capsys
     evidence = ParityEvidence(
         model="m", spec_sha256="", weights_sha256="", samples=(), samples_asked=0, results=(row,), machine=None
     )
-    for show in (
+    shows: tuple[Callable[[], object], ...] = (
         lambda: parity_table(spec, evidence),
         lambda: outcome_table([Outcome("onnx", "float32", "failed", "convert", STRANGE)]),
         lambda: facts_tree({"path": STRANGE, "description": STRANGE, "entries": [{"[/x]": 1}]}),
-    ):
+    )
+    for show in shows:
         show()
         assert "[/x]" in capsys.readouterr().out

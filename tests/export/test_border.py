@@ -17,8 +17,8 @@ from hydramobile.errors import StageError
 from hydramobile.float32 import compute_in_float32, upcasts
 from hydramobile.loader import as_tuple
 from hydramobile.targets import target_info
-from tests.support.emit import convert, run_entry
-from tests.support.programs import Part, wired_program
+from support.emit import convert, run_entry
+from support.programs import Part, wired_program
 
 TARGETS = ("onnx", "coreml", "litert", "tfjs")
 X = torch.linspace(-2, 2.5, 24).reshape(2, 3, 4)

@@ -12,8 +12,8 @@ from export.passes.decompose.cond import decompose_cond
 from export.program import Program
 from hydramobile.errors import StageError
 from hydramobile.targets import target_info
-from tests.support.emit import Arrays, Built, convert, run_entry
-from tests.support.programs import Part, wired_program
+from support.emit import Arrays, Built, convert, run_entry
+from support.programs import Part, wired_program
 
 TARGETS = ("onnx", "coreml", "litert", "tfjs")
 X = torch.linspace(-2, 2.5, 24).reshape(2, 3, 4)

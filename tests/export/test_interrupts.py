@@ -16,6 +16,7 @@ import pytest
 
 from hydramobile.artifact import read_artifact, verify
 from hydramobile.files import exchange, staging_folder, sweep
+from support.fixtures import Command
 
 SLOW = "\n        import time, pathlib\n        pathlib.Path('{started}').touch()\n        time.sleep(300)\n"
 
@@ -44,7 +45,7 @@ def begin(root: Path, started: Path, *words: object) -> subprocess.Popen[str]:
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    found = psutil.Process(process.pid).children(recursive=True)
+    found: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
     assert found
     return found
 
@@ -79,7 +80,7 @@ def test_a_killed_command_leaves_no_worker(root: Path, slow: tuple[Path, Path], 
 
 
 def test_leftovers_are_removed_at_the_next_start(
-    artifact: Callable[..., Path], out_with: Callable[..., Path], model_dir: Callable[[str], Path], command: Callable
+    artifact: Callable[..., Path], out_with: Callable[..., Path], model_dir: Callable[[str], Path], command: Command
 ) -> None:
     out = out_with("classifier", artifact("classifier", "onnx", "float32"))
     folder = out / "classifier/onnx"
@@ -126,7 +127,7 @@ def test_a_replacement_is_never_absent(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_overwrite_deletes_no_folder_of_a_user(
-    tmp_path: Path, model_dir: Callable[[str], Path], command: Callable
+    tmp_path: Path, model_dir: Callable[[str], Path], command: Command
 ) -> None:
     folder = tmp_path / "out/classifier/onnx/float32"
     folder.mkdir(parents=True)

@@ -14,8 +14,8 @@ from export.targets.coreml.names import unreserved
 from export.targets.coreml.usage import identifier as swift
 from export.targets.litert.usage import identifier as kotlin
 from hydramobile.targets import target_info
-from tests.support.emit import convert, run_entry
-from tests.support.programs import Part, wired_program
+from support.emit import convert, run_entry
+from support.programs import Part, wired_program
 
 TARGETS = ("onnx", "coreml", "litert", "tfjs")
 X = torch.linspace(-2, 2.5, 24).reshape(2, 3, 4)
