@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from export.draws import drawn_inputs
 from export.passes.base import PassResult, run_passes
 from export.passes.eager import EagerModel
 from export.passes.export_graph import export_graph
@@ -23,7 +22,7 @@ from hydramobile.loader import as_tuple, load_modules
 from hydramobile.recipes import FLOAT_SHARE, smallest_quantized
 from hydramobile.reference_run import check_repeats, check_tensor
 from hydramobile.reference_run import run_modules as run_modules  # of a program, for its users
-from hydramobile.samples import Sample, load_samples, sample_inputs
+from hydramobile.samples import Sample, drawn_samples, load_samples, sample_inputs
 from hydramobile.spec import EntrySpec, ModelSpec
 
 if TYPE_CHECKING:
@@ -224,8 +223,7 @@ def capture(spec: ModelSpec, size: tuple[int, int] | None = None, weights: Path 
 def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) -> Program:
     """Return the program with the tensors of every calibration sample, for recipes with integer activations.
 
-    Synthetic samples are noise, which real inputs are not: with `drawn`, drawn inputs (draws.py) then count as samples
-    too.
+    Synthetic samples are noise, which real inputs are not: with `drawn`, drawn inputs then count as samples too.
     """
     spec = program.spec
     tensors = [run_modules(spec, program.modules, sample_inputs(spec, sample, program.size)) for sample in samples]
@@ -240,11 +238,11 @@ def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) 
 
 def drawn_tensors(program: Program) -> dict[str, dict[str, torch.Tensor]]:
     """Return every tensor of the model for each drawn input that the modules take, by the name of the draw."""
-    example = {name: program.tensors[name].numpy() for name in program.spec.inputs()}
+    spec = program.spec
     results: dict[str, dict[str, torch.Tensor]] = {}
-    for name, inputs in drawn_inputs(program.spec, example).items():
+    for sample in drawn_samples(spec, "calibrate"):
         try:
-            results[name] = run_modules(program.spec, program.modules, inputs)
+            results[sample.name] = run_modules(spec, program.modules, sample_inputs(spec, sample, program.size))
         except StageError:
             continue  # the net refuses the input, so no app can feed it
     return results

@@ -1,8 +1,10 @@
 """Drawn inputs: seeded inputs beyond the samples, by which every file is judged besides.
 
 A file can be right on photos or noise and wrong on zeros or at the ends of the range: a branch that the exporter fixed,
-a sum that overflows half precision, an operator that treats zeros otherwise. Drawn inputs are never used for
-calibration.
+a sum that overflows half precision, an operator that treats zeros otherwise.
+
+The exporter draws inputs of its own ("calibrate") to find the ranges of a net's tensors. Their noise differs; zeros,
+ends and ramp are the same, so integer recipes are measured on drawn inputs and not judged by them.
 """
 
 from __future__ import annotations
@@ -38,9 +40,13 @@ def drawn_names(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if not (kind == "low" and same))
 
 
-def drawn_hash(kind: str) -> str:
+def drawn_hash(kind: str, split: str = "judge") -> str:
     """Return the hash that keys the golden of a drawn input, as a photo's own hash does."""
-    return sha256_bytes(f"drawn/{kind}/{VERSION}".encode())
+    return sha256_bytes(f"drawn/{seed(kind, split)}/{VERSION}".encode())
+
+
+def seed(kind: str, split: str) -> str:
+    return kind if split == "judge" else f"{split}/{kind}"
 
 
 def ends(tensor: TensorSpec) -> tuple[float, float]:
@@ -63,11 +69,11 @@ def dimmed(tensor: TensorSpec, width: float) -> float:
     return min(1.0, max(DIM, 4 * step / width))
 
 
-def drawn_input(tensor: TensorSpec, size: tuple[int, int], kind: str) -> NDArray[np.generic]:
+def drawn_input(tensor: TensorSpec, size: tuple[int, int], kind: str, split: str = "judge") -> NDArray[np.generic]:
     """Return one drawn input. Integers and bools are rounded, photos have steps of 1/255."""
     low, high = ends(tensor)
     shape = tensor.at(size)
-    rng = np.random.default_rng(int(sha256_bytes(f"{kind}/{tensor.name}".encode())[:16], 16))
+    rng = np.random.default_rng(int(sha256_bytes(f"{seed(kind, split)}/{tensor.name}".encode())[:16], 16))
     base = min(max(0.0, low), high)
     noise, end = np.asarray(rng.random(shape)), np.where(rng.random(shape) < 0.5, low, high)
     steps = np.linspace(low, high, noise.size).reshape(shape)

@@ -206,7 +206,7 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     for name in spec.inputs():
         tensor = replace(spec.tensors[name], range=assumed.get(name, spec.tensors[name].range))
         if sample.drawn:
-            inputs[name] = drawn_input(tensor, size, sample.name.removeprefix(f"{DRAWN}-"))
+            inputs[name] = drawn_input(tensor, size, sample.name.removeprefix(f"{DRAWN}-"), sample.split)
         elif name in given:
             inputs[name] = given[name]
         elif not arrays and tensor.kind == "rgb-photo" and sample.path is not None:
@@ -216,10 +216,10 @@ def sample_inputs(spec: ModelSpec, sample: Sample, size: tuple[int, int]) -> dic
     return inputs
 
 
-def drawn_samples(spec: ModelSpec) -> tuple[Sample, ...]:
-    """Return the drawn inputs of a model (hydramobile/drawn.py) as judging samples: drawn-zeros, drawn-high, ..."""
+def drawn_samples(spec: ModelSpec, split: str = "judge") -> tuple[Sample, ...]:
+    """Return the drawn inputs of a model (hydramobile/drawn.py) as samples: drawn-zeros, drawn-high, ..."""
     return tuple(
-        Sample(f"{DRAWN}-{kind}", "judge", drawn_hash(kind), None, DRAWN, "CC0-1.0") for kind in drawn_names(spec)
+        Sample(f"{DRAWN}-{kind}", split, drawn_hash(kind, split), None, DRAWN, "CC0-1.0") for kind in drawn_names(spec)
     )
 
 
