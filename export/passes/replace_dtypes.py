@@ -42,9 +42,13 @@ REFUSED = ("upsample", "interpolate", "avg_pool", "grid_sampler")
 def replace_dtypes(program: ExportedProgram) -> PassResult[ExportedProgram]:
     """Rewrite the graph where it holds a dtype of `wide_dtypes`.
 
-    float64 is replaced only where an input or a weight has it. Raises StageError("capture") for REFUSED ops.
+    float64 is replaced only where an input or a weight has it. A graph with pairs of quantize and dequantize keeps its
+    int8: it comes from a captured graph, so this pass has seen it, and converters take the pairs as they are. Raises
+    StageError("capture") for REFUSED ops.
     """
     nodes = program.graph_module.graph.nodes
+    if any(str(node.target).startswith("quantized_decomposed.") for node in nodes):
+        return PassResult(program, False)
     wide = wide_dtypes(with_float64=any(has_float64(node) for node in nodes if node.op == "placeholder"))
     if not any(dtype in wide for node in nodes for dtype in dtypes_of(node)):
         return PassResult(program, False)
