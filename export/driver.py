@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from export.program import DRAWN_MARK
 from export.seal import input_hash
 from export.target import load_target
 from hydramobile.artifact import FILE, artifact_folder, read_in_place, verify, write_manifest
@@ -125,9 +126,13 @@ def is_current(spec: ModelSpec, target: str, chosen: Recipe, out: Path, photos: 
         verify(folder, artifact)
     except StageError:
         return False
-    samples = load_samples(spec, "calibrate", photos) if chosen.calibrated else ()
-    hashes = [sample.sha256 for sample in samples]
-    return artifact.input_hash == input_hash(spec, load_target(target), chosen, hashes)
+    if chosen.calibrated:
+        hashes = sorted(sample.sha256 for sample in load_samples(spec, "calibrate", photos))
+        # The exporter's own drawn inputs follow from its sources, which input_hash covers.
+        used = sorted(digest for digest in artifact.calibration if not digest.startswith(DRAWN_MARK))
+        if used != hashes[: chosen.samples or None]:
+            return False
+    return artifact.input_hash == input_hash(spec, load_target(target), chosen, artifact.calibration)
 
 
 def run_plan(plan: ExportPlan, progress: Progress, limit: float = HANG_LIMIT) -> list[Outcome]:

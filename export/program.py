@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "capture"
+# Begins the hash of a drawn input among those of the samples, which are hexadecimal: it comes last where a recipe takes
+# a few samples only.
+DRAWN_MARK = "x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +234,17 @@ def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) 
     if drawn and all(sample.path is None for sample in samples):
         more = drawn_tensors(program)
         tensors += more.values()
-        # A word in front puts them after the samples, whose hashes are hexadecimal, where a recipe takes a few only.
-        hashes += [f"x{name}" for name in more]
+        hashes += [DRAWN_MARK + name for name in more]
     return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(hashes))
 
 
 def drawn_tensors(program: Program) -> dict[str, dict[str, torch.Tensor]]:
-    """Return every tensor of the model for each drawn input that the modules take, by the name of the draw."""
+    """Return every tensor of the model for each drawn input that the modules take, by its hash."""
     spec = program.spec
     results: dict[str, dict[str, torch.Tensor]] = {}
     for sample in drawn_samples(spec, "calibrate"):
         try:
-            results[sample.name] = run_modules(spec, program.modules, sample_inputs(spec, sample, program.size))
+            results[sample.sha256] = run_modules(spec, program.modules, sample_inputs(spec, sample, program.size))
         except StageError:
             continue  # the net refuses the input, so no app can feed it
     return results
