@@ -115,8 +115,10 @@ def without_autocast(met: set[str]) -> Iterator[None]:
     def no_exit(self: torch.autocast, *reason: object) -> None:
         return None
 
+    # mypy: methods are replaced on purpose, while the context lasts.
     torch.autocast.__enter__, torch.autocast.__exit__ = no_enter, no_exit  # type: ignore[method-assign]
     try:
         yield
     finally:
+        # mypy: the original methods come back.
         torch.autocast.__enter__, torch.autocast.__exit__ = enter, leave  # type: ignore[method-assign]

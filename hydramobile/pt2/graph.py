@@ -161,6 +161,7 @@ class GraphReader:
                 return None
             known = parts[2] in ("aten", "prims", "torchvision") and parts[3] not in FILES
             if known and "__" not in (parts[3][:2], parts[4][:2]) and torch._C._dispatch_has_kernel(qualified):
+                # mypy: torch.ops resolves its attributes at run time.
                 return getattr(getattr(getattr(torch.ops, parts[2]), parts[3]), parts[4])  # type: ignore[no-any-return]
         raise ArchiveError(
             self.path,

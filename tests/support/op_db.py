@@ -98,6 +98,7 @@ def op_infos() -> dict[str, tuple[Any, ...]]:
         warnings.simplefilter("ignore")
         # torch.testing derives its TestCase from this package's, and uses nothing else of it here.
         stub = ModuleType("expecttest")
+        # mypy: a module made here has no declared attributes.
         stub.TestCase = unittest.TestCase  # type: ignore[attr-defined]
         sys.modules.setdefault("expecttest", stub)
         from torch.testing._internal import common_methods_invocations
