@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from export.program import Cache, Program, calibrate, limit_calibration
+from export.program import DRAWN_MARK, Cache, Program, calibrate, limit_calibration
 from export.quantize.calibration import calibrated_ranges
 from export.quantize.observers import Histogram, Range, RangeObserver
+from hydramobile.drawn import drawn_hash
 from hydramobile.errors import StageError
 from hydramobile.recipes import METHODS, recipe
 from hydramobile.samples import Sample
@@ -166,5 +167,6 @@ def test_nets_without_photos_are_calibrated_on_drawn_inputs_too() -> None:
     seeded = calibrate(replace(whole, spec=spec), samples)
     assert len(seeded.calibration) == 2 and max(float(row["y"].max()) for row in seeded.calibration) == 0
     drawn = calibrate(replace(whole, spec=spec), samples, drawn=True)
-    assert drawn.calibration_hashes[:2] == ("0", "1") and "xhigh" in drawn.calibration_hashes
+    high = DRAWN_MARK + drawn_hash("high", "calibrate")
+    assert drawn.calibration_hashes[:2] == ("0", "1") and high in drawn.calibration_hashes
     assert max(float(row["y"].max()) for row in drawn.calibration) == pytest.approx(5, rel=1e-4)
