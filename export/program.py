@@ -238,6 +238,16 @@ def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) 
     return replace(program, calibration=tuple(tensors), calibration_hashes=tuple(hashes))
 
 
+def without_drawn(program: Program) -> Program:
+    """Return the program without its drawn inputs: weights are rounded for what samples look like, ranges hold all."""
+    kept = [index for index, digest in enumerate(program.calibration_hashes) if not digest.startswith(DRAWN_MARK)]
+    return replace(
+        program,
+        calibration=tuple(program.calibration[index] for index in kept),
+        calibration_hashes=tuple(program.calibration_hashes[index] for index in kept),
+    )
+
+
 def drawn_tensors(program: Program) -> dict[str, dict[str, torch.Tensor]]:
     """Return every tensor of the model for each drawn input that the modules take, by its hash."""
     spec = program.spec

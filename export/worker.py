@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from export.program import Cache, Program, calibrate, calibrate_like, capture, limit_calibration
+from export.program import Cache, Program, calibrate, calibrate_like, capture, limit_calibration, without_drawn
 from export.quantize.cross_layer_equalization import equalize
 from export.seal import input_hash, seal
 from export.target import Target, load_target
@@ -93,7 +93,8 @@ class Sources:
             return self.with_weights(chosen)
         if not chosen.calibrated:
             return self.plain
-        program = limit_calibration(self.plain.program, chosen.samples)
+        whole = self.plain.program if chosen.activation_bits else without_drawn(self.plain.program)
+        program = limit_calibration(whole, chosen.samples)
         if not chosen.equalized:
             return replace(self.plain, program=program)
         key = f"equalized-{chosen.samples}"
