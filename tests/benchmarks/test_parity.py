@@ -35,7 +35,7 @@ def test_a_sound_artifact(artifact: Artifacts, out_with: OutWith, parity: Comman
     assert document == json.loads((out / "classifier/parity.json").read_text())
     assert len(document["samples"]) == document["samples_asked"] == 4
     # A browser's rows say beside what they judged what the browser offers.
-    assert {row["mode"] for row in document["results"]} - {"environment"} == {"dtypes", "direct"}
+    assert {row["mode"] for row in document["results"]} - {"environment"} == {"dtypes", "direct", "drawn"}
     direct = next(row for row in document["results"] if row["mode"] == "direct")
     measures = {measure["metric"]: measure for measure in direct["measures"]}
     assert set(measures) >= {"max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sens", "top1"}
@@ -54,7 +54,7 @@ def test_other_nets_pass_everywhere(
     done = parity(model, out, "--only", target, "--json")
     assert done.code == 0, done.verdict
     judged = [row for row in json.loads(done.out)["results"] if row["verdict"] != "unavailable"]
-    expected = {"direct"} if model == "classifier" else {"direct", "boundary", "chain"}
+    expected = {"drawn", "direct"} if model == "classifier" else {"drawn", "direct", "boundary", "chain"}
     assert {row["mode"] for row in judged if row["measures"]} == expected
 
 

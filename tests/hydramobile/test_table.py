@@ -70,5 +70,5 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="is not readable TOML"):
+    with pytest.raises(StageError, match="is no regular file"):
         read_toml(tmp_path, "stage")
