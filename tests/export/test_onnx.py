@@ -36,11 +36,11 @@ OwnModel = Callable[..., Path]
 
 
 def values(document: dict[str, Any], recipe_name: str, output: str, metric: str) -> list[float]:
-    """Return a metric of one output in every mode in which parity judged it."""
+    """Return a metric of one output in every mode in which parity judged it by samples."""
     return [
         measure["value"]
         for row in document["results"]
-        if row["recipe"] == recipe_name
+        if row["recipe"] == recipe_name and row["mode"] != "drawn"
         for measure in row["measures"]
         if (measure["output"], measure["metric"]) == (output, metric)
     ]
