@@ -99,9 +99,9 @@ def pool_windows(x: torch.Tensor, down: torch.Tensor, across: torch.Tensor) -> t
     taps = taps.reshape(math.prod(lead), down.shape[0], down.shape[1], across.shape[0] * across.shape[1])
     # The maximum along each row of a window, then over the rows: the first of equal elements, row by row.
     by_row = taps.reshape(-1, across.shape[0], across.shape[1])
-    tap_across = by_row.argmax(-1).reshape(-1, down.shape[0], down.shape[1], across.shape[0])
+    tap_across = argmax(by_row, -1).reshape(-1, down.shape[0], down.shape[1], across.shape[0])
     best_of_rows = by_row.amax(-1).reshape(-1, down.shape[0], down.shape[1], across.shape[0])
-    tap_down = best_of_rows.argmax(2)
+    tap_down = argmax(best_of_rows, 2)
     shape = [*lead, down.shape[0], across.shape[0]]
     column = (tap_across * chosen(tap_down, down.shape[1])).sum(2)
     index = look_up(down, tap_down, 1) * x.shape[-1] + look_up(across, column, 0)
@@ -117,6 +117,11 @@ class Axis:
     padding: int
     kernel: int
     dilation: int
+
+
+def argmax(x: torch.Tensor, axis: int) -> torch.Tensor:
+    """Return the index of the first maximum. LiteRT cannot legalize the reduction of an axis with one element."""
+    return x.argmax(axis) if x.shape[axis] > 1 else (x.select(axis, 0) * 0).long()
 
 
 def window_table(size: int, axis: Axis) -> torch.Tensor:
