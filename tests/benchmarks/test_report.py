@@ -156,10 +156,14 @@ def test_what_was_forced_is_refused_and_what_was_left_out_not_done(out: Path, sp
 
 
 @pytest.mark.usefixtures("quick")
-def test_evidence_of_other_bytes_is_stale(out: Path, artifact: Built, spec: ModelSpec) -> None:
-    other = out / "portrait/onnx/w8"
-    shutil.rmtree(other)
-    shutil.copytree(artifact("portrait", "onnx", "float16"), other)
+def test_evidence_of_other_bytes_is_stale(out: Path, spec: ModelSpec) -> None:
+    for name in ("parity", "size"):
+        path = out / f"portrait/{name}.json"
+        document = json.loads(path.read_text())
+        for row in document["results"]:
+            if (row["target"], row["recipe"]) == ("onnx", "w8"):
+                row["artifact"] = "0" * 64
+        path.write_text(json.dumps(document))
 
     write_report(ReportRequest(spec, out))
 
