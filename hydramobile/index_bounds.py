@@ -6,7 +6,7 @@ constant is followed to the tables that it indexes: the smallest table bounds th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -33,24 +33,40 @@ def index_bounds(spec: ModelSpec, inputs: Mapping[str, NDArray[Any]], asked: set
     """Return (0, largest index) of each input in `asked` that indexes a table. `inputs` holds zeros for them."""
     import torch
 
-    observer = observed(asked)
     known = {name: torch.from_numpy(value) for name, value in inputs.items()}
-    for name in asked:
-        observer.follow(known[name], name)
     modules = load_modules(spec)
+
+    def run() -> None:
+        for module in spec.modules.values():
+            outputs = as_tuple(modules[module.name](*(known[name] for name in module.inputs)))
+            known.update(zip(module.outputs, outputs, strict=False))
+
     try:
-        with torch.no_grad(), observer:
-            for module in spec.modules.values():
-                outputs = as_tuple(modules[module.name](*(known[name] for name in module.inputs)))
-                known.update(zip(module.outputs, outputs, strict=False))
+        last = last_indices({name: known[name] for name in asked}, run)
     except StageError:
         raise
     except Exception:  # noqa: BLE001 - foreign code; the capture runs it again and reports the error
         return {}
-    return {name: (0.0, float(last)) for name, last in observer.last.items() if last > 0}
+    return {name: (0.0, float(index)) for name, index in last.items() if index > 0}
 
 
-def observed(asked: set[str]) -> Any:
+def last_indices(followed: Mapping[str, torch.Tensor], run: Callable[[], object]) -> dict[str, int]:
+    """Return the largest index that the tables allow, of each input in `followed` that indexes one.
+
+    `run` runs the net on these tensors, which hold zeros: a constant that is added to them then shifts the index.
+    """
+    import torch
+
+    observer = observed()
+    for name, value in followed.items():
+        observer.follow(value, name)
+    with torch.no_grad(), observer:
+        run()
+    last: dict[str, int] = observer.last
+    return last
+
+
+def observed() -> Any:
     """Return a dispatch mode that follows tensors, and collects in `last` the largest index by input."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode

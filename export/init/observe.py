@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from export.init.net import KnownInput, Origin, flatten
 from export.init.request import INPUT_HELP, AskedInput
 from hydramobile.errors import StageError, UsageError
+from hydramobile.index_bounds import last_indices
 
 if TYPE_CHECKING:
     import torch
@@ -109,15 +110,20 @@ def run_module(name: str, module: torch.nn.Module, inputs: Sequence[torch.Tensor
 
 def infer_ranges(module: torch.nn.Module, inputs: Sequence[Seen], values: Sequence[torch.Tensor]) -> None:
     """Find the range of integer inputs: the rows of the tables that they index, else the range of their example."""
-    if not any("int" in seen.dtype and seen.limits is None for seen in inputs):
+    import torch
+
+    asked = [seen for seen in inputs if "int" in seen.dtype and seen.limits is None]
+    if not asked:
         return
-    bounds = table_rows(module, values)
-    for index, seen in enumerate(inputs):
-        if "int" not in seen.dtype or seen.limits is not None:
-            continue
-        rows = bounds.get(index)
-        if rows:
-            seen.limits, seen.guessed = (0.0, rows - 1.0), f"has the range [0, {rows - 1}] of the table that it indexes"
+    # The tables are found by index 0, which every table has.
+    known = {seen.name: value for seen, value in zip(inputs, values, strict=True)}
+    known |= {seen.name: torch.zeros_like(known[seen.name]) for seen in asked}
+    followed = {seen.name: known[seen.name] for seen in asked}
+    bounds = last_indices(followed, lambda: run_module("net", module, list(known.values())))
+    for seen in asked:
+        last = bounds.get(seen.name, 0)
+        if last > 0:
+            seen.limits, seen.guessed = (0.0, float(last)), f"has the range [0, {last}] of the table that it indexes"
         else:
             sample = seen.sample
             low, high = (
@@ -126,36 +132,3 @@ def infer_ranges(module: torch.nn.Module, inputs: Sequence[Seen], values: Sequen
             seen.limits = (low, high if high > low else low + 1)
             why = "of the archive's example" if sample is not None else "as a guess: no table says more"
             seen.guessed = f"has the range [{seen.limits[0]:g}, {seen.limits[1]:g}], {why}"
-
-
-def table_rows(module: torch.nn.Module, values: Sequence[torch.Tensor]) -> Mapping[int, int]:
-    """Return, for each integer input that indexes a table, the table's number of rows (the smallest of several)."""
-    import torch
-    from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils._pytree import tree_leaves
-
-    origins = {id(value): frozenset([index]) for index, value in enumerate(values) if not value.is_floating_point()}
-    alive: list[Any] = list(values)
-    rows: dict[int, int] = {}
-    tables = {"embedding": (0, 1, 0), "index_select": (0, 2, None), "gather": (0, 2, None)}
-
-    class Follow(TorchDispatchMode):
-        def __torch_dispatch__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = call(*args, **(kwargs or {}))
-            sources = [value for value in tree_leaves(args) if isinstance(value, torch.Tensor)]
-            found = frozenset().union(*(origins.get(id(value), frozenset()) for value in sources))
-            name = call._schema.name.partition("::")[2]
-            if name in tables and len(args) > 2 - (name == "embedding"):
-                table, index, fixed = tables[name]
-                axis = args[1] if fixed is None else fixed
-                for source in origins.get(id(args[index]), ()):
-                    rows[source] = min(rows.get(source, args[table].shape[axis]), args[table].shape[axis])
-            for value in tree_leaves(result):
-                if isinstance(value, torch.Tensor) and not value.is_floating_point() and found:
-                    origins[id(value)] = found
-                    alive.append(value)
-            return result
-
-    with torch.no_grad(), Follow():  # type: ignore[no-untyped-call]  # torch's class carries no types
-        run_module("net", module, values)
-    return rows

@@ -8,15 +8,12 @@ that names the line of the user's code and the way out.
 from __future__ import annotations
 
 import functools
-import linecache
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from export.passes.base import PassResult, first_line
+from export.passes.user_code import error_line
 from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
@@ -36,8 +33,6 @@ DATA_DEPENDENT = (
     "DynamicOutputShapeException",
     "PendingUnbackedSymbolNotFound",
 )
-OWN = Path(__file__).resolve().parents[2]
-HERE = {str(OWN / name) for name in ("export", "hydramobile")}
 
 
 def export_graph(
@@ -61,40 +56,11 @@ def export_graph(
 
 def refusal(error: Exception) -> StageError:
     """Return the refusal of a module that torch.export did not take."""
-    where = user_line(error.__traceback__)
+    where = error_line(error.__traceback__) or "the module"
     kind = type(error).__name__
     if kind in DATA_DEPENDENT or "data-dependent" in str(error) or "fake tensor" in str(error).lower():
-        return StageError(STAGE, f"{where} depends on the values of a tensor; {ADVICE}")
+        return StageError(STAGE, f"{where}, depends on the values of a tensor; {ADVICE}")
     return StageError(STAGE, f"torch.export failed at {where}: {kind}: {first_line(error)}")
-
-
-def user_line(trace: TracebackType | None) -> str:
-    """Return "file.py:12, 'code'" of the innermost frame outside of torch and this project."""
-    frames = [frame for frame in traceback.extract_tb(trace) if is_user_file(frame.filename)]
-    if not frames:
-        return "the module"
-    frame = frames[-1]
-    code = linecache.getline(frame.filename, frame.lineno or 0).strip()
-    return f"{Path(frame.filename).name}:{frame.lineno}, {code!r},"
-
-
-def is_user_file(name: str) -> bool:
-    """Return whether a file is neither generated code, nor this project's, nor torch's."""
-    if name.startswith("<") or any(name.startswith(f"{folder}/") for folder in HERE):
-        return False
-    return "site-packages/torch/" not in name.replace("\\", "/") and "/contextlib.py" not in name
-
-
-def node_line(node: torch.fx.Node) -> str:
-    """Return "file.py:12, 'code'" of the user's code that a node was exported from; the node's name where unknown."""
-    lines = (node.meta.get("stack_trace") or "").splitlines()
-    for index in range(len(lines) - 1, -1, -1):
-        parts = lines[index].strip().split('"')
-        if parts[0] == "File " and len(parts) > 2 and is_user_file(parts[1]):
-            number = parts[2].split(",")[1].removeprefix(" line ")
-            code = lines[index + 1].strip() if index + 1 < len(lines) else ""
-            return f"{Path(parts[1]).name}:{number}, {code!r},"
-    return f"node {node.name!r}"
 
 
 @contextmanager

@@ -6,13 +6,12 @@ Exported files are feed-forward: equal inputs give equal outputs. Nets whose out
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import is_mutable
 from export.passes.base import PassResult
 from export.passes.dataflow import computed_from
+from export.passes.user_code import node_line
 from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
@@ -89,21 +88,11 @@ def writes_buffer(program: ExportedProgram) -> bool:
 
 def state_error(buffer: str, write: fx.Node) -> str:
     """Describe a buffer that holds state between two calls."""
-    place = user_line(write)
+    place = node_line(write)
     return (
         f"the net keeps state in buffer {buffer!r}{f' (written in {place})' if place else ''} and reads it in a later "
         "call; exported files are feed-forward. Take the state as an input and return the new one as an output"
     )
-
-
-def user_line(node: fx.Node) -> str:
-    """Return the line of the user's code that made a node: "net.py:12: self.cache[:, position] = key", or ""."""
-    found = re.findall(r'File "([^"]+)", line (\d+), in [^\n]*\n\s*([^\n]*)', str(node.meta.get("stack_trace") or ""))
-    own = [frame for frame in found if "site-packages" not in frame[0]]
-    if not own:
-        return ""
-    path, line, code = own[-1]
-    return f"{Path(path).name}:{line}: {code.strip()}"
 
 
 def mutated_tensor(node: fx.Node) -> fx.Node:

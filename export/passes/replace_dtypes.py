@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.passes.aten import is_mutable, op_name, schema_name
 from export.passes.base import PassResult
-from export.passes.export_graph import node_line
+from export.passes.user_code import node_place
 from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Rewriter:
         if any(part in op_name(node.target) for part in REFUSED):
             raise StageError(
                 STAGE,
-                f"{node_line(node)} runs {op_name(node.target)!r} on small integers, which it rounds in its own way; "
+                f"{node_place(node)}, runs {op_name(node.target)!r} on small integers, which it rounds in its own way; "
                 "convert to float32 first",
             )
 

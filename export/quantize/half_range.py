@@ -15,14 +15,14 @@ computes in half derives them from its own graph.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from export.passes.user_code import node_line
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -35,12 +35,7 @@ VANISHING = 2.0**-25
 # Loss of a constant that counts as held (export/verify/expected.py, HALF_DB).
 HELD_DB = 40.0
 NUMBER_DB = 20.0
-FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*\n\s*(?P<code>[^\n]*)')
-# Files of PyTorch and of this package, whose lines say nothing to the user.
-LIBRARY = re.compile(r"/torch/|/export/(program|passes/.*|onnx_export/.*)\.py$")
 MOST_NAMED = 4
-# Characters of a line of code in a note.
-CODE = 80
 
 
 @dataclass(slots=True)
@@ -179,17 +174,9 @@ def peak(values: Iterable[Array]) -> float:
 
 
 def user_lines(program: ExportedProgram) -> dict[str, str]:
-    """Return the line of the user's code that computes each node: "net.py:31 (y = self.up(x) * 900)", by node name."""
-    lines: dict[str, str] = {}
-    for node in program.graph_module.graph.nodes:
-        trace = node.meta.get("stack_trace") or ""
-        frames = [match for match in FRAME.finditer(trace) if not LIBRARY.search(match["file"])]
-        if frames:
-            last = frames[-1]
-            lines[node.name] = (
-                f"{last['file'].rpartition('/')[2]}:{last['line']} ({shorten(last['code'], CODE, placeholder=' ...')})"
-            )
-    return lines
+    """Return the line of the user's code that computes each node, by node name."""
+    lines = {node.name: node_line(node) for node in program.graph_module.graph.nodes}
+    return {name: line for name, line in lines.items() if line}
 
 
 def wide_notes(wide: Wide, lines: Mapping[str, str]) -> tuple[str, ...]:

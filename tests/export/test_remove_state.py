@@ -93,7 +93,7 @@ class Cache(nn.Module):
 def test_a_cache_that_outlives_a_call_is_refused() -> None:
     """LiteRT and ONNX would read the cache as it was at the export, Core ML would need a state."""
     program = ops_program({"y": Cache(overwritten=False)}, (1, 6, 4))
-    with pytest.raises(StageError, match=r"state in buffer '.*keys' .*test_remove_state.py:\d+: self.keys") as caught:
+    with pytest.raises(StageError, match=r"state in buffer '.*keys' .*test_remove_state.py:\d+, 'self.keys") as caught:
         program.exported(program.spec.entries["net"])
     assert caught.value.stage == "capture"
     with pytest.raises(StageError, match="Take the state as an input"):

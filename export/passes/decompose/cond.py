@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from export.passes.base import PassResult
-from export.passes.export_graph import node_line
+from export.passes.user_code import node_place
 from hydramobile.errors import StageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def decompose_cond(program: ExportedProgram) -> PassResult[ExportedProgram]:
         if isinstance(node.target, torch._ops.HigherOrderOperator):
             raise StageError(
                 STAGE,
-                f"{node_line(node)} uses {node.target.name()!r}, which no file can hold (supported: torch.cond, as a "
+                f"{node_place(node)}, uses {node.target.name()!r}, which no file can hold (supported: torch.cond, as a "
                 "selection); write loops out in Python",
             )
     if modified:
