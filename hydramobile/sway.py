@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 # The perturbation of float32 inputs, as a share of the largest input: about eight roundings.
 NUDGE = 1e-6
+# The least signal-to-noise ratio of a parameter that counts as held by float16.
+HELD_DB = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,20 @@ def movements_of(reference: Reference, inputs: Mapping[str, Array], tensors: Map
         else value
         for name, value in inputs.items()
     }
-    halved = {n: v.astype(np.float16).astype(v.dtype) if v.dtype.kind == "f" else v for n, v in inputs.items()}
+    halved = {name: half_of(value) for name, value in inputs.items()}
     return Movements(
         moved(reference.spec, reference.modules, nudged, tensors),
         moved(reference.spec, reference.halves, halved, tensors),
     )
+
+
+def half_of(value: Array) -> Array:
+    """Return an input rounded to float16; integers, and elements beyond its range, stay."""
+    if value.dtype.kind != "f":
+        return value
+    with np.errstate(over="ignore"):
+        rounded = value.astype(np.float16).astype(value.dtype)
+    return np.where(np.isfinite(rounded), rounded, value)
 
 
 def largest(value: Array) -> float:
@@ -70,7 +81,11 @@ def largest(value: Array) -> float:
 
 
 def in_half(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module] | None:
-    """Return copies of the modules whose float parameters are rounded to float16; None where they cannot be copied."""
+    """Return copies of the modules whose float parameters are rounded to float16; None where they cannot be copied.
+
+    A parameter that float16 cannot hold to HELD_DB stays float32, as the exporter keeps it: its loss is no excuse for a
+    file.
+    """
     import torch
 
     try:
@@ -80,8 +95,10 @@ def in_half(modules: Mapping[str, torch.nn.Module]) -> dict[str, torch.nn.Module
     with torch.no_grad():
         for module in copies.values():
             for parameter in module.parameters():
-                if parameter.is_floating_point():
-                    parameter.copy_(parameter.clamp(-65504, 65504).half().to(parameter.dtype))
+                rounded = parameter.half().to(parameter.dtype) if parameter.is_floating_point() else parameter
+                noise = float((rounded - parameter).double().square().sum())
+                if noise <= float(parameter.double().square().sum()) * 10 ** (-HELD_DB / 10):
+                    parameter.copy_(rounded)
     return copies
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from hydramobile.artifact import artifact_folder, read_artifact, ships
 from hydramobile.budget import Budget
 from hydramobile.errors import BudgetBroken, HydraError, NothingJudged, StageError
-from hydramobile.measures import worse
+from hydramobile.limits import share_of_limit
 
 PASS, REFUSED, BROKEN, FAILED, UNJUDGED = "pass", "refused", "broken", "failed", "unjudged"
 
@@ -79,11 +79,8 @@ def nearest(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def share(measure: Mapping[str, Any]) -> float:
-    """Return how much of its limit a measure uses: 1 is at the limit. For some metrics less is worse."""
-    value, limit = float(measure["value"]), float(measure["limit"])
-    small_is_worse = worse(measure["metric"], 0.0, 1.0)
-    top, bottom = (limit, value) if small_is_worse else (value, limit)
-    return top / bottom if bottom else float(top > 0)
+    """Return how much of its limit a measure uses: 1 is at the limit."""
+    return share_of_limit(measure["metric"], float(measure["value"]), float(measure["limit"]))
 
 
 def merged(rows: Sequence[ShipRow]) -> list[ShipRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,5 @@ def make_request(words: Sequence[str], request: dict[str, Any], progress: Progre
     targets = resolve(words)
     spec = load_spec(model_folder(request.pop("model"), request["out"], progress))
     recipes = tuple(check_name(spec, name) for asked in request.pop("recipes") for name in SETS.get(asked, (asked,)))
-    made = ShipRequest(targets, spec, recipes=recipes, **request)
-    load_budget(spec)
-    return replace(made)
+    load_budget(spec)  # a bad budget.toml is told before anything runs
+    return ShipRequest(targets, spec, recipes=recipes, **request)

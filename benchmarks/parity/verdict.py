@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Literal
 
+from hydramobile.limits import share_of_limit
 from hydramobile.measures import Measure, higher
 
 
@@ -44,17 +45,5 @@ def tightest(measures: Iterable[Measure]) -> Measure | None:
 
 
 def used(measure: Measure) -> float:
-    """Return the share of the limit that the value uses; 0 for a measure without a limit.
-
-    1 is at the limit, and above 1 is beyond it, whether a higher or a lower value of the metric is better.
-    """
-    value, limit = measure.value, measure.limit
-    if limit is None:
-        return 0.0
-    if higher(measure.metric):
-        if measure.metric == "snr_db":
-            return limit / value if value > 0 else float("inf")
-        # The metric is a share: divide its loss (1 - value) by the allowed loss. A limit of 1 allows no loss.
-        return (1.0 - value) / (1.0 - limit) if limit < 1.0 else 2.0 * float(value < limit)
-    # A loss below 0 is a gain, and uses nothing of the limit.
-    return max(value, 0.0) / limit if limit else float(value > 0)
+    """Return the share of the limit that the value uses; 0 for a measure without a limit."""
+    return 0.0 if measure.limit is None else share_of_limit(measure.metric, measure.value, measure.limit)
