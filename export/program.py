@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 STAGE = "capture"
-# Begins the hash of a drawn input among those of the samples, which are hexadecimal: it comes last where a recipe takes
+# Begins the hash of a drawn input. Samples' hashes are hexadecimal, so drawn inputs sort last where a recipe takes
 # a few samples only.
 DRAWN_MARK = "x"
 
@@ -239,7 +239,7 @@ def calibrate(program: Program, samples: Sequence[Sample], drawn: bool = False) 
 
 
 def without_drawn(program: Program) -> Program:
-    """Return the program without its drawn inputs: weights are rounded for what samples look like, ranges hold all."""
+    """Return the program without its drawn inputs, which widen ranges but must not steer the rounding of weights."""
     kept = [index for index, digest in enumerate(program.calibration_hashes) if not digest.startswith(DRAWN_MARK)]
     return replace(
         program,

@@ -16,7 +16,7 @@ from hydramobile.files import sha256_bytes
 from hydramobile.preprocess import to_range
 from hydramobile.spec import ModelSpec, TensorSpec
 
-# kind -> what it holds. All stay within the tensor's range; of a float tensor without a range, LARGE is the end.
+# kind -> content. All stay within the tensor's range; of a float tensor without a range, LARGE is the end.
 KINDS = {
     "zeros": "zeros, or the end of the range nearest to 0",
     "high": "the upper end of the range",

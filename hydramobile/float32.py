@@ -56,7 +56,7 @@ def compute_in_float32(module: torch.nn.Module) -> None:
 
 
 def upcasts(modules: Mapping[str, torch.nn.Module]) -> dict[str, tuple[str, ...]]:
-    """Return what was upcast by module: ("bfloat16 weights", "casts to float16", "autocast"). Call it after a run."""
+    """Return the upcasts by module: ("bfloat16 weights", "casts to float16", "autocast"). Call it after a run."""
     met = {name: tuple(sorted(getattr(type(module), NARROWED, ()))) for name, module in modules.items()}
     return {name: words for name, words in met.items() if words}
 
@@ -67,7 +67,7 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 @contextmanager
 def float32_arithmetic(met: set[str]) -> Iterator[None]:
-    """Compute in float32 while the context lasts. `met` collects what would have been narrower.
+    """Compute in float32 while the context lasts. `met` collects the names of the narrower casts.
 
     Functions that are called with a narrow dtype get float32, and narrow tensors are upcast before they are read.
     """

@@ -1,4 +1,4 @@
-"""Worker process of `python -m hydramobile goldens`: run the reference, and send what was computed or why it failed.
+"""Worker process of `python -m hydramobile goldens`: run the reference, and send results or an error.
 
 A model's code is foreign: a SystemExit, a segmentation fault or a hang in `forward` ends this process, never the
 command without its verdict.

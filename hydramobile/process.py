@@ -127,7 +127,7 @@ def guarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[str]:
-    """Provide a folder for a worker's temporary files, and remove those that killed commands have left."""
+    """Provide a folder for a worker's temporary files, and remove the folders that killed commands have left."""
     for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*-*"):
         owner = path.name.removeprefix(SCRATCH).partition("-")[0]
         if owner.isdigit() and not alive(int(owner)):

@@ -1,4 +1,4 @@
-"""The scale of an output: how far it moves between inputs, how exactly float32 can hold it, and what its channels mean.
+"""The scale of an output: its movement between inputs, the precision of float32, and differences between channels.
 
 An error is judged against how far the reference's output moves (`Scale.unit`). Three facts keep this verdict right:
 

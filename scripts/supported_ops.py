@@ -194,7 +194,7 @@ def run_sweep(target: str) -> None:
 
 
 def list_swept() -> None:
-    """List every op of `op_db`, with the reason where it is left out, so that the page counts what has not run."""
+    """List every op of `op_db`, with the reason where it is left out. The page then counts ops that have not run."""
     from support.op_db import op_infos, swept_op
 
     warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""The rows of `ship`: one per file, with size, verdict, distance from the nearest limit, and what comes next."""
+"""The rows of `ship`: one per file, with size, verdict, distance from the nearest limit, and the next step."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ShipRequest:
 
 @dataclass(slots=True)
 class Shipment:
-    """The state of one run: the rows so far, and what each command said."""
+    """The state of one run: the rows so far, and the report's path."""
 
     request: ShipRequest
     progress: Progress
@@ -162,7 +162,7 @@ def model_folder(model: Path, out: Path, progress: Progress) -> Path:
     ended = run_command("export", "init", folder, model, "--overwrite")
     if ended.code:
         raise failure(ended, "init")
-    for text in ended.content["told"]:
+    for text in ended.content["notes"]:
         progress(f"note: {text}")
     return folder
 
@@ -172,5 +172,5 @@ def make_request(words: Sequence[str], request: dict[str, Any], progress: Progre
     targets = resolve(words)
     spec = load_spec(model_folder(request.pop("model"), request["out"], progress))
     recipes = tuple(check_name(spec, name) for asked in request.pop("recipes") for name in SETS.get(asked, (asked,)))
-    load_budget(spec)  # a bad budget.toml is told before anything runs
+    load_budget(spec)  # a bad budget.toml is reported before anything runs
     return ShipRequest(targets, spec, recipes=recipes, **request)

@@ -15,7 +15,7 @@ STYLE = {"pass": "green", "refused": "yellow", "broken": "red", "failed": "red",
 
 def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
     """Print one row per file, and where the report is."""
-    table = Table("target", "recipe", "size", "verdict", "nearest limit, or what is wrong", "next")
+    table = Table("target", "recipe", "size", "verdict", "nearest limit, or the fault", "next")
     for row in rows:
         size = f"{row.megabytes:.2f} MB" if row.file else ""
         stage = f"{row.stage}: " if row.stage else ""

@@ -68,7 +68,7 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
 def merge(
     request: Request, rows: list[ParityRow], left: Sequence[ParityRow], judged_by: tuple[Bench, int]
 ) -> ParityEvidence:
-    """Write the rows, and the rows of earlier runs that still stand, and return the content of parity.json."""
+    """Write the rows, keep earlier rows whose artifacts are unchanged, and return the content of parity.json."""
     bench, samples = judged_by
     earlier = read_earlier(ParityEvidence, request.root)
     kept = still_standing(earlier.results, rows, sealed_hashes(request.root), subject_of) if earlier else []

@@ -37,7 +37,7 @@ def quiet_tensorflow() -> Any:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels reorder sums
     import tensorflow
 
-    # Grappler multiplies constants with each other: what is to be checked is the graph as it is written.
+    # Grappler multiplies constants with each other, and the check is about the graph as it is written.
     tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     return tensorflow
 

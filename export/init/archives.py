@@ -32,5 +32,5 @@ def archive_origin(paths: Sequence[Path]) -> Origin:
         origin.files[f"{name}.pt2"] = path
         origin.programs[name] = f"{name}.pt2"
         if archive.samples_refused and "holds objects" in archive.samples_refused:
-            origin.told.append(f"example inputs are not used: {archive.samples_refused}")
+            origin.notes.append(f"example inputs are not used: {archive.samples_refused}")
     return origin

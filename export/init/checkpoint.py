@@ -1,4 +1,4 @@
-"""Read a checkpoint and match its keys with the net's: wrappers and prefixes are removed, and the user is told."""
+"""Read a checkpoint and match its keys with the net's; report the wrappers and prefixes that are removed."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ def load_checkpoint(origin: Origin, path: Path) -> None:
             strict=False,
         )
     extra = [key for key in found if key not in names]
-    told = f"weights: {len(names)} tensors of {path}"
-    told += f", under {unwrapped!r}" if unwrapped else ""
-    told += f", without the prefix {prefix!r}" if prefix else ""
-    origin.told.append(told)
+    note = f"weights: {len(names)} tensors of {path}"
+    note += f", under {unwrapped!r}" if unwrapped else ""
+    note += f", without the prefix {prefix!r}" if prefix else ""
+    origin.notes.append(note)
     if extra:
-        origin.told.append(f"not used of {path.name}: {', '.join(extra[:SHOWN])}{' ...' if len(extra) > SHOWN else ''}")
+        more = " ..." if len(extra) > SHOWN else ""
+        origin.notes.append(f"not used of {path.name}: {', '.join(extra[:SHOWN])}{more}")
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str]:

@@ -56,7 +56,7 @@ def factory_origin(request: InitRequest) -> Origin:
     origin = built(spec, factory)
     origin.factory, origin.code = factory, code
     if not request.weights:
-        origin.told.append(
+        origin.notes.append(
             f"weights: as {factory} returns them, after torch.manual_seed({SEED}); --weights gives a file"
         )
     return origin
@@ -85,7 +85,7 @@ def library_origin(request: InitRequest, scratch: Path) -> Origin:
     if library == "transformers":
         origin.files["config/config.json"] = (scratch / "config" / "config.json").read_text(encoding="utf-8")
     if not request.weights:
-        origin.told.append(
+        origin.notes.append(
             f"weights: seeded (torch.manual_seed({SEED})), not trained; --weights FILE gives trained ones"
         )
     add_library_facts(origin, library)
@@ -120,7 +120,7 @@ def add_library_facts(origin: Origin, library: str) -> None:
         photo = KnownInput(first.name, (1, 3, 224, 224)) if first.name == "pixel_values" else ids
         origin.inputs[name] = (photo,)
     if origin.mean:
-        origin.told.append(
+        origin.notes.append(
             f"normalization of {library}: mean {origin.mean}, std {origin.std}; --mean and --std change it"
         )
 

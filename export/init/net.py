@@ -1,4 +1,4 @@
-"""The net of an `init`: its modules, where they come from, what their code knows about inputs, and what was guessed."""
+"""The net of an `init`: its modules, their origin, the inputs that their code names, and the guesses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KnownInput:
-    """What the origin says about an input; `sample` is an example of its values."""
+    """An input as the origin describes it; `sample` is an example of its values."""
 
     name: str
     shape: tuple[int, ...] | None = None
@@ -27,8 +27,8 @@ class Origin:
 
     `inputs` lists the inputs of each module by name; `outputs` the names of a module's outputs where the origin knows
     them. `factory` and `code` go into model.toml; `files` are written or copied into the folder; `programs` maps
-    modules to archives among them. `mean`, `std`: the normalization that the library states. `told` is what the user
-    is told.
+    modules to archives among them. `mean`, `std`: the normalization that the library states. `notes` are for
+    the user.
     """
 
     modules: dict[str, torch.nn.Module]
@@ -40,7 +40,7 @@ class Origin:
     programs: dict[str, str] = field(default_factory=dict)
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    told: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def flatten(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

@@ -21,7 +21,7 @@ SMALLEST_PHOTO = 16
 
 @dataclass(slots=True)
 class Seen:
-    """A tensor of the model as it will stand in model.toml."""
+    """A tensor of the model as model.toml will declare it."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Seen:
 
 
 def input_of(known: KnownInput, asked: AskedInput | None, example: str) -> Seen:
-    """Join what the origin says and what the user typed. Raises UsageError where neither gives a shape."""
+    """Join the origin's and the user's description of an input. Raises UsageError where neither gives a shape."""
     shape = asked.shape if asked and asked.shape is not None else known.shape
     if shape is None:
         raise UsageError(f"the shape of the input {known.name!r} is not known: say --input {example}; {INPUT_HELP}")

@@ -1,4 +1,4 @@
-"""Read what the user typed: the net's origin, its inputs, its normalization."""
+"""Parse the command line of `init`: the net's origin, its inputs, its normalization."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class InitRequest:
 
 
 def read_request(request: InitRequest) -> InitRequest:
-    """Check a request before torch is imported. Raises UsageError that names what is wrong and what to write."""
+    """Check a request before torch is imported. Raises UsageError that names the fault and the right form."""
     destination = request.destination
     if not NAME.fullmatch(request.model_name):
         raise UsageError(f"{request.model_name!r} is no name of a model (letters, digits, - and _); say --name NAME")

@@ -1,4 +1,4 @@
-"""Make a model folder from what the user has, run it once as `export` will, and say what was guessed."""
+"""Make a model folder from the user's files, run it once as `export` will, and report the guesses."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A written model folder, its tensors, and what the user is told."""
+    """A written model folder, its tensors, and the notes for the user."""
 
     folder: Path
     name: str
     inputs: tuple[Seen, ...]
     outputs: tuple[Seen, ...]
-    told: tuple[str, ...]
+    notes: tuple[str, ...]
     parameters: int
 
 
@@ -61,7 +61,7 @@ def run_init(request: InitRequest, progress: Callable[[str], None]) -> Written:
         name=request.model_name,
         inputs=tuple(seen for name, seen in wiring.tensors.items() if name not in made),
         outputs=tuple(seen for name, seen in wiring.tensors.items() if name in made and name not in read),
-        told=(*origin.told, *guesses),
+        notes=(*origin.notes, *guesses),
         parameters=sum(value.numel() for module in origin.modules.values() for value in module.parameters()),
     )
 
@@ -122,7 +122,7 @@ def wire(origin: Origin, request: InitRequest) -> Wiring:
 def reads(
     name: str, wanted: Sequence[KnownInput], values: dict[str, Any], previous: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return the tensors that a later module reads. Raises UsageError where they cannot be told from the names."""
+    """Return the tensors that a later module reads. Raises UsageError where the names do not identify them."""
     names = tuple(item.name for item in wanted)
     if all(item in values for item in names):
         return names

@@ -17,7 +17,7 @@ def written_json(written: Written) -> dict[str, Any]:
         "inputs": [described(seen) for seen in written.inputs],
         "outputs": [described(seen) for seen in written.outputs],
         "parameters": written.parameters,
-        "told": list(written.told),
+        "notes": list(written.notes),
         "next": next_command(written),
     }
 
@@ -27,14 +27,14 @@ def described(seen: Seen) -> dict[str, Any]:
 
 
 def written_lines(written: Written) -> Iterable[str]:
-    """Yield what a terminal shows."""
+    """Yield the lines for a terminal."""
     yield f"{written.folder}: model.toml, weights.safetensors ({written.parameters:,} parameters), budget.toml"
     for side, tensors in (("in ", written.inputs), ("out", written.outputs)):
         for seen in tensors:
             limits = f" in [{seen.limits[0]:g}, {seen.limits[1]:g}]" if seen.limits else ""
             kind = f", {seen.kind}" if seen.kind != "tensor" else ""
             yield f"  {side} {seen.name}: {'x'.join(map(str, seen.shape)) or 'scalar'} {seen.dtype}{limits}{kind}"
-    for text in written.told:
+    for text in written.notes:
         yield f"note: {text}"
     yield f"next: {next_command(written)}"
 

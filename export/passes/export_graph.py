@@ -1,4 +1,4 @@
-"""Export a module to an ATen graph, and refuse by name what no file can hold.
+"""Export a module to an ATen graph, and refuse code that no file can hold by its line.
 
 A file has no Python: a branch, a loop or a shape that depends on the value of a tensor would be fixed to the branch of
 the example. `torch.export` refuses it, because it traces with tensors that have no values. The error is turned into one

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 LARGEST = 65504.0
 NORMAL = 2.0**-14
-# Half of the smallest element: what is smaller becomes zero.
+# Half of the smallest element: smaller elements become zero.
 VANISHING = 2.0**-25
 # Loss of a constant that counts as held (export/verify/expected.py, HALF_DB).
 HELD_DB = 40.0
@@ -180,7 +180,7 @@ def user_lines(program: ExportedProgram) -> dict[str, str]:
 
 
 def wide_notes(wide: Wide, lines: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the note for artifact.json on what computes in float32, and why; none where nothing does."""
+    """Return the note for artifact.json on the operators that compute in float32, with reasons; () without any."""
     if not wide.steps:
         return ()
     named = []

@@ -1,4 +1,4 @@
-"""Probes: the tensors of a net on the inputs that its ranges are found with, in half precision."""
+"""Probes: the tensors of a net on samples and drawn inputs, by which its range in half precision is found."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ArchivedNet(torch.nn.Module):
 
 
 def net_of(archive: Archive) -> ArchivedNet:
-    """Return the archive's net in evaluation mode. Raises ArchiveError that names what is refused."""
+    """Return the archive's net in evaluation mode. Raises ArchiveError that names the refused part."""
     try:
         return ArchivedNet(archive, GraphReader(archive).graph())
     except (KeyError, TypeError, IndexError, AttributeError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What half precision cannot hold is found by running the graph, and stays float32 in the float16 files."""
+"""Tensors that half precision cannot hold are found by running the graph, and stay float32 in the float16 files."""
 
 from __future__ import annotations
 

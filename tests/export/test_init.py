@@ -137,7 +137,7 @@ def test_the_archive_is_the_model_and_no_code_is_named(tmp_path: Path, monkeypat
     spec = load_spec(written.folder)
     assert spec.factory == "" and spec.modules["net"].program == "net.pt2"
     assert [spec.tensors[name].range for name in ("ids", "places")] == [(0.0, 49.0), (0.0, 19.0)]
-    assert "ids has the range [0, 49] of the table that it indexes" in written.told
+    assert "ids has the range [0, 49] of the table that it indexes" in written.notes
     inputs = sample_inputs(spec, load_samples(spec, "judge")[0], spec.size)
     result = run_modules(spec, load_modules(spec), inputs)["output"]
     assert torch.equal(result, net(*(torch.from_numpy(inputs[name]) for name in ("ids", "places", "mask"))))
@@ -203,9 +203,9 @@ def test_checkpoints_as_people_have_them(project: Path, wrap: str) -> None:
     written = init("models.net:build", inputs=(PHOTO,), weights=path)
     net = load_modules(load_spec(written.folder))["net"]
     assert torch.equal(net.get_parameter("body.weight"), state["body.weight"])
-    told = written.told[0]
-    assert told.startswith("weights: 11 tensors of")
-    assert ("prefix 'model.'" in told) == (wrap == "lightning") and ("prefix 'module.'" in told) == (wrap == "parallel")
+    note = written.notes[0]
+    assert note.startswith("weights: 11 tensors of")
+    assert ("prefix 'model.'" in note) == (wrap == "lightning") and ("prefix 'module.'" in note) == (wrap == "parallel")
 
 
 def test_a_checkpoint_that_does_not_fit_lists_the_nearest_names(project: Path) -> None:
@@ -301,7 +301,7 @@ def test_a_net_of_a_library(project: Path, tmp_path: Path, monkeypatch: pytest.M
     written = init("timm:small_net")
     spec = load_spec(written.folder)
     assert (spec.factory, spec.size, spec.tensors["image"].mean) == ("net:build", (32, 32), (0.5, 0.4, 0.3))
-    assert "weights: seeded (torch.manual_seed(0)), not trained; --weights FILE gives trained ones" in written.told
+    assert "weights: seeded (torch.manual_seed(0)), not trained; --weights FILE gives trained ones" in written.notes
     assert load_modules(spec)["net"](torch.rand(1, 3, 32, 32)).shape == (1, 5)
 
 

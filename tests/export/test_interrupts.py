@@ -1,5 +1,5 @@
-"""Ctrl-C and SIGTERM stop a command at once with its verdict; no worker outlives it, however it dies, and what it left
-is removed at the next start."""
+"""Ctrl-C and SIGTERM stop a command at once with its verdict; no worker outlives it, and its leftovers
+are removed at the next start."""
 
 from __future__ import annotations
 

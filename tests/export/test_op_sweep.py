@@ -1,4 +1,4 @@
-"""The sweep over PyTorch's own op tests: what it leaves out, how it judges, and what the page says."""
+"""The sweep over PyTorch's own op tests: the ops that it leaves out, its verdicts, and its page."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def test_an_edited_or_damaged_cache_is_measured_again(tmp_path: Path, capsys: An
 
 
 def test_nets_without_photos_are_calibrated_on_drawn_inputs_too() -> None:
-    """Noise never holds the ends of the range: what only they drive far gets a range all the same."""
+    """Noise never holds the ends of the range: a tensor that only they drive far gets its range from drawn inputs."""
     whole = ops_program({"y": lambda x: torch.relu(x.mean(-1) - 0.9) * 50}, (1, 4, 64), 0, 1)
     spec = replace(whole.spec, tensors={"x": replace(whole.spec.tensors["x"], range=(0.0, 1.0))})
     samples = tuple(Sample(f"s{i}", "calibrate", f"{i}", None, "seeded", "CC0-1.0") for i in range(2))

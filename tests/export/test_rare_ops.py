@@ -112,7 +112,7 @@ def test_linear_algebra_becomes_steps(name: str) -> None:
 
 
 def test_special_functions_hold_on_a_wide_range() -> None:
-    """Poles, branch points and large arguments give what PyTorch gives: values, infinities and NaN."""
+    """Poles, branch points and large arguments give PyTorch's values, infinities and NaN."""
     x = torch.cat([torch.linspace(-11.9, 40, 2001), torch.tensor([0.0, 1.0, 2.0, 1e-6, 7.9999, 8.0, 80.0])])
     for op, function in decompositions(torch.export.export(torch.nn.Identity(), (x,))).items():
         name = str(op)

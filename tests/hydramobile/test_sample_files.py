@@ -1,4 +1,4 @@
-"""Samples that are arrays or sound become the model's inputs; what does not fit is named."""
+"""Samples that are arrays or sound become the model's inputs; arrays that do not fit are named."""
 
 from __future__ import annotations
 

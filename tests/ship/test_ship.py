@@ -1,4 +1,4 @@
-"""The verb `ship`: the first verdict comes soonest, one failure does not stop the rest, and rows say what is wrong."""
+"""The verb `ship`: the first verdict comes soonest, one failure does not stop the rest, and rows name the fault."""
 
 from __future__ import annotations
 

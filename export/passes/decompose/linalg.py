@@ -250,7 +250,7 @@ def solvers() -> DecompositionTable:
 
 
 def factored() -> DecompositionTable:
-    """Decompose what reads the factors and pivots of an LU factorization."""
+    """Decompose `lu_unpack`, `lu_solve` and other readers of the factors and pivots of an LU factorization."""
     import torch
 
     def lu_solve(factors: Tensor, pivots: Tensor, b: Tensor, *, left: bool = True, adjoint: bool = False) -> Any:
@@ -294,7 +294,7 @@ def order_of(pivots: Tensor, size: int, dtype: Any) -> Tensor:
 
 
 def cholesky_family() -> DecompositionTable:
-    """Decompose the Cholesky factorization and what is computed from its factor."""
+    """Decompose the Cholesky factorization and the ops that read its factor."""
     import torch
 
     def factor(a: Tensor) -> Tensor:

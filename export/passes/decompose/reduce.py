@@ -107,7 +107,7 @@ def whole_tensor() -> DecompositionTable:
 
 
 def extremes_of_all(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.amax` and `aten.amin` without axes, which the ONNX exporter refuses, into those of a flat tensor.
+    """Decompose `aten.amax` and `aten.amin` without axes into reductions of a flat tensor, for the ONNX exporter.
 
     coremltools 9.0 gives their result an axis of size one. `aten.aminmax` becomes both. Empty where the program has no
     reduction without axes.

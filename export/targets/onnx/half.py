@@ -1,4 +1,4 @@
-"""float16: computed in half precision, except for the layers that read the net's input and those beyond its range."""
+"""float16: computed in half precision, except for the layers that read the net's input and layers beyond its range."""
 
 from __future__ import annotations
 
