@@ -1,12 +1,13 @@
-"""docs/results.json and the result table of docs/results.md: the figures that do not depend on the machine.
+"""docs/results.json and the tables of docs/results.md and README.md: the figures that do not depend on the machine.
 
-The table depends on docs/results.json alone, and docs/results.json names the measured spec and weights. A
+The tables depend on docs/results.json alone, and docs/results.json names the measured spec and weights. A
 test can therefore detect that either is stale.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,6 +20,7 @@ from hydramobile.errors import StageError, UsageError
 from hydramobile.files import canonical_json, dump_json, read_json, sha256_bytes, write_text
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+SHORT_BEGIN, SHORT_END = "<!-- results-short:begin -->", "<!-- results-short:end -->"
 DIGITS = 7
 NONE = "–"
 
@@ -195,6 +197,38 @@ def block(document: Results) -> str:
     return "\n".join([BEGIN, *lines, "", facts, END])
 
 
+def short_block(document: Results) -> str:
+    """Return a table with its markers: per target the smallest file of those that must ship and do."""
+    shipped = [row for row in document.artifacts if row.must_ship and row.state == "ships" and row.bytes]
+    smallest = {row.target: row for row in sorted(shipped, key=lambda row: -(row.bytes or 0))}
+    rows = [smallest[target] for target in dict.fromkeys(row.target for row in shipped)]
+    metric = metrics_of(rows)
+    heads = [
+        "target",
+        "file that ships",
+        "an app ships",
+        *(f"{name}: worst {words.metric_name(metric[name])}" for name in metric),
+    ]
+    lines = [f"| {' | '.join([*heads, 'evidence'])} |", "| --- | --- |" + " ---: |" * (len(heads) - 2) + " --- |"]
+    for row in rows:
+        labels = dict.fromkeys(item.evidence for item in row.losses.values())
+        cells = [
+            row.target,
+            row.recipe,
+            words.megabytes(row.bytes) or NONE,
+            *loss_cells(row, metric),
+            ", ".join(labels),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([SHORT_BEGIN, *lines, SHORT_END])
+
+
+TABLES: Mapping[tuple[str, str], Callable[[Results], str]] = {
+    (BEGIN, END): block,
+    (SHORT_BEGIN, SHORT_END): short_block,
+}
+
+
 def counted(rows: Iterable[ResultRow]) -> str:
     found = next((row.labels for row in rows if row.labels), None)
     if not found:
@@ -213,22 +247,24 @@ def key(document: Results) -> str:
 
 
 def renew_readme(evidence: Gathered, readme: Path) -> Path:
-    """Rewrite the block in `readme` and docs/results.json, and return the path of the latter.
+    """Rewrite the tables in `readme` and docs/results.json, and return the path of the latter.
 
-    Raises UsageError if the file or its markers are missing, StageError("report") if no artifact was judged, because
+    Raises UsageError if the file or all markers are missing, StageError("report") if no artifact was judged, because
     an empty table must not replace a full one.
     """
     if not readme.is_file():
         raise UsageError(f"no file {readme}")
     text = readme.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UsageError(f"{readme} needs one {BEGIN} and one {END}, in this order")
+    whole = [(begin, end) for begin, end in TABLES if re.findall(f"{begin}|{end}", text) == [begin, end]]
+    if not whole:
+        raise UsageError(f"{readme} needs one {BEGIN} and one {END}, or one {SHORT_BEGIN} and one {SHORT_END}")
     document = results(evidence)
     if not any(row.losses for row in document.artifacts):
         raise StageError("report", f"no artifact was judged; {readme} keeps its table. Run: make parity")
     folder = readme.parent if readme.parent.name == "docs" else readme.parent / "docs"
     path = folder / "results.json"
     write_text(path, dump_json(plain(document)))
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_text(readme, before + block(document) + after)
+    for begin, end in whole:
+        text = text.split(begin)[0] + TABLES[begin, end](document) + text.split(end)[1]
+    write_text(readme, text)
     return path

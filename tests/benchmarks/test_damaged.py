@@ -15,6 +15,7 @@ from benchmarks.evidence.kinds import KINDS
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.show.parity import parity_table
 from demo.published import read_verdicts
+from export.program import DRAWN_MARK
 from export.show import facts_tree, outcome_table
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
@@ -68,8 +69,10 @@ def test_commands_make_it_again(
 
 
 def test_an_artifact_names_the_photos_that_calibrated_it(artifact: Callable[..., Path]) -> None:
-    """The guard between judging and calibration holds without calibration.json."""
-    assert len(read_artifact(artifact("classifier", "onnx", "w8a8")).calibration) == 4
+    """The guard between judging and calibration holds without calibration.json. Drawn inputs are marked."""
+    hashes = read_artifact(artifact("classifier", "onnx", "w8a8")).calibration
+    assert len([digest for digest in hashes if not digest.startswith(DRAWN_MARK)]) == 4
+    assert len(hashes) > 4
     assert read_artifact(artifact("classifier", "onnx", "float32")).calibration == ()
 
 

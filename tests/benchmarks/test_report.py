@@ -249,7 +249,8 @@ def test_a_classifier_has_a_report_too(artifact: Built, build: ByName, model_dir
 @pytest.mark.usefixtures("quick")
 def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path) -> None:
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n", encoding="utf-8")
+    short = f"{summary.SHORT_BEGIN}\nold\n{summary.SHORT_END}"
+    readme.write_text(f"before\n{summary.BEGIN}\nold\n{summary.END}\n{short}\nafter\n", encoding="utf-8")
 
     write_report(ReportRequest(spec, out, readme=readme))
 
@@ -257,7 +258,7 @@ def test_the_readme_table_is_renewed(out: Path, spec: ModelSpec, tmp_path: Path)
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "\nold\n" not in text
-    assert summary.block(document) in text
+    assert summary.block(document) in text and summary.short_block(document) in text
     assert document.weights_sha256 == spec.weights_sha256
     assert {row.labels and row.labels.labels for row in document.artifacts if row.losses} == {64}
     assert "| depth: WHDR loss |" in text and "WHDR loss: mean over 64 labelled views, of which" in text
@@ -281,13 +282,13 @@ def test_a_readme_is_not_emptied(out: Path, spec: ModelSpec, tmp_path: Path) -> 
     assert "full" in readme.read_text(encoding="utf-8")
 
 
-def test_the_readme_table_of_this_repository_is_current(root: Path, spec: ModelSpec) -> None:
-    """Renew it with: python -m benchmarks report --readme README.md"""
-    readme, results = root / "README.md", root / "docs/results.json"
-    if not results.is_file():
-        pytest.skip("docs/results.json was not committed yet")
-    document = summary.read_results(results)
-    assert summary.block(document) in readme.read_text(encoding="utf-8")
+@pytest.mark.parametrize(("file", "table"), [("README.md", summary.short_block), ("docs/results.md", summary.block)])
+def test_the_tables_of_this_repository_are_current(
+    root: Path, spec: ModelSpec, file: str, table: Callable[[summary.Results], str]
+) -> None:
+    """Renew them with: python -m benchmarks report --readme FILE"""
+    document = summary.read_results(root / "docs/results.json")
+    assert table(document) in (root / file).read_text(encoding="utf-8")
     assert document.spec_sha256 == spec.sha256
     assert document.weights_sha256 == spec.weights_sha256
 

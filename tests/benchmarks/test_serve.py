@@ -168,7 +168,7 @@ def test_a_page_closed_in_mid_run_costs_one_artifact(
     first, second = served.evidence.results
     assert (first.runtime, first.verdict, first.stage) == ("tfjs-web", "failed", "run")
     assert "the page was closed or loaded anew" in first.reason and first.entries == ()
-    assert (second.runtime, second.verdict) == ("ort-web", "failed") and served.asked == 3
+    assert (second.runtime, second.verdict) == ("ort-web", "failed") and served.requested == 3
     assert {row["verdict"] for row in rows_of(out)} == {"failed"}
     with pytest.raises(StageError, match=r"tfjs float32 in tfjs-web: .* \(2 of 2 failed\)"):
         serve.conclude_serve(served)

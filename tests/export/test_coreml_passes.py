@@ -61,8 +61,14 @@ CASES: dict[str, Cases] = {
         "integer_bounds": lambda x: torch.clamp(x, 0, 1),
         "integer_threshold": lambda x: F.threshold(x, 0, 20),
         "tensor_bounds": lambda x: torch.clamp(x, torch.linspace(-1, 0, 14), torch.linspace(0.1, 1, 14)),
-        "grouped_query_attention": grouped_query_attention,
     },
+    "decompose_log_softmax": {"far_logits": lambda x: F.log_softmax(x * 100, 1)},
+    "decompose_triangle": {
+        "infinite_mask": lambda x: (x[:, :, :, :11] + torch.full((11, 11), -torch.inf).triu(1)).softmax(-1),
+        "lower": lambda x: x.tril(-1),
+    },
+    "decompose_scalar_where": {"selected_sum": lambda x: torch.where(x.sum() > 0, x.sum(), x.mean()) * x},
+    "decompose_rare_ops": {"grouped_query_attention": grouped_query_attention},
     "decompose_scatter": {**WRITES, "nan_to_num": lambda x: (x * 2).nan_to_num()},
     "decompose_pad": {
         "circular": lambda x: F.pad(x, (1, 2, 3, 0), mode="circular"),
@@ -134,7 +140,10 @@ FAULTS = (
     ("decompose_arguments", "softplus_threshold", ""),
     ("decompose_arguments", "integer_threshold", "must have the same data type"),
     ("decompose_arguments", "tensor_bounds", "truth value of an array"),
-    ("decompose_arguments", "grouped_query_attention", "Incompatible dim"),
+    ("decompose_rare_ops", "grouped_query_attention", "Incompatible dim"),
+    ("decompose_log_softmax", "far_logits", ""),
+    ("decompose_triangle", "infinite_mask", "invalid value encountered"),
+    ("decompose_scalar_where", "selected_sum", "got 0 values"),
     ("decompose_scatter", "masked", "size"),
     ("decompose_pad", "circular", "Pad mode should be one of"),
     ("decompose_pad", "negative", "pad must be non-negative integer"),
@@ -204,7 +213,8 @@ def without(steps: tuple[Any, ...], name: str) -> tuple[Any, ...]:
 
 
 def test_every_pass_and_patch_has_a_case() -> None:
-    shared = {"decompose_rare_ops", "reduce_rank_to_5", "decompose_to_core_aten"}
+    # `insert_scalar_axis` is tested on a model with an input of shape [] (test_border.py).
+    shared = {"reduce_rank_to_5", "decompose_to_core_aten", "insert_scalar_axis"}
     names = {each.__name__ for each in pipeline.ATEN_PASSES} | {each.__name__ for each in patches.CONVERTER_PATCHES}
     assert names - shared == set(CASES) >= {name for name, _, _ in FAULTS}
 
@@ -217,7 +227,7 @@ def torch_ops() -> dict[str, Callable[..., Any]]:
     return mapping
 
 
-@pytest.mark.parametrize("case", [lambda x: F.gelu(x, approximate="tanh"), torch.special.bessel_j0])
+@pytest.mark.parametrize("case", [lambda x: F.gelu(x, approximate="tanh"), torch.special.airy_ai])
 def test_a_conversion_leaves_coremltools_as_it_was(
     case: Callable[[Tensor], Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,7 +238,7 @@ def test_a_conversion_leaves_coremltools_as_it_was(
     try:
         errors_of({"y": case}, tmp_path)
     except StageError as error:
-        assert "bessel_j0" in str(error)
+        assert "airy_ai" in str(error)
     assert torch_ops() == conversions
     assert optimization._TransposeOptimization._UNARY_LIKE_OP_TYPES is unary
 

@@ -4,7 +4,9 @@ Before: aten.matmul(a, b) of integers; aten.pow(x, 3) of integers
 After:  aten.matmul(a.float(), b.float()) as integers, exact below 2**24; x * x * x
 
 Symptom: "was passed int32 from matmul/Transpose:0 incompatible with expected float".
-Cause: TF.js's MatMul, BatchMatMulV2 and Pow have no integer kernel.
+"failed to legalize operation" 'tfl.batch_matmul' with tensors of i64, 'tfl.pow' with tensors of f64.
+Cause: TF.js's MatMul, BatchMatMulV2 and Pow have no integer kernel, TFLite's BATCH_MATMUL has none of int64, and
+litert-torch computes powers of integers in float64.
 Retired by: a format with integer kernels (tests/export/test_arguments.py).
 """
 
@@ -24,7 +26,7 @@ MOST_FACTORS = 8
 
 
 def decompositions(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.matmul`, `mm`, `bmm`, `einsum` and `pow` of integers. Empty where the program has none."""
+    """Decompose `aten.matmul`, `mm`, `bmm`, `einsum`, `pow` and `square` of integers, if there are any."""
     import torch
 
     aten = torch.ops.aten
@@ -59,6 +61,7 @@ def decompositions(program: ExportedProgram) -> DecompositionTable:
         aten.bmm.default: product(aten.bmm.default),
         aten.einsum.default: einsum,
         aten.pow.Tensor_Scalar: power,
+        aten.square.default: lambda x: power(x, 2),
     }
     nodes = [node for node in program.graph_module.graph.nodes if node.target in table]
     of_integers = any(not node.meta["val"].is_floating_point() for node in nodes)

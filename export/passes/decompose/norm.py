@@ -35,6 +35,9 @@ def statistics(program: ExportedProgram) -> DecompositionTable:
     Before: batch_norm(x, training=True)                 After: (x - mean) * rsqrt(variance + eps) * weight + bias
     Before: instance_norm(x, mean, variance, use_input_stats=False)      After: batch_norm(x, mean, variance)
 
+    PyTorch's own decompositions turn the first into `aten._native_batch_norm_legit.no_stats`, which is decomposed as
+    well.
+
     Symptom: "a statistic is computed at run time" in TF.js. coremltools 9.0 ignores `use_input_stats`, and its values
     are silently wrong. The table is empty where neither stands.
     """
@@ -44,14 +47,16 @@ def statistics(program: ExportedProgram) -> DecompositionTable:
     batch, instance = aten.batch_norm.default, aten.instance_norm.default
 
     def batch_norm(x: torch.Tensor, *arguments: Any) -> Any:
-        weight, bias, _, _, training, _, eps, *_ = arguments
-        if not training:
-            return KEEP_OP
+        weight, bias, _, _, training, momentum, eps, *_ = arguments
+        return native(x, weight, bias, training, momentum, eps)[0] if training else KEEP_OP
+
+    def native(x: torch.Tensor, weight: Any, bias: Any, training: bool, momentum: float, eps: float) -> Any:
         axes = [axis for axis in range(x.ndim) if axis != 1]
+        mean = x.mean(axes, keepdim=True)
         # The mean is subtracted before squaring: a difference of two large sums would cancel.
-        centred = x - x.mean(axes, keepdim=True)
-        output = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
-        return scale_channels(output, weight, bias)
+        centred = x - mean
+        scale = torch.rsqrt(centred.square().mean(axes, keepdim=True) + eps)
+        return scale_channels(centred * scale, weight, bias), mean.flatten(), scale.flatten()
 
     def instance_norm(x: torch.Tensor, *arguments: Any) -> Any:
         weight, bias, mean, variance, use_input_stats, momentum, eps, *_ = arguments
@@ -63,7 +68,11 @@ def statistics(program: ExportedProgram) -> DecompositionTable:
     nodes = program.graph_module.graph.nodes
     by_batch = any(node.target is batch and node.args[5] for node in nodes)
     by_running = any(node.target is instance and not node.args[5] for node in nodes)
-    table: DecompositionTable = {batch: batch_norm, instance: instance_norm}
+    table: DecompositionTable = {
+        batch: batch_norm,
+        instance: instance_norm,
+        aten._native_batch_norm_legit.no_stats: native,
+    }
     return table if by_batch or by_running else {}
 
 

@@ -14,6 +14,7 @@ from export.targets.coreml.passes.copy_passthrough_outputs import copy_passthrou
 from export.targets.coreml.passes.decompose_affine_grid import decompose_affine_grid
 from export.targets.coreml.passes.decompose_arguments import decompose_arguments
 from export.targets.coreml.passes.decompose_conv_transpose import decompose_conv_transpose
+from export.targets.coreml.passes.decompose_log_softmax import decompose_log_softmax
 from export.targets.coreml.passes.decompose_pad import decompose_pad
 from export.targets.coreml.passes.decompose_pool import decompose_pool
 from export.targets.coreml.passes.decompose_resize import decompose_resize
@@ -64,6 +65,7 @@ ATEN_PASSES: tuple[Pass[ExportedProgram], ...] = (
             decompose_scatter,
             decompose_pad,
             decompose_rms_norm,
+            decompose_log_softmax,
             decompose_pool,
             decompose_triangle,
             decompose_affine_grid,

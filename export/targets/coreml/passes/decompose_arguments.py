@@ -6,7 +6,6 @@ aten.softplus(x, beta, threshold < 20)                   where(beta * x > thresh
 aten.zeros_like(x, dtype=d), aten.ones_like(x, dtype=d)  aten.full(shape of x, 0 or 1, dtype=d)
 aten.clamp.Tensor(x, low, high)                          minimum(maximum(x, low), high)
 aten.clamp, aten.hardtanh, aten.threshold by integers    the same ops by floats
-aten.scaled_dot_product_attention(enable_gqa=True)       keys and values repeated for the queries that share them
 aten.std(x), aten.var(x) of a whole tensor               the mean of squares times n / (n - 1), and its root
 aten.addmm(x, a, b, beta=2, alpha=3) and the like        x * 2.0 + (a @ b) * 3.0
 
@@ -14,9 +13,9 @@ Symptom: `torch.add(x, y, alpha=2)` silently converts to x + y, and `softplus` a
 boolean mask that is converted to float (attn_mask of nn.MultiheadAttention) fails with "`y` must have the same data
 type", and so do clamp, hardtanh and threshold of floats with integer bounds. clamp with tensors as bounds fails with
 "truth value of an array", matrix products with whole factors with "`y` must have the same data type". `x.std()` divides
-by n, not by n - 1. Attention with fewer keys than queries (`enable_gqa=True`) fails with "Incompatible dim".
-Cause: coremltools 9.0 reads neither `alpha` (apple/coremltools#2573) nor `threshold` nor `enable_gqa` nor the dtype of
-`zeros_like` and `ones_like`, and gives bounds the dtype that they are written in.
+by n, not by n - 1.
+Cause: coremltools 9.0 reads neither `alpha` (apple/coremltools#2573) nor `threshold` nor the dtype of `zeros_like` and
+`ones_like`, and gives bounds the dtype that they are written in.
 Retired by: a coremltools that reads these arguments as PyTorch does (tests/export/test_coreml_passes.py).
 """
 
@@ -24,7 +23,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from export.passes.decompose.attention import attention
 from export.passes.decompose.elementwise import add_alpha, float_clamp_bounds
 from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable
 
@@ -124,7 +122,6 @@ decompose_arguments = DecomposeOps(
     clamp_tensor_bounds,
     constants_like,
     softplus_threshold,
-    attention,
     add_alpha,
     float_clamp_bounds,
     deviations_of_all,

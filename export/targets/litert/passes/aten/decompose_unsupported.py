@@ -5,8 +5,8 @@ After:  sqrt(x * x + y * y); exp(x * ln 2); x + y * 3; where(x < 0.4, 0.4, x)
 
 Symptom: "Lowering not found" for `aten.exp2`, `aten.hypot`, and adaptive max pools whose output size does not divide
 the input size; NonConcreteBooleanIndexError for a scalar that is written under a mask (`x[x < 0.4] = 0.4`); "failed to
-legalize mhlo.round_nearest_afz" for divisions rounded down; "unexpected keyword argument 'alpha'" for `aten.add` and
-`aten.sub` with alpha.
+legalize mhlo.round_nearest_afz" for divisions rounded down; "failed to legalize 'tfl.batch_matmul'" for integers;
+"unexpected keyword argument 'alpha'" for `aten.add` and `aten.sub` with alpha.
 Cause: litert-torch has no lowering of these ops, and PyTorch's table of core decompositions leaves them as they are. It
 lowers a masked write through JAX's indexing, which needs the number of elements that the mask selects.
 Retired by: a litert-torch that lowers them (seen in 0.10.0).
@@ -18,7 +18,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from export.passes.base import PassResult
-from export.passes.decompose import conv_transpose, dynamic_conv, einsum, elementwise, pooling, scatter
+from export.passes.decompose import (
+    conv_transpose,
+    dynamic_conv,
+    einsum,
+    elementwise,
+    integer_products,
+    pooling,
+    scatter,
+)
 from export.passes.decompose.table import KEEP_OP, DecomposeOps, DecompositionTable, only
 from export.passes.pipelines import RARE_OPS
 
@@ -47,8 +55,11 @@ def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
 
     target = torch.ops.aten.einsum.default
     shared = einsum.decompositions(program)[target]
+    of_integers = integer_products.decompositions(program).get(target)
 
     def sorted_einsum(equation: str, operands: list[torch.Tensor], *, path: list[int] | None = None) -> Any:
+        if of_integers and not any(operand.is_floating_point() for operand in operands):
+            return of_integers(equation, operands)
         decomposed = shared(equation, operands, path=path)
         terms, _, output = equation.replace(" ", "").partition("->")
         first, _, second = terms.partition(",")
@@ -62,20 +73,25 @@ def einsum_in_shared_order(program: ExportedProgram) -> DecompositionTable:
     return {target: sorted_einsum}
 
 
-def high_rank_squares(program: ExportedProgram) -> DecompositionTable:
-    """Decompose `aten.pow(x, 2)` of rank 5 and more, which "failed to legalize operation 'tfl.pow'", into a product.
+def powers(program: ExportedProgram) -> DecompositionTable:
+    """Decompose `aten.pow(x, 2)` of rank 5 and more, and powers of integers, into products.
 
-    The table is empty for a program without a square of high rank.
+    Both "failed to legalize operation 'tfl.pow'". The table is empty for a program without them.
     """
     import torch
 
     target = torch.ops.aten.pow.Tensor_Scalar
+    table = only(integer_products.decompositions, "pow.Tensor_Scalar", "square.default")(program)
+    of_integers = table.get(target)
 
     def power(x: torch.Tensor, exponent: float) -> Any:
-        return x * x if exponent == 2 and x.ndim > POW_MAX_RANK else KEEP_OP
+        if exponent == 2 and x.ndim > POW_MAX_RANK:
+            return x * x
+        return of_integers(x, exponent) if of_integers else KEEP_OP
 
     nodes = [node for node in program.graph_module.graph.nodes if node.target is target]
-    return {target: power} if any(node.args[0].meta["val"].ndim > POW_MAX_RANK for node in nodes) else {}
+    high_rank = any(node.args[0].meta["val"].ndim > POW_MAX_RANK for node in nodes)
+    return {**table, target: power} if high_rank or of_integers else {}
 
 
 def rows(program: ExportedProgram) -> DecompositionTable:
@@ -144,7 +160,8 @@ DECOMPOSE = DecomposeOps(
     pooling.one_sided_ceil,
     elementwise.add_alpha,
     einsum_in_shared_order,
-    high_rank_squares,
+    only(integer_products.decompositions, "matmul.default", "mm.default", "bmm.default"),
+    powers,
     dynamic_conv.decompositions,
 )
 
