@@ -90,22 +90,29 @@ def init(  # noqa: PLR0913 - one parameter per flag
     ] = None,
     mean: Annotated[str, typer.Option(help="Subtracted inside every file: imagenet, or numbers: .5,.5,.5.")] = "",
     std: Annotated[str, typer.Option(help="Divided by inside every file: imagenet, or numbers.")] = "",
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Make modules of a net's parts: --split encoder=backbone heads.depth=head1 heads.mask=head2"),
+    ] = None,
     name: Annotated[str, typer.Option(help="The model's name. Default: the folder's.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a model folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> str:
     """Write a model folder for a net: from a .pt2 archive, a factory, or a library's net."""
-    from export.init.request import InitRequest, read_channels, read_inputs, read_request
+    from export.init.request import InitRequest, read_channels, read_inputs, read_request, read_split
 
+    # An option takes one word: further words of --split stand among the arguments. No other origin has a "=".
+    words = [word for word in origins if split and "=" in word]
     request = InitRequest(
         destination,
-        tuple(origins),
+        tuple(word for word in origins if word not in words),
         read_inputs(inputs or ()),
         weights,
         read_channels("mean", mean),
         read_channels("std", std),
         name,
         overwrite,
+        read_split((*(split or ()), *words)),
     )
     read_request(request)  # before torch is imported: a typing error is answered at once
     from export.init.run import run_init

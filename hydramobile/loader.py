@@ -15,6 +15,7 @@ from hydramobile.files import inside, sha256_file
 from hydramobile.float32 import compute_in_float32
 from hydramobile.model_code import explain_import_error, import_factory
 from hydramobile.spec import ModelSpec
+from hydramobile.submodules import pack, submodules
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ def load_modules(spec: ModelSpec, weights: Path | None = None) -> dict[str, torc
     for name, module in modules.items():
         module.eval().requires_grad_(False)
         normalize(spec, name, module)
+        pack(module, spec.modules[name].inputs, spec.modules[name].arguments)
         compute_in_float32(module)
     return {name: modules[name] for name in spec.modules}
 
@@ -51,6 +53,8 @@ def build(spec: ModelSpec) -> dict[str, torch.nn.Module]:
     if not spec.factory:
         return {name: read_program(spec, name) for name in spec.modules}
     modules = call_factory(spec)
+    if paths := {name: module.submodule for name, module in spec.modules.items() if module.submodule}:
+        return submodules(modules, paths, spec.factory)
     if isinstance(modules, torch.nn.Module) and len(spec.modules) == 1:
         modules = dict.fromkeys(spec.modules, modules)
     good = isinstance(modules, dict) and all(isinstance(module, torch.nn.Module) for module in modules.values())

@@ -14,6 +14,7 @@ from typing import Any
 
 from hydramobile.files import canonical_json, sha256_bytes
 from hydramobile.model_folder import find_folder
+from hydramobile.submodules import argument_fault
 from hydramobile.targets import KNOWN
 from hydramobile.toml_table import Table, is_number, read_toml
 
@@ -59,6 +60,7 @@ class ModuleSpec:
     """One PyTorch module, with the names of the tensors that it reads and returns.
 
     `program` is the module's torch.export archive (.pt2) in the model's folder, "" for a module that the factory makes.
+    `submodule` and `arguments`: hydramobile/submodules.py.
     """
 
     name: str
@@ -67,6 +69,8 @@ class ModuleSpec:
     description: str
     program: str = ""
     program_sha256: str = ""
+    submodule: str = ""
+    arguments: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,9 @@ def read_factory(top: Table, modules: Mapping[str, ModuleSpec]) -> str:
     made = [module.name for module in modules.values() if not module.program]
     if made and "factory" not in top.data:
         raise top.error(f"has no 'factory', and module {made[0]!r} has no 'program' (a .pt2 file) either")
+    cut = [module.submodule for module in modules.values() if module.submodule]
+    if cut and len(cut) != len(modules):
+        raise top.error(f"'submodule' is said for some modules only ({', '.join(cut)}); say it for each, or for none")
     if not made and "factory" in top.data:
         raise top.error("every module has a 'program': 'factory' would not be called; remove one of them")
     return named(top, top.string("factory"), FACTORY) if made else ""
@@ -295,7 +302,11 @@ def read_module(name: str, table: Table) -> ModuleSpec:
         description=table.string("description", ""),
         program=table.string("program", ""),
         program_sha256=table.string("program_sha256") if "program" in table.data else "",
+        submodule=table.string("submodule", ""),
+        arguments=tuple(table.items("arguments", [])),
     )
+    if fault := argument_fault(module.arguments, module.inputs):
+        raise table.error(fault)
     for side, names in (("inputs", module.inputs), ("outputs", module.outputs)):
         if not names:
             raise table.error(f"{side!r} is empty")

@@ -75,19 +75,19 @@ def match_inputs(origin: Origin, asked: Sequence[AskedInput]) -> dict[str, tuple
     return {first: tuple(input_of(item, given, f"{item.name}=1x3x224x224:rgb-photo") for item, given in pairs)}
 
 
-def example_of(seen: Seen) -> torch.Tensor:
-    """Return a value of the input: its example, or seeded noise over its range."""
+def example_of(seen: Seen, draw: int = 0) -> torch.Tensor:
+    """Return a value of the input: its example, or seeded noise over its range, another one per `draw`."""
     import torch
 
     from hydramobile.samples import seeded_input
     from hydramobile.spec import TensorSpec
 
-    if seen.sample is not None:
+    if seen.sample is not None and not draw:
         return seen.sample
     limits = seen.limits or (GUESSED_IDS if "int" in seen.dtype else None)
     layout = "NCHW" if len(seen.shape) == 4 else "any"
     spec = TensorSpec(seen.name, seen.shape, layout, seen.dtype, limits, seen.kind, None, "")
-    return torch.from_numpy(seeded_input(spec, (1, 1), f"init/{seen.name}"))
+    return torch.from_numpy(seeded_input(spec, (1, 1), f"init/{seen.name}" + (f"/{draw}" if draw else "")))
 
 
 def run_module(name: str, module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[tuple[tuple[str, ...], Any]]:

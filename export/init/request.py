@@ -13,6 +13,8 @@ from hydramobile.spec import DTYPES, FACTORY, KINDS, NAME, TENSOR_NAME
 LIBRARIES = ("timm", "torchvision", "transformers")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 INPUT_HELP = "NAME=SHAPE[:WORD...], for instance image=1x3x224x224:rgb-photo or ids=1x64:int64:0..999"
+SPLIT = re.compile(r"(encoder|heads\.([^=]+))=([\w.]+)")
+SPLIT_HELP = "encoder=PATH heads.NAME=PATH ..., for instance encoder=backbone heads.depth=head1 (paths of submodules)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,14 @@ class AskedInput:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One word of --split: the module `name` is the submodule `path` of the net. The first part is the encoder."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class InitRequest:
     """The options of `init`. `origins` are .pt2 files, or one factory, class or LIBRARY:NAME."""
 
@@ -38,6 +48,7 @@ class InitRequest:
     std: tuple[float, ...] = ()
     name: str = ""
     overwrite: bool = False
+    split: tuple[Part, ...] = ()
 
     @property
     def model_name(self) -> str:
@@ -67,6 +78,11 @@ def read_request(request: InitRequest) -> InitRequest:
         raise UsageError(f"there is no file {request.weights}")
     if archives and request.weights:
         raise UsageError("a .pt2 file holds its weights; --weights belongs to a factory")
+    if archives and request.split:
+        raise UsageError(
+            "--split needs the net's code: an archive is one graph. Name a factory, or save an archive per part and "
+            "name them all: init DEST encoder.pt2 depth.pt2"
+        )
     if len(request.mean) != len(request.std):
         raise UsageError("--mean and --std need one number per channel each, or 'imagenet'")
     return request
@@ -88,6 +104,20 @@ def check_origin(origin: str) -> None:
             f"{origin!r} is none of: FILE.pt2 (torch.export.save writes it), PACKAGE.MODULE:NAME (a function that "
             f"returns the net, or its class), {', '.join(f'{name}:NAME' for name in LIBRARIES)}"
         )
+
+
+def read_split(words: Sequence[str]) -> tuple[Part, ...]:
+    """Read the words of --split; the encoder comes first. Raises UsageError for malformed and missing ones."""
+    parts = []
+    for word in words:
+        match = SPLIT.fullmatch(word)
+        if not match or not NAME.fullmatch(match[2] or match[1]):
+            raise UsageError(f"--split {word!r} is not {SPLIT_HELP}")
+        parts.append(Part(match[2] or match[1], match[3]))
+    names = [part.name for part in parts]
+    if parts and (len(set(names)) != len(names) or "encoder" not in names or len(names) < 2):
+        raise UsageError(f"--split needs one encoder and one or more heads of different names: {SPLIT_HELP}")
+    return tuple(sorted(parts, key=lambda part: part.name != "encoder"))
 
 
 def read_inputs(texts: Sequence[str]) -> tuple[AskedInput, ...]:

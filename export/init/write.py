@@ -112,6 +112,10 @@ def model_toml(folder: Path, name: str, origin: Origin, wiring: Wiring) -> str:
     for module in wiring.inputs:
         lines += ["", f"[modules.{quoted(module)}]", f"inputs = {names(wiring.inputs[module])}"]
         lines.append(f"outputs = {names(wiring.outputs[module])}")
+        if module in origin.submodules:
+            lines.append(f"submodule = {quoted(origin.submodules[module])}   # of the net that the factory returns")
+            if origin.arguments[module] != list(wiring.inputs[module]):
+                lines.append(f"arguments = {toml_value(origin.arguments[module])}   # of its forward")
         if module in origin.programs:
             program = origin.programs[module]
             lines.append(f"program = {quoted(program)}")
@@ -139,6 +143,15 @@ def tensor_lines(seen: Seen, size: tuple[int, ...] | None, wiring: Wiring) -> li
 def quoted(text: str) -> str:
     """Return a basic string of TOML."""
     return json.dumps(text, ensure_ascii=False)
+
+
+def toml_value(value: object) -> str:
+    """Return nested lists, dicts, names and numbers as TOML."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{quoted(key)} = {toml_value(item)}' for key, item in value.items())} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def names(items: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ PARAMETERS = 6
 EXCEPTIONS: dict[str, tuple[int, str]] = {
     "reference/__main__.py::train parameters": (7, "a flag each: data, validation, start, length, options, going on"),
     "export/__main__.py::make parameters": (7, "six flags, and the words before them"),
-    "export/__main__.py::init parameters": (9, "a flag each, the folder and what it is made from"),
+    "export/__main__.py::init parameters": (10, "a flag each, the folder and the origin of the net"),
     "ship/__main__.py::ship parameters": (7, "a flag each, and the words before them"),
     "benchmarks/__main__.py::parity parameters": (9, "--bisect asks more, --most and --lean less"),
     "benchmarks/__main__.py::device parameters": (8, "a flag each"),
