@@ -5,6 +5,7 @@
 #   OUT=build               where artifacts, evidence and the report go
 #   SAMPLES=dir             more photos to judge by; they are copied nowhere
 #   CALIBRATE=dir           more photos to calibrate by; they are copied nowhere
+#   AGAIN=1                 measure anew what has not changed since an earlier run
 #   PORT=8123               where make demo serves, on localhost
 #   ARM_SAMPLES=1           judging samples that parity-arm runs, evenly spread; 0: all
 #   TOOL=path               LiteRT's benchmark_model for arm64 Android, for make bench-android
@@ -19,13 +20,14 @@ RECIPES ?=
 OUT ?= build
 SAMPLES ?=
 CALIBRATE ?=
+AGAIN ?=
 PORT ?= 8123
 ARM_SAMPLES ?= 1
 TOOL ?=
 DEVICE ?=
 PYTHON ?=
 TORCH_INDEX ?=
-export MODEL RECIPES OUT SAMPLES CALIBRATE ARM_SAMPLES TOOL DEVICE PYTHON TORCH_INDEX
+export MODEL RECIPES OUT SAMPLES CALIBRATE AGAIN ARM_SAMPLES TOOL DEVICE PYTHON TORCH_INDEX
 
 # Test workers. Two fit in 16 GB; TEST_WORKERS=0 runs the tests in one process.
 TEST_WORKERS ?= 2

@@ -22,6 +22,7 @@ Runtimes = Annotated[
     list[str] | None,
     typer.Option("--runtime", help="Only this runtime or group (browser, browser-gpu, arm). Repeatable."),
 ]
+Again = Annotated[bool, typer.Option("--again", help="Measure anew what has not changed since an earlier run.")]
 MODEL, OUT = Path("models/portrait"), Path("build")
 
 
@@ -35,10 +36,12 @@ def parity(  # noqa: PLR0913 - one parameter per flag; --bisect is a question ab
     bisect: Annotated[bool, typer.Option("--bisect", help="Also name the first tensor that diverges.")] = False,
     most: Annotated[int, typer.Option(min=0, help="Judge by at most this many samples, evenly spread; 0: all.")] = 0,
     lean: Annotated[bool, typer.Option("--lean", help="Skip comparisons that other rows cover.")] = False,
+    again: Again = False,
     as_json: Json = False,
 ) -> str:
     """Compare every artifact with the reference in every runtime that runs it."""
     from benchmarks.evidence.envelope import to_json
+    from benchmarks.kept import noted
     from benchmarks.parity.run import run_parity
     from benchmarks.parity.standings import conclude
     from benchmarks.request import Request
@@ -48,19 +51,21 @@ def parity(  # noqa: PLR0913 - one parameter per flag; --bisect is a question ab
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, samples, resolve_only(spec, only or []), tuple(runtime or []), bisect, most, lean)
+    chosen = resolve_only(spec, only or []), tuple(runtime or [])
+    request = Request(spec, out, samples, *chosen, bisect, most, lean, again)
     evidence = run_parity(request, say(quiet=as_json))
     if as_json:
         typer.echo(to_json(evidence))
     else:
         parity_table(spec, evidence)
-    return conclude(spec, evidence, request)
+    return noted(conclude(spec, evidence, request), evidence.results)
 
 
 @app.command()
-def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
+def size(model: Model = MODEL, out: Out = OUT, only: Only = None, again: Again = False, as_json: Json = False) -> str:
     """Measure each artifact in bytes by file, module and storage dtype, and the bytes that an app ships."""
     from benchmarks.evidence.envelope import to_json
+    from benchmarks.kept import noted
     from benchmarks.request import Request
     from benchmarks.show.size import size_table
     from benchmarks.show.terminal import say
@@ -69,20 +74,21 @@ def size(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, only=resolve_only(spec, only or []))
+    request = Request(spec, out, only=resolve_only(spec, only or []), again=again)
     evidence = run_size(request, say(quiet=as_json))
     if as_json:
         typer.echo(to_json(evidence))
     else:
         size_table(evidence)
-    return conclude_size(evidence)
+    return noted(conclude_size(evidence), evidence.results)
 
 
 @app.command()
-def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json = False) -> str:
+def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, again: Again = False, as_json: Json = False) -> str:
     """Count the MACs of each module and the peak activation memory of each artifact's graph, without running them."""
     from benchmarks.cost.run import conclude_cost, run_cost
     from benchmarks.evidence.envelope import to_json
+    from benchmarks.kept import noted
     from benchmarks.request import Request
     from benchmarks.show.cost import cost_table
     from benchmarks.show.terminal import say
@@ -90,13 +96,13 @@ def cost(model: Model = MODEL, out: Out = OUT, only: Only = None, as_json: Json 
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, only=resolve_only(spec, only or []))
+    request = Request(spec, out, only=resolve_only(spec, only or []), again=again)
     evidence = run_cost(request, say(quiet=as_json))
     if as_json:
         typer.echo(to_json(evidence))
     else:
         cost_table(evidence)
-    return conclude_cost(evidence)
+    return noted(conclude_cost(evidence), evidence.results)
 
 
 @app.command()
@@ -113,8 +119,10 @@ def latency(  # noqa: PLR0913 - one parameter per flag; --serve measures the sam
     host: Annotated[
         str, typer.Option(help="With --serve: the address to listen on; 0.0.0.0 for the network.")
     ] = "127.0.0.1",
+    again: Again = False,
 ) -> str:
     """Time the recipes that must ship (or the selection of --only) on this machine: load, first run, steady state."""
+    from benchmarks.kept import noted
     from benchmarks.latency.run import Timing, conclude_latency, run_latency
     from benchmarks.request import Request
     from benchmarks.show.latency import latency_table
@@ -123,7 +131,7 @@ def latency(  # noqa: PLR0913 - one parameter per flag; --serve measures the sam
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []), again=again)
     timing = Timing(seconds, threads)
     if serve:
         from benchmarks.latency.serve import conclude_serve, run_serve
@@ -133,7 +141,7 @@ def latency(  # noqa: PLR0913 - one parameter per flag; --serve measures the sam
         return conclude_serve(served)
     evidence = run_latency(request, timing, say(quiet=False))
     latency_table(evidence)
-    return conclude_latency(evidence)
+    return noted(conclude_latency(evidence), evidence.results)
 
 
 Count = Annotated[int, typer.Option("--rounds", help="Fresh processes an artifact.")]
@@ -254,8 +262,11 @@ def compare(  # noqa: PLR0913 - one parameter per flag
 
 
 @app.command()
-def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None) -> str:
+def profile(
+    model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Runtimes = None, again: Again = False
+) -> str:
     """Profile the recipes that must ship (or the selection of --only) by operator."""
+    from benchmarks.kept import noted
     from benchmarks.profile.run import conclude_profile, run_profile
     from benchmarks.request import Request
     from benchmarks.show.latency import profile_table
@@ -264,10 +275,10 @@ def profile(model: Model = MODEL, out: Out = OUT, only: Only = None, runtime: Ru
     from hydramobile.spec import load_spec
 
     spec = load_spec(model)
-    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []))
+    request = Request(spec, out, None, resolve_only(spec, only or []), tuple(runtime or []), again=again)
     evidence = run_profile(request, say(quiet=False))
     profile_table(evidence)
-    return conclude_profile(evidence)
+    return noted(conclude_profile(evidence), evidence.results)
 
 
 @app.command()

@@ -34,7 +34,7 @@ class Request:
     `only` holds (target, recipe) pairs; a recipe of "" selects all recipes of the target. An empty `only` selects all
     artifacts, and an empty `runtimes` all runtimes. `most` is the greatest number of judging samples, 0 for all.
     `samples` is a folder of further judging photos. `lean` skips comparisons that other rows cover
-    (benchmarks/parity/lean.py).
+    (benchmarks/parity/lean.py). `again` measures anew what an earlier run measured (benchmarks/kept.py).
     """
 
     spec: ModelSpec
@@ -45,6 +45,7 @@ class Request:
     bisect: bool = False
     most: int = 0
     lean: bool = False
+    again: bool = False
 
     @property
     def root(self) -> Path:

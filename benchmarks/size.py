@@ -23,6 +23,7 @@ from benchmarks.evidence.size import (
     SizeEvidence,
     SizeRow,
 )
+from benchmarks.kept import KeptRows, since
 from benchmarks.optional import Delegating
 from benchmarks.request import (
     Progress,
@@ -66,9 +67,12 @@ def run_size(request: Request, progress: Progress = silent) -> SizeEvidence:
         )
         for u in broken
     ]
+    kept = KeptRows(request, "size", SizeRow)
     for built in artifacts:
-        progress(f"size: {built.artifact.target} {built.artifact.recipe}")
-        rows.append(measured(built.folder, built.artifact))
+        name, found = f"size: {built.artifact.target} {built.artifact.recipe}", kept.find(built)
+        progress(f"{name}: {since(found)}" if found else name)
+        rows += found or [measured(built.folder, built.artifact)]
+        kept.store(rows[-1:], built)
     with updating(SizeEvidence, request.root):
         earlier = read_earlier(SizeEvidence, request.root) if request.partial else None
         if earlier:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydramobile.errors import StageError, UsageError
@@ -82,6 +82,16 @@ class Budget:
 
     def recipes(self, target: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.ship.get(target, ()), *self.candidates.get(target, ()))))
+
+    def of(self, target: str, recipe_name: str) -> tuple[list[Limit], list[SizeLimit]]:
+        """Return every limit that can apply to a recipe on a target, without the reasons."""
+        limits = [
+            replace(row, reason="", targets=(target,))
+            for row in self.limits
+            if row.recipe == plain_name(recipe_name) and target in row.targets
+        ]
+        sizes = [replace(row, reason="") for row in self.sizes if (row.target, row.recipe) == (target, recipe_name)]
+        return limits, sizes
 
     def limits_for(self, target: str, recipe_name: str, output: str, feature: bool) -> dict[str, float]:
         """Return metric -> limit of one tensor, the tightest where several rows apply.

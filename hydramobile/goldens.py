@@ -8,6 +8,7 @@ artifacts can be judged where torch is not installed. Committed goldens also hol
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import io
 import json
@@ -126,6 +127,18 @@ def rounded(value: Array, feature: bool) -> Array:
 def widened(value: Array) -> Array:
     """Return a float16 tensor as float32, and any other as it is."""
     return value.astype(np.float32) if value.dtype == np.float16 else value
+
+
+def golden_digest(golden: Golden) -> str:
+    """Return the hash of all tensors of a golden, by name."""
+    digest = hashlib.sha256(canonical_json([golden.sample, golden.feature_dtype, golden.refused]).encode())
+    groups = {"input": golden.inputs, "tensor": golden.tensors, "sway": golden.sway, "half": golden.half}
+    groups |= {f"boundary/{module}": outputs for module, outputs in golden.boundary.items()}
+    for kind, arrays in groups.items():
+        for name, value in arrays.items():
+            digest.update(canonical_json([kind, name, value.dtype.str, list(value.shape)]).encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def save_golden(path: Path, golden: Golden, key: str, with_inputs: bool = True) -> None:

@@ -4,7 +4,7 @@
 # verdict. Bad usage (2) stops at once, since every later step would fail in the same way, and so do Ctrl-C and SIGTERM.
 # Steps joined by a plus, `parity+size+cost`, do not depend on each other and run at the same time. Their output is
 # printed step by step, as if they had run in order. Never join a step that measures time.
-# Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE.
+# Settings come from the Makefile through the environment: MODEL, RECIPES, OUT, SAMPLES, CALIBRATE, AGAIN.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -82,6 +82,9 @@ benchmark() {
   local arguments=("$1" --model "$MODEL" --out "$OUT")
   if [[ $1 = parity || $1 = report ]] && [ -n "${SAMPLES:-}" ]; then
     arguments+=(--samples "$SAMPLES")
+  fi
+  if [[ $1 = parity || $1 = size || $1 = cost || $1 = latency || $1 = profile ]] && [ -n "${AGAIN:-}" ]; then
+    arguments+=(--again)
   fi
   attempt "$1" "$python" -m benchmarks "${arguments[@]}"
 }

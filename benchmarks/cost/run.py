@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.evidence.cost import CostEvidence, CostRow, EntryCost, KindCost, ModuleCost, OpCost
 from benchmarks.evidence.envelope import identity_of, read_earlier, updating, write
 from benchmarks.graph import Graph, Step, peak_activations
+from benchmarks.kept import KeptRows, since
 from benchmarks.optional import GraphReader, Reference
 from benchmarks.request import (
     Progress,
@@ -36,9 +37,12 @@ def run_cost(request: Request, progress: Progress = silent) -> CostEvidence:
     artifacts, broken = select(request)
     rows = [replace(blank(u.target, u.recipe), verdict="failed", stage=u.stage, reason=u.reason) for u in broken]
     modules, missing = reference_costs(request)
+    kept = KeptRows(request, "cost", CostRow)
     for built in artifacts:
-        progress(f"cost: {built.artifact.target} {built.artifact.recipe}")
-        rows.append(artifact_cost(built.folder, built.artifact))
+        name, found = f"cost: {built.artifact.target} {built.artifact.recipe}", kept.find(built)
+        progress(f"{name}: {since(found)}" if found else name)
+        rows += found or [artifact_cost(built.folder, built.artifact)]
+        kept.store(rows[-1:], built)
     with updating(CostEvidence, request.root):
         earlier = read_earlier(CostEvidence, request.root) if request.partial else None
         if earlier:

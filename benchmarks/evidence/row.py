@@ -24,7 +24,8 @@ class Row:
 
     `artifact` is the sha256 of the sealed artifact that was measured; a report shows a row of another hash as stale.
     It is empty if the artifact could not be read. `target` is empty for the PyTorch reference. `stage` and `reason`
-    explain every verdict other than success.
+    explain every verdict other than success. `kept` is the time of measurement where an earlier run measured the row
+    and nothing that it depends on has changed since (benchmarks/kept.py).
     """
 
     target: str
@@ -34,6 +35,7 @@ class Row:
     evidence: Label | Literal[""] = ""
     stage: str = ""
     reason: str = ""
+    kept: str = ""
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
 from benchmarks.evidence.latency import LatencyEvidence, LatencyRow, Load
+from benchmarks.kept import KeptRows, since
 from benchmarks.machine import identity, load
 from benchmarks.request import (
     Built,
@@ -137,10 +138,19 @@ def measure_runtime(
     missing = runtime.unavailable()
     if missing:
         return [replace(row, verdict="unavailable", reason=missing) for row, _ in bare]
-    rows = []
+    built_of = {built.artifact.sha256: built for built in artifacts}
+    kept = KeptRows(request, "latency", LatencyRow, [timing.seconds, timing.threads, runtime.name, runtime.version()])
+    rows: list[LatencyRow] = []
     for row, folder in bare:
-        progress(f"{runtime.name}: {row.target or 'the reference'} {row.recipe}")
+        built, name = built_of.get(row.artifact), f"{runtime.name}: {row.target or 'the reference'} {row.recipe}"
+        found = kept.find(built) if built else ()
+        progress(f"{name}: {since(found)}" if found else name)
+        if found:
+            rows += found
+            continue
         rows.append(measure(request, timing, replace(row, runtime_version=runtime.version()), folder, progress))
+        if built:
+            kept.store(rows[-1:], built)
     return rows
 
 

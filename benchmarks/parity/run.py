@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from benchmarks.evidence.envelope import identity_of, read_earlier, typed, updating, write
+from benchmarks.evidence.envelope import identity_of, plain, read_earlier, typed, updating, write
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
+from benchmarks.kept import KeptRows, since
 from benchmarks.machine import identity
 from benchmarks.parity import lean
 from benchmarks.parity.bench import Bench, load_bench
@@ -25,6 +27,7 @@ from benchmarks.request import (
     subject_of,
 )
 from benchmarks.runtime import Runtime, load_runtime, on_request, resolve_runtimes, runs
+from hydramobile.goldens import golden_digest
 from hydramobile.process import WorkerDied, events
 from hydramobile.samples import Sample, load_samples, refuse_calibrated
 
@@ -57,10 +60,15 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
         for u in broken
     ]
     jobs, missing, left = plan(request, [load_runtime(name) for name in names], artifacts)
-    rows += missing
+    kept = KeptRows(request, "parity", ParityRow, basis_of(bench, request))
+    jobs, unchanged = drop_judged(jobs, kept, bench, progress)
+    rows += [*missing, *unchanged]
     with ThreadPoolExecutor(WORKERS) as pool:
-        for judged in pool.map(lambda job: judge_runtime(request, job, progress), jobs):
+        for job, judged in zip(jobs, pool.map(lambda job: judge_runtime(request, job, progress), jobs), strict=True):
             rows += judged
+            for built in job.artifacts:
+                own = [row for row in judged if row.artifact == built.artifact.sha256]
+                kept.store(own, built, *dependencies(bench, job.runtime, built))
     with updating(ParityEvidence, request.root):
         return merge(request, rows, left, (bench, len(samples)))
 
@@ -114,6 +122,47 @@ def plan(
             jobs.append(Job(runtime, runnable))
     # The longest first, so that it does not run alone at the end.
     return sorted(jobs, key=lambda job: -len(job.artifacts)), missing, left
+
+
+def basis_of(bench: Bench, request: Request) -> list[Any]:
+    """Return what every verdict depends on beyond the artifact: options, goldens, drawn inputs, labels."""
+    labels = [
+        [one.labels.sha256, dict(one.reference), one.most]
+        for one in (bench.labelled, bench.against and bench.against.labelled)
+        if one
+    ]
+    benches = [one for one in (bench, bench.against) if one]
+    goldens = [[golden_digest(golden) for golden in (*one.goldens, *one.drawn)] for one in benches]
+    return [request.bisect, request.most, request.lean, goldens, labels]
+
+
+def dependencies(bench: Bench, runtime: Runtime, built: Built) -> list[Any]:
+    """Return what the verdict on one artifact in one runtime depends on: the runtime, and the limits of both models."""
+    target, recipe = built.artifact.target, built.artifact.recipe
+    benches = [one for one in (bench, bench.against) if one]
+    limits = [one.budget.of(target, recipe) for one in benches]
+    return [runtime.name, runtime.version(), bench.budget.stands_in(target, recipe), plain(limits)]
+
+
+def drop_judged(
+    jobs: Sequence[Job], kept: KeptRows[ParityRow], bench: Bench, progress: Progress
+) -> tuple[list[Job], list[ParityRow]]:
+    """Return (the jobs without artifacts that an earlier run judged and that are unchanged, the rows of these)."""
+    left: list[Job] = []
+    rows: list[ParityRow] = []
+    for job in jobs:
+        waiting: list[Built] = []
+        for built in job.artifacts:
+            found = kept.find(built, *dependencies(bench, job.runtime, built))
+            if found:
+                name = f"{job.runtime.name}: {built.artifact.target} {built.artifact.recipe}"
+                progress(f"{name}: {since(found)}")
+                rows += found
+            else:
+                waiting.append(built)
+        if waiting:
+            left.append(replace(job, artifacts=waiting))
+    return left, rows
 
 
 def left_to(runtime: Runtime, built: Built, other: str) -> ParityRow:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from benchmarks.evidence.envelope import identity_of, typed, write
 from benchmarks.evidence.profile import EntryProfile, KindTime, OpTime, ProfileEvidence, ProfileRow
+from benchmarks.kept import KeptRows, since
 from benchmarks.machine import identity, load
 from benchmarks.optional import Profiler
 from benchmarks.request import (
@@ -71,14 +72,24 @@ def profile_artifact(request: Request, runtime: Runtime, built: Built, progress:
     missing = runtime.unavailable() or runtime.no_profile()
     if missing:
         return replace(row, verdict="unavailable", reason=missing)
-    progress(f"{runtime.name}: {artifact.target} {artifact.recipe}")
+    kept = KeptRows(request, "profile", ProfileRow, [runtime.name, runtime.version()])
+    found, name = kept.find(built), f"{runtime.name}: {artifact.target} {artifact.recipe}"
+    progress(f"{name}: {since(found)}" if found else name)
+    if found:
+        return found[0]
+    profiled = measure(request, replace(row, runtime_version=runtime.version(), load=load()), built)
+    kept.store([profiled], built)
+    return profiled
+
+
+def measure(request: Request, row: ProfileRow, built: Built) -> ProfileRow:
+    """Profile one artifact in a process of its own."""
     job = {
         "model": str(request.spec.folder),
         "out": str(request.out),
-        "runtime": runtime.name,
+        "runtime": row.runtime,
         "folder": str(built.folder),
     }
-    row = replace(row, runtime_version=runtime.version(), load=load())
     try:
         for event in events("benchmarks.profile.worker", job, request.root / "profile.log", HANG_LIMIT):
             if event["event"] == "failed":
