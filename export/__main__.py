@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from hydramobile.cli import run
-from hydramobile.targets import KNOWN, PLATFORMS
+from hydramobile.targets import KNOWN, PLATFORMS, complete_words
 
 app = typer.Typer(
     add_completion=False,
@@ -28,7 +28,10 @@ VERBS = ("make", "init", "list", "layers", "search", "chart", "inspect", "doctor
 
 @app.command()
 def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, without the words
-    what: Annotated[list[str], typer.Argument(help="Targets (coreml, ...) or platforms (ios, ..., all).")],
+    what: Annotated[
+        list[str],
+        typer.Argument(help="Targets (coreml, ...) or platforms (ios, ..., all).", autocompletion=complete_words),
+    ],
     model: Annotated[Path, typer.Option(help="Folder with a model.toml. It names code that is run: trust it.")] = Path(
         "models/portrait"
     ),

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     import typer
 
 
+# Set by the shell that asks for completions (typer's scripts), for the program `hydra-mobile`.
+COMPLETE = "_HYDRA_MOBILE_COMPLETE"
+# The program's name in help texts: "hydra-mobile" where its console script started this command.
+PROGRAM = "HYDRA_MOBILE_PROGRAM"
+
+
 def run(app: typer.Typer) -> NoReturn:
     """Run a typer application and exit with a code of `ExitCode`.
 
@@ -25,7 +31,11 @@ def run(app: typer.Typer) -> NoReturn:
     code: int = ExitCode.PASSED
     reason = "passed"
     try:
-        result = app(standalone_mode=False)
+        if COMPLETE in os.environ:
+            from typer.completion import get_completion_inspect_parameters
+
+            get_completion_inspect_parameters()  # registers typer's shells, whose scripts ask
+        result = app(standalone_mode=False, prog_name=os.environ.get(PROGRAM), complete_var=COMPLETE)
         if isinstance(result, str):
             reason = result
         elif isinstance(result, int) and result:

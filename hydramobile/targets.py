@@ -207,6 +207,11 @@ def resolve(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
+def complete_words(incomplete: str) -> list[str]:
+    """Return the targets and platforms that begin with `incomplete`, for the completion of shells."""
+    return [name for name in (*PLATFORMS, *KNOWN) if name.startswith(incomplete)]
+
+
 def resolve_pairs(names: Iterable[str], named: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
     """Return (target, recipe) for each TARGET, PLATFORM or TARGET/RECIPE; the recipe is "" where none was given.
 

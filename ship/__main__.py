@@ -10,13 +10,19 @@ from typing import Annotated
 import typer
 
 from hydramobile.cli import run
+from hydramobile.targets import complete_words
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.command()
 def ship(  # noqa: PLR0913 - one parameter per flag
-    what: Annotated[list[str], typer.Argument(help="Platforms (ios, android, web, all) or targets (coreml, ...).")],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            help="Platforms (ios, android, web, all) or targets (coreml, ...).", autocompletion=complete_words
+        ),
+    ],
     model: Annotated[Path, typer.Option(help="A model folder, or a .pt2 file of torch.export.save.")],
     recipe: Annotated[list[str] | None, typer.Option(help="Repeatable. Default: the recipes of budget.toml.")] = None,
     out: Annotated[Path, typer.Option(help="Files, evidence and report go to OUT/<model>.")] = Path("build"),

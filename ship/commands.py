@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydramobile.cli import PROGRAM
 from hydramobile.errors import ExitCode
 from hydramobile.process import environment
 
@@ -49,7 +50,7 @@ def run_command(package: str, *words: object) -> Ended:
     return Ended(int(ExitCode.STAGE), f"{package} ended with exit code {done.returncode}: {reason}", content)
 
 
-def replace_process(package: str, words: Sequence[str]) -> None:
-    """Become `python -m PACKAGE WORDS...`."""
+def replace_process(package: str, words: Sequence[str], program: str = "hydra-mobile") -> None:
+    """Become `python -m PACKAGE WORDS...`, which calls itself `program` in its help."""
     line = command_line(package, words)
-    os.execve(line[0], line, {**os.environ, "PYTHONPATH": environment()["PYTHONPATH"]})
+    os.execve(line[0], line, {**os.environ, "PYTHONPATH": environment()["PYTHONPATH"], PROGRAM: program})

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from importlib import metadata
 
+from hydramobile.cli import COMPLETE
 from hydramobile.errors import ExitCode, unknown
 from ship.commands import command_line, replace_process
 
@@ -26,6 +28,8 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "demo": ("demo", ()),
     "reference": ("reference", ()),
 }
+# Commands whose options another command's words complete.
+COMPLETED = {"export": ("export", ("make",)), "doctor": ("benchmarks", ("doctor",))}
 HELP = """\
 hydra-mobile: any PyTorch net to Core ML, LiteRT, ONNX and TF.js, each file proven in a real runtime.
 
@@ -39,12 +43,16 @@ hydra-mobile: any PyTorch net to Core ML, LiteRT, ONNX and TF.js, each file prov
   doctor                                     what works on this machine, and why the rest does not
 
 hydra-mobile COMMAND --help explains one. Exit codes: 0 passed, 1 a budget is broken, 2 bad usage, 3 a stage failed,
-4 nothing could be judged. Options: --version, --help."""
+4 nothing could be judged. Options: --version, --help, --install-completion (of the shell), --show-completion."""
 
 
 def main() -> None:
     """Run the command that the first word names, in a process that replaces this one."""
     words = sys.argv[1:]
+    if COMPLETE in os.environ or (words and words[0].startswith(("--install-completion", "--show-completion"))):
+        from ship.completion import complete
+
+        complete({**COMMANDS, **COMPLETED})
     if not words or words[0] in ("--help", "-h", "help"):
         sys.stdout.write(HELP + "\n")
         sys.exit(0)
@@ -58,7 +66,7 @@ def main() -> None:
         sys.stdout.write(f"verdict: {int(ExitCode.USAGE)} {error}\n")
         sys.exit(int(ExitCode.USAGE))
     package, first = COMMANDS[words[0]]
-    replace_process(package, [*first, *words[1:]])
+    replace_process(package, [*first, *words[1:]], "hydra-mobile" if first else f"hydra-mobile {words[0]}")
 
 
 def doctor(words: list[str]) -> int:

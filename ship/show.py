@@ -10,12 +10,15 @@ from rich.text import Text
 
 from ship.rows import ShipRow
 
+WIDTH = 1000
 STYLE = {"pass": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "yellow"}
 
 
 def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
     """Print one row per file, and where the report is."""
-    table = Table("target", "recipe", "size", "verdict", "nearest limit, or the fault", "next")
+    table = Table(
+        "target", "recipe", "size", "verdict", "nearest limit, or the fault", "next", box=None, pad_edge=False
+    )
     for row in rows:
         size = f"{row.megabytes:.2f} MB" if row.file else ""
         stage = f"{row.stage}: " if row.stage else ""
@@ -28,7 +31,8 @@ def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
             row.next,
         )
     console = Console(markup=False)
-    wide = console if console.is_terminal else Console(markup=False, width=160)
+    # Files and comments on pull requests get one line per file.
+    wide = console if console.is_terminal else Console(markup=False, width=WIDTH)
     wide.print(table)
     for row in rows:
         if row.file:

@@ -14,7 +14,7 @@ from hydramobile.spec import NAME
 
 def archive_origin(paths: Sequence[Path]) -> Origin:
     """Read archives in the given order. A module reads the outputs of earlier ones that have its inputs' names."""
-    from hydramobile.pt2.net import net_of
+    from hydramobile.pt2.net import graph_of, net_of
 
     origin = Origin({}, {})
     for path in paths:
@@ -23,9 +23,10 @@ def archive_origin(paths: Sequence[Path]) -> Origin:
             raise UsageError(f"{path}: the module's name {name!r} is taken or no name; rename the file")
         archive = read_archive(path)
         net = net_of(archive)
+        graph = graph_of(net)
         origin.modules[name] = net.eval()
-        origin.inputs[name] = tuple(KnownInput(i.name, i.shape, i.dtype, i.sample) for i in net.graph.inputs)
-        outputs = net.graph.output_names
+        origin.inputs[name] = tuple(KnownInput(i.name, i.shape, i.dtype, i.sample) for i in graph.inputs)
+        outputs = graph.output_names
         if len(paths) > 1 and outputs == ("output",):
             outputs = (name,)
         origin.outputs[name] = outputs

@@ -13,11 +13,14 @@ from hydramobile.pt2.steps import Graph, Ref, last_uses, refs
 
 
 class ArchivedNet(torch.nn.Module):
-    """The net of an archive: takes the graph's inputs by position, returns a tuple of its output tensors."""
+    """The net of an archive: takes the graph's inputs by position, returns a tuple of its output tensors.
+
+    Its own attributes have names that no layer of a net has: layers called `graph` or `last` are the archive's.
+    """
 
     def __init__(self, archive: Archive, graph: Graph) -> None:
         super().__init__()
-        self.graph = graph
+        self._archived_graph = graph
         for path, layer in {step.call.path: step.call for step in graph.steps if isinstance(step.call, Layer)}.items():
             put(self, path, layer.module)
         for path, value in state_of(archive, graph).items():
@@ -32,28 +35,34 @@ class ArchivedNet(torch.nn.Module):
             else:
                 with torch.no_grad():
                     getattr(parent, name).data = value
-        self.last = last_uses(graph)
+        self._archived_last_uses = last_uses(graph)
         self.eval()
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        known: dict[str, Any] = {item.name: value for item, value in zip(self.graph.inputs, inputs, strict=True)}
+        graph = self._archived_graph
+        known: dict[str, Any] = {item.name: value for item, value in zip(graph.inputs, inputs, strict=True)}
 
         def value(argument: Any) -> Any:
             if isinstance(argument, Ref):
-                path = self.graph.places.get(argument.name)
+                path = graph.places.get(argument.name)
                 return known[argument.name] if path is None else attribute(self, path)
             return [value(item) for item in argument] if isinstance(argument, list) else argument
 
-        for index, step in enumerate(self.graph.steps):
+        for index, step in enumerate(graph.steps):
             call = self.get_submodule(step.call.path) if isinstance(step.call, Layer) else step.call
             result = call(*map(value, step.args), **{name: value(item) for name, item in step.kwargs.items()})
             results = result if step.unpack else (result,)
             known.update({name: item for name, item in zip(step.results, results, strict=False) if name})
-            for name in self.last[index]:
+            for name in self._archived_last_uses[index]:
                 known.pop(name, None)
-        for path, ref in self.graph.mutated:
+        for path, ref in graph.mutated:
             attribute(self, path).copy_(value(ref))
-        return tuple(value(ref) for ref in self.graph.outputs)
+        return tuple(value(ref) for ref in graph.outputs)
+
+
+def graph_of(net: ArchivedNet) -> Graph:
+    """Return the graph that the net runs."""
+    return net._archived_graph
 
 
 def net_of(archive: Archive) -> ArchivedNet:

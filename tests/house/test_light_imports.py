@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -10,35 +9,13 @@ from pathlib import Path
 
 import pytest
 
-VENDORS = {
-    "ai_edge_litert",
-    "ai_edge_quantizer",
-    "coremltools",
-    "jax",
-    "keras",
-    "litert_converter",
-    "litert_torch",
-    "matplotlib",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "scipy",
-    "tensorflow",
-    "torch",
-    "transformers",
-}
-IMPORTED = re.compile(r"^import time:\s+\d+ \|\s+\d+ \|\s*(\S+)$", re.MULTILINE)
+from support.light import VENDORS, imported_by
 
 
 @pytest.mark.parametrize("package", ["export", "benchmarks", "reference", "hydramobile", "demo", "ship"])
 def test_help_imports_no_vendor(root: Path, package: str) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", package, "--help"]
-    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 0, result.stdout + result.stderr[-2000:]
-
-    imported = {name.split(".")[0] for name in IMPORTED.findall(result.stderr)}
-
-    assert "typing" in imported, "the import log was not understood"
+    done, imported = imported_by(root, root, (package, "--help"))
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert not imported & VENDORS
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hydramobile.errors import ExitCode
 from hydramobile.pt2.archive import ArchiveError, read_archive
-from hydramobile.pt2.net import ArchivedNet, net_of
+from hydramobile.pt2.net import ArchivedNet, graph_of, net_of
 
 
 class Mixed(nn.Module):
@@ -66,12 +66,12 @@ def load(path: Path) -> ArchivedNet:
 
 def test_it_computes_what_the_net_computes(mixed: Mixed, saved: Path) -> None:
     net = load(saved)
-    assert [(item.name, item.shape, item.dtype) for item in net.graph.inputs] == [
+    assert [(item.name, item.shape, item.dtype) for item in graph_of(net).inputs] == [
         ("image", (1, 3, 8, 8), "float32"),
         ("word", (1,), "int64"),
     ]
-    assert net.graph.inputs[1].sample is not None and int(net.graph.inputs[1].sample) == 7
-    assert net.graph.output_names == ("scores", "more_0_0", "more_0_1", "more_2", "index")
+    assert graph_of(net).inputs[1].sample is not None and int(graph_of(net).inputs[1].sample) == 7
+    assert graph_of(net).output_names == ("scores", "more_0_0", "more_0_1", "more_2", "index")
     image, word = torch.rand(1, 3, 8, 8), torch.tensor([4])
     wanted = mixed(image, word)
     expected = [wanted["scores"], *wanted["more"][0], wanted["more"][2], wanted["index"]]
@@ -155,7 +155,7 @@ def test_example_inputs_that_are_code_are_not_run(saved: Path, tmp_path: Path) -
     archive = read_archive(hostile)
     assert archive.samples == ()
     assert "data/sample_inputs/model.pt holds objects that are not tensors" in archive.samples_refused
-    assert net_of(archive).graph.inputs[0].sample is None
+    assert graph_of(net_of(archive)).inputs[0].sample is None
     assert not mark.exists()
 
 
@@ -283,3 +283,24 @@ def test_a_truncated_graph_says_so(saved: Path, tmp_path: Path) -> None:
     damaged = rewrite(saved, tmp_path / "d.pt2", lambda name, data: b"{}" if name.startswith("models/") else data)
     with pytest.raises(ArchiveError, match="its graph cannot be read"):
         load(damaged)
+
+
+def test_layers_may_have_the_names_of_the_archives_own_attributes(tmp_path: Path) -> None:
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.graph, self.last, self.steps = (
+                nn.Linear(4, 4),
+                nn.Linear(4, 4),
+                nn.ModuleDict({"last": nn.Linear(4, 2)}),
+            )
+            self.register_buffer("places", torch.ones(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.steps["last"](self.last(self.graph(x) + self.places))
+            return result
+
+    torch.manual_seed(1)
+    net, x = Named().eval(), torch.rand(1, 4)
+    loaded = load(save(net, (x,), tmp_path / "net.pt2"))
+    assert torch.equal(loaded(x)[0], net(x)) and set(loaded.state_dict()) == set(net.state_dict())
