@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,12 +63,13 @@ def run_parity(request: Request, progress: Progress = silent) -> ParityEvidence:
     kept = KeptRows(request, "parity", ParityRow, basis_of(bench, request))
     jobs, unchanged = drop_judged(jobs, kept, bench, progress)
     rows += [*missing, *unchanged]
+
+    def store(job: Job, built: Built, judged: Sequence[ParityRow]) -> None:
+        kept.store(judged, built, *dependencies(bench, job.runtime, built))
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        for job, judged in zip(jobs, pool.map(lambda job: judge_runtime(request, job, progress), jobs), strict=True):
+        for judged in pool.map(lambda job: judge_runtime(request, job, progress, store), jobs):
             rows += judged
-            for built in job.artifacts:
-                own = [row for row in judged if row.artifact == built.artifact.sha256]
-                kept.store(own, built, *dependencies(bench, job.runtime, built))
     with updating(ParityEvidence, request.root):
         return merge(request, rows, left, (bench, len(samples)))
 
@@ -169,13 +170,19 @@ def left_to(runtime: Runtime, built: Built, other: str) -> ParityRow:
     return leave_out(blank(built.artifact, runtime), f"computes in float32, as in {other}, which judges it")
 
 
-def judge_runtime(request: Request, job: Job, progress: Progress) -> list[ParityRow]:
-    """Judge all artifacts of one runtime in a worker process.
+def judge_runtime(
+    request: Request,
+    job: Job,
+    progress: Progress,
+    done: Callable[[Job, Built, Sequence[ParityRow]], None] = lambda *of: None,
+) -> list[ParityRow]:
+    """Judge all artifacts of one runtime in a worker process. `done` is called with the rows of each judged artifact.
 
     If the process dies, the artifact that it was judging fails, and a new process judges the remaining ones.
     """
     rows: list[ParityRow] = []
     runtime, waiting = job.runtime, {built.folder: built.artifact for built in job.artifacts}
+    asked = {built.folder: built for built in job.artifacts}
     while waiting:
         content = {
             "model": str(request.spec.folder),
@@ -200,6 +207,8 @@ def judge_runtime(request: Request, job: Job, progress: Progress) -> list[Parity
                     rows.append(replace(row, runtime_version=runtime.version()))
                 elif event["event"] == "done":
                     del waiting[current]
+                    built = asked[current]
+                    done(job, built, [row for row in rows if row.artifact == built.artifact.sha256])
         except WorkerDied as error:
             artifact = waiting.pop(current)
             rows.append(replace(blank(artifact, runtime), verdict="failed", stage="run", reason=str(error)))

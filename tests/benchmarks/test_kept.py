@@ -31,9 +31,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     judged: list[str] = []
     real = parity_run.judge_runtime
 
-    def count(request: Request, job: Any, progress: Any) -> Any:
+    def count(request: Request, job: Any, *more: Any) -> Any:
         judged.extend(f"{built.artifact.target}/{built.artifact.recipe}" for built in job.artifacts)
-        return real(request, job, progress)
+        return real(request, job, *more)
 
     monkeypatch.setattr(parity_run, "judge_runtime", count)
     return judged
@@ -95,6 +95,20 @@ def test_other_goldens_and_options_judge_anew(request_of: Request, counted: list
     assert len(counted) == 2
     run_parity(request_of)
     assert len(counted) == 2, "both are kept beside each other"
+
+
+def test_an_interrupted_run_goes_on(request_of: Request, counted: list[str]) -> None:
+    """Each artifact is kept as soon as it is judged."""
+
+    def interrupt(text: str) -> None:
+        if text.endswith("onnx w8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_parity(request_of, interrupt)
+    counted.clear()
+    assert {row.recipe for row in run_parity(request_of).results} == {"float32", "w8"}
+    assert counted == ["onnx/w8"]
 
 
 def test_changed_files_fail(request_of: Request, counted: list[str]) -> None:

@@ -92,3 +92,24 @@ def test_each_reason_keeps_its_steps() -> None:
 def test_what_half_holds() -> None:
     assert holds(np.asarray([1.0, -65504, -math.inf])) and holds(np.asarray(1e-6)) and holds(np.zeros((2, 2)))
     assert not holds(np.asarray([70000.0])) and not holds(np.asarray(1e-8)) and not holds(np.full((4, 4), 4e-8))
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        [0.0, -3.0, 2e-9, math.nan, math.inf, -0.0],
+        [-math.inf, math.nan],
+        [1e-42, 2.0],
+        [0.0, 0.0],
+        [-5.0],
+        [],
+    ],
+)
+def test_extremes_are_of_finite_elements_that_are_not_zero(probe: list[float]) -> None:
+    """Subnormal elements count. Memory that is not contiguous is read in its order."""
+    value = np.repeat(np.asarray(probe, np.float32), 2)[::2]
+    counted = [abs(element) for element in value.tolist() if math.isfinite(element) and element]
+    result = Extremes()
+    result.add(value)
+    expected = (max(counted), min(counted), max(counted)) if counted else (0.0, math.inf, math.inf)
+    assert (result.largest, result.smallest, result.least_peak) == expected

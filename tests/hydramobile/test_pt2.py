@@ -70,7 +70,8 @@ def test_it_computes_what_the_net_computes(mixed: Mixed, saved: Path) -> None:
         ("image", (1, 3, 8, 8), "float32"),
         ("word", (1,), "int64"),
     ]
-    assert graph_of(net).inputs[1].sample is not None and int(graph_of(net).inputs[1].sample) == 7
+    example = graph_of(net).inputs[1].sample
+    assert example is not None and int(example) == 7
     assert graph_of(net).output_names == ("scores", "more_0_0", "more_0_1", "more_2", "index")
     image, word = torch.rand(1, 3, 8, 8), torch.tensor([4])
     wanted = mixed(image, word)

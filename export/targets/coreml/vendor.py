@@ -7,7 +7,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-
 # Frameworks that coremltools imports where they are installed, for frontends and formats that are not used here.
 HIDDEN = ("tensorflow", "sklearn", "xgboost", "torchao", "transformers")
 
