@@ -48,15 +48,26 @@ def outcome_table(outcomes: Sequence[Outcome]) -> None:
     table = Table("target", "recipe", "state", "seconds", "reason")
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in sorted(outcomes, key=lambda item: (item.target, item.recipe)):
-        # A reason that holds for all recipes of a target is one row.
-        own = () if outcome.reason else (outcome.recipe,)
-        groups.setdefault((outcome.target, outcome.state, outcome.stage, outcome.reason, *own), []).append(outcome)
-    for (target, state, stage, reason, *_), group in groups.items():
+        # A reason is printed once, for all targets and recipes for which it holds.
+        own = () if outcome.reason else (outcome.target, outcome.recipe)
+        groups.setdefault((outcome.state, outcome.stage, outcome.reason, *own), []).append(outcome)
+    for (state, stage, reason, *_), group in groups.items():
         text = f"{stage}: {reason}" if stage else reason
         seconds = f"{group[0].seconds:.1f}" if group[0].seconds else ""
-        recipes = ", ".join(outcome.recipe for outcome in group)
-        table.add_row(target, recipes, Text(state, STYLE[state]), seconds, text)
+        targets, recipes = where([(outcome.target, outcome.recipe) for outcome in group])
+        table.add_row(targets, recipes, Text(state, STYLE[state]), seconds, text)
     Console(markup=False).print(table)
+
+
+def where(pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Return (targets, recipes) of a row that holds for several; a line per target where their recipes differ."""
+    recipes: dict[str, list[str]] = {}
+    for target, recipe in pairs:
+        recipes.setdefault(target, []).append(recipe)
+    lines = [", ".join(own) for own in recipes.values()]
+    if len(set(lines)) == 1:
+        return ", ".join(recipes), lines[0]
+    return "\n".join(recipes), "\n".join(lines)
 
 
 def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:

@@ -19,12 +19,15 @@ def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
     table = Table(
         "target", "recipe", "size", "verdict", "nearest limit, or the fault", "next", box=None, pad_edge=False
     )
-    for row in rows:
+    for group in same_fault(rows):
+        row = group[0]
         size = f"{row.megabytes:.2f} MB" if row.file else ""
         stage = f"{row.stage}: " if row.stage else ""
+        one = len({item.recipes for item in group}) == 1
+        lines = [", ".join(item.recipes) for item in group]
         table.add_row(
-            row.target,
-            ", ".join(row.recipes),
+            (", " if one else "; ").join(item.target for item in group),
+            lines[0] if one else "; ".join(lines),
             size,
             Text(row.verdict, STYLE[row.verdict]),
             stage + row.limit,
@@ -39,3 +42,12 @@ def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
             wide.print(f"{row.target} {row.recipes[0]}: {row.file}", highlight=False, soft_wrap=True)
     if report:
         wide.print(f"report: {report}", highlight=False, soft_wrap=True)
+
+
+def same_fault(rows: Sequence[ShipRow]) -> list[list[ShipRow]]:
+    """Return the rows in order; rows of several targets without a file, for one reason, are together."""
+    groups: dict[tuple[str, ...], list[ShipRow]] = {}
+    for row in rows:
+        own = (row.target, *row.recipes) if row.file else ()
+        groups.setdefault((row.verdict, row.stage, row.limit, row.next, *own), []).append(row)
+    return list(groups.values())

@@ -12,10 +12,14 @@ from benchmarks.evidence.size import SizeRow
 from benchmarks.report import charts, judged, measured, words
 from benchmarks.report.calibration import calibration_cells, calibration_lines
 from benchmarks.report.gather import Gathered
+from benchmarks.report.glossary import recipe_meanings, word_rows
+from benchmarks.report.grouped import refusal_groups, undone_groups, verdict_groups
 from benchmarks.report.judged import Loss, Number
 from benchmarks.report.measured import RerunLine
+from benchmarks.report.opening import Opening
 from benchmarks.report.pictures import Overview, Picture
 from benchmarks.report.strongest import strength_lines
+from benchmarks.report.typical import Typical
 from hydramobile.budget import Limit
 from hydramobile.measures import worse
 from hydramobile.samples import Sample
@@ -46,8 +50,12 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The parts of a report for which artifacts were run. `notes` say which pictures are missing, and why."""
+    """The parts of a report for which artifacts were run. `notes` say which pictures are missing, and why.
 
+    `overview` is drawn where there is no `typical` picture.
+    """
+
+    typical: Typical | None
     overview: Overview | None
     pictures: Sequence[Picture]
     notes: Sequence[str]
@@ -121,7 +129,7 @@ class Provenance:
     goals: Goals = Goals()
 
 
-def page_context(evidence: Gathered, drawn: Drawn) -> dict[str, Any]:
+def page_context(evidence: Gathered, drawn: Drawn, begin: Opening) -> dict[str, Any]:
     """Return the variables of the templates by name."""
     losses = {verdict.pair: judged.losses(evidence, *verdict.pair) for verdict in evidence.verdicts}
     sizes = [size for verdict in evidence.verdicts if (size := evidence.size(*verdict.pair))]
@@ -132,14 +140,15 @@ def page_context(evidence: Gathered, drawn: Drawn) -> dict[str, Any]:
     return {
         "spec": evidence.spec,
         "is_stale": evidence.stale,
-        "verdicts": judged.verdict_lines(evidence),
+        "opening": begin,
+        "verdicts": verdict_groups(judged.verdict_lines(evidence)),
         "headline": headline(evidence),
         "cards": cards(evidence, losses, sizes, reruns),
         "matrix": judged.matrix(evidence),
         "losses": judged.loss_lines(evidence),
         "calibrations": calibration_cells(calibration_lines(evidence)),
-        "refusals": judged.refusals(evidence),
-        "unavailable": judged.unavailable(evidence),
+        "refusals": refusal_groups(judged.refusals(evidence)),
+        "unavailable": undone_groups(judged.unavailable(evidence)),
         "stored_dtypes": judged.stored_dtypes(evidence),
         "sizes": sizes,
         "latencies": latencies,
@@ -163,8 +172,13 @@ def page_context(evidence: Gathered, drawn: Drawn) -> dict[str, Any]:
         "missing": evidence.missing,
         "stale": stale(evidence),
         "words": words,
+        "glossary": word_rows(),
+        "recipes": recipe_meanings(evidence.spec, (verdict.recipe for verdict in evidence.verdicts)),
+        "targets": list(dict.fromkeys(verdict.target for verdict in evidence.verdicts)),
+        "typical": drawn.typical,
         "overview": drawn.overview,
         "pictures": drawn.pictures,
+        "taken": [take.name for take in begin.takes if take.recipe],
         "notes": drawn.notes,
         "pixels": drawn.pixels,
     }

@@ -1,4 +1,4 @@
-"""Render the report from its templates: one file without scripts or external resources."""
+"""Render the report from its templates: one file that needs no other, with one script of its own (the filter)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import words
+from benchmarks.report.glossary import Terms, slug
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -25,6 +26,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {
+        "slug": slug,
         "mb": words.megabytes,
         "ms": words.milliseconds,
         "percent": words.percent,
@@ -32,7 +34,13 @@ def render(name: str, context: Mapping[str, Any]) -> str:
         "cell": table_cell,
         "inline": Markup,  # charts, drawn by this program
     }
-    environment.globals["style"] = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    terms = Terms(context["recipes"])
+    environment.globals |= {
+        "style": Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        "script": Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        "term": terms.term,
+        "recipe": terms.named,
+    }
     return environment.get_template(f"{name}.j2").render(context)
 
 

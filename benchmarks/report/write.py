@@ -8,11 +8,13 @@ from pathlib import Path
 
 from benchmarks.report.gather import Gathered, gather
 from benchmarks.report.judged import Place, number, whole
+from benchmarks.report.opening import opening
 from benchmarks.report.page import Drawn, PixelLine, Pixels, page_context
 from benchmarks.report.pictures import chosen_runtime, overview, worst_pictures
 from benchmarks.report.pixels import Chosen, from_pixels, fused_entry
 from benchmarks.report.render import render
 from benchmarks.report.summary import renew_readme
+from benchmarks.report.typical import typical
 from benchmarks.request import Progress, silent
 from hydramobile.artifact import Entry
 from hydramobile.errors import StageError
@@ -55,13 +57,15 @@ def write_report(request: ReportRequest, progress: Progress = silent) -> str:
     progress("report: pictures")
     pictures, more = worst_pictures(evidence, goldens, request.include_photos)
     progress("report: other ways of preparing a photo")
+    begin = opening(evidence)
     drawn = Drawn(
+        typical=typical(evidence, goldens, request.include_photos, begin.takes),
         overview=overview(evidence, goldens, request.include_photos),
         pictures=pictures,
         notes=notes + more,
         pixels=pixels(evidence, goldens),
     )
-    context = page_context(evidence, drawn)
+    context = page_context(evidence, drawn, begin)
     progress("report: page")
     for name in ("report.html", "report.md"):
         write_text(evidence.root / name, render(name, context))

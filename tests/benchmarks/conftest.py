@@ -17,13 +17,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.latency.run import Timing, run_latency
+from benchmarks.parity.run import run_parity
+from benchmarks.report.write import ReportRequest, write_report
+from benchmarks.request import Request
 from benchmarks.runtimes.arm import sysroot
 from benchmarks.runtimes.arm.cpus import CPUS
 from benchmarks.runtimes.arm.emulator import command as emulated
 from benchmarks.runtimes.coreml_mil.evaluate import evaluate, prepare
 from benchmarks.runtimes.coreml_mil.program import load_function
+from benchmarks.size import run_size
 from export.targets.coreml.vendor import load_coremltools
 from hydramobile.files import locked
+from hydramobile.spec import load_spec
 
 PROPERTIES = {
     "ro.product.model": "Pretend",
@@ -32,6 +38,29 @@ PROPERTIES = {
     "ro.kernel.qemu": "1",
 }
 THERMAL = "Thermal Status: 0\\n\\tTemperature{mValue=34.5, mType=3, mName=skin, mStatus=0}"
+
+
+@pytest.fixture(scope="session")
+def evidence(
+    build_once: Callable[[str, Callable[[Path], None]], Path],
+    artifact: Callable[[str, str, str], Path],
+    build: Callable[[str], Path],
+    model_dir: Callable[[str], Path],
+) -> Path:
+    """OUT of the portrait in ONNX float32 and w8 (a candidate), judged, weighed, timed and reported."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(build("portrait"), folder, dirs_exist_ok=True)
+        for recipe in ("float32", "w8"):
+            shutil.copytree(artifact("portrait", "onnx", recipe), folder / "portrait/onnx" / recipe)
+        spec = load_spec(model_dir("portrait"))
+        request = Request(spec, folder, runtimes=("onnxruntime",))
+        run_parity(request)
+        run_size(request)
+        run_latency(request, Timing(seconds=0.1))
+        write_report(ReportRequest(spec, folder))
+
+    return build_once("evidence-report", make)
 
 
 @pytest.fixture(scope="session")
