@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.report import words
 from benchmarks.report.gather import Gathered, State, Verdict
-from benchmarks.report.judged import Number, Place, deciding, losses, number, whole
+from benchmarks.report.judged import Number, Place, deciding, losses, number
 from benchmarks.report.strongest import TIMES
 from hydramobile.artifact import primary, ships
 from hydramobile.targets import target_info
@@ -112,8 +112,12 @@ def opening(evidence: Gathered) -> Opening:
 
 def judged_samples(evidence: Gathered) -> int:
     """Return the least number of samples over the files that must ship and were judged; 0 if none was."""
-    known = [whole(evidence, evidence.judged(*v.pair)) for v in evidence.verdicts if v.ship]
-    return min((max(row.samples for row in rows) for rows in known if rows), default=0)
+    known = [
+        [row.samples for row in evidence.judged(*verdict.pair) if row.mode == "direct" and "@" not in row.entry]
+        for verdict in evidence.verdicts
+        if verdict.ship
+    ]
+    return min((max(counts) for counts in known if counts), default=0)
 
 
 def answer(evidence: Gathered) -> Answer:

@@ -16,6 +16,7 @@ from torch import nn
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from ship.rows import ShipRow, conclude, judged_row, merged, share
 from ship.schedule import Task, run_tasks
+from ship.show import same_fault, ship_lines
 from support.fixtures import Command
 
 ROW = ShipRow("onnx", ("float32",), must=True, file="a/float32/net.onnx", megabytes=1.0)
@@ -61,6 +62,18 @@ def test_equal_failures_are_one_row() -> None:
     assert [(row.target, row.recipes) for row in rows] == [("onnx", ("float32", "w8")), ("tfjs", ("float32",))]
     with pytest.raises(StageError, match="capture: onnx float32, w8: the net failed"):
         conclude(rows)
+
+
+def test_one_fault_of_every_target_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        ShipRow(target, ("float32", "w8"), True, "failed", limit="the net <adds> None", stage="capture")
+        for target in ("onnx", "coreml", "litert")
+    ]
+    ship_lines([*rows, replace(rows[0], target="tfjs", recipes=("float32",)), ROW], "")
+    told = capsys.readouterr().out
+    assert told.count("the net <adds> None") == 1
+    assert all(target in told for target in ("onnx", "coreml", "litert", "tfjs"))
+    assert [len(group) for group in same_fault([*rows, ROW, replace(ROW, target="tfjs")])] == [3, 1, 1]
 
 
 def test_tasks_wait_for_each_other_and_the_first_ready_one_starts() -> None:

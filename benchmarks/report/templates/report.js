@@ -62,9 +62,9 @@ function tableOf(element) {
 }
 
 /** @type {Table[]} */
-const tables = [.../** @type {NodeListOf<HTMLTableElement>} */ (document.querySelectorAll('main .scroll > table'))].map(
-  tableOf,
-);
+const tables = [
+  .../** @type {NodeListOf<HTMLTableElement>} */ (document.querySelectorAll('section[id] .scroll > table')),
+].map(tableOf);
 
 /**
  * Hide the rows that do not fit, and return how many are left.
