@@ -14,14 +14,16 @@ Names = Sequence[tuple[str, Sequence[str]]]
 
 @dataclass(frozen=True, slots=True)
 class VerdictGroup:
-    """A line of the verdicts; artifacts without any number that share a state and its reason are one line.
+    """A line of the verdicts; artifacts that nothing judged and that share a state and its reason are one line.
 
-    `must` says whether they must ship: "yes", "no", or how many of them.
+    `must` says whether they must ship: "yes", "no", or how many of them. `single` is False for a line of several, whose
+    sizes only the size table has.
     """
 
     line: VerdictLine
     names: Names
     must: str
+    single: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,12 @@ def verdict_groups(lines: Iterable[VerdictLine]) -> list[VerdictGroup]:
     groups: dict[tuple[str, ...], list[VerdictLine]] = {}
     for line in lines:
         verdict = line.verdict
-        own = () if line.deciding is None and line.size is None and not line.runtimes else (verdict.name,)
+        own = () if line.deciding is None and not line.runtimes else (verdict.name,)
         groups.setdefault((verdict.state, verdict.reason, *own), []).append(line)
     return [
-        VerdictGroup(own[0], names(line.verdict for line in own), required([line.verdict for line in own]))
+        VerdictGroup(own[0], names(verdicts), required(verdicts), len(verdicts) == 1)
         for own in groups.values()
+        for verdicts in ([line.verdict for line in own],)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.report import words
@@ -21,6 +21,8 @@ EQUAL = 1.05
 # The number of different reasons that the opening prints; the verdicts below it have all of them.
 REASONS = 3
 ON_DEVICE = "measured-on-device"
+# The model of commands that name none.
+DEFAULT = "models/portrait"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ def answer(evidence: Gathered) -> Answer:
     """Answer whether every file that must ship may."""
     must = [verdict for verdict in evidence.verdicts if verdict.ship]
     good = [verdict for verdict in must if verdict.state == "ships"]
-    bad = [verdict for verdict in must if verdict.state in ("broken", "failed", "refused")]
+    bad = [verdict for verdict in must if verdict.state in ("broken", "refused") or failed(evidence, verdict)]
     waiting = [verdict for verdict in must if verdict not in good and verdict not in bad]
     beside = candidates(evidence.verdicts)
     grouped = troubles([*bad, *waiting])
@@ -136,17 +138,18 @@ def answer(evidence: Gathered) -> Answer:
         them = "it" if len(must) == 1 else "them"
         text = f"{every}: within every limit of the budget, in every runtime that ran {them}."
         return Answer("Yes", "good", text, (), 0, beside)
-    counts = []
-    if bad:
-        over = sum(verdict.state != "failed" for verdict in bad)
-        failed = len(bad) - over
-        parts = [f"{over} {'is' if over == 1 else 'are'} over a limit"] if over else []
-        parts += [f"{failed} failed"] if failed else []
-        counts.append(" and ".join(parts))
-    if waiting:
-        counts.append(f"{len(waiting)} {'is' if len(waiting) == 1 else 'are'} not judged yet")
+    over = sum(not failed(evidence, verdict) for verdict in bad)
+    counts = [f"{over} {'is' if over == 1 else 'are'} over a limit"] if over else []
+    counts += [f"{len(bad) - over} failed"] if len(bad) > over else []
+    counts += [f"{len(waiting)} {'is' if len(waiting) == 1 else 'are'} not judged yet"] if waiting else []
     text = f"Of {len(must)} files that must ship, {', '.join(counts)}; {len(good)} may ship."
     return Answer("No" if bad else "Not yet", "bad" if bad else "warn", text, shown, more, beside)
+
+
+def failed(evidence: Gathered, verdict: Verdict) -> bool:
+    """Return whether a stage failed, while the file was made or judged."""
+    outcome = evidence.exports.get(verdict.name)
+    return verdict.state == "failed" or (verdict.state == "missing" and bool(outcome and outcome.state == "failed"))
 
 
 def candidates(verdicts: Iterable[Verdict]) -> str:
@@ -285,13 +288,13 @@ def speed(evidence: Gathered, verdict: Verdict, platform: str) -> Speed | None:
 
 def steps(evidence: Gathered, takes: Iterable[Take]) -> list[Step]:
     """Return what to do next: mend what may not ship, make what is missing, use the files, strengthen the evidence."""
+    folder = shown(evidence.spec.folder)
     found: list[Step] = []
     must = [verdict for verdict in evidence.verdicts if verdict.ship]
     broken = next((verdict for verdict in must if verdict.state == "broken"), None)
     if broken:
-        where = f"--model {shown(evidence.spec.folder)} --only {broken.name} --bisect"
         text = f"Find the first layer of {broken.name} that differs"
-        found.append(Step(text, f"python -m benchmarks parity {where}"))
+        found.append(Step(text, f"python -m benchmarks parity --only {broken.name} --bisect"))
     if any(verdict.state in ("missing", "failed") for verdict in must):
         found.append(Step("Export the files that are missing", "make export"))
     if any(verdict.state in ("stale", "unjudged", "missing") for verdict in must):
@@ -309,7 +312,14 @@ def steps(evidence: Gathered, takes: Iterable[Take]) -> list[Step]:
             if step.label == ON_DEVICE and step.command not in commands:
                 commands.add(step.command)
                 found.append(Step(f"Measure {item.name} on a phone", step.command))
-    return found
+    return [replace(step, command=of_model(step.command, folder)) for step in found]
+
+
+def of_model(command: str, folder: str) -> str:
+    """Return a command with the folder of its model, which both kinds of commands leave out for the portrait."""
+    if not command or folder == DEFAULT:
+        return command
+    return f"{command} {f'MODEL={folder}' if command.startswith('make ') else f'--model {folder}'}"
 
 
 def shown(folder: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.outcomes import Outcome
 from benchmarks.report import write as report
 from benchmarks.report.gather import Gathered, State, Verdict, gather
 from benchmarks.report.glossary import GLOSSARY, Terms, described
@@ -108,8 +109,15 @@ def test_one_file_that_may_not_ship_turns_the_answer(gathered: Gathered, state: 
     ios = next(take for take in files_to_take(changed) if take.platform == "iOS")
     assert not ios.recipe and ios.reason == "too far"
     commands = " ".join(step.command for step in opening(changed).steps)
-    wanted = {"broken": "parity --model models/portrait --only coreml/w8 --bisect", "unjudged": "make parity"}
+    wanted = {"broken": "parity --only coreml/w8 --bisect", "unjudged": "make parity"}
     assert wanted.get(state, "make export") in commands
+
+
+def test_an_export_that_failed_is_no_file_that_waits(gathered: Gathered) -> None:
+    changed = with_states(gathered, {"onnx/float32": ("ships", True), "coreml/w8": ("missing", True)}, "no")
+    outcome = Outcome("coreml", "w8", "failed", "capture", "no")
+    reply = answer(replace(changed, exports={"coreml/w8": outcome}))
+    assert (reply.word, reply.text) == ("No", "Of 2 files that must ship, 1 failed; 1 may ship.")
 
 
 def test_a_broken_limit_stands_on_the_page(evidence: Path, spec: ModelSpec, tmp_path: Path, quick: None) -> None:
@@ -280,3 +288,5 @@ def test_the_menu_never_runs_off_the_page(opened: Callable[[int, int], Any], wid
 def test_steps_end_with_a_phone(gathered: Gathered) -> None:
     changed = with_states(gathered, {"coreml/w8": ("ships", True)})
     assert [step.command for step in steps(changed, files_to_take(changed))] == ["", "make bench-ios"]
+    other = replace(changed, spec=replace(changed.spec, folder=Path("nets/mine")))
+    assert [step.command for step in steps(other, files_to_take(other))] == ["", "make bench-ios MODEL=nets/mine"]
