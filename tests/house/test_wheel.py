@@ -62,6 +62,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "share/hydra-mobile/portrait/weights.safetensors",
         "share/hydra-mobile/portrait/samples/samples.toml",
         "benchmarks/report/templates/report.html.j2",
+        "benchmarks/report/templates/report.js",
         "benchmarks/runtimes/tfjs_node.mjs",
         "export/targets/onnx/usage.md.j2",
         "demo/index.html",
