@@ -12,11 +12,12 @@ from benchmarks.report.gather import Gathered, State, Verdict
 from benchmarks.report.judged import Number, Place, deciding, losses, number
 from benchmarks.report.strongest import TIMES
 from hydramobile.artifact import primary, ships
+from hydramobile.measures import worse
 from hydramobile.targets import target_info
 
 # Platforms in the order of the page, with their names.
 PLATFORMS = {"ios": "iOS", "android": "Android", "web": "web"}
-# Files whose sizes differ by less are called equally big: the one with the smaller loss is recommended.
+# Files whose sizes differ by less than this factor are called equally big: the one that loses least is recommended.
 EQUAL = 1.05
 # The number of different reasons that the opening prints; the verdicts below it have all of them.
 REASONS = 3
@@ -63,7 +64,7 @@ class Take:
     """The file to take for a platform; without one, `reason` says why.
 
     `files` are relative to the folder of the report. `others` are files that a reader may take instead: what they are,
-    and their names and sizes.
+    and their names and sizes. `untimed`: only runtimes that predict no app's times, or none at all, run it here.
     """
 
     platform: str
@@ -77,6 +78,7 @@ class Take:
     lost: Sequence[Number] = ()
     closest: Number | None = None
     speed: Speed | None = None
+    untimed: bool = False
     others: Sequence[str] = ()
     reason: str = ""
 
@@ -219,6 +221,7 @@ def take(evidence: Gathered, platform: str, verdicts: Sequence[Verdict]) -> Take
         lost=lost,
         closest=deciding(evidence, chosen),
         speed=speed(evidence, chosen, platform),
+        untimed=any(row.pair == chosen.pair and row.verdict != "measured" for row in evidence.latencies),
         others=others(evidence, chosen, verdicts),
     )
 
@@ -232,15 +235,25 @@ def weight(evidence: Gathered, verdict: Verdict) -> float:
 
 
 def smallest(evidence: Gathered, verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the smallest file; of files that are about equally big, the one that uses least of its limits."""
+    """Return the smallest file; of files that are about equally big, the one that loses least.
+
+    Shares of a limit do not compare recipes, whose limits differ; they decide where the task losses are equal.
+    """
     least = min(weight(evidence, verdict) for verdict in verdicts)
     near = [verdict for verdict in verdicts if weight(evidence, verdict) <= least * EQUAL]
+    lost = {verdict.name: losses(evidence, *verdict.pair) for verdict in near}
 
-    def strain(verdict: Verdict) -> tuple[float, str]:
+    def order(verdict: Verdict) -> tuple[int, float, str]:
+        beaten = sum(
+            worse(loss.measure.metric, loss.measure.value, other[output].measure.value)
+            for output, loss in lost[verdict.name].items()
+            for other in lost.values()
+            if output in other
+        )
         found = deciding(evidence, verdict)
-        return (found.used or 0.0) if found else 0.0, verdict.name
+        return beaten, (found.used or 0.0) if found else 0.0, verdict.name
 
-    return min(near, key=strain)
+    return min(near, key=order)
 
 
 def others(evidence: Gathered, chosen: Verdict, verdicts: Sequence[Verdict]) -> list[str]:

@@ -90,6 +90,21 @@ def test_the_opening_names_the_file_per_platform(gathered: Gathered) -> None:
     assert speed and speed.evidence == "host" and speed.where == "this computer"
 
 
+def test_of_equally_big_files_the_one_that_loses_least_is_taken(gathered: Gathered) -> None:
+    """Not the one that uses less of its limits: a coarser recipe has wider ones."""
+    changed = with_states(gathered, {"onnx/float32": ("ships", True), "onnx/w8": ("ships", True)})
+    assert files_to_take(changed)[0].name == "onnx/w8"
+    sizes = [replace(row, ships=replace(row.ships, bytes=1_000_000 + len(row.recipe))) for row in changed.sizes]
+    wide = [
+        replace(row, measures=tuple(replace(measure, limit=None) for measure in row.measures))
+        for row in gathered.parity
+        if row.pair == ("onnx", "w8")
+    ]
+    artifact = changed.artifacts["onnx", "w8"].sha256
+    parity = [row for row in changed.parity if row.recipe == "float32"] + [replace(r, artifact=artifact) for r in wide]
+    assert files_to_take(replace(changed, sizes=tuple(sizes), parity=tuple(parity)))[0].name == "onnx/float32"
+
+
 def test_the_answer_is_yes_where_all_that_must_ship_does(gathered: Gathered) -> None:
     reply = answer(with_states(gathered, {"onnx/float32": ("ships", True), "onnx/w8": ("refused", False)}))
     assert reply.word == "Yes" and reply.tone == "good"
