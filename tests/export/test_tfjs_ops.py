@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.program import Program
+from export.targets.tfjs.lower import gather_elements
 from support.emit import beyond, emit
 from support.programs import WRITES, Cases, Function, ops_program
 
@@ -376,3 +377,29 @@ def test_outputs_that_are_one_tensor(check: Check) -> None:
             return output
 
     check({"one": Twice(), "two": Twice(), "three": lambda x: x})
+
+
+class GatheredTable(nn.Module):
+    """As BERT looks up token types: a gather whose table and indices are both constants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.arange(64.0).reshape(1, 64) / 64)
+        self.register_buffer("places", torch.arange(63, -1, -1).reshape(1, 64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        index = self.get_buffer("places")[:, : x.shape[-1]]
+        return x + torch.gather(self.get_buffer("table").expand(x.shape[0], -1), 1, index)
+
+
+def test_a_gather_of_constants(check: Check) -> None:
+    check({"table": GatheredTable()})
+
+
+@pytest.mark.parametrize(("shape", "index", "axis"), [((1, 64), (1, 16), 1), ((4, 6), (3, 5), 0), ((4, 6), (2, 9), -1)])
+def test_folding_a_gather_is_pytorchs(shape: tuple[int, ...], index: tuple[int, ...], axis: int) -> None:
+    data = seeded(*shape)
+    indices = torch.from_numpy(np.random.default_rng(2).integers(0, shape[axis], index))
+    assert np.array_equal(
+        gather_elements(data.numpy(), indices.numpy(), axis), torch.gather(data, axis, indices).numpy()
+    )

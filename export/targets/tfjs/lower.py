@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.passes.base import run_passes
 from export.targets.tfjs.graph import (
@@ -142,10 +143,25 @@ def fold_constants(node: onnx.NodeProto, operands: Sequence[Value | None], where
         if name and isinstance(value, Constant)
     }
     try:
-        results = ReferenceEvaluator(node).run(None, feeds)
+        if node.op_type == "GatherElements":
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+            results = [gather_elements(*(feeds[name] for name in node.input), axis)]
+        else:
+            results = ReferenceEvaluator(node).run(None, feeds)
     except Exception as error:  # third-party kernels for any op there is
         raise StageError(STAGE, f"{where} on constants failed: {type(error).__name__}: {error}") from error
     return tuple(Constant(np.asarray(value), safe_name(name)) for name, value in zip(node.output, results, strict=True))
+
+
+def gather_elements(data: NDArray[Any], indices: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Return `data[..., indices, ...]` along `axis`. On the other axes `indices` may be shorter than `data`.
+
+    The reference implementation of onnx 1.23 fails where data and indices differ in size along `axis` and have a
+    single row.
+    """
+    axis %= data.ndim
+    kept = tuple(slice(None) if index == axis else slice(size) for index, size in enumerate(indices.shape))
+    return np.take_along_axis(data[kept], indices, axis)
 
 
 def finish(graph: Graph, outputs: Sequence[tuple[Port, Value]]) -> Lowered:
