@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,3 +163,44 @@ def test_readmes_commands_run(root: Path, shell: Shell) -> None:
 @pytest.mark.slow
 def test_readmes_commands_run_as_they_stand(root: Path, shell: Shell) -> None:
     run_readme(root, shell, lambda line: line)
+
+
+def steps(root: Path) -> list[dict[str, Any]]:
+    """Return the steps of docs/ci.yml."""
+    yaml = import_module("yaml")  # a dependency of torch's converters; it has no annotations
+    return list(yaml.safe_load((root / "docs/ci.yml").read_text(encoding="utf-8"))["jobs"]["ship"]["steps"])
+
+
+def test_the_action_is_valid_yaml_and_its_commands_parse(root: Path) -> None:
+    scripts = [step["run"] for step in steps(root) if "run" in step]
+    lines = [line for script in scripts for line in commands(script) if line.startswith(("hydra-mobile", "pip", "gh"))]
+    assert [line.split()[:2] for line in lines] == [
+        ["pip", "install"],
+        ["hydra-mobile", "doctor"],
+        ["hydra-mobile", "ship"],
+        ["gh", "pr"],
+    ]
+    for line in lines[1:3]:
+        assert not fault(line.partition(" > ")[0])
+        assert fault(line.partition(" > ")[0] + " --modell x")
+    for script in scripts:
+        plain = re.sub(r"\$\{\{.*?\}\}", "7", script)
+        assert subprocess.run(["bash", "-n"], input=plain, text=True, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_action_keeps_the_exit_code_and_the_table(root: Path, tmp_path: Path, code: int) -> None:
+    """The step *Ship* runs with a program that stands for hydra-mobile."""
+    (tmp_path / "hydra-mobile").write_text(f'#!/bin/sh\necho "target  recipe"\necho "$@"\nexit {code}\n', "utf-8")
+    (tmp_path / "hydra-mobile").chmod(0o755)
+    (script,) = [step["run"] for step in steps(root) if step.get("name") == "Ship"]
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+    }
+    environment |= {"MODEL": "my net", "PLATFORMS": "ios web"}
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == code
+    text = (tmp_path / "comment.md").read_text(encoding="utf-8")
+    assert text == (tmp_path / "summary").read_text(encoding="utf-8")
+    assert text.splitlines()[1:-1] == ["```", "target  recipe", "ship ios web --model my net --out build"]
