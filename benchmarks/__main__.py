@@ -358,11 +358,14 @@ def report(
     ] = None,
 ) -> str:
     """Write report.html and report.md from all evidence gathered so far."""
+    from benchmarks.parity.standings import headline
     from benchmarks.report.write import ReportRequest, write_report
     from benchmarks.show.terminal import say
     from hydramobile.spec import load_spec
 
-    return write_report(ReportRequest(load_spec(model), out, samples, include_photos, readme), say(quiet=False))
+    spec = load_spec(model)
+    written = write_report(ReportRequest(spec, out, samples, include_photos, readme), say(quiet=False))
+    return f"{headline(spec, out / spec.name)}report: {written.removeprefix('wrote ')}"
 
 
 @app.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, wi
     from dataclasses import asdict
 
     from export.driver import plan_export, run_plan, verdict
-    from export.show import cautions, outcome_table, progress_display
+    from export.show import cautions, file_lines, outcome_table, progress_display
     from hydramobile.recipe_files import check_name
     from hydramobile.recipes import SETS
     from hydramobile.spec import load_spec
@@ -64,14 +65,16 @@ def make(  # noqa: PLR0913 - one parameter per flag; six flags are the limit, wi
     spec = load_spec(model)
     recipes = [check_name(spec, name) for asked in recipe or [] for name in SETS.get(asked, (asked,))]
     plan = plan_export(spec, resolve(what), recipes, out, overwrite, calibrate)
+    started = time.monotonic()
     with progress_display(plan.jobs, quiet=as_json) as progress:
         outcomes = run_plan(plan, progress)
     if as_json:
         typer.echo(json.dumps([asdict(outcome) for outcome in outcomes], indent=2))
     else:
         outcome_table(outcomes)
+        file_lines(spec, outcomes, out)
         cautions(spec, outcomes)
-    return verdict(outcomes)
+    return f"{verdict(outcomes)} in {time.monotonic() - started:.0f} s"
 
 
 @app.command()

@@ -17,6 +17,7 @@ from hydramobile.artifact import FILE, artifact_folder, read_in_place, verify, w
 from hydramobile.budget import load_budget
 from hydramobile.errors import HydraError, StageError, UsageError
 from hydramobile.files import dump_json, locked, read_json, sweep, write_text
+from hydramobile.model_code import check_factory
 from hydramobile.process import WorkerDied, events
 from hydramobile.recipe_files import find_recipe, has_recipe
 from hydramobile.recipes import Recipe
@@ -79,6 +80,7 @@ def plan_export(
     """
     if not (spec.folder / spec.weights_path).is_file():
         raise UsageError(f"there is no file {spec.folder / spec.weights_path}, which model.toml names as its weights")
+    check_factory(spec)
     budget = load_budget(spec)
     jobs: dict[str, tuple[str, ...]] = {}
     resolved: list[Outcome] = []

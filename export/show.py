@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from export.driver import Outcome
 from export.driver import Progress as Report
 from export.quantize.layers import Layer
 from export.target import load_target
+from hydramobile.artifact import artifact_folder, read_artifact, ships
 from hydramobile.budget import load_budget
 from hydramobile.recipe_files import find_recipe
 from hydramobile.recipes import GRID
@@ -68,6 +70,18 @@ def where(pairs: Iterable[tuple[str, str]]) -> tuple[str, str]:
     if len(set(lines)) == 1:
         return ", ".join(recipes), lines[0]
     return "\n".join(recipes), "\n".join(lines)
+
+
+def file_lines(spec: ModelSpec, outcomes: Sequence[Outcome], out: Path) -> None:
+    """Print where each file is: the first entry of an artifact, and its size with all that an app ships beside it."""
+    for outcome in sorted(outcomes, key=lambda item: (item.target, item.recipe)):
+        if outcome.state in ("exported", "up to date"):
+            folder = artifact_folder(out, spec.name, outcome.target, outcome.recipe.rpartition(":")[2])
+            artifact = read_artifact(folder)
+            entry = next((entry for entry in artifact.entries if not entry.variant), artifact.entries[0])
+            size = sum(record.bytes for record in ships(artifact)) / 1e6
+            text = f"{outcome.target} {outcome.recipe}: {folder / entry.file} ({size:.2f} MB)"
+            Console(markup=False).print(text, highlight=False, soft_wrap=True)
 
 
 def cautions(spec: ModelSpec, outcomes: Sequence[Outcome]) -> None:

@@ -14,6 +14,7 @@ from hydramobile.errors import StageError
 from hydramobile.files import inside, sha256_file
 from hydramobile.float32 import compute_in_float32
 from hydramobile.model_code import explain_import_error, import_factory
+from hydramobile.model_folder import checkpoint_fault
 from hydramobile.spec import ModelSpec
 from hydramobile.submodules import pack, submodules
 
@@ -192,12 +193,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if path.suffix in (".pth", ".pt", ".ckpt", ".bin"):
-        raise StageError(
-            STAGE,
-            f"{path} is a checkpoint of torch.save, and model.toml takes safetensors; this converts it: "
-            f"hydra-mobile init NEW_FOLDER FACTORY --weights {path}",
-        )
+    if fault := checkpoint_fault(str(path)):
+        raise StageError(STAGE, fault)
     try:
         tensors: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

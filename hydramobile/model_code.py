@@ -8,9 +8,11 @@ inside `forward`, are resolved in the same way.
 
 from __future__ import annotations
 
+import ast
 import builtins
 import importlib
 import importlib.util
+import re
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hydramobile.errors import StageError
+from hydramobile.errors import StageError, UsageError, unknown
 from hydramobile.spec import ModelSpec
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -81,6 +83,45 @@ def import_root(spec: ModelSpec) -> Path | None:
         if origin is not None and not is_ours(origin):
             return folder
     return None
+
+
+def check_factory(spec: ModelSpec) -> None:
+    """Raise UsageError where the factory's module or function does not exist, with the nearest name.
+
+    Nothing is imported: the module's source is parsed. A name that code makes passes where the source holds it.
+    """
+    dotted, _, name = spec.factory.partition(":")
+    if not dotted:
+        return
+    origin = next(filter(None, (find_module(dotted, folder) for folder in import_folders(spec))), None)
+    if origin is None:
+        if not installed(dotted):
+            looked = ", ".join(map(str, import_folders(spec)))
+            raise UsageError(
+                f"factory {spec.factory!r}: there is no module {dotted} in {looked}, nor among the installed packages"
+            )
+        return
+    if origin.suffix != ".py":
+        return
+    text = origin.read_text(encoding="utf-8", errors="replace")
+    try:
+        body = ast.parse(text).body
+    except SyntaxError as error:
+        raise UsageError(f"factory {spec.factory!r}: {origin}, line {error.lineno}: {error.msg}") from error
+    if not re.search(rf"\b{name}\b|__getattr__|import \*", text):
+        defined = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        raise unknown(f"function or class in {origin}:", name, defined)
+
+
+def installed(dotted: str) -> bool:
+    """Return whether the top package of a module is installed. A folder without __init__.py must hold the module."""
+    # Not importlib.util.find_spec: it takes the package of another model that this process has imported.
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    found = next(filter(None, (finder.find_spec(top_of(dotted), None) for finder in finders)), None)
+    if found is None or found.origin is not None:
+        return found is not None
+    folders = [Path(location).parent for location in found.submodule_search_locations or ()]
+    return any(find_module(dotted, folder) for folder in folders)
 
 
 def find_module(dotted: str, folder: Path) -> Path | None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from hydramobile.errors import UsageError
 
 PORTRAIT = Path("models/portrait")
+# Files of torch.save, which hold pickles.
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin")
 INSTALLED_PORTRAIT = Path(sys.prefix) / "share/hydra-mobile/portrait"
 
 
@@ -32,3 +34,13 @@ def find_folder(path: Path) -> Path:
     if not (path / "model.toml").is_file():
         raise UsageError(f"no model in {path}: it has no model.toml")
     return path
+
+
+def checkpoint_fault(path: str) -> str:
+    """Say what to do about weights that are a checkpoint of torch.save, "" for any other file."""
+    if not path.endswith(CHECKPOINTS):
+        return ""
+    return (
+        f"{path} is a checkpoint of torch.save, and model.toml takes safetensors; this converts it: "
+        f"hydra-mobile init NEW_FOLDER FACTORY --weights {path}"
+    )

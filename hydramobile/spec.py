@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydramobile.files import canonical_json, sha256_bytes
-from hydramobile.model_folder import find_folder
+from hydramobile.model_folder import checkpoint_fault, find_folder
 from hydramobile.submodules import argument_fault
 from hydramobile.targets import KNOWN
 from hydramobile.toml_table import Table, is_number, read_toml
@@ -161,6 +161,8 @@ def load_spec(folder: Path) -> ModelSpec:
     tensors = complete_tensors(top, tensors, modules)
     check_photos(top, tensors)
     weights = top.table("weights")
+    if fault := checkpoint_fault(weights.string("path")):
+        raise weights.error(fault)
     spec = ModelSpec(
         folder=folder,
         name=named(top, top.string("name"), NAME),
@@ -226,7 +228,9 @@ def read_factory(top: Table, modules: Mapping[str, ModuleSpec]) -> str:
         raise top.error(f"'submodule' is said for some modules only ({', '.join(cut)}); say it for each, or for none")
     if not made and "factory" in top.data:
         raise top.error("every module has a 'program': 'factory' would not be called; remove one of them")
-    return named(top, top.string("factory"), FACTORY) if made else ""
+    if made and not FACTORY.fullmatch(top.string("factory")):
+        raise top.error(f"'factory' is {top.string('factory')!r}; write PACKAGE.MODULE:NAME, for instance net:build")
+    return top.string("factory") if made else ""
 
 
 def read_options(top: Table) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from ship.commands import command_line, replace_process
 # word -> (package, its command's words)
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ship": ("ship", ()),
+    "zoo": ("ship.zoo", ()),
     "init": ("export", ("init",)),
     "export": ("export", ()),
     "inspect": ("export", ("inspect",)),
@@ -39,6 +40,7 @@ hydra-mobile: any PyTorch net to Core ML, LiteRT, ONNX and TF.js, each file prov
   export inspect layers list search          single steps: make files, read them
   goldens parity size cost latency report    single steps: judge and measure them
   device grid compare profile support        phones, rounds of timing
+  zoo ZOO.toml                               ship a list of nets, one table
   demo reference                             the portrait: its page, its training
   doctor                                     what works on this machine, and why the rest does not
 

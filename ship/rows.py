@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ PASS, REFUSED, BROKEN, FAILED, UNJUDGED = "pass", "refused", "broken", "failed",
 class ShipRow:
     """One artifact. `recipes` holds several recipes where all of them failed for the same reason.
 
-    `limit` says how far the file is from its nearest limit, or which limit it broke.
+    `limit` says how far the file is from its nearest limit, or which limit it broke. `figures` holds the worst err_sens
+    and snr_db, `seconds` the time of the export.
     """
 
     target: str
@@ -31,12 +33,14 @@ class ShipRow:
     limit: str = ""
     next: str = ""
     stage: str = ""
+    seconds: float = 0.0
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 def exported_row(outcome: Mapping[str, Any], budget: Budget, out: Path, model: str) -> ShipRow:
     """Return the row of an outcome of `export`."""
     target, recipe = outcome["target"], outcome["recipe"].rpartition(":")[2]
-    row = ShipRow(target, (recipe,), recipe in budget.ship.get(target, ()))
+    row = ShipRow(target, (recipe,), recipe in budget.ship.get(target, ()), seconds=outcome["seconds"])
     if outcome["state"] not in ("exported", "up to date"):
         verdict = FAILED if outcome["state"] == "failed" else REFUSED
         return replace(row, verdict=verdict, limit=outcome["reason"], stage=outcome["stage"] or outcome["state"])
@@ -55,6 +59,7 @@ def judged_row(row: ShipRow, results: Iterable[Mapping[str, Any]], where: str) -
     own = [item for item in results if (item["target"], item["recipe"]) == (row.target, row.recipes[0])]
     bad = [item for item in own if item["verdict"] in ("mismatch", "failed")]
     measured = [item for item in own if item["verdict"] == "pass" and item["measures"]]
+    row = replace(row, figures=worst_figures(own))
     if bad:
         verdict = BROKEN if row.must else REFUSED
         place = " ".join(filter(None, (bad[0]["runtime"], bad[0]["entry"], bad[0]["mode"], bad[0]["stage"])))
@@ -64,6 +69,16 @@ def judged_row(row: ShipRow, results: Iterable[Mapping[str, Any]], where: str) -
         reasons = [item["reason"] for item in own if item["reason"]]
         return replace(row, limit=reasons[0] if reasons else "no runtime ran it", next="hydra-mobile doctor")
     return replace(row, verdict=PASS, limit=nearest(measured), next="into the app: USAGE.md beside it")
+
+
+def worst_figures(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the largest err_sens and the least snr_db of all results, where they are finite."""
+    figures: dict[str, float] = {}
+    for metric, worst in (("err_sens", max), ("snr_db", min)):
+        values = [float(m["value"]) for item in results for m in item["measures"] if m["metric"] == metric]
+        if finite := list(filter(math.isfinite, values)):
+            figures[metric] = worst(finite)
+    return figures
 
 
 def nearest(results: Sequence[Mapping[str, Any]]) -> str:

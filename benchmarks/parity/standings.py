@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+from benchmarks.evidence.envelope import read
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.request import Request
 from benchmarks.runtime import forced
@@ -39,6 +41,18 @@ def standings(budget: Budget, rows: Iterable[ParityRow]) -> list[Standing]:
     for row in rows:
         grouped.setdefault(row.pair, []).append(row)
     return [standing_of(budget, pair, own) for pair, own in sorted(grouped.items())]
+
+
+def headline(spec: ModelSpec, root: Path) -> str:
+    """Return how many artifacts pass by the stored parity.json in `root`, "" where none can be read."""
+    try:
+        every = standings(load_budget(spec), read(ParityEvidence, root / ParityEvidence.FILE).results)
+    except StageError:
+        return ""
+    good = [standing for standing in every if standing.state in ("ships", "passes")]
+    must, ship = sum(standing.ship for standing in every), sum(standing.ship for standing in good)
+    shipped = f"{ship} that must ship ship" if ship == must else f"{ship} of {must} that must ship ship"
+    return f"{spec.name}: {len(good)} of {len(every)} artifacts pass, {shipped}; "
 
 
 def standing_of(budget: Budget, pair: tuple[str, str], rows: Sequence[ParityRow]) -> Standing:

@@ -13,6 +13,7 @@ from export.init.net import KnownInput, Origin
 from export.init.request import InitRequest
 from hydramobile.errors import StageError, UsageError
 from hydramobile.loader import call_factory
+from hydramobile.model_code import check_factory
 from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def factory_origin(request: InitRequest) -> Origin:
     factory = request.origins[0]
     code = os.path.relpath(Path.cwd(), request.destination.resolve())
     spec = cast(ModelSpec, SimpleNamespace(factory=factory, folder=request.destination, code=code))
+    check_factory(spec)
     origin = built(spec, factory)
     origin.factory, origin.code = factory, code
     if not request.weights:
@@ -88,6 +90,7 @@ def library_origin(request: InitRequest, scratch: Path) -> Origin:
         origin.notes.append(
             f"weights: seeded (torch.manual_seed({SEED})), not trained; --weights FILE gives trained ones"
         )
+        origin.seeded = True
     add_library_facts(origin, library)
     return origin
 

@@ -28,8 +28,8 @@ class Origin:
     `inputs` lists the inputs of each module by name; `outputs` the names of a module's outputs where the origin knows
     them. `factory` and `code` go into model.toml; `files` are written or copied into the folder; `programs` maps
     modules to archives among them. `submodules` maps modules to paths in the factory's net, and `arguments` holds the
-    nested arguments of their forwards (hydramobile/submodules.py). `mean`, `std`: the normalization that the library
-    states. `notes` are for the user.
+    nested arguments of their forwards (hydramobile/submodules.py). `seeded`: the weights are drawn. `mean`, `std`: the
+    normalization that the library states. `notes` are for the user.
     """
 
     modules: dict[str, torch.nn.Module]
@@ -41,6 +41,7 @@ class Origin:
     programs: dict[str, str] = field(default_factory=dict)
     submodules: dict[str, str] = field(default_factory=dict)
     arguments: dict[str, list[Any]] = field(default_factory=dict)
+    seeded: bool = False
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     notes: list[str] = field(default_factory=list)

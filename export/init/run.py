@@ -15,6 +15,7 @@ from export.init.factories import factory_origin, library_origin
 from export.init.net import KnownInput, Origin
 from export.init.observe import Seen, example_of, infer_ranges, match_inputs, run_module
 from export.init.request import LIBRARIES, InitRequest, read_request
+from export.init.seeded import enliven
 from export.init.split import split_net
 from export.init.write import Wiring, write_folder
 from hydramobile.errors import UsageError
@@ -49,6 +50,8 @@ def run_init(request: InitRequest, progress: Callable[[str], None]) -> Written:
         if request.weights:
             load_checkpoint(origin, request.weights)
         progress("running the net")
+        if origin.seeded:
+            enliven(origin, request.inputs)
         if request.split:
             split_net(origin, request)
         wiring = wire(origin, request)

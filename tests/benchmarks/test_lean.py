@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.evidence.envelope import identity_of
+from benchmarks.evidence.envelope import identity_of, write
 from benchmarks.evidence.parity import ParityEvidence, ParityRow, Verdict
 from benchmarks.parity import lean
 from benchmarks.parity.run import run_parity
-from benchmarks.parity.standings import conclude, standings
+from benchmarks.parity.standings import conclude, headline, standings
 from benchmarks.request import Request
 from benchmarks.runtime import GROUPS, REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import read_artifact
@@ -109,3 +109,33 @@ def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
     rows.append(row("litert-arm-a53", "mismatch", lost))
     with pytest.raises(BudgetBroken, match="litert float16: litert-arm-a53"):
         conclude(spec, evidence_of(spec, rows))
+
+
+def test_the_last_line_of_a_report_says_what_passed(root: Path, tmp_path: Path) -> None:
+    spec = load_spec(root / "models/portrait")
+    blank = ParityRow(
+        target="litert",
+        recipe="float16",
+        artifact="",
+        runtime="litert",
+        verdict="pass",
+        entry="portrait",
+        mode="direct",
+    )
+    good = replace(blank, measures=(Measure("alpha", "mean_abs", 0.0, 0.0, None, "a"),))
+    rows = [
+        good,
+        replace(good, recipe="float32"),
+        replace(good, recipe="w2", verdict="mismatch", reason="alpha is off"),
+    ]
+    must = sum(row.recipe in load_budget(spec).ship["litert"] for row in rows)
+    assert headline(spec, tmp_path) == ""
+    write(tmp_path, evidence_of(spec, rows))
+    assert headline(spec, tmp_path) == f"portrait: 2 of 3 artifacts pass, {must} that must ship ship; "
+    write(
+        tmp_path,
+        evidence_of(spec, [*rows, replace(good, target="coreml", recipe="w8", verdict="mismatch", reason="x")]),
+    )
+    assert headline(spec, tmp_path).startswith(
+        f"portrait: 2 of 4 artifacts pass, {must} of {must + 1} that must ship ship"
+    )

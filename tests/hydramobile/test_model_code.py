@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from hydramobile.errors import StageError
+from hydramobile.errors import StageError, UsageError
 from hydramobile.files import sha256_file
 from hydramobile.loader import load_modules
-from hydramobile.model_code import OURS, code_files
+from hydramobile.model_code import OURS, check_factory, code_files
 from hydramobile.spec import load_spec
 from support.fixtures import Command
 
@@ -214,3 +215,23 @@ def test_a_name_of_ours_from_the_command_line(project: Project, command: Command
     done = command("export", "onnx", "--model", folder, "--out", tmp_path / "out", "--recipe", "float32")
     assert done.code == 3
     assert "'export' is the name of a package of this repository; rename yours" in done.out + done.err
+
+
+def test_a_mistyped_factory_is_found_without_importing_it(project: Project) -> None:
+    folder = project("models")
+    (folder / "models/net.py").write_text("raise RuntimeError('imported')\n\ndef build():\n    pass\n")
+    spec = load_spec(folder)
+    check_factory(spec)
+    for factory, message in (
+        ("models.net:bulid", r"no function or class in .*net.py: 'bulid'; did you mean 'build'\?"),
+        ("models.nett:build", "there is no module models.nett in"),
+        ("nowhere.net:build", "there is no module nowhere.net in"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check_factory(replace(spec, factory=factory))
+    check_factory(replace(spec, factory="torch.nn:Linear"))
+    (folder / "models/net.py").write_text("from models.other import *\n")
+    check_factory(replace(spec, factory="models.net:anything"))
+    (folder / "models/net.py").write_text("x = 1\ndef build(:\n")
+    with pytest.raises(UsageError, match=r"net.py, line 2: invalid syntax"):
+        check_factory(spec)

@@ -11,6 +11,19 @@ import pytest
 
 from support.light import VENDORS, imported_by
 
+TYPO = f"""
+schema = 1
+name = "typo"
+version = "1"
+factory = "net:bild"
+weights = {{ path = "w.safetensors", sha256 = "{"0" * 64}" }}
+[tensors.x]
+shape = [1]
+[modules.net]
+inputs = ["x"]
+outputs = ["y"]
+"""
+
 
 def console(root: Path, *words: str, **environment: str) -> str:
     """Run the program by its own name, as an installed script has it."""
@@ -81,7 +94,9 @@ def test_help_names_the_program_that_was_typed(root: Path) -> None:
         ("export", "onnx", "--model", "none"),
         ("export", "onnx", "--model", "bad"),
         ("export", "onnx", "--model", "bad/model.toml"),
+        ("export", "onnx", "--model", "typo"),
         ("export", "init", "new", "net.pth"),
+        ("ship.zoo", "none.toml"),
         ("benchmarks", "parity", "--model", "bad"),
         ("hydramobile", "goldens", "--model", "bad"),
         ("export", "doctor"),
@@ -95,11 +110,17 @@ def test_mistakes_and_doctors_import_no_vendor(root: Path, tmp_path: Path, words
     (tmp_path / "bad/model.toml").write_text(
         'schema = 1\nname = "bad"\n[tensors.x]\nshape = [1]\ndtype = "flaot32"\n[modules]\n'
     )
+    (tmp_path / "typo").mkdir()
+    (tmp_path / "typo/w.safetensors").touch()
+    (tmp_path / "typo/net.py").write_text("def build():\n    pass\n")
+    (tmp_path / "typo/model.toml").write_text(TYPO)
     done, modules = imported_by(root, tmp_path, words)
     assert not modules & VENDORS
     if words[0] == "ship.console" or words[-1] == "doctor":
         assert done.returncode == (2 if words[-1] == "shpi" else 0)
     else:
         assert done.returncode == 2, done.stdout
+    if words[-1] == "typo":
+        assert "no function or class in" in done.stdout and "did you mean 'build'?" in done.stdout
     if "bad" in words[-1]:
         assert "'dtype' is 'flaot32'; did you mean 'float32'?" in done.stdout
