@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from export.program import Program
 from export.targets.coreml import convert, patches, pipeline
-from export.targets.coreml.patches import gelu, prune_weights
+from export.targets.coreml.patches import gelu, prune_weights, validate_once
 from export.targets.coreml.vendor import load_coremltools
 from hydramobile.errors import StageError
 from hydramobile.spec import EntrySpec
@@ -268,3 +268,32 @@ def test_pruning_of_a_tensor_with_more_elements_than_float16_counts() -> None:
     largest = np.sort(np.abs(weights), axis=None)[-len(pruned.nonzero_data) :]
     assert abs(len(largest) / weights.size - 0.5) < 1e-3
     np.testing.assert_array_equal(np.sort(np.abs(pruned.nonzero_data)), largest)
+
+
+def test_a_program_is_validated_once_per_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to be validated after each pass. An invalid program is still refused, before and after the passes."""
+    load_coremltools()
+    ct: Any = import_module("coremltools.converters.mil")
+    passes: Any = import_module("coremltools.converters.mil.mil.passes.pass_pipeline")
+    program_type = import_module("coremltools.converters.mil.mil.program").Program
+    validate, apply = program_type.validate, vars(passes.PassPipelineManager)["apply_pipeline"]
+    calls: list[object] = []
+
+    def counting(*given: Any, **named: Any) -> None:
+        calls.append(given)
+        validate(*given, **named)
+
+    def body(x: Any) -> Any:
+        return ct.Builder.relu(x=ct.Builder.add(x=x, y=1.0))
+
+    monkeypatch.setattr(program_type, "validate", counting)
+    program = ct.Builder.program(input_specs=[ct.Builder.TensorSpec(shape=(2, 3))])(body)
+    pipeline = passes.PassPipeline(["common::const_elimination", "common::dead_code_elimination"], "two")
+    with validate_once.validate_once():
+        passes.PassPipelineManager.apply_pipeline(program, pipeline)
+        assert len(calls) == 2
+        add = program.functions["main"].find_ops(op_type="add")[0]
+        add.outputs[0].child_ops.clear()
+        with pytest.raises(Exception, match="should be consumed by op"):
+            passes.PassPipelineManager.apply_pipeline(program, pipeline)
+    assert vars(passes.PassPipelineManager)["apply_pipeline"] is apply

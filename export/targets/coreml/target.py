@@ -21,9 +21,11 @@ from export.targets.coreml.convert import PackageCache, SingleFunctionPackage, c
 from export.targets.coreml.describe import describe_package
 from export.targets.coreml.names import function_name
 from export.targets.coreml.package import Location, describe_entry, seal
+from export.targets.coreml.patches.validate_once import validate_once
 from export.targets.coreml.static import insert_qdq
 from export.targets.coreml.static_weights import quantize_static_weights
 from export.targets.coreml.usage import usage_text
+from export.targets.coreml.vendor import load_coremltools
 from export.verify.expected import Expected
 from export.verify.readback import Saved
 from hydramobile.artifact import Entry
@@ -54,12 +56,19 @@ class CoreMLTarget:
 
     def convert(self, program: Program, scratch: Path) -> PackageCache:
         check_names(program)
-        return convert_all(program, scratch)
+        load_coremltools()
+        with validate_once():
+            return convert_all(program, scratch)
 
     def emit(self, program: Program, converted: PackageCache, recipe: Recipe, folder: Path) -> Emitted:
         reason = self.refuses(recipe)
         if reason:
             raise StageError("emit", reason)
+        with validate_once():
+            return self.write(program, converted, recipe, folder)
+
+    def write(self, program: Program, converted: PackageCache, recipe: Recipe, folder: Path) -> Emitted:
+        """Write the packages of a recipe, which the target does not refuse."""
         source = insert_qdq(program, recipe, converted) if recipe.activation_bits else compress.basis(converted, recipe)
         matcher = LayerMatcher(build_plan(program, recipe, self.name, self.storage)) if recipe.base else None
         packages = {entry.name: make_package(program, source, entry.name, recipe, matcher) for entry in program.entries}

@@ -40,6 +40,6 @@ def copy_passthrough_outputs(program: ExportedProgram) -> PassResult[ExportedPro
         outputs[index] = copy
         modified = True
     output_node.args = (tuple(outputs),)
-    graph.eliminate_dead_code()
-    program.graph_module.recompile()
+    if graph.eliminate_dead_code() or modified:
+        program.graph_module.recompile()
     return PassResult(program, modified)

@@ -42,5 +42,6 @@ def decompose_scalar_where(program: ExportedProgram) -> PassResult[ExportedProgr
                 spec.arg.name = scalar.name
         graph.erase_node(node)
         modified = True
-    program.graph_module.recompile()
+    if modified:
+        program.graph_module.recompile()
     return PassResult(program, modified)

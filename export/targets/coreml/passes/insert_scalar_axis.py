@@ -39,5 +39,6 @@ def insert_scalar_axis(program: ExportedProgram) -> PassResult[ExportedProgram]:
             if spec.arg.name == node.name:
                 spec.arg.name = scalar.name
         modified = True
-    program.graph_module.recompile()
+    if modified:
+        program.graph_module.recompile()
     return PassResult(program, modified)

@@ -34,5 +34,6 @@ def remove_alias(program: ExportedProgram) -> PassResult[ExportedProgram]:
             continue
         node.replace_all_uses_with(node.all_input_nodes[0])
         graph.erase_node(node)
-    program.graph_module.recompile()
+    if modified:
+        program.graph_module.recompile()
     return PassResult(program, modified)

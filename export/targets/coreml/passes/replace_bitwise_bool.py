@@ -37,4 +37,6 @@ def replace_bitwise_bool(program: ExportedProgram) -> PassResult[ExportedProgram
         if node.target in replacements and isinstance(value, torch.Tensor) and value.dtype == torch.bool:
             node.target = replacements[node.target]
             modified = True
+    if modified:
+        program.graph_module.recompile()
     return PassResult(program, modified)
