@@ -142,12 +142,13 @@ def fold_constants(node: onnx.NodeProto, operands: Sequence[Value | None], where
         for name, value in zip(node.input, operands, strict=True)
         if name and isinstance(value, Constant)
     }
+    results: Sequence[Any]
     try:
         if node.op_type == "GatherElements":
             axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-            results = [gather_elements(*(feeds[name] for name in node.input), axis)]
+            results = [gather_elements(feeds[node.input[0]], feeds[node.input[1]], axis)]
         else:
-            results = ReferenceEvaluator(node).run(None, feeds)
+            results = list(ReferenceEvaluator(node).run(None, feeds))
     except Exception as error:  # third-party kernels for any op there is
         raise StageError(STAGE, f"{where} on constants failed: {type(error).__name__}: {error}") from error
     return tuple(Constant(np.asarray(value), safe_name(name)) for name, value in zip(node.output, results, strict=True))
