@@ -12,6 +12,7 @@ from typing import Any
 from hydramobile.budget import load_budget
 from hydramobile.errors import ExitCode, StageError, UsageError
 from hydramobile.files import sha256_file
+from hydramobile.model_code import check_factory
 from hydramobile.recipe_files import check_name
 from hydramobile.recipes import SETS
 from hydramobile.spec import ModelSpec, load_spec
@@ -172,5 +173,6 @@ def make_request(words: Sequence[str], request: dict[str, Any], progress: Progre
     targets = resolve(words)
     spec = load_spec(model_folder(request.pop("model"), request["out"], progress))
     recipes = tuple(check_name(spec, name) for asked in request.pop("recipes") for name in SETS.get(asked, (asked,)))
-    load_budget(spec)  # a bad budget.toml is reported before anything runs
+    load_budget(spec)  # a bad budget.toml and a mistyped factory are reported before anything runs
+    check_factory(spec)
     return ShipRequest(targets, spec, recipes=recipes, **request)

@@ -95,6 +95,7 @@ def test_help_names_the_program_that_was_typed(root: Path) -> None:
         ("export", "onnx", "--model", "bad"),
         ("export", "onnx", "--model", "bad/model.toml"),
         ("export", "onnx", "--model", "typo"),
+        ("ship", "onnx", "--model", "typo"),
         ("export", "init", "new", "net.pth"),
         ("ship.zoo", "none.toml"),
         ("benchmarks", "parity", "--model", "bad"),
