@@ -5,6 +5,7 @@ torch and safetensors are imported when a function is called, so that the rest o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -132,6 +133,17 @@ def as_tuple(outputs: Any) -> tuple[Any, ...]:
     else:
         return (outputs,)
     return tuple(leaf for item in items for leaf in as_tuple(item))
+
+
+def count_parameters(spec: ModelSpec) -> int:
+    """Return the number of elements of the spec's weights file, from its header; 0 where it cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(spec.folder / spec.weights_path, framework="numpy") as weights:
+            return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118 - no dict
+    except (OSError, SafetensorError):
+        return 0
 
 
 def load_weights(spec: ModelSpec, modules: Mapping[str, torch.nn.Module]) -> None:

@@ -24,6 +24,7 @@ from benchmarks.size import download_bytes
 from hydramobile.artifact import Artifact, Entry, read_artifact, ships, verify
 from hydramobile.budget import LABEL_FALLBACK
 from hydramobile.errors import HydraError, StageError
+from hydramobile.loader import count_parameters
 from hydramobile.measures import MEAN
 from hydramobile.spec import ModelSpec
 
@@ -106,7 +107,7 @@ def judge_size(bench: Bench, subject: Subject) -> Iterator[ParityRow]:
 def judge_variant(bench: Bench, subject: Subject, entries: Sequence[Entry]) -> Iterator[ParityRow]:
     """Judge the entries of one variant: each separately, and the modules chained on the features they computed."""
     base, runtime, folder = subject.base, subject.runtime, subject.folder
-    yield judge_storage(base, subject.artifact, runtime, folder, entries)
+    yield judge_storage(base, subject.artifact, (runtime, folder), entries, count_parameters(bench.spec))
     # Per sample, the tensors that the exported modules computed: the inputs of the chain.
     known: list[dict[str, Array]] = [dict(golden.inputs) for golden in bench.judged]
     for entry in entries:

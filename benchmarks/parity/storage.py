@@ -25,12 +25,15 @@ NO_WEIGHTS = frozenset({"int32", "uint32", "int64", "uint64", "bool"})
 
 
 def judge_storage(
-    base: ParityRow, artifact: Artifact, runtime: Runtime, folder: Path, entries: Sequence[Entry]
+    base: ParityRow, artifact: Artifact, reader: tuple[Runtime, Path], entries: Sequence[Entry], parameters: int
 ) -> ParityRow:
-    """Judge the storage dtypes of the weights in the files of one variant.
+    """Judge the storage dtypes of the weights in the files of one variant, as `reader` (runtime, folder) reads them.
 
-    All modules count together: an integer recipe may keep a small module's weights in float.
+    All modules count together: an integer recipe may keep a small module's weights in float. A file holds other
+    float32 constants too, such as a mean in the shape of a row, which outnumber the weights of a tiny net. They do not
+    count beyond the `parameters` elements that the model has; 0 if their number is not known.
     """
+    runtime, folder = reader
     row = replace(base, entry=entries[0].variant, mode="dtypes")
     try:
         stored = count_bytes(runtime, folder, entries)
@@ -48,6 +51,8 @@ def judge_storage(
     if chosen.sparsity:
         total -= elements.pop("uint1", 0.0)  # the masks of the nonzero elements
     wanted = wanted_dtypes(chosen.scheme, chosen.weight_bits)
+    if parameters and "float32" not in wanted:
+        total -= min(elements.get("float32", 0.0), max(0.0, total - parameters))
     share = sum(count for dtype, count in elements.items() if dtype in wanted) / total
     if share >= STORED:
         return row

@@ -15,12 +15,15 @@ from benchmarks.evidence.parity import ParityRow
 from benchmarks.parity.artifact import judge_artifact
 from benchmarks.parity.bench import Bench
 from benchmarks.parity.outputs import within_rounding
+from benchmarks.parity.rows import blank
+from benchmarks.parity.storage import judge_storage
 from benchmarks.parity.verdict import judge, used
 from benchmarks.runtime import load_runtime
+from hydramobile.artifact import read_artifact
 from hydramobile.budget import Budget, Limit, load_budget
 from hydramobile.errors import StageError
 from hydramobile.goldens import halve, load_goldens
-from hydramobile.loader import load_modules
+from hydramobile.loader import count_parameters, load_modules
 from hydramobile.measures import Measure
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
@@ -52,6 +55,20 @@ class Tampered:
 
     def fetch(self) -> dict[str, Tensor]:
         return self.change(self.inner.fetch())
+
+
+class Reading:
+    """ONNX Runtime that reads weights of certain bytes by dtype from every file."""
+
+    def __init__(self, stored: dict[str, int]) -> None:
+        self.inner: Any = load_runtime("onnxruntime")
+        self.stored = stored
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def read_dtypes(self, *_: Any) -> dict[str, int]:
+        return self.stored
 
 
 def by_mode(results: list[ParityRow]) -> Mapping[tuple[str, str], ParityRow]:
@@ -164,6 +181,22 @@ def test_a_file_of_another_type_than_its_name(
     )
     assert dtypes.verdict == "mismatch"
     assert dtypes.reason.startswith("0% of the weights are float16; found {'float32'")
+
+
+def test_constants_beside_the_weights_of_a_tiny_net_do_not_count(artifact: Artifacts, bench: Bench) -> None:
+    """A mean in the shape of a row is stored in float32 in every file. It does not hide weights of another dtype."""
+    folder = artifact("mixed", "onnx", "float16")
+    sealed = read_artifact(folder)
+    parameters = count_parameters(bench.spec)
+    assert parameters > 1000
+
+    def judged(stored: dict[str, int]) -> str:
+        runtime: Any = Reading(stored)
+        return judge_storage(blank(sealed, runtime), sealed, (runtime, folder), sealed.entries[:1], parameters).verdict
+
+    assert judged({"float16": 2 * parameters, "float32": 4 * parameters}) == "pass"
+    assert judged({"float16": parameters, "float32": 4 * parameters}) == "mismatch"
+    assert judged({"float32": 4 * parameters}) == "mismatch"
 
 
 def test_no_goldens_is_a_failure(artifact: Artifacts, bench: Bench) -> None:
