@@ -16,6 +16,7 @@ from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artif
 from hydramobile.errors import StageError
 from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
 from hydramobile.float32 import dtype_name, upcasts
+from hydramobile.markdown import plain
 from hydramobile.model_code import code_files
 from hydramobile.preprocess import contract
 from hydramobile.recipes import Recipe
@@ -142,7 +143,7 @@ def preprocessing(spec: ModelSpec) -> Mapping[str, Any]:
 def usage_text(program: Program, target: Target, recipe: Recipe, emitted: Emitted) -> str:
     """Return USAGE.md: a heading, the model's description, and the target's own text."""
     spec = program.spec
-    head = f"# {spec.name} {spec.version}: {target.name}, {recipe.name}\n\n{spec.description}\n\n"
+    head = f"# {spec.name} {plain(spec.version)}: {target.name}, {recipe.name}\n\n{plain(spec.description)}\n\n"
     inside = [normalization(name, tensor) for name, tensor in spec.tensors.items() if tensor.mean]
     return head + "".join(inside) + target.usage(emitted).strip() + "\n"
 

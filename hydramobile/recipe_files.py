@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydramobile.errors import StageError, UsageError, unknown
-from hydramobile.files import sha256_file
+from hydramobile.files import inside, sha256_file
 from hydramobile.recipes import GRAMMAR, WORDS, Recipe, recipe
 from hydramobile.spec import NAME, ModelSpec
 from hydramobile.targets import KNOWN, resolve_pairs
@@ -53,7 +53,8 @@ def find_recipe(spec: ModelSpec, target: str, text: str) -> Recipe:
     chosen = named.recipes[target]
     if not chosen.weights:
         return chosen
-    weights = recipes_file(spec, text)[0].parent / chosen.weights
+    # Beside the recipes, never a file elsewhere on the machine of the person who runs them.
+    weights = inside(recipes_file(spec, text)[0].parent, chosen.weights, STAGE)
     if not weights.is_file():
         raise StageError(STAGE, f"{named.name!r} has weights of its own, and there is no file {weights}")
     return replace(chosen, weights=str(weights), weights_sha256=sha256_file(weights))

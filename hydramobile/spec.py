@@ -7,18 +7,20 @@ every module is one, and `[entries.*]` fuses several modules into one. Shapes ar
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from hydramobile.files import canonical_json, sha256_bytes
 from hydramobile.model_folder import checkpoint_fault, find_folder
 from hydramobile.submodules import argument_fault
 from hydramobile.targets import KNOWN
-from hydramobile.toml_table import Table, is_number, read_toml
+from hydramobile.toml_table import Table, content_hash, is_number, read_toml
 
 STAGE = "spec"
+# Of one tensor. A photo of 4096x4096 has 50 million.
+MOST_ELEMENTS = 2**26
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Tensor names become identifiers in Core ML, TFLite and GraphDef files. This is the intersection of their rules.
 TENSOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -160,6 +162,8 @@ def load_spec(folder: Path) -> ModelSpec:
     modules = order_modules(top, [read_module(name, table) for name, table in top.tables("modules")])
     tensors = complete_tensors(top, tensors, modules)
     check_photos(top, tensors)
+    sizes = read_sizes(top)
+    check_elements(top, tensors.values(), sizes)
     weights = top.table("weights")
     if fault := checkpoint_fault(weights.string("path")):
         raise weights.error(fault)
@@ -173,7 +177,7 @@ def load_spec(folder: Path) -> ModelSpec:
         factory=read_factory(top, modules),
         weights_path=weights.string("path"),
         weights_sha256=named(weights, weights.string("sha256"), re.compile(r"[0-9a-f]{64}")),
-        sizes=read_sizes(top),
+        sizes=sizes,
         tensors=tensors,
         modules=modules,
         entries=read_entries(top, modules),
@@ -185,23 +189,6 @@ def load_spec(folder: Path) -> ModelSpec:
     weights.done()
     top.done()
     return spec
-
-
-def content_hash(top: Table) -> str:
-    """Return the hash of the parsed content. Raises StageError("spec") for NaN and infinity."""
-    try:
-        return sha256_bytes(canonical_json(plain(top.data)).encode())
-    except ValueError as error:
-        raise top.error("holds a number that is not finite (nan or inf)") from error
-
-
-def plain(value: Any) -> Any:
-    """Return TOML data as JSON data. Dates become strings; all else is JSON already."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [plain(item) for item in value]
-    return value if isinstance(value, str | int | float | bool) else str(value)
 
 
 def named(table: Table, text: str, pattern: re.Pattern[str]) -> str:
@@ -216,6 +203,19 @@ def check_photos(top: Table, tensors: Mapping[str, TensorSpec]) -> None:
     ranges = {tensor.range or (0.0, 1.0) for tensor in tensors.values() if tensor.kind == "rgb-photo"}
     if len(ranges) > 1:
         raise top.error(f"photos of one model have one range, found {sorted(ranges)}")
+
+
+def check_elements(top: Table, tensors: Iterable[TensorSpec], sizes: Iterable[tuple[int, int]]) -> None:
+    """Raise StageError("spec") for a tensor of more than MOST_ELEMENTS, before anything computes with it."""
+    for size in sizes:
+        for tensor in tensors:
+            count = prod(tensor.at(size))
+            if count > MOST_ELEMENTS:
+                at = f" at size {size[0]}x{size[1]}" if {"H", "W"} & set(tensor.shape) else ""
+                raise top.error(
+                    f"tensor {tensor.name!r} has {count:,} elements{at}; the most is {MOST_ELEMENTS:,} (256 MiB of "
+                    "float32), since no phone or page holds a larger one"
+                )
 
 
 def read_factory(top: Table, modules: Mapping[str, ModuleSpec]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydramobile.errors import StageError
-from hydramobile.files import refuse_special
+from hydramobile.files import canonical_json, refuse_special, sha256_bytes
 
 MISSING = object()
 
@@ -142,3 +142,20 @@ def read_toml(path: Path, stage: str) -> Table:
         raise StageError(stage, f"{path} does not exist") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: encoding, syntax, a number too long to read
         raise StageError(stage, f"{path} is not readable TOML: {error}") from error
+
+
+def content_hash(top: Table) -> str:
+    """Return the hash of the parsed content. Raises StageError for NaN and infinity."""
+    try:
+        return sha256_bytes(canonical_json(plain(top.data)).encode())
+    except ValueError as error:
+        raise top.error("holds a number that is not finite (nan or inf)") from error
+
+
+def plain(value: Any) -> Any:
+    """Return TOML data as JSON data. Dates become strings; all else is JSON already."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -8,12 +8,13 @@ from typing import Any
 
 from benchmarks.report import words
 from benchmarks.report.glossary import Terms, slug
+from hydramobile.markdown import cell, plain
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
-    """Render the template `name`, report.html or report.md; text is escaped in HTML only."""
+    """Render the template `name`, report.html or report.md; text is escaped in both."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -24,6 +25,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=None if name.endswith(".html") else without_html,
     )
     environment.filters |= {
         "slug": slug,
@@ -31,7 +33,8 @@ def render(name: str, context: Mapping[str, Any]) -> str:
         "ms": words.milliseconds,
         "percent": words.percent,
         "used": words.used,
-        "cell": table_cell,
+        "cell": lambda text: cell(str(text)),
+        "plain": plain,
         "inline": Markup,  # charts, drawn by this program
     }
     terms = Terms(context["recipes"])
@@ -44,6 +47,6 @@ def render(name: str, context: Mapping[str, Any]) -> str:
     return environment.get_template(f"{name}.j2").render(context)
 
 
-def table_cell(text: Any) -> str:
-    """Escape text so that it cannot end a cell or a line of a Markdown table."""
-    return " ".join(str(text).replace("|", "\\|").split())
+def without_html(value: Any) -> Any:
+    """Return a value of a Markdown template without HTML: names of files and samples are text of others too."""
+    return value.replace("<", "&lt;") if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from hydramobile.markdown import cell
 from ship.show import WIDTH
 from ship.zoo.run import ZooRow
 
@@ -39,11 +40,9 @@ def cells(row: ZooRow) -> tuple[str, ...]:
 
 
 def page_text(rows: Sequence[ZooRow], source: str, page: str) -> str:
-    """Return the page. A bar in a reason is escaped, and line breaks are blanks."""
+    """Return the page. Reasons are text of others: they cannot end a cell, and hold no markup."""
     lines = [COLUMNS, ("---",) * len(COLUMNS), *map(cells, rows)]
-    body = "\n".join(
-        "| " + " | ".join(" ".join(text.split()).replace("|", "\\|") for text in line) + " |" for line in lines
-    )
+    body = "\n".join("| " + " | ".join(map(cell, line)) + " |" for line in lines)
     return HEAD.format(source=source, page=page) + body + "\n"
 
 

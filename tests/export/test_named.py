@@ -188,6 +188,15 @@ def test_a_recipe_with_weights_of_its_own(model_dir: ModelDir, tmp_path: Path) -
     assert states == {names[1]: "up to date"}
 
 
+@pytest.mark.parametrize("weights", ["/etc/hostname", "../other.safetensors", "sub/../../other.safetensors"])
+def test_weights_lie_beside_their_recipes(model_dir: ModelDir, tmp_path: Path, weights: str) -> None:
+    """A recipes file of somebody else opens nothing else of the machine that exports it."""
+    path = tmp_path / "own.toml"
+    path.write_text(f'[recipes.tuned]\nbase = "w8"\nweights = "{weights}"\n')
+    with pytest.raises(StageError, match="must be relative and stay inside"):
+        export(load_spec(model_dir("classifier")), ["onnx"], [f"{path}:tuned"], tmp_path / "out", overwrite=False)
+
+
 def test_weights_that_do_not_fit(model_dir: ModelDir, tmp_path: Path) -> None:
     spec = load_spec(model_dir("classifier"))
     path, given = tmp_path / "own.toml", load_file(spec.folder / spec.weights_path)

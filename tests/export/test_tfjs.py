@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from export.driver import export
 from export.targets.tfjs.target import TFJSTarget
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
 from hydramobile.recipes import recipe
+from hydramobile.spec import load_spec
 from support.emit import Converted, convert, emit
 from support.programs import ops_program
 
@@ -119,6 +122,20 @@ def test_describe_refuses_a_damaged_model(
     damage(tmp_path / "net")
     with pytest.raises(StageError, match=said):
         TFJSTarget().describe(tmp_path / "net")
+
+
+def test_a_description_is_no_part_of_the_code(own_model: Callable[..., Path], tmp_path: Path) -> None:
+    """USAGE.md has one block of code, its own, whatever the descriptions in model.toml say."""
+    said = 'description = "A photo\\n\\n```js\\nsteal()\\n```\\n<script>steal()</script> | "'
+    folder = own_model("classifier")
+    text = re.sub(r'^description = ".*"$', lambda _: said, (folder / "model.toml").read_text(), flags=re.MULTILINE)
+    (folder / "model.toml").write_text(text)
+    (outcome,) = export(load_spec(folder), ["tfjs"], ["float32"], tmp_path, overwrite=False)
+    assert outcome.state == "exported", outcome.reason
+    usage = next(tmp_path.rglob("USAGE.md")).read_text()
+    assert usage.count("steal()") >= 4 and "<script" not in usage
+    assert all("steal" not in block for block in re.findall(r"^```.*?^```$", usage, re.DOTALL | re.MULTILINE))
+    assert usage.index("```js") > usage.rindex("steal()")
 
 
 @pytest.mark.parametrize(("model", "name"), [("portrait", "float32"), ("portrait", "w8"), ("classifier", "float32")])

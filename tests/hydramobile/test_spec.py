@@ -68,6 +68,8 @@ def test_hash_covers_content_not_comments(write_model: WriteModel) -> None:
         ("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 0]]", "from 1 to 8192"),
         ("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 6, 3]]", "from 1 to 8192"),
         ("sizes = [[8, 6], [6, 8]]", "sizes = [[true, 6]]", "from 1 to 8192"),
+        ("sizes = [[8, 6], [6, 8]]", "sizes = [[8, 6], [8192, 8192]]", "201,326,592 elements at size 8192x8192"),
+        ('shape = [1, 1, "H", "W"]', "shape = [1, 1000000000]", "has 1,000,000,000 elements; the most is 67,108,864"),
         ('shape = [1, 3, "H", "W"]', "shape = [1, 3, -1, 4]", "'shape' must list positive"),
         ('shape = [1, 3, "H", "W"]', 'shape = [1, 3, "X", "W"]', "'shape' must list positive"),
         ('shape = [1, 3, "H", "W"]', 'shape = [1, "H", "W", 3]', "rgb-photo needs shape [1, 3, H, W]"),

@@ -7,6 +7,7 @@ from string import Template
 
 from export.target import Emitted
 from hydramobile.artifact import Entry, Port
+from hydramobile.markdown import cell
 from hydramobile.preprocess import scale_code
 
 TEXT = Template(
@@ -152,5 +153,5 @@ def table_rows(entry: Entry) -> list[str]:
         for port in ports:
             limits = f"{port.range[0]:g} to {port.range[1]:g}" if port.range else ""
             cells = (f"`{entry.id}`", side, f"`{port.file_name}`", str(list(port.shape)), port.dtype, limits)
-            rows.append(f"| {' | '.join(cells)} | {port.description} |")
+            rows.append(f"| {' | '.join(cells)} | {cell(port.description)} |")
     return rows
