@@ -112,7 +112,7 @@ class Goals:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The data for reproducing the report: hashes, versions, machine, samples, limits."""
+    """The data for reproducing the report: hashes, versions, machine, samples, limits, and what was kept."""
 
     artifacts: Sequence[SealLine]
     spec_sha256: str
@@ -126,6 +126,7 @@ class Provenance:
     samples_judged: int
     samples_asked: int
     limits: Sequence[LimitLine]
+    kept: str = ""
     goals: Goals = Goals()
 
 
@@ -287,6 +288,21 @@ def provenance(evidence: Gathered) -> Provenance:
         samples_judged=len(judged_samples),
         samples_asked=parity.samples_asked if parity else 0,
         limits=limits(evidence),
+        kept=kept_words(evidence),
+    )
+
+
+def kept_words(evidence: Gathered) -> str:
+    """Return the sentence on the rows that an earlier run measured; "" where all are of the last one."""
+    documents = evidence.documents
+    kinds = (documents.parity, documents.size, documents.latency, documents.cost, documents.profile)
+    rows: list[Row] = [row for document in kinds if document for row in document.results]
+    times = sorted(row.kept for row in rows if row.kept)
+    if not times:
+        return ""
+    return (
+        f"{len(times)} of {len(rows)} rows of parity, size, latency, cost and profile are of earlier runs, the oldest "
+        f"of {times[0]}: nothing that they depend on has changed since. AGAIN=1 measures anew."
     )
 
 

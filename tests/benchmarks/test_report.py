@@ -225,6 +225,14 @@ def test_a_classifier_has_a_report_too(artifact: Built, build: ByName, model_dir
     html = (tmp_path / other.name / "report.html").read_text(encoding="utf-8")
     assert "top-1" in html
     assert "The model has one module" in html
+    assert "of earlier runs" not in html
+
+    # Nothing has changed, so a second run keeps the rows, and the report says from when.
+    run_size(request)
+    write_report(ReportRequest(other, tmp_path))
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / other.name / name).read_text(encoding="utf-8")
+        assert re.search(r"1 of \d+ rows of parity, size, .* of earlier runs, the oldest of 20\d\d-", text)
 
 
 @pytest.mark.usefixtures("quick")
