@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from socket import AF_INET, AF_INET6
 
 from benchmarks.evidence.latency import Agreement, LatencyEvidence, LatencyRow, Load, PageDevice
 from benchmarks.evidence.row import Label
@@ -29,12 +29,15 @@ from hydramobile.artifact import verify
 from hydramobile.budget import load_budget
 from hydramobile.errors import HydraError, NothingJudged, StageError, UsageError
 from hydramobile.goldens import Golden, load_goldens
+from hydramobile.http_server import bracketed
 from hydramobile.samples import load_samples
 
 # Seconds to wait for a page to reconnect after it was reloaded or closed.
 RETURN_LIMIT = 60.0
 # Number of samples to compare. Two, because `err_sens` divides an error by how far the output moves between samples.
 JUDGED = 2
+# Addresses on which a server listens to all networks.
+WILDCARDS = ("0.0.0.0", "")
 MOBILE = re.compile(r"Android|iPhone|iPad")
 
 
@@ -91,8 +94,8 @@ def run_serve(request: Request, timing: Timing, host: str, progress: Progress) -
     rows: list[LatencyRow] = []
     with desk_on(host) as desk, attached(desk, progress) as phones:
         progress(f"open {desk.address}")
-        if host != "127.0.0.1":
-            progress(f"from the network: http://<address of this computer>:{desk.server.port}/phone.html#{desk.token}")
+        for name in names_of(host):
+            progress(f"from the network: http://{bracketed(name)}:{desk.server.port}/phone.html#{desk.token}")
         with contextlib.suppress(KeyboardInterrupt):
             for row in collect(context, desk, phones, jobs):
                 rows.append(row)
@@ -114,10 +117,17 @@ def plan_jobs(request: Request) -> list[Job]:
     return jobs
 
 
+def names_of(host: str) -> list[str]:
+    """Return the addresses under which the network reaches a server on `host`: all of this computer for 0.0.0.0."""
+    if host not in WILDCARDS:
+        return [] if host in ("127.0.0.1", "localhost") else [host]
+    return sorted(name for name in own_addresses() if "." in name and not name.startswith("127."))
+
+
 @contextlib.contextmanager
 def desk_on(host: str) -> Iterator[Desk]:
     try:
-        desk = Desk(host)
+        desk = Desk(host, names_of(host))
     except OSError as error:
         raise UsageError(f"cannot serve on {host}: {error}") from error
     try:
@@ -195,7 +205,8 @@ def client_of(page: RemotePage, phones: Sequence[Phone]) -> Client:
 def own_addresses() -> set[str]:
     import psutil
 
-    addresses = {address.address for cards in psutil.net_if_addrs().values() for address in cards}
+    cards = [address for addresses in psutil.net_if_addrs().values() for address in addresses]
+    addresses = {card.address.partition("%")[0] for card in cards if card.family in (AF_INET, AF_INET6)}
     return addresses | {"127.0.0.1", "::1"}
 
 
@@ -216,7 +227,6 @@ def run_job(context: ServeContext, job: Job, page: RemotePage, client: Client) -
     except HydraError as error:
         return replace(row, verdict="failed", stage=stage_of(error, "run"), reason=reason_of(error))
     except Exception as error:  # noqa: BLE001  a page may answer anything: that is this row's failure
-        traceback.print_exc()
         return replace(row, verdict="failed", stage="run", reason=f"the page's answer: {reason_of(error)}")
 
 

@@ -25,7 +25,6 @@ from benchmarks.request import Request
 from benchmarks.runtimes.web import adb, remote
 from benchmarks.runtimes.web.browser import FLAGS, chromium, driver
 from benchmarks.runtimes.web.remote import Desk, RemotePage
-from benchmarks.runtimes.web.server import BODY_LIMIT
 from hydramobile.errors import NothingJudged, StageError, UsageError
 from hydramobile.spec import load_spec
 
@@ -174,11 +173,14 @@ def test_a_page_closed_in_mid_run_costs_one_artifact(
         serve.conclude_serve(served)
 
 
-def test_an_insecure_context_is_marked(request_for: Callable[..., Request], chrome: Any, out: Path) -> None:
+def test_an_insecure_context_is_marked(
+    request_for: Callable[..., Request], chrome: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As over a LAN address: one thread, no WebGPU, and the result says so."""
-    serving = Serving(request_for("tfjs-web"))
+    monkeypatch.setattr(serve, "own_addresses", lambda: {"phone.test", "127.0.0.1"})
+    serving = Serving(request_for("tfjs-web"), "0.0.0.0")
     page = chrome.new_page()
-    begin(page, serving.address.replace("localhost", "phone.test"))
+    begin(page, serving.until("from the network").split()[3])
     (row,) = serving.end().evidence.results
     assert row.verdict == "measured" and row.device.insecure and not row.browser.isolated
     assert row.device.id in {stored["device"]["id"] for stored in rows_of(out) if stored["device"]}
@@ -233,12 +235,20 @@ HELLO = {"name": "a phone", "facts": {"user_agent": ANDROID}}
         ("/hello", HELLO, {"Origin": ""}, 403, "the page served here"),
         ("/hello", HELLO, {"Content_Length": ""}, 411, "how long"),
         ("/hello", HELLO, {"Content_Length": "-1"}, 411, "how long"),
-        ("/hello", HELLO, {"Content_Length": str(BODY_LIMIT + 1)}, 413, "more than"),
-        ("/hello", b"{" * 100_000, {}, 400, "not JSON"),
+        ("/hello", HELLO, {"Content_Length": str(remote.HELLO_LIMIT + 1)}, 413, "more than"),
+        ("/hello", HELLO, {"Content_Length": "9" * 5000}, 413, "more than"),
+        ("/hello", HELLO, {"Content_Length": "\xb2"}, 411, "how long"),
+        ("/hello", b"[" * 8_000, {}, 400, "not JSON"),
+        ("/hello", b'{"name": NaN}', {}, 400, "not JSON"),
+        ("/hello", b'{"name": 1e999}', {}, 400, "not JSON"),
         ("/hello", b"\xff\xfe", {}, 400, "not JSON"),
         ("/hello", [1], {}, 400, "not an object"),
         ("/hello", {**HELLO, "name": "x" * 81}, {}, 400, "a name has"),
         ("/hello", {**HELLO, "name": " "}, {}, 400, "a name has"),
+        ("/hello", {**HELLO, "name": "\x1b[2Jme"}, {}, 400, "a name has"),
+        ("/hello", {**HELLO, "facts": {"user_agent": "\x1b[2J"}}, {}, 400, "control characters"),
+        ("/hello", HELLO, {"Host": "elsewhere.example"}, 421, "other addresses"),
+        ("/hello", HELLO, {"Host": ""}, 400, "one host"),
         ("/hello", {**HELLO, "facts": {"user_agent": 1}}, {}, 400, "user agent"),
         ("/next", {"session": ""}, {}, 409, "not the one at work"),
         ("/elsewhere", {}, {}, 404, "nothing at /elsewhere"),

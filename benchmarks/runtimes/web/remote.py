@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -21,6 +21,11 @@ POLL = 20.0
 # Seconds without a poll after which an idle page counts as gone.
 SILENCE = 45.0
 NAME_LENGTH = 80
+# Bytes of a posted body. A phone introduces itself with about 700, and says less than 1,000 of an engine; the times of
+# 1.5 s are at most 150,000 (one run per 0.1 ms, 10 bytes each). Outputs are the largest: a feature map has megabytes.
+# No row of latency.json holds more than the introduction, an engine's facts and the times.
+HELLO_LIMIT, ANSWER_LIMIT, TIMES_LIMIT, OUTPUTS_LIMIT = 8_192, 16_384, 512_000, 64_000_000
+LIMITS = {"sample": TIMES_LIMIT, "fetch": OUTPUTS_LIMIT}
 GONE = "the page was closed or loaded anew"
 
 
@@ -40,33 +45,44 @@ class Desk:
     `ask` raises Refused for the callers that wait for it.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", names: Iterable[str] = ()) -> None:
+        """Serve on `host`, whose addresses are `names` besides localhost."""
         self.changed = threading.Condition()
         self.session = ""
         self.device = Visitor("", "", Offer(""))
         self.seen = 0.0
         self.waiting: dict[str, Any] | None = None
-        self.pending = 0
+        self.pending, self.command = 0, ""
         self.answer: dict[str, Any] | None = None
-        self.token = secrets.token_hex(4)
-        self.server = Server(host=host, posts=Posts(self.token, self.take))
+        self.token = secrets.token_urlsafe(16)
+        posts = Posts(self.token, self.take, self.body_limit)
+        self.server = Server(host=host, posts=posts, names=names)
 
     @property
     def address(self) -> str:
         return f"{self.server.address}phone.html#{self.token}"
 
+    def body_limit(self, path: str) -> int:
+        """Return the bytes that a body posted to `path` may have now: an answer as many as its command needs."""
+        if path != "/next":
+            return HELLO_LIMIT
+        with self.changed:
+            return LIMITS.get(self.command, ANSWER_LIMIT) if self.pending else ANSWER_LIMIT
+
     def take(self, path: str, body: dict[str, Any], peer: str) -> Mapping[str, Any]:
         routes = {"/hello": self.hello, "/next": self.next, "/bye": self.bye}
         if path not in routes:
-            raise Rejected(HTTPStatus.NOT_FOUND, f"nothing at {path} (there is: {', '.join(routes)})")
+            raise Rejected(HTTPStatus.NOT_FOUND, f"nothing at {path[:80]} (there is: {', '.join(routes)})")
         with self.changed:
             return routes[path](body, peer)
 
     def hello(self, body: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
         """Connect a page. `body` has the name that a person typed, and the features of the browser."""
         name, facts = body.get("name"), body.get("facts")
-        if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LENGTH:
-            raise Rejected(HTTPStatus.BAD_REQUEST, f"a name has 1 to {NAME_LENGTH} characters")
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= NAME_LENGTH or not name.isprintable():
+            raise Rejected(HTTPStatus.BAD_REQUEST, f"a name has 1 to {NAME_LENGTH} characters that print")
+        if not printable(facts):
+            raise Rejected(HTTPStatus.BAD_REQUEST, "facts have control characters")
         try:
             offer = typed(Offer, facts)
         except ValueError as error:
@@ -119,7 +135,7 @@ class Desk:
         with self.changed:
             if self.session != session:
                 raise Refused(GONE)
-            self.pending, self.answer = secrets.randbelow(2**48) + 1, None
+            self.pending, self.command, self.answer = secrets.randbelow(2**48) + 1, name, None
             self.waiting = {"id": self.pending, "command": name, "argument": argument}
             self.changed.notify_all()
             in_time = self.changed.wait_for(lambda: self.answer is not None or self.session != session, limit)
@@ -129,7 +145,11 @@ class Desk:
                     self.set_session()
                 raise Refused(GONE if in_time else f"no answer within {limit:g} s")
         if "error" in answer:
-            raise Refused(str(answer["error"])[:500])
+            # Messages of browsers hold URLs, and evidence must not hold the token.
+            text = str(answer["error"])[:1000].replace(f"/~{self.token}", "")[:500]
+            raise Refused("".join(letter if letter.isprintable() else " " for letter in text))
+        if name != "fetch" and not printable(answer["result"]):
+            raise Refused("the page answered with control characters")
         return answer["result"]
 
     def pop_answer(self) -> dict[str, Any] | None:
@@ -156,6 +176,15 @@ class Desk:
 
     def close(self) -> None:
         self.server.close()
+
+
+def printable(content: Any) -> bool:
+    """Return whether all text of JSON data prints: control characters would reach the terminal."""
+    if isinstance(content, dict):
+        return all(printable(key) and printable(value) for key, value in content.items())
+    if isinstance(content, list):
+        return all(map(printable, content))
+    return not isinstance(content, str) or content.isprintable()
 
 
 class RemotePage(Link):

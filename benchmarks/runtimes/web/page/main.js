@@ -22,6 +22,10 @@
 
 const ARRAYS = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array};
 
+// Engines and files of artifacts have the token in their paths. The headless browser's page needs none.
+const token = location.hash.slice(1);
+const ROOT = token ? `/~${token}` : '';
+
 /** @type {Engine | null} */
 let engine = null;
 /** @type {Map<number, Session>} by id */
@@ -108,7 +112,7 @@ function renderer() {
 
 /** Describe the features of this browser, independent of the engine. */
 async function offers() {
-  const {simd, relaxedSimd, threads} = await import('/npm/wasm-feature-detect/dist/esm/index.js');
+  const {simd, relaxedSimd, threads} = await import(`${ROOT}/npm/wasm-feature-detect/dist/esm/index.js`);
   return {
     user_agent: navigator.userAgent,
     isolated: Boolean(globalThis.crossOriginIsolated),
@@ -128,8 +132,8 @@ async function offers() {
 async function start({library, backend, threads}) {
   const started = performance.now();
   /** @type {EngineModule} */
-  const module = await import(`/engines/${library}.js`);
-  engine = await module.start({npm: new URL('/npm/', location.href), backend, threads});
+  const module = await import(`${ROOT}/engines/${library}.js`);
+  engine = await module.start({npm: new URL(`${ROOT}/npm/`, location.href), backend, threads});
   return {...engine.facts, start_ms: performance.now() - started};
 }
 
@@ -143,7 +147,7 @@ async function start({library, backend, threads}) {
 async function download(base, paths) {
   const files = await Promise.all(
     paths.map(async (path) => {
-      const response = await fetch(base + path.split('/').map(encodeURIComponent).join('/'));
+      const response = await fetch(ROOT + base + path.split('/').map(encodeURIComponent).join('/'));
       if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
       return [path, await response.arrayBuffer()];
     }),
@@ -222,7 +226,8 @@ async function sample({id, seconds, least}) {
   const times = [];
   const end = performance.now() + seconds * 1e3;
   while (times.length < least || performance.now() < end) times.push(await invoke(session));
-  return times;
+  // Clocks of browsers step by 5 microseconds or more: further digits are noise of the binary float.
+  return times.map((time) => Number(time.toFixed(4)));
 }
 
 /**

@@ -9,6 +9,7 @@ import {hydra} from '/page/main.js';
 /** @typedef {(argument: never) => unknown} Handler */
 
 const STORAGE_KEY = 'hydra';
+const ERROR_LENGTH = 1000; // the command keeps half of it
 const RELOAD_DELAY = 100; // ms: time for the answer to leave
 
 const token = location.hash.slice(1);
@@ -131,7 +132,7 @@ async function work() {
       // link.py sends the argument that the handler takes.
       answer = {id, result: (await handlerOf(command)(/** @type {never} */ (argument))) ?? {}};
     } catch (error) {
-      answer = {id, error: messageOf(error)};
+      answer = {id, error: messageOf(error).slice(0, ERROR_LENGTH)};
     }
   }
 }
