@@ -1,7 +1,8 @@
 """The demo's web server on localhost: the page, the runtimes' packages, published artifacts and samples.
 
 The page is cross-origin isolated, without which a browser gives WebAssembly no threads. A content security policy keeps
-every request on this origin. Only listed file types in listed folders are served.
+every request on this origin. Only listed file types in listed folders are served; hydramobile/http_server.py refuses
+strangers.
 """
 
 from __future__ import annotations
@@ -11,29 +12,19 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+
+from hydramobile.http_server import LocalHandler, LocalServer, file_below, path_of
+from hydramobile.npm_files import ENGINES, find_npm, with_full_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).resolve().parent
 NODE_MODULES = ROOT / "node_modules"
-# The npm packages that are served; the others in node_modules are not.
-PACKAGES = (
-    "@litertjs/core",
-    "@litertjs/wasm-utils",
-    "@tensorflow/tfjs-backend-wasm",
-    "@tensorflow/tfjs-backend-webgl",
-    "@tensorflow/tfjs-backend-webgpu",
-    "@tensorflow/tfjs-converter",
-    "@tensorflow/tfjs-core",
-    "onnxruntime-web",
-    "three",
-)
+PACKAGES = {**ENGINES, "three": ("build", "examples/jsm")}
 # Loaded when the 3D mode is opened. The service worker caches them from the start, for use without a network.
 LATER = (
     "three/build/three.core.js",
@@ -74,36 +65,54 @@ POLICY = (
     "connect-src 'self' blob: data:; img-src 'self' blob: data:; style-src 'self'; "
     "media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# LiteRT.js imports a package by its bare name. An import map would resolve it in the page, but not in a worker.
-BARE = {b'"@litertjs/wasm-utils"': b'"/npm/@litertjs/wasm-utils/dist/index.js"'}
+# The place in sw.js where the server writes the site's hash.
+BUILD = b"'BUILD'"
 INLINE = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 
 
 class Site:
-    """The served content: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself."""
+    """The served content: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself.
+
+    `build` is the hash of the page and the catalog. Every answer has it (X-Hydra-Build), so that the service worker
+    keeps no page of another program, and none of another build.
+    """
 
     def __init__(self, catalog: Mapping[str, Any], files: Mapping[str, Path]) -> None:
         self.files = dict(files)
-        self.generated = {"/catalog.json": json.dumps(catalog).encode(), "/shell.json": json.dumps(shell()).encode()}
+        listing, urls = json.dumps(catalog).encode(), shell()
+        self.build = hash_of(listing, (self.find(url[1:]) for url in [*urls, "/sw.js"]))
+        script = (PAGE / "sw.js").read_bytes().replace(BUILD, f"'{self.build}'".encode())
+        self.generated = {
+            "catalog.json": ("application/json", listing),
+            "shell.json": ("application/json", json.dumps({"build": self.build, "files": urls}).encode()),
+            "sw.js": (TYPES[".js"], script),
+        }
         hashes = [hashlib.sha256(text).digest() for text in INLINE.findall((PAGE / "index.html").read_bytes())]
         allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in hashes)
-        self.policy = POLICY.format(hashes=allowed)
+        self.headers = {
+            **HEADERS,
+            "Content-Security-Policy": POLICY.format(hashes=allowed),
+            "X-Hydra-Build": self.build,
+        }
 
     def find(self, path: str) -> Path | None:
-        """Return the file behind a URL's path; None where it is not served."""
-        name = unquote(path).lstrip("/")
-        if f"/{name}" in self.files:
-            return self.files[f"/{name}"]
-        first, _, rest = name.partition("/")
-        if first != "npm":
-            folder, rest = PAGE, name or "index.html"
-        elif any(rest.startswith(f"{package}/") for package in PACKAGES):
-            folder = NODE_MODULES
-        else:
-            return None
-        file = (folder / rest).resolve()
-        known = file.suffix in TYPES and file.is_relative_to(folder.resolve())
-        return file if known and file.is_file() else None
+        """Return the file behind the path of a URL, without its first slash; None where it is not served."""
+        if f"/{path}" in self.files:
+            return self.files[f"/{path}"]
+        first, _, rest = path.partition("/")
+        if first == "npm":
+            return find_npm(NODE_MODULES, PACKAGES, rest)
+        file = file_below(PAGE, path or "index.html")
+        return file if file and file.suffix in TYPES else None
+
+
+def hash_of(listing: bytes, files: Iterable[Path | None]) -> str:
+    """Return 16 hexadecimal digits that change with the catalog and with every file of the page."""
+    digest = hashlib.sha256(listing)
+    for file in files:
+        if file:
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def shell() -> list[str]:
@@ -113,57 +122,40 @@ def shell() -> list[str]:
     return ["/", *urls, *(f"/npm/{path}" for path in LATER)]
 
 
-@cache
+@lru_cache(maxsize=256)
 def body(file: Path, changed: int, packed: bool) -> bytes:
     """Return the content of `file`. `changed` (its modification time) is part of the cache's key."""
     content = file.read_bytes()
     if file.suffix in (".js", ".mjs"):
-        for bare, full in BARE.items():
-            content = content.replace(bare, full)
+        content = with_full_names(content)
     return gzip.compress(content, 6) if packed else content
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(LocalHandler):
     site: Site
 
-    def do_HEAD(self) -> None:
+    def do_HEAD(self) -> None:  # noqa: N802  # http.server looks this name up
         self.do_GET()
 
-    def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        generated = self.site.generated.get(path)
-        if generated is not None:
-            self.answer(HTTPStatus.OK, generated, "application/json")
+    def do_GET(self) -> None:  # noqa: N802  # http.server looks this name up
+        path = path_of(self.path)
+        if path in self.site.generated:
+            mime, content = self.site.generated[path]
+            self.answer(HTTPStatus.OK, content, {"Content-Type": mime})
             return
-        file = self.site.find(path)
+        file = self.site.find(path) if path is not None else None
         if file is None:
-            self.answer(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
+            self.answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
             return
         packed = file.suffix in COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", "")
-        content = body(file, file.stat().st_mtime_ns, packed)
-        self.answer(HTTPStatus.OK, content, TYPES[file.suffix], {"Content-Encoding": "gzip"} if packed else {})
-
-    def answer(self, status: HTTPStatus, content: bytes, mime: str, more: Mapping[str, str] | None = None) -> None:
-        headers = {"Content-Type": mime, "Content-Length": str(len(content))}
-        headers |= {"Content-Security-Policy": self.site.policy, **(more or {})}
-        self.send_response(status)
-        for name, value in {**HEADERS, **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
-        """Log nothing: the terminal shows the address, not every file."""
+        headers = {"Content-Type": TYPES[file.suffix], **({"Content-Encoding": "gzip"} if packed else {})}
+        script = file.suffix in (".js", ".mjs")
+        self.answer(HTTPStatus.OK, body(file, file.stat().st_mtime_ns, packed) if packed or script else file, headers)
 
 
-def bind(site: Site, port: int = 0) -> ThreadingHTTPServer:
+def bind(site: Site, port: int = 0) -> LocalServer:
     """Return a server on localhost that is not running yet. Port 0 takes a free one.
 
     Raises OSError where the port is taken.
     """
-    handler = type("Bound", (Handler,), {"site": site})
-    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    server.daemon_threads = True
-    return server
+    return LocalServer(("127.0.0.1", port), type("Bound", (Handler,), {"site": site, "headers_of_all": site.headers}))

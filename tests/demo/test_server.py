@@ -88,6 +88,8 @@ def test_the_page_is_isolated_and_bound_to_its_origin(address: str) -> None:
         "%2e%2e/package.json",
         "npm/playwright/package.json",
         "npm/@tensorflow/tfjs-core/../../../package.json",
+        "npm/@tensorflow/tfjs-core/package.json",
+        "npm/onnxruntime-web/lib/index.ts",
         "model/tfjs/balanced/golden/golden.json",
         "model/tfjs/balanced/portrait/model.json",
         "model/onnx/float32/encoder.onnx",
