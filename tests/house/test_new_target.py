@@ -162,7 +162,7 @@ def test_the_commands_list_it_and_read_its_files(copy: Copy, command: Callable[.
 def test_its_code_decides_whether_an_export_is_current(copy: Copy, command: Callable[..., Any], tmp_path: Path) -> None:
     """The hash of the sources covers a target that lies outside of export/."""
     words = ("toy", "--model", copy.model, "--out", copy.out, "--recipe", "float32")
-    assert command("export", *words, cwd=copy.home).verdict == "1 up to date"
+    assert command("export", *words, cwd=copy.home).verdict.startswith("1 up to date")
     home = Path(shutil.copytree(copy.home, tmp_path / "changed", ignore=shutil.ignore_patterns("out")))
     with (home / "toy_target/target.py").open("a", encoding="utf-8") as stream:
         stream.write("\n# changed\n")

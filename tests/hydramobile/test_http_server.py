@@ -24,12 +24,12 @@ class Hello(LocalHandler):
     def do_GET(self) -> None:  # noqa: N802  # http.server looks this name up
         self.answer(HTTPStatus.OK, f"hello {path_of(self.path)}".encode(), {})
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
         self.answer(HTTPStatus.OK, str(len(self.read_body(int(self.headers["Content-Length"])))).encode(), {})
 
 
 class Failing(Hello):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
         raise KeyError("\x1b[2J")
 
 
