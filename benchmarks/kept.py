@@ -4,7 +4,8 @@ A row is stored under a key: the hash of everything that it depends on. Every ke
 and weights, the sealed artifact, the machine, the versions of all installed packages, and the sources of `benchmarks`
 and `hydramobile`. A command adds its own options, the goldens and the limits. The store is `build/<model>/.kept`.
 
-A stored row is no proof against a person who edits it: its digest finds damage. `--again` measures everything anew.
+The digest of a stored row finds damage, not forgery: whoever may write the build folder may write rows.
+`--again` measures everything anew.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Serve HTTP to one person's browsers: the ground of the demo's server and of `latency --serve`.
+"""Serve HTTP to one person's browsers: the base of the demo's server and of `latency --serve`.
 
-A stranger's page, program or slow line must not reach files, hold memory or keep the good client waiting:
+Another origin's page, another program or a slow client must not read files, fill memory or delay other clients:
 
 - A request whose Host is not an address of the server is refused (421), and one without Host too (400): a page of
   another origin whose name was bound to this computer (DNS rebinding) reads nothing.
@@ -113,7 +113,7 @@ def shut_down(connections: Iterable[socket.socket]) -> None:
 
 
 class HeadReader:
-    """Read lines from `stream`, `limit` bytes in all; a head that ends early is an error and no short head."""
+    """Read lines from `stream`, `limit` bytes in all; a head that ends early is an error, not a shorter head."""
 
     def __init__(self, stream: BinaryIO, limit: int) -> None:
         self.stream, self.left = stream, limit
@@ -191,7 +191,7 @@ class LocalHandler(BaseHTTPRequestHandler):
         self.answer(status, f"{reason}\n".encode(), {"Content-Type": "text/plain", "Connection": "close"})
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Refuse what the base class cannot parse, without a word of the request."""
+        """Refuse what the base class cannot parse, without quoting the request."""
         status = HTTPStatus(code)
         self.refuse(status, status.phrase.lower())
 

@@ -9,10 +9,10 @@ def plain(text: str) -> str:
     """Return `text` as one line of a paragraph that holds no markup which could run or pose as the document's own.
 
     Line breaks become blanks, so that no line starts a heading, a list or a block of code. HTML, links, images and
-    fences are shown as they are written. Other characters stay, since a text rarely has them by intent.
+    fences are shown as they are written. Emphasis and other harmless markup stays.
     """
     line = " ".join(text.split())
-    line = line.replace("&", "&amp;") if re.search(r"&#?\w+;", line) else line  # else it means itself
+    line = line.replace("&", "&amp;") if re.search(r"&#?\w+;", line) else line  # a lone & needs no escape
     line = line.replace("<", "&lt;")
     line = re.sub(r"`{3,}|~{3,}", lambda fence: "\\" + "\\".join(fence[0]), line)
     return line.replace("](", "]\\(")

@@ -35,7 +35,7 @@ GLOSSARY: Mapping[str, str] = {
     "refused": "a candidate over a limit, or a recipe that the target does not have",
     "s50p4": "a recipe: half of the weights zero, the others in palettes of 16 values",
     "sealed": "the hashes of an artifact's files are fixed; a changed file is noticed",
-    "SNR, snr_db": "the signal-to-noise ratio of an output in decibels: 30 dB is an error of 3 % of its energy's root",
+    "SNR, snr_db": "the signal-to-noise ratio in decibels: at 30 dB the error is 3 % of the output (root mean square)",
     "stands": "what the evidence says about a file: ships, passes, refused, broken, failed, unjudged",
     "stands in for": "a file replaces another model's and must also keep that model's limits",
     "WHDR": "the share of pixel pairs that are ordered wrongly in depth, by labels",

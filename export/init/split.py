@@ -83,7 +83,8 @@ def find_parts(net: torch.nn.Module, request: InitRequest) -> dict[str, torch.nn
     known = dict(net.named_modules(remove_duplicate=False))
     for part in request.split:
         if part.path not in known:
-            raise UsageError(f"--split {part.name}: {request.origins[0]} has not {unknown_path(part.path, known)}")
+            unknown = unknown_path(part.path, known)
+            raise UsageError(f"--split {part.name}: {request.origins[0]} gives a net without {unknown}")
     return {part.name: known[part.path] for part in request.split}
 
 
@@ -121,7 +122,7 @@ def cut(
         if count != 1:
             raise UsageError(
                 f"--split {part.name}: the net calls the module {part.path} {count} times, and a part runs once"
-                + (" (a call of one of its methods is none of the module)" if not count else "")
+                + (" (calls of its methods other than forward do not count)" if not count else "")
             )
         readable, where = (cuts[0].outputs, parts[0].path) if cuts else (values, "")
         arguments = [

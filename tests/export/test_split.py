@@ -163,7 +163,7 @@ def test_a_net_that_is_more_than_its_parts_is_refused(project: Path, factory: st
 
 def test_names_that_do_not_fit(project: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"has not a submodule 'backbon' \(did you mean 'backbone'\? it has backbone, "
+        UsageError, match=r"gives a net without a submodule 'backbon' \(did you mean 'backbone'\? it has backbone, "
     ):
         init("parent:of_tensor", (Part("encoder", "backbon"), *SPLIT[1:]))
     with pytest.raises(UsageError, match=r"'mask' is what heads.two returns, .* add heads.heads_two=heads.two"):
