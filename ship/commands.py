@@ -39,13 +39,15 @@ def command_line(package: str, words: Sequence[object]) -> list[str]:
     return [sys.executable, "-P", "-m", package, *map(str, words)]
 
 
-def run_command(package: str, *words: object, cwd: Path | None = None, group: bool = False) -> Ended:
-    """Run `python -m PACKAGE WORDS... --json` to its end.
+def run_command(
+    package: str, *words: object, cwd: Path | None = None, group: bool = False, as_json: bool = True
+) -> Ended:
+    """Run `python -m PACKAGE WORDS... --json` to its end; without --json for a command that lacks it.
 
     `group` gives it a process group of its own. The group is killed when the command ends, however it ends, and when
     this process is interrupted.
     """
-    line = command_line(package, (*words, "--json"))
+    line = command_line(package, (*words, "--json") if as_json else words)
     with interrupts.STATE.lock:
         interrupts.check()
         process = subprocess.Popen(

@@ -104,7 +104,7 @@ class Shipment:
 
     def write_report(self) -> None:
         page = self.request.out / self.request.spec.name / "report.html"
-        ended = run_command("benchmarks", "report", *self.request.where)
+        ended = run_command("benchmarks", "report", *self.request.where, as_json=False)
         if ended.code == 0 and page.is_file():
             self.report = str(page)
         else:
