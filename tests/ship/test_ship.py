@@ -15,9 +15,10 @@ from torch import nn
 
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from ship.rows import ShipRow, conclude, judged_row, merged, share
+from ship.run import Shipment, make_request
 from ship.schedule import Task, run_tasks
 from ship.show import same_fault, ship_lines
-from support.fixtures import Command
+from support.fixtures import Artifacts, Command, ModelDir, OutWith
 
 ROW = ShipRow("onnx", ("float32",), must=True, file="a/float32/net.onnx", megabytes=1.0)
 
@@ -138,3 +139,13 @@ def test_an_archive_ships_without_a_file_written_by_hand(command: Command, tmp_p
     (row,) = json.loads(done.out)["rows"]
     assert row["verdict"] == "pass" and row["limit"].endswith("(limit 0.001)")
     assert (tmp_path / row["file"]).is_file() and (tmp_path / "build/models/net/model.toml").is_file()
+
+
+def test_the_report_is_written(artifact: Artifacts, out_with: OutWith, model_dir: ModelDir) -> None:
+    """By the very command that `ship` starts."""
+    out = out_with("classifier", artifact("classifier", "onnx", "float32"))
+    options = {"model": model_dir("classifier"), "out": out, "recipes": ["float32"]}
+    said: list[str] = []
+    shipment = Shipment(make_request(["onnx"], options, said.append), said.append)
+    shipment.write_report()
+    assert shipment.report == str(out / "classifier/report.html") and Path(shipment.report).is_file(), said
