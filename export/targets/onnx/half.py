@@ -139,12 +139,43 @@ def remove_cast_pairs(model: onnx.ModelProto) -> None:
         source = same.get(source, source)
         if dtypes.get(name) == dtypes.get(source) == TensorProto.FLOAT and name not in outputs:
             same[name] = source
-    nodes = [node for node in graph.node if node.output[0] not in same]
+    direct = direct_outputs(graph, casts, dtypes, same)
+    nodes = [
+        node
+        for node in graph.node
+        if node.output[0] not in same and not (node.output[0] in direct and node.op_type == "Cast")
+    ]
+    renamed = {origin: name for name, origin in direct.items()}
     for node in nodes:
-        node.input[:] = [same.get(name, name) for name in node.input]
+        node.input[:] = [renamed.get(same.get(name, name), same.get(name, name)) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
     nodes = remove_unread_casts(nodes, outputs)
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def direct_outputs(
+    graph: onnx.GraphProto, casts: Mapping[str, onnx.NodeProto], dtypes: Mapping[str, int], same: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the float32 tensors that a node computes for an output of the graph, by output, where casts alone follow.
+
+    The converter rounds every output to half precision. An output below its range, of an operator that stays float32
+    for that reason, would be zero.
+    """
+    from onnx import TensorProto
+
+    outputs = {value.name for value in graph.output}
+    produced = {name for node in graph.node if node.op_type != "Cast" for name in node.output}
+    found: dict[str, str] = {}
+    for name in outputs & casts.keys():
+        origin = name
+        # A cast to integers is the net's own.
+        while origin in casts and dtypes.get(casts[origin].input[0]) in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            origin = same.get(casts[origin].input[0], casts[origin].input[0])
+        floats = dtypes.get(origin) == dtypes.get(name) == TensorProto.FLOAT
+        if floats and origin in produced - outputs and origin not in found.values():
+            found[name] = origin
+    return found
 
 
 def remove_unread_casts(nodes: list[onnx.NodeProto], outputs: set[str]) -> list[onnx.NodeProto]:
