@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -14,10 +14,9 @@ from typing import Any
 
 from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, find_artifacts, read_in_place, verify
 from hydramobile.errors import NothingJudged, StageError
-from hydramobile.files import read_json
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGET_ROWS
-from hydramobile.toml_table import Table
+from hydramobile.verdicts import passed_runtimes, read_verdicts, reason_unproven, rows_of
 
 # Target -> the engine of demo/engines that runs its files in a browser.
 ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
@@ -84,41 +83,13 @@ def sort_artifacts(root: Path) -> tuple[list[Published], list[Withheld]]:
         except StageError as error:
             withheld.append(Withheld(name, error.message))
             continue
-        own_rows = [row for row in rows if row["artifact"] == artifact.sha256]
-        proven_by = passed_runtimes(own_rows)
-        reason = first_failure(own_rows) or ("" if proven_by else "its hash has no verdict in parity.json")
-        if reason:
+        own_rows = rows_of(rows, artifact.sha256)
+        if reason := reason_unproven(own_rows):
             withheld.append(Withheld(name, reason))
         else:
-            published.append(Published(folder, artifact, proven_by))
+            published.append(Published(folder, artifact, passed_runtimes(own_rows)))
     order = {name: index for index, name in enumerate(PREFERRED)}
     return sorted(published, key=lambda row: (order.get(row.id, len(order)), row.id)), withheld
-
-
-def read_verdicts(path: Path) -> Sequence[Mapping[str, Any]]:
-    """Return the rows of parity.json; none where the file is absent. Raises StageError("parity") for a damaged file."""
-    if not path.is_file():
-        return ()
-    rows = list(Table(read_json(path, "parity"), str(path), "parity").rows("results"))
-    for row in rows:
-        for key in ("artifact", "verdict", "runtime", "stage", "reason", "mode"):
-            row.string(key)
-        row.items("measures")
-    return [row.data for row in rows]
-
-
-def first_failure(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first mismatch or failure among an artifact's verdicts, or ""."""
-    for row in rows:
-        if row["verdict"] in ("mismatch", "failed"):
-            return f"{row['verdict']} in {row['runtime'] or row['stage']}: {row['reason']}"
-    return ""
-
-
-def passed_runtimes(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the runtimes in which an artifact passed. A pass that compared nothing with samples does not count."""
-    passed = [row for row in rows if row["verdict"] == "pass" and row["mode"] != "drawn" and row["measures"]]
-    return tuple(sorted({str(row["runtime"]) for row in passed}))
 
 
 def require_published(spec: ModelSpec, out: Path) -> tuple[list[Published], list[Withheld]]:

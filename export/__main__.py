@@ -24,7 +24,7 @@ app = typer.Typer(
     f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
-VERBS = ("make", "init", "list", "layers", "search", "chart", "inspect", "doctor")
+VERBS = ("make", "bundle", "init", "list", "layers", "search", "chart", "inspect", "doctor")
 
 
 @app.command()
@@ -127,6 +127,31 @@ def init(  # noqa: PLR0913 - one parameter per flag
     written = run_init(request, lambda text: typer.echo(text, err=True) if not as_json else None)
     typer.echo(json.dumps(written_json(written), indent=2) if as_json else "\n".join(written_lines(written)))
     return f"wrote {written.folder}"
+
+
+@app.command()
+def bundle(  # noqa: PLR0913 - one parameter per flag
+    platform: Annotated[str, typer.Argument(help="ios, android or web.")],
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+    recipe: Annotated[
+        str, typer.Option(help="Default: the smallest that passed parity and that budget.toml ships.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="Where the artifacts and parity.json lie: OUT/<model>.")] = Path("build"),
+    to: Annotated[
+        Path | None, typer.Option(help="The package's folder. Default: OUT/<model>/bundles/PLATFORM/NAME.")
+    ] = None,
+    unproven: Annotated[
+        bool, typer.Option("--unproven", help="Also take an artifact that failed parity or was not judged.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> str:
+    """Make a package for apps from proven artifacts: a Swift package, a Gradle module, an npm package."""
+    from export.bundle.build import BundleRequest, build_bundle
+    from export.bundle.show import built_json, built_lines
+
+    built = build_bundle(BundleRequest(platform, model, recipe, out, to, unproven))
+    typer.echo(json.dumps(built_json(built), indent=2) if as_json else "\n".join(built_lines(built)))
+    return f"wrote {built.folder}"
 
 
 @app.command("list")

@@ -24,6 +24,8 @@ from hydramobile.samples import assumed_ranges, load_samples
 from hydramobile.spec import ModelSpec, TensorSpec
 
 ROOT = Path(__file__).resolve().parent.parent
+# Makes packages of artifacts that are sealed already.
+BUNDLE = ROOT / "export" / "bundle"
 
 
 def toolchain(target: Target) -> dict[str, str]:
@@ -40,11 +42,13 @@ def toolchain(target: Target) -> dict[str, str]:
 def source_hash(spec: ModelSpec, target: Target) -> str:
     """Return the hash of the code that shapes an artifact.
 
-    It covers `export`, `hydramobile`, the code of the factory, and the target's package where that lies elsewhere.
+    It covers `export` without `export/bundle`, `hydramobile`, the code of the factory, and the target's package where
+    that lies elsewhere.
     """
     files = code_files(spec)
     for package in {"export", "hydramobile", type(target).__module__.partition(".")[0]}:
-        files |= {path.relative_to(ROOT).as_posix(): path for path in (ROOT / package).rglob("*.py")}
+        sources = (path for path in (ROOT / package).rglob("*.py") if BUNDLE not in path.parents)
+        files |= {path.relative_to(ROOT).as_posix(): path for path in sources}
     return sha256_bytes(canonical_json({name: sha256_file(path) for name, path in files.items()}).encode())
 
 

@@ -14,13 +14,13 @@ from benchmarks.evidence.envelope import read_earlier
 from benchmarks.evidence.kinds import KINDS
 from benchmarks.evidence.parity import ParityEvidence, ParityRow
 from benchmarks.show.parity import parity_table
-from demo.published import read_verdicts
 from export.program import DRAWN_MARK
 from export.show import facts_tree, outcome_table
 from hydramobile.artifact import read_artifact
 from hydramobile.errors import StageError
 from hydramobile.spec import load_spec
 from hydramobile.support import read_support
+from hydramobile.verdicts import read_verdicts
 
 Command = Callable[..., Any]
 CONTENTS = (

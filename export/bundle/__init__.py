@@ -1,0 +1,1 @@
+"""Packages for apps: proven artifacts with the code that runs them. One folder per platform."""

@@ -1,0 +1,84 @@
+"""Choose the sealed artifacts of a package: of one recipe, or the smallest that passed parity and may ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from export.bundle.plan import STAGE, Plan, make_plan
+from hydramobile.artifact import FILE, read_in_place, ships, verify
+from hydramobile.budget import load_budget
+from hydramobile.errors import NothingJudged, StageError, unknown
+from hydramobile.spec import ModelSpec
+from hydramobile.targets import PLATFORMS, TARGET_ROWS
+from hydramobile.verdicts import read_verdicts, reason_unproven, rows_of
+
+# The targets whose files each platform's package holds. A browser runs LiteRT's files too.
+BUNDLED = {
+    "ios": PLATFORMS["ios"],
+    "android": PLATFORMS["android"],
+    "web": tuple(row.name for row in TARGET_ROWS if row.web_engine),
+}
+
+
+def check_platform(platform: str) -> None:
+    """Raise UsageError for a mistyped platform."""
+    if platform not in BUNDLED:
+        raise unknown("platform", platform, BUNDLED)
+
+
+def choose_plans(spec: ModelSpec, platform: str, recipe: str, out: Path, unproven: bool) -> tuple[Plan, ...]:
+    """Return one plan per target of the platform that has an artifact to bundle.
+
+    Without a recipe, each target gives the smallest of its artifacts that passed parity and that budget.toml ships.
+    `unproven` also takes artifacts that failed or were never judged. Every file is checked against its seal. Raises
+    NothingJudged where no artifact is left, with the reason of each.
+    """
+    found: list[Plan] = []
+    reasons: list[str] = []
+    for target in BUNDLED[platform]:
+        plans = target_plans(spec, target, recipe, out, unproven, reasons)
+        if plans:
+            found.append(min(plans, key=lambda plan: sum(record.bytes for record in ships(plan.artifact))))
+    if not found:
+        asked = f" of recipe {recipe}" if recipe else ""
+        why = "; ".join(reasons) or f"{out / spec.name} holds none; export it first"
+        command = f"hydra-mobile ship {platform} --model {spec.folder}{f' --recipe {recipe}' if recipe else ''}"
+        raise NothingJudged(f"no artifact for {platform}{asked} to bundle: {why}. Run: {command}")
+    return tuple(found)
+
+
+def target_plans(
+    spec: ModelSpec, target: str, recipe: str, out: Path, unproven: bool, reasons: list[str]
+) -> list[Plan]:
+    """Return the artifacts of one target that may be bundled. The reason of each other one is added to `reasons`."""
+    root = out / spec.name
+    rows = read_verdicts(root / "parity.json")
+    shipped = load_budget(spec).ship.get(target, ())
+    plans = []
+    for folder in sorted(path.parent for path in (root / target).glob(f"{recipe or '*'}/{FILE}")):
+        name = f"{target}/{folder.name}"
+        if not recipe and shipped and folder.name not in shipped:
+            reasons.append(f"{name}: budget.toml does not ship it")
+            continue
+        artifact = read_in_place(folder)
+        verify(folder, artifact)
+        check_current(spec, name, artifact.spec_sha256, artifact.weights_sha256)
+        own = rows_of(rows, artifact.sha256)
+        reason = reason_unproven(own)
+        if reason and not unproven:
+            reasons.append(f"{name}: {reason}")
+        else:
+            plans.append(make_plan(folder, artifact, own, reason))
+    return plans
+
+
+def check_current(spec: ModelSpec, name: str, spec_sha256: str, weights_sha256: str) -> None:
+    """Raise StageError("bundle") for an artifact of another state of the model."""
+    for what, sealed, present in (
+        ("model.toml", spec_sha256, spec.sha256),
+        ("weights", weights_sha256, spec.weights_sha256),
+    ):
+        if sealed != present:
+            raise StageError(
+                STAGE, f"{name} was exported from other {what} than {spec.folder} holds now; export it again"
+            )
