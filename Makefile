@@ -42,11 +42,12 @@ export OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS
 BIN := .venv/bin
 VENV := .venv/.setup-stamp
 NODE := node_modules/.setup-stamp
+BUNDLE = $(BIN)/python -m export bundle --model "$(MODEL)" --out "$(OUT)" $(RECIPES:%=--recipe %)
 PACKAGES := hydramobile reference export benchmarks demo ship
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bench-android bench-ios report all demo train qat eval ops docs check lint format types imports js test test-all clean
+	bundle-ios bundle-android bundle-web bench-android bench-ios report all demo train qat eval ops docs check lint format types imports js test test-all clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -104,6 +105,15 @@ bench-android: setup ## judge and time on an attached Android device (TOOL=path/
 
 bench-ios: setup ## judge and time on an attached iPhone (on a Mac; DEVICE=mac: on the Mac itself)
 	@bash scripts/run.sh export-ios goldens $(if $(filter mac,$(DEVICE)),device-mac,device-ios) report
+
+bundle-ios: setup ## a Swift package from files that passed parity (RECIPES=one recipe; empty: the smallest that ships)
+	$(BUNDLE) ios
+
+bundle-android: setup ## a Gradle module, likewise
+	$(BUNDLE) android
+
+bundle-web: setup ## an npm package, likewise
+	$(BUNDLE) web
 
 report: setup ## one report of the evidence (gathers missing evidence first)
 	@bash scripts/run.sh evidence report

@@ -29,14 +29,17 @@ def check_platform(platform: str) -> None:
 def choose_plans(spec: ModelSpec, platform: str, recipe: str, out: Path, unproven: bool) -> tuple[Plan, ...]:
     """Return one plan per target of the platform that has an artifact to bundle.
 
-    Without a recipe, each target gives the smallest of its artifacts that passed parity and that budget.toml ships.
+    Without a recipe, each target gives the smallest of its artifacts that passed parity: of those that budget.toml
+    ships, or of its candidates where none of these passed.
     `unproven` also takes artifacts that failed or were never judged. Every file is checked against its seal. Raises
     NothingJudged where no artifact is left, with the reason of each.
     """
     found: list[Plan] = []
     reasons: list[str] = []
+    shipped = load_budget(spec).ship
     for target in BUNDLED[platform]:
         plans = target_plans(spec, target, recipe, out, unproven, reasons)
+        plans = [plan for plan in plans if plan.artifact.recipe in shipped.get(target, ())] or plans
         if plans:
             found.append(min(plans, key=lambda plan: sum(record.bytes for record in ships(plan.artifact))))
     if not found:
@@ -53,13 +56,9 @@ def target_plans(
     """Return the artifacts of one target that may be bundled. The reason of each other one is added to `reasons`."""
     root = out / spec.name
     rows = read_verdicts(root / "parity.json")
-    shipped = load_budget(spec).ship.get(target, ())
     plans = []
     for folder in sorted(path.parent for path in (root / target).glob(f"{recipe or '*'}/{FILE}")):
         name = f"{target}/{folder.name}"
-        if not recipe and shipped and folder.name not in shipped:
-            reasons.append(f"{name}: budget.toml does not ship it")
-            continue
         artifact = read_in_place(folder)
         verify(folder, artifact)
         check_current(spec, name, artifact.spec_sha256, artifact.weights_sha256)
