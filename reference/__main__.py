@@ -87,6 +87,25 @@ def photos(
 
 
 @app.command()
+def mattes(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of photos.")],
+    out: Annotated[Path, typer.Option(help="The folder of mattes to write; never commit one.")] = Path("build/mattes"),
+    names: Annotated[
+        Path | None, typer.Option(help="A people.toml: only the photos that it lists under [[matte]].")
+    ] = None,
+    teachers: Annotated[Path, typer.Option(help="Where scripts/setup.sh teachers put the networks.")] = Path(
+        "build/teachers"
+    ),
+) -> str:
+    """Write a matte per photo by two teachers, and how far they agree; about 7 s per photo."""
+    from reference.evaluation.people import matte_names
+    from reference.teacher.mattes import label_folder
+
+    count = label_folder(folders, out, teachers, matte_names(names) if names else ())
+    return f"{count} mattes in {out}"
+
+
+@app.command()
 def train(  # noqa: PLR0913 - one parameter per flag
     data: Annotated[list[Path], typer.Argument(help="Sets of views: synthetic ones, and photos.")],
     out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("build/train/run"),
@@ -174,12 +193,18 @@ def prune(
 
 
 @app.command()
-def evaluate(
+def evaluate(  # noqa: PLR0913 - one parameter per flag
     sets: Annotated[list[Path] | None, typer.Argument(help="Synthetic sets with truth; default: photos alone.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of phone portraits that carry depth and matte.")] = None,
     model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
     weights: Annotated[Path | None, typer.Option(help="Weights other than the model's, such as a run's.")] = None,
     views: Annotated[int, typer.Option(help="At most this many views of each set.")] = 100_000,
+    people: Annotated[
+        Path | None, typer.Option(help="Folder with rgbd/, people/ and backgrounds/, whose photos people.toml lists.")
+    ] = None,
+    mattes: Annotated[Path, typer.Option(help="Mattes of those people: python -m reference mattes.")] = Path(
+        "build/mattes"
+    ),
     out: Annotated[Path, typer.Option(help="Folder for evaluation.json, evaluation.md, sheet.jpg.")] = Path(
         "build/eval"
     ),
@@ -189,9 +214,22 @@ def evaluate(
     from reference.evaluation.run import Question
     from reference.evaluation.run import evaluate as answer
 
-    report = answer(Question(load_spec(model), weights, tuple(sets or ()), real, views), out)
+    report = answer(Question(load_spec(model), weights, tuple(sets or ()), real, views, people, mattes), out)
     print((out / "evaluation.md").read_text(encoding="utf-8"))
     return str(report["verdict"])
+
+
+@app.command()
+def compare(
+    evaluations: Annotated[list[Path], typer.Argument(help="evaluation.json files; the first is the baseline.")],
+) -> str:
+    """Compare weights on the same photos: paired differences with their intervals, and which weights to choose."""
+    from reference.evaluation.compare import compare as compared
+    from reference.evaluation.compare import lines
+
+    candidates = compared(evaluations)
+    print("\n".join(lines(candidates)))
+    return f"best by the mean of ranks: {candidates[0].name}"
 
 
 @app.command()

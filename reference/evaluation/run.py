@@ -19,6 +19,7 @@ from hydramobile.preprocess import load_photo
 from hydramobile.spec import ModelSpec
 from reference.evaluation.bins import BINS
 from reference.evaluation.measure import Case, Judged, judge
+from reference.evaluation.people import judge_people, means_with_phones, read_people
 from reference.evaluation.sheet import write_sheet
 from reference.evaluation.tables import markdown
 from reference.evaluation.truedepth import real_photos
@@ -33,13 +34,18 @@ _DRAWN = 6
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The request: the model's own weights, or a file of weights, on synthetic sets and on a folder of photos."""
+    """The request: the model's own weights, or a file of weights, on synthetic sets and on folders of photos.
+
+    `real` holds phone portraits, `people` the photos that people.toml lists, `mattes` their mattes by teachers.
+    """
 
     spec: ModelSpec
     weights: Path | None
     sets: tuple[Path, ...]
     real: Path | None
     views: int
+    people: Path | None = None
+    mattes: Path = Path("build/mattes")
 
 
 def evaluate(question: Question, out: Path) -> dict[str, Any]:
@@ -47,17 +53,22 @@ def evaluate(question: Question, out: Path) -> dict[str, Any]:
 
     Raises NothingJudged if the question names neither sets nor photos.
     """
-    if not question.sets and question.real is None:
-        raise NothingJudged("nothing to measure on: name synthetic sets or --real FOLDER")
+    if not question.sets and question.real is None and question.people is None:
+        raise NothingJudged("nothing to measure on: name synthetic sets, --real FOLDER or --people FOLDER")
+    people = read_people(question.spec, question.people, question.mattes) if question.people else None
     modules, digest = _modules(question)
     real = [judge(modules, question.spec, case) for case in real_cases(question.real)] if question.real else []
     sets = [ViewSet(folder) for folder in question.sets]
     synthetic = [judge(modules, question.spec, case) for s in sets for case in synthetic_cases(s, question.views)]
     report = summarize(question, digest, real, synthetic)
+    shown: list[Judged] = []
+    if people is not None:
+        block, shown = judge_people(modules, question.spec, people)
+        report["people"] = {**block, "means": means_with_phones(block, report["real"])}
     report["sets"] = [{"name": s.folder.name, "views": len(s), "content": s.content_hash} for s in sets]
     write_text(out / JSON, dump_json(report))
     write_text(out / MARKDOWN, markdown(report))
-    write_sheet(out / SHEET, [*real, *_drawn(synthetic)])
+    write_sheet(out / SHEET, [*real, *_drawn(shown), *_drawn(synthetic)])
     return report
 
 

@@ -9,6 +9,8 @@ BEGIN, END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
 
 _MATTE = ("iou", "mae", "boundary_f")
 _DEPTH = ("whdr_2", "whdr_5", "whdr_10", "abs_rel", "rmse", "rmse_log", "si_log", "delta_1.05", "delta_1.25", "r2")
+# Photos per list of the worst.
+_WORST = 8
 _MORE = ("delta_1.25^2", "delta_1.25^3")
 _TITLES = {
     "iou": "matte IoU",
@@ -66,7 +68,38 @@ def tables(report: Mapping[str, Any]) -> str:
         ]
         if rows:
             parts.append(_plain(("bin", "views", *(_TITLES[name] for name in shown)), rows))
+    if report.get("people"):
+        parts += people_tables(report["people"])
     return "\n".join(parts)
+
+
+def people_tables(block: Mapping[str, Any]) -> list[str]:
+    """Return the tables of real people: the means, each photo with depth, the worst mattes and false persons."""
+    means = block["means"]
+    rows = [
+        [f"depth order wrong (WHDR), mean of {means['people']} people", _number(means.get("whdr_2"))],
+        ["of these, in better order than the ramp", str(means.get("better than the ramp", "–"))],
+        [f"matte IoU, mean of {means['mattes']} photos", _number(means.get("iou"))],
+        ["matte IoU, worst photo", _number(means.get("worst iou"))],
+        [f"pixels called person in {means['empty']} photos without people, mean", _number(means.get("false person"))],
+        ["the same, worst photo", _number(means.get("worst false person"))],
+    ]
+    parts = [_plain(("real people", ""), rows)]
+    depth = [
+        [name + ("" if row["sensor"] else " (a scan, not in the mean)"), *_values(row, ("whdr_2", "ramp", "r2", "iou"))]
+        for name, row in block["depth"].items()
+    ]
+    if depth:
+        parts.append(_plain(("photo with measured depth", "WHDR", "WHDR of a ramp", "R2", "matte IoU"), depth))
+    worst = sorted(block["mattes"].items(), key=lambda item: float(item[1]["iou"]))[:_WORST]
+    if worst:
+        lines = [[name, *_values(row, _MATTE)] for name, row in worst]
+        parts.append(_plain((f"worst {len(worst)} mattes", *(_TITLES[name] for name in _MATTE)), lines))
+    false = sorted(block["empty"].items(), key=lambda item: -float(item[1]))[:_WORST]
+    if false:
+        title = f"worst {len(false)} photos without people"
+        parts.append(_plain((title, "called person"), [[name, _number(share)] for name, share in false]))
+    return parts
 
 
 def replace_block(text: str, report: Mapping[str, Any]) -> str:
