@@ -137,8 +137,8 @@ qat: setup ## fine-tune for few bits: DATA="..." [VALIDATION=...] [RECIPE=w4] [R
 	$(BIN)/python -m reference qat $(DATA) $(VALIDATION:%=--validation %) $(RECIPE:%=--recipe %) $(RUN:%=--out %) \
 	  --model "$(MODEL)" --steps $(QAT_STEPS)
 
-eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [WEIGHTS=file]
-	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(WEIGHTS:%=--weights %)
+eval: setup ## measure the portrait against truth: TEST="..." REAL=dir [PEOPLE=dir] [WEIGHTS=file]
+	$(BIN)/python -m reference evaluate $(TEST) $(REAL:%=--real %) $(PEOPLE:%=--people %) $(WEIGHTS:%=--weights %)
 
 ops: setup ## renew docs/supported-ops.md from exports of PyTorch's op tests and of the tests' op cases (resumable; hours)
 	$(BIN)/python scripts/supported_ops.py

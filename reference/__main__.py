@@ -73,17 +73,38 @@ def labels(
 
 @app.command()
 def photos(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of portrait photos.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of photos.")],
     out: Annotated[Path, typer.Option(help="The set of views to write; never commit one.")],
+    depth: Annotated[
+        list[Path] | None, typer.Option(help="Repeatable: weights of portraits whose mean labels the depth.")
+    ] = None,
+    empty: Annotated[bool, typer.Option("--empty", help="Nobody is in the photos: their matte is 0.")] = False,
+    exclude: Annotated[Path | None, typer.Option(help="A people.toml: its photos are left out.")] = None,
     teachers: Annotated[Path, typer.Option(help="Where scripts/setup.sh teachers put mediapipe's networks.")] = Path(
         "build/teachers"
     ),
 ) -> str:
-    """Turn photos into a training set: teacher mattes where the teacher is sure, face relief, no depth."""
-    from reference.teacher.photos import make_set
+    """Turn photos into a training set: teacher mattes where the teacher is sure, face relief, depth by an ensemble."""
+    from reference.evaluation.people import listed_hashes
+    from reference.teacher.photos import Labelling, make_set
 
-    kept, seen = make_set(folders, out, teachers)
+    excluded = listed_hashes(exclude) if exclude else frozenset()
+    kept, seen = make_set(folders, out, Labelling(teachers, tuple(depth or ()), empty, excluded))
     return f"{kept} of {seen} photos kept in {out}"
+
+
+@app.command()
+def composites(
+    people: Annotated[Path, typer.Argument(help="A set of people: python -m reference photos.")],
+    backgrounds: Annotated[Path, typer.Argument(help="A set of photos without people: photos --empty.")],
+    out: Annotated[Path, typer.Option(help="The set of views to write; never commit one.")],
+    count: Annotated[int, typer.Option(min=1, help="How many composites.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same composites.")] = 1,
+) -> str:
+    """Place people of photos in front of other photos, with their mattes and their depth."""
+    from reference.teacher.composites import make_composites
+
+    return f"{make_composites(people, backgrounds, out, count, seed)} composites in {out}"
 
 
 @app.command()

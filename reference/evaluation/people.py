@@ -14,7 +14,7 @@ The photos belong to others. They are judged in place, and neither copied nor co
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,10 @@ def read_people(spec: ModelSpec, pack: Path, mattes: Path) -> People:
     top.string("source")
     depth = tuple(
         DepthPhoto(listed(row, pack / "rgbd"), row.string("person"), row.flag("matte"), row.flag("sensor"))
-        for row in top.rows("depth")
+        for row in top.rows("depth", [])
     )
-    photos = [listed(row, pack / "people") for row in top.rows("matte")]
-    empty = tuple(listed(row, pack / "backgrounds") for row in top.rows("empty"))
+    photos = [listed(row, pack / "people") for row in top.rows("matte", [])]
+    empty = tuple(listed(row, pack / "backgrounds") for row in top.rows("empty", []))
     top.done()
     pairs = tuple((photo, mattes / f"{photo.stem}.png") for photo in photos)
     for photo, matte in pairs:
@@ -186,11 +186,10 @@ def means_with_phones(block: Mapping[str, Any], phones: Mapping[str, Any]) -> di
 def matte_names(path: Path) -> tuple[str, ...]:
     """Return the names of the photos that a people.toml lists under [[matte]]."""
     top = read_toml(path, STAGE)
-    return tuple(row.string("file") for row in top.rows("matte"))
+    return tuple(row.string("file") for row in top.rows("matte", []))
 
 
-def listed_files(people: People) -> Iterator[Path]:
-    """Yield every photo that may not be trained on."""
-    yield from (photo.path for photo in people.depth)
-    yield from (photo for photo, _ in people.mattes)
-    yield from people.empty
+def listed_hashes(path: Path) -> frozenset[str]:
+    """Return the sha256 of every photo that a people.toml lists: none of them may be trained on."""
+    top = read_toml(path, STAGE)
+    return frozenset(row.string("sha256") for kind in ("depth", "matte", "empty") for row in top.rows(kind, []))

@@ -32,7 +32,8 @@ class Batch:
 
     image [B, 3, H, W] in [0, 1]; `clean` is the image before its colours were changed. disparity [B, H, W] divided by
     the person's median, 0 where unknown. alpha [B, H, W] in [0, 1]. Masks [B, H, W]: person (exact depth inside a
-    person), background (exact depth outside), behind (outside people, known to be farther, depth unknown).
+    person), background (exact depth outside), behind (outside people, known to be farther, depth unknown), sure (inside
+    a person of a photo, where an ensemble labelled the depth `taught` [B, H, W], whose median is 1 inside a person).
     points [B, 2, 12, 4] as in `ViewSet`, in the crop's pixels. known [B].
     """
 
@@ -45,6 +46,8 @@ class Batch:
     points: Tensor
     known: Tensor
     clean: Tensor
+    taught: Tensor
+    sure: Tensor
 
 
 class Source:
@@ -140,14 +143,16 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
     alpha = torch.from_numpy(view.alpha[window].astype(np.float32) / 255)
     disparity = torch.from_numpy(view.disparity[window].astype(np.float32))
     person = ((alpha > 0.9) & (disparity > 0) & (view.known > 0)).float()
+    labelled = ((alpha > 0.9) & (disparity > 0)).float() * float(view.known == 0)
     outside = (alpha < 0.05).float()
     exact = outside * float(view.known == 2)
     rgb = torch.from_numpy(view.rgb[window].astype(np.float32) / 255).permute(2, 0, 1)
     planes = torch.stack([alpha, person, person * disparity, exact, exact * disparity, outside])
+    planes = torch.cat([planes, torch.stack([labelled, labelled * disparity])])
     stacked = functional.interpolate(
         torch.cat([rgb, planes])[None], size, mode="bilinear", antialias=True, align_corners=False
     )
-    image, (alpha, person, near, exact, far, outside) = stacked[:, :3], stacked[0, 3:]
+    image, (alpha, person, near, exact, far, outside, labelled, answer) = stacked[:, :3], stacked[0, 3:]
     inside = ((person > 0.95) & (alpha > 0.9)).float()
     # Masked sums divided by masked weights: no disparity leaks from one side of a silhouette to the other.
     depth = near / person.clamp(min=1e-3)
@@ -166,8 +171,20 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
     background = background * usable
     known = torch.tensor([view.known], dtype=torch.float32)
     shown = image.clamp(0, 1)
+    sure = ((labelled > 0.95) & (alpha > 0.9)).float()
+    taught = answer / labelled.clamp(min=1e-3) * sure
     return Batch(
-        shown, normal[None], alpha[None], inside[None], background[None], behind[None], moved[None], known, shown
+        image=shown,
+        disparity=normal[None],
+        alpha=alpha[None],
+        person=inside[None],
+        background=background[None],
+        behind=behind[None],
+        points=moved[None],
+        known=known,
+        clean=shown,
+        taught=taught[None],
+        sure=sure[None],
     )
 
 

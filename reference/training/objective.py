@@ -17,6 +17,8 @@ _NEAREST = 1.3
 _BEHIND = 0.7
 _PERSON = (0.55, 2.0)
 _OFFSETS = 4
+# The shortest distance between the two pixels of a long-range pair, as a share of the photo's height: head and chest.
+_FAR = 0.25
 _SALT = 14
 
 
@@ -40,6 +42,7 @@ def objective(
     faces = losses.relief(d, batch.points)
     terms = {
         **depth_terms(d, t, batch, weights, rng),
+        **taught_terms(d, batch, weights, rng),
         "background_hinge": losses.background_hinge(d, batch.behind, _BEHIND) * metric,
         "relief": faces * metric,
         "photo_relief": faces * photos,
@@ -90,6 +93,35 @@ def depth_terms(d: Tensor, t: Tensor, batch: Batch, weights: Weights, rng: np.ra
         "scene_gradient": lambda: losses.gradient(d, t, exact, (2, 8)),
     }
     return {name: term() for name, term in terms.items() if getattr(weights, name) > 0}
+
+
+def taught_terms(d: Tensor, batch: Batch, weights: Weights, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Return the terms of photos whose depth an ensemble labelled; terms of weight 0 are left out.
+
+    The labels are right in their order more than in their values, so they are compared up to scale and shift, and by
+    pairs far apart, which hold the slope of a whole person.
+    """
+    photos = 1 - (batch.known > 0).float()
+    terms: dict[str, Callable[[], Tensor]] = {
+        "photo_depth": lambda: losses.scale_shift_l1(d, batch.taught, batch.sure) * photos,
+        "photo_pairs": lambda: losses.order(d, batch.taught, batch.sure, far_offsets(d, rng)) * photos,
+        "far_pairs": lambda: losses.order(d, batch.disparity, batch.person, far_offsets(d, rng)) * (1 - photos),
+    }
+    return {name: term() for name, term in terms.items() if getattr(weights, name) > 0}
+
+
+def far_offsets(d: Tensor, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Draw (dy, dx) of pairs that are at least a quarter of the photo's height apart, downwards or sideways."""
+    height, width = d.shape[1:]
+    least = round(height * _FAR)
+    found = []
+    for index in range(_OFFSETS):
+        if index % 2:
+            found.append((int(rng.integers(least, int(height * 0.6))), int(rng.integers(-(width // 4), width // 4))))
+        else:
+            side = int(rng.integers(min(least, width // 3), int(width * 0.6)))
+            found.append((int(rng.integers(0, height // 8 + 1)), side if rng.random() < 0.5 else -side))
+    return found
 
 
 def objective_rng(seed: int, step: int, rank: int) -> np.random.Generator:

@@ -29,6 +29,9 @@ class Weights:
     photo_order: float = 2.0
     photo_relief: float = 0.05
     photo_consistency: float = 0.0
+    photo_depth: float = 0.0
+    photo_pairs: float = 0.0
+    far_pairs: float = 0.0
     matte_entropy: float = 2.0
     matte_l1: float = 2.0
     matte_edge: float = 0.5

@@ -22,6 +22,8 @@ EXCEPTIONS: dict[str, tuple[int, str]] = {
     "benchmarks/__main__.py::latency parameters": (9, "a flag each; --serve and --host measure the same elsewhere"),
     "benchmarks/__main__.py::grid parameters": (7, "a flag each"),
     "benchmarks/__main__.py::instructions parameters": (7, "a flag each"),
+    "export/__main__.py::bundle parameters": (7, "one parameter per flag"),
+    "reference/__main__.py::evaluate parameters": (8, "one parameter per flag"),
     "benchmarks/__main__.py::compare parameters": (11, "two sides, and the flags of grid for timing them now"),
 }
 

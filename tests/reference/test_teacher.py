@@ -10,7 +10,7 @@ import pytest
 from hydramobile.errors import StageError, UsageError
 from hydramobile.preprocess import load_photo
 from reference.teacher.networks import Teachers, _anchors
-from reference.teacher.photos import Confidence, make_set, photos_of
+from reference.teacher.photos import Confidence, Labelling, make_set, photos_of
 from reference.training.views import POINT_NAMES, ViewSet
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_a_portrait_is_labelled(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
     load_photo(ROOT / "models/portrait/samples/grace-hopper.jpg").save(photos / "grace-hopper.jpg")
-    assert make_set([photos], tmp_path / "set", TEACHERS) == (1, 1)
+    assert make_set([photos], tmp_path / "set", Labelling(TEACHERS)) == (1, 1)
     views = ViewSet(tmp_path / "set")
     view = views.view(0)
     assert (views.kind, view.known) == ("photos", 0)
@@ -68,7 +68,7 @@ def test_a_portrait_is_labelled(tmp_path: Path) -> None:
     assert face["left ear"][0] > face["nose tip"][0] > face["right ear"][0]
     assert face["chin"][1] > face["nose tip"][1] > face["forehead"][1]
     with pytest.raises(UsageError, match="exists"):
-        make_set([photos], tmp_path / "set", TEACHERS)
+        make_set([photos], tmp_path / "set", Labelling(TEACHERS))
 
 
 @needs_teachers
@@ -78,4 +78,4 @@ def test_a_photo_without_people_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     Image.new("RGB", (300, 200), "navy").save(tmp_path / "photos/wall.png")
     with pytest.raises(StageError, match="none of 1"):
-        make_set([tmp_path / "photos"], tmp_path / "set", TEACHERS)
+        make_set([tmp_path / "photos"], tmp_path / "set", Labelling(TEACHERS))
