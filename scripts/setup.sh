@@ -8,6 +8,7 @@
 #   setup.sh teachers    the networks that label photos for training
 #   setup.sh arm         qemu and an ARM userland (85 MB, once); `make parity-arm` runs it
 #   setup.sh android     the adb program
+#   setup.sh kotlin      the Kotlin compiler (90 MB) and a JDK: the slow tests of packages for Android
 #   setup.sh coreai      the optional target Core AI
 #   setup.sh docs        MkDocs Material, which builds the site of docs/
 #   setup.sh qnn         Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence)
@@ -157,6 +158,31 @@ setup_android() {
     say "no adb could be installed: the one that adbutils brings is used, where it brings one"
 }
 
+# The compiler that packages for Android name in their build, from npm, since Debian's is of 2016. It is unpacked into
+# build/ and not installed: only the slow tests run it. A system's own `javac` may be a stub that fails.
+KOTLIN=2.4.20
+KOTLIN_INTEGRITY=sha512-IF5IVM7LpPhA/ntHQQpaVt1yxpaaQovtEVYLyqWMuaLr0XelLPPm7/sM6HLhtcRjjjoSsK7I7lP2kzYJkMy73w==
+setup_kotlin() {
+  javac -version >/dev/null 2>&1 || system_packages "openjdk-17-jdk-headless" "openjdk@17"
+  local home=build/kotlin/$KOTLIN
+  if [ -f "$home/lib/kotlin-compiler.jar" ]; then return; fi
+  command -v npm >/dev/null || fail "npm is needed to fetch the compiler: make setup"
+  mkdir -p build/kotlin
+  local work
+  work=$(mktemp -d build/kotlin/.part.XXXXXX)
+  # shellcheck disable=SC2064  # the name is needed now: a local variable is gone when the trap runs
+  trap "rm -rf '$work'" EXIT
+  say "fetching the Kotlin compiler $KOTLIN (90 MB)"
+  npm pack "kotlin-compiler@$KOTLIN" --pack-destination "$work" --silent >/dev/null
+  local archive="$work/kotlin-compiler-$KOTLIN.tgz" actual
+  actual=$(node -p 'const fs = require("node:fs"), hash = require("node:crypto").createHash("sha512");
+    "sha512-" + hash.update(fs.readFileSync(process.argv[1])).digest("base64")' "$archive")
+  [ "$actual" = "$KOTLIN_INTEGRITY" ] || fail "kotlin-compiler $KOTLIN from npm has the hash $actual, not $KOTLIN_INTEGRITY"
+  tar -xzf "$archive" -C "$work"
+  rm -rf "$home"
+  mv "$work/package" "$home"
+}
+
 # An optional extra in beta: pinned exactly in pyproject.toml, and installed packages must not change for it.
 setup_coreai() {
   local packages
@@ -210,9 +236,10 @@ teachers) setup_teachers ;;
 encoder) setup_encoder ;;
 arm) setup_arm ;;
 android) setup_android ;;
+kotlin) setup_kotlin ;;
 coreai) setup_coreai ;;
 qnn) setup_qnn ;;
 docs) setup_docs ;;
 backdrops) setup_backdrops ;;
-*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|coreai|qnn|docs" ;;
+*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|kotlin|coreai|qnn|docs" ;;
 esac

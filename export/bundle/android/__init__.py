@@ -1,0 +1,1 @@
+"""The package for Android: a Gradle library module in Kotlin on LiteRT's CompiledModel, and a sample app."""
