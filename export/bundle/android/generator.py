@@ -20,11 +20,11 @@ HOME = Path(__file__).parent
 # The package line of the sources, which each package replaces by its own name.
 TEMPLATE_PACKAGE = "hydramobile.template"
 RAN = (
-    "The tests of Hydra Mobile compile packages of this generator, with their tests and sample app, with Kotlin 2.4.20 "
-    "on Linux, against stubs of the Android and LiteRT classes that they use. On the JVM there they run the resize, "
-    "the orientations, packing, unpacking, pictures and the golden reader against goldens made by Python, and the class "
-    "of the net with its instrumented test on LiteRT 2.3.0 for Linux, which stands behind the stubs. Gradle has not built "
-    "this package, and it has not run on Android."
+    "The tests of Hydra Mobile compile packages of this generator, with their tests and sample app, with Kotlin "
+    "2.4.20 on Linux, against stubs of the Android and LiteRT classes that they use. On the JVM there they run "
+    "the resize, the orientations, packing, unpacking, pictures and the golden reader against goldens made by "
+    "Python, and the class of the net with its instrumented test on LiteRT 2.3.0 for Linux, which stands behind "
+    "the stubs. Gradle has not built this package, and it has not run on Android."
 )
 
 
