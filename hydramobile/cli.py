@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hydramobile import interrupts
 from hydramobile.errors import ExitCode, HydraError
+from hydramobile.hints import hints
 
 if TYPE_CHECKING:
     import typer
@@ -62,7 +63,7 @@ def run(app: typer.Typer) -> NoReturn:
     stream = sys.stderr if "--json" in sys.argv else sys.stdout
     try:
         sys.stdout.flush()
-        print(f"verdict: {int(code)} {' '.join(reason.split())}", file=stream, flush=True)
+        print(f"verdict: {int(code)} {hints(' '.join(reason.split()))}", file=stream, flush=True)
     except BrokenPipeError:
         # The reader of the pipe (head, less) has gone. Keep the interpreter from flushing to it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -188,6 +188,12 @@ PLATFORMS = {
     },
     "all": TARGETS,
 }
+# The targets whose files the package for apps of each platform holds. A browser runs LiteRT's files too.
+BUNDLED = {
+    "ios": PLATFORMS["ios"],
+    "android": PLATFORMS["android"],
+    "web": tuple(row.name for row in TARGET_ROWS if row.web_engine),
+}
 
 
 def target_info(name: str) -> TargetInfo:

@@ -33,7 +33,7 @@ def ship(  # noqa: PLR0913 - one parameter per flag
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> str:
     """Export a net, judge every file against PyTorch, and say which files may ship."""
-    from ship.rows import conclude
+    from ship.rows import bundle_lines, conclude
     from ship.run import make_request, ordered_rows
     from ship.run import ship as run_ship
     from ship.show import ship_lines
@@ -47,7 +47,7 @@ def ship(  # noqa: PLR0913 - one parameter per flag
     if as_json:
         typer.echo(json.dumps({"rows": [asdict(row) for row in rows], "report": shipment.report}, indent=2))
     else:
-        ship_lines(rows, shipment.report)
+        ship_lines(rows, shipment.report, bundle_lines(rows, shipment.request.short))
     return conclude(rows)
 
 

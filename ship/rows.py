@@ -12,6 +12,7 @@ from hydramobile.artifact import artifact_folder, read_artifact, ships
 from hydramobile.budget import Budget
 from hydramobile.errors import BudgetBroken, HydraError, NothingJudged, StageError
 from hydramobile.limits import share_of_limit
+from hydramobile.targets import BUNDLED, target_info
 
 PASS, REFUSED, BROKEN, FAILED, UNJUDGED = "pass", "refused", "broken", "failed", "unjudged"
 
@@ -68,7 +69,23 @@ def judged_row(row: ShipRow, results: Iterable[Mapping[str, Any]], where: str) -
     if not measured:
         reasons = [item["reason"] for item in own if item["reason"]]
         return replace(row, limit=reasons[0] if reasons else "no runtime ran it", next="hydra-mobile doctor")
-    return replace(row, verdict=PASS, limit=nearest(measured), next="into the app: USAGE.md beside it")
+    return replace(row, verdict=PASS, limit=nearest(measured), next=into_the_app(row))
+
+
+def into_the_app(row: ShipRow) -> str:
+    """Return how this file gets into an app. `bundle_lines` has the whole commands."""
+    platform = target_info(row.target).platform
+    return f"bundle {platform}" if platform in BUNDLED else "USAGE.md beside it"
+
+
+def bundle_lines(rows: Iterable[ShipRow], where: str) -> list[str]:
+    """Return the command that makes a package for apps, per platform that has a file that passed."""
+    passed = [target_info(row.target).platform for row in rows if row.verdict == PASS]
+    return [
+        f"into the app: hydra-mobile bundle {platform} {where}"
+        for platform in dict.fromkeys(passed)
+        if platform in BUNDLED
+    ]
 
 
 def worst_figures(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:

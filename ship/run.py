@@ -26,6 +26,9 @@ FIRST = ("onnx", "coreml", "litert", "tfjs")
 Progress = Callable[[str], None]
 
 
+DEFAULT_OUT = Path("build")
+
+
 @dataclass(frozen=True, slots=True)
 class ShipRequest:
     """The options of `ship`. `quick`: one runtime per target, few samples, no report."""
@@ -40,6 +43,11 @@ class ShipRequest:
     @property
     def where(self) -> tuple[str, ...]:
         return ("--model", str(self.spec.folder), "--out", str(self.out))
+
+    @property
+    def short(self) -> str:
+        """Return the same options for a person to type: without the folder that is the default."""
+        return f"--model {self.spec.folder}" + ("" if self.out == DEFAULT_OUT else f" --out {self.out}")
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ WIDTH = 1000
 STYLE = {"pass": "green", "refused": "yellow", "broken": "red", "failed": "red", "unjudged": "yellow"}
 
 
-def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
-    """Print one row per file, and where the report is."""
+def ship_lines(rows: Sequence[ShipRow], report: str, bundles: Sequence[str] = ()) -> None:
+    """Print one row per file, where the files and the report are, and the commands of `bundle_lines`."""
     table = Table(
         "target", "recipe", "size", "verdict", "nearest limit, or the fault", "next", box=None, pad_edge=False
     )
@@ -40,8 +40,8 @@ def ship_lines(rows: Sequence[ShipRow], report: str) -> None:
     for row in rows:
         if row.file:
             wide.print(f"{row.target} {row.recipes[0]}: {row.file}", highlight=False, soft_wrap=True)
-    if report:
-        wide.print(f"report: {report}", highlight=False, soft_wrap=True)
+    for line in (*bundles, *([f"report: {report}"] if report else [])):
+        wide.print(line, highlight=False, soft_wrap=True)
 
 
 def same_fault(rows: Sequence[ShipRow]) -> list[list[ShipRow]]:

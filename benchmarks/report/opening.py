@@ -13,7 +13,7 @@ from benchmarks.report.judged import Number, Place, deciding, losses, number
 from benchmarks.report.strongest import TIMES
 from hydramobile.artifact import primary, ships
 from hydramobile.measures import worse
-from hydramobile.targets import target_info
+from hydramobile.targets import BUNDLED, target_info
 
 # Platforms in the order of the page, with their names.
 PLATFORMS = {"ios": "iOS", "android": "Android", "web": "web"}
@@ -319,7 +319,12 @@ def steps(evidence: Gathered, takes: Iterable[Take]) -> list[Step]:
             found.append(Step(f"Add what this report lacks ({lacking.what})", lacking.command))
     ready = [item for item in takes if item.recipe]
     if ready:
-        found.append(Step("Put a file into the app: USAGE.md beside it has the code", ""))
+        platforms = dict.fromkeys(target_info(item.target).platform for item in ready)
+        found += [
+            Step(f"Make a package for {PLATFORMS[name]} apps", f"make bundle-{name}")
+            for name in platforms
+            if name in BUNDLED
+        ]
     for item in ready:
         for step in target_info(item.target).steps:
             if step.label == ON_DEVICE and step.command not in commands:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.report import words
 from benchmarks.report.glossary import Terms, slug
+from hydramobile.hints import hints
 from hydramobile.markdown import cell, plain
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -44,7 +45,7 @@ def render(name: str, context: Mapping[str, Any]) -> str:
         "term": terms.term,
         "recipe": terms.named,
     }
-    return environment.get_template(f"{name}.j2").render(context)
+    return hints(environment.get_template(f"{name}.j2").render(context))
 
 
 def without_html(value: Any) -> Any:

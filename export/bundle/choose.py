@@ -9,15 +9,8 @@ from hydramobile.artifact import FILE, read_in_place, ships, verify
 from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, unknown
 from hydramobile.spec import ModelSpec
-from hydramobile.targets import PLATFORMS, TARGET_ROWS
+from hydramobile.targets import BUNDLED
 from hydramobile.verdicts import read_verdicts, reason_unproven, rows_of
-
-# The targets whose files each platform's package holds. A browser runs LiteRT's files too.
-BUNDLED = {
-    "ios": PLATFORMS["ios"],
-    "android": PLATFORMS["android"],
-    "web": tuple(row.name for row in TARGET_ROWS if row.web_engine),
-}
 
 
 def check_platform(platform: str) -> None:

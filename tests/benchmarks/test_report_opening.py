@@ -302,6 +302,7 @@ def test_the_menu_never_runs_off_the_page(opened: Callable[[int, int], Any], wid
 
 def test_steps_end_with_a_phone(gathered: Gathered) -> None:
     changed = with_states(gathered, {"coreml/w8": ("ships", True)})
-    assert [step.command for step in steps(changed, files_to_take(changed))] == ["", "make bench-ios"]
+    assert [step.command for step in steps(changed, files_to_take(changed))] == ["make bundle-ios", "make bench-ios"]
     other = replace(changed, spec=replace(changed.spec, folder=Path("nets/mine")))
-    assert [step.command for step in steps(other, files_to_take(other))] == ["", "make bench-ios MODEL=nets/mine"]
+    expected = ["make bundle-ios MODEL=nets/mine", "make bench-ios MODEL=nets/mine"]
+    assert [step.command for step in steps(other, files_to_take(other))] == expected
