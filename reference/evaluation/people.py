@@ -64,7 +64,7 @@ def read_people(spec: ModelSpec, pack: Path, mattes: Path) -> People:
 
     Raises UsageError where a folder or a matte is missing, StageError("people") for a photo with another hash.
     """
-    path = spec.folder / FILE
+    path = spec.samples_folder.parent / FILE
     top = read_toml(path, STAGE)
     top.string("source")
     depth = tuple(
