@@ -189,8 +189,10 @@ def test_unsupported_op_is_named(tmp_path: Path) -> None:
 
 def test_usage_names_the_signatures_and_tensors_of_the_file(artifact: Artifacts) -> None:
     text = (artifact("portrait", "litert", "float16") / "USAGE.md").read_text(encoding="utf-8")
-    for word in ("portrait.tflite", '"segmentation"', '"f16"', "[1, 256, 192, 3]", "not compiled here", "2.10.0"):
+    for word in ("portrait.tflite", '"segmentation"', '"f16"', "[1, 256, 192, 3]", "bundle android", "CompiledModel"):
         assert word in text
+    assert "those of TensorFlow Lite 2.10.0" in text and "LiteRT 2.10.0" not in text
+    assert not any(word in text for word in ("Interpreter", "createScaledBitmap", "openFd"))
 
 
 @pytest.mark.slow

@@ -68,10 +68,11 @@ def compile_packages(packages: Sequence[Path], out: Path, extra: Sequence[Path] 
 
 
 def run_probe(compiled: Compiled, package: Path, commands: Sequence[str], *properties: str) -> list[str]:
-    """Run the probe's commands with the assets of the package folder `package`. Return the lines that it prints."""
+    """Run the probe's commands with the assets of the folder `package`. Return the lines that it prints."""
     listed = compiled.classes / "commands.txt"
     listed.write_text("".join(f"{line}\n" for line in commands))
-    assets = ":".join(str(path) for part in ("main/assets", "golden/files") for path in package.glob(f"*/src/{part}"))
+    parts = ("main/assets", "golden/files")
+    assets = ":".join(str(path) for part in parts for path in package.glob(f"*/src/{part}")) or str(package)
     words = ["java", "-Xmx1500m", f"-Dstub.assets={assets}", f"-Dstub.python={sys.executable}"]
     words += [f"-Dstub.server={STUBS / 'litert_server.py'}", *properties]
     words += [
