@@ -9,6 +9,7 @@
 #   setup.sh arm         qemu and an ARM userland (85 MB, once); `make parity-arm` runs it
 #   setup.sh android     the adb program
 #   setup.sh kotlin      the Kotlin compiler (90 MB) and a JDK: the slow tests of packages for Android
+#   setup.sh swift       a Swift compiler for the tests of the iOS package (464 MB, once), from Debian's packages
 #   setup.sh coreai      the optional target Core AI
 #   setup.sh docs        MkDocs Material, which builds the site of docs/
 #   setup.sh qnn         Qualcomm's simulator of its NPU (400 MB, under Qualcomm's licence)
@@ -183,6 +184,14 @@ setup_kotlin() {
   mv "$work/package" "$home"
 }
 
+# Needs no root: the compiler is unpacked into the cache folder; none of it is installed.
+setup_swift() {
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    fail "the Swift compiler of the tests is made from Debian's packages, and there is no apt-get here"
+  fi
+  .venv/bin/python scripts/swift_userland.py
+}
+
 # An optional extra in beta: pinned exactly in pyproject.toml, and installed packages must not change for it.
 setup_coreai() {
   local packages
@@ -237,9 +246,10 @@ encoder) setup_encoder ;;
 arm) setup_arm ;;
 android) setup_android ;;
 kotlin) setup_kotlin ;;
+swift) setup_swift ;;
 coreai) setup_coreai ;;
 qnn) setup_qnn ;;
 docs) setup_docs ;;
 backdrops) setup_backdrops ;;
-*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|kotlin|coreai|qnn|docs" ;;
+*) fail "usage: setup.sh python|node|render|backdrops|encoder|teachers|arm|android|kotlin|swift|coreai|qnn|docs" ;;
 esac

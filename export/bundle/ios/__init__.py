@@ -1,0 +1,1 @@
+"""A Swift package for iOS and macOS, around Core ML."""

@@ -1,0 +1,2 @@
+// The app imports one module.
+@_exported import HydraCore
