@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydramobile.artifact import Artifact, Entry, FileRecord, files_of, find_artifacts, read_in_place, verify
+from hydramobile import signatures
+from hydramobile.artifact import FILE, Artifact, Entry, FileRecord, files_of, find_artifacts, read_in_place, verify
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGET_ROWS
@@ -80,6 +81,7 @@ def sort_artifacts(root: Path) -> tuple[list[Published], list[Withheld]]:
         try:
             artifact = read_in_place(folder)
             verify(folder, artifact)
+            signatures.check(folder / FILE)
         except StageError as error:
             withheld.append(Withheld(name, error.message))
             continue

@@ -24,7 +24,7 @@ app = typer.Typer(
     f"`python -m export TARGET` is short for `export make TARGET`; targets: {', '.join(KNOWN)}; "
     f"platforms: {', '.join(PLATFORMS)}.",
 )
-VERBS = ("make", "bundle", "init", "list", "layers", "search", "chart", "inspect", "doctor")
+VERBS = ("make", "bundle", "keygen", "sign", "verify", "init", "list", "layers", "search", "chart", "inspect", "doctor")
 
 
 @app.command()
@@ -152,6 +152,43 @@ def bundle(  # noqa: PLR0913 - one parameter per flag
     built = build_bundle(BundleRequest(platform, model, recipe, out, to, unproven))
     typer.echo(json.dumps(built_json(built), indent=2) if as_json else "\n".join(built_lines(built)))
     return f"wrote {built.folder}"
+
+
+@app.command()
+def keygen(key: Annotated[Path, typer.Argument(help="The private key to write; the public one is KEY.pub.")]) -> str:
+    """Make a pair of keys to sign artifacts with (Ed25519)."""
+    from hydramobile.signatures import make_keys
+
+    return f"wrote {key} (keep it secret) and {make_keys(key)}"
+
+
+@app.command()
+def sign(
+    key: Annotated[Path, typer.Option(help="The private key of keygen.")],
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+    out: Annotated[Path, typer.Option(help="Where the artifacts and parity.json lie: OUT/<model>.")] = Path("build"),
+) -> str:
+    """Sign every artifact of a model, and its parity.json. Sign after parity: a later one changes the file."""
+    from hydramobile.signatures import sign_model
+    from hydramobile.spec import load_spec
+
+    signed = sign_model(out / load_spec(model).name, key)
+    typer.echo("\n".join(str(row.path) for row in signed))
+    return f"{len(signed)} files signed by the key {signed[0].key}"
+
+
+@app.command()
+def verify(
+    key: Annotated[Path, typer.Option(help="The public key, KEY.pub of keygen.")],
+    model: Annotated[Path, typer.Option(help="Folder with a model.toml.")] = Path("models/portrait"),
+    out: Annotated[Path, typer.Option(help="Where the artifacts and parity.json lie: OUT/<model>.")] = Path("build"),
+) -> str:
+    """Check the seals and the signatures of every artifact of a model, and of its parity.json."""
+    from hydramobile.signatures import verify_model
+    from hydramobile.spec import load_spec
+
+    checked = verify_model(out / load_spec(model).name, key)
+    return f"{len(checked)} files are as the owner of the key {checked[0].key} signed them"
 
 
 @app.command("list")

@@ -27,6 +27,8 @@ from hydramobile.toml_table import Table
 STAGE = "artifact"
 SCHEMA = 2
 FILE = "artifact.json"
+# Written later by hydramobile/signatures.py; no file of the artifact's own.
+SIGNATURE = f"{FILE}.sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def digest(artifact: Artifact) -> str:
 
 
 def list_files(folder: Path) -> tuple[FileRecord, ...]:
-    """List the regular files below `folder`, without artifact.json, sorted by path.
+    """List the regular files below `folder`, without artifact.json and its signature, sorted by path.
 
     Raises StageError("seal") for a symbolic link.
     """
@@ -152,7 +154,7 @@ def list_files(folder: Path) -> tuple[FileRecord, ...]:
         relative = path.relative_to(folder).as_posix()
         if path.is_symlink():
             raise StageError("seal", f"{relative} is a symbolic link; artifacts hold plain files")
-        if path.is_file() and relative != FILE:
+        if path.is_file() and relative not in (FILE, SIGNATURE):
             records.append(FileRecord(relative, path.stat().st_size, sha256_file(path)))
     return tuple(records)
 

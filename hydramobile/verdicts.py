@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydramobile import signatures
 from hydramobile.files import read_json
 from hydramobile.toml_table import Table
 
@@ -13,9 +14,14 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def read_verdicts(path: Path) -> Rows:
-    """Return the rows of parity.json; none where the file is absent. Raises StageError("parity") for a damaged file."""
+    """Return the rows of parity.json; none where the file is absent.
+
+    Raises StageError("parity") for a damaged file, StageError("signature") where a signature is asked for
+    (hydramobile/signatures.py) and is not right.
+    """
     if not path.is_file():
         return ()
+    signatures.check(path)
     rows = list(Table(read_json(path, "parity"), str(path), "parity").rows("results"))
     for row in rows:
         for key in ("artifact", "verdict", "runtime", "stage", "reason", "mode", "evidence"):

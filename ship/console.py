@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("ship.zoo", ()),
     "init": ("export", ("init",)),
     "export": ("export", ()),
-    "bundle": ("export", ("bundle",)),
+    **{word: ("export", (word,)) for word in ("bundle", "keygen", "sign", "verify")},
     "inspect": ("export", ("inspect",)),
     "layers": ("export", ("layers",)),
     "list": ("export", ("list",)),
@@ -43,6 +43,7 @@ hydra-mobile: any PyTorch net to Core ML, LiteRT, ONNX and TF.js, each file prov
   export inspect layers list search          single steps: make files, read them
   goldens parity size cost latency report    single steps: judge and measure them
   device grid compare profile support        phones, rounds of timing
+  keygen sign verify                         signatures of artifacts and of their verdicts
   zoo ZOO.toml                               ship a list of nets, one table
   demo reference                             the portrait: its page, its training
   doctor                                     what works on this machine, and why the rest does not

@@ -19,7 +19,8 @@ from benchmarks.evidence.row import Row
 from benchmarks.evidence.size import SizeEvidence, SizeRow
 from benchmarks.outcomes import Outcome, read_outcomes
 from benchmarks.parity.standings import standings
-from hydramobile.artifact import Artifact, find_artifacts, read_in_place, verify
+from hydramobile import signatures
+from hydramobile.artifact import FILE, Artifact, find_artifacts, read_in_place, verify
 from hydramobile.budget import Budget, load_budget
 from hydramobile.errors import NothingJudged, StageError
 from hydramobile.samples import Sample, load_samples
@@ -157,6 +158,7 @@ def read_artifacts(root: Path) -> tuple[dict[Pair, Artifact], list[Missing]]:
         try:
             artifact = read_in_place(folder)
             verify(folder, artifact)
+            signatures.check(folder / FILE)
             found[folder.parent.name, folder.name] = artifact
         except StageError as error:
             notes.append(Missing(f"{folder.parent.name}/{folder.name}: {error}", "make export"))
@@ -184,6 +186,8 @@ def read_one(kind: type[E], root: Path, missing: list[Missing], expected: bool =
     path = root / kind.FILE
     try:
         if path.is_file():
+            if kind is ParityEvidence:
+                signatures.check(path)
             return read(kind, path)
         if expected:
             missing.append(Missing(f"{kind.FILE} was not made yet", kind.COMMAND))

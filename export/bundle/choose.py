@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from export.bundle.plan import STAGE, Plan, make_plan
+from hydramobile import signatures
 from hydramobile.artifact import FILE, read_in_place, ships, verify
 from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, unknown
@@ -48,12 +49,13 @@ def target_plans(
 ) -> list[Plan]:
     """Return the artifacts of one target that may be bundled. The reason of each other one is added to `reasons`."""
     root = out / spec.name
-    rows = read_verdicts(root / "parity.json")
+    rows = read_verdicts(root / signatures.PARITY)
     plans = []
     for folder in sorted(path.parent for path in (root / target).glob(f"{recipe or '*'}/{FILE}")):
         name = f"{target}/{folder.name}"
         artifact = read_in_place(folder)
         verify(folder, artifact)
+        signatures.check(folder / FILE)
         check_current(spec, name, artifact.spec_sha256, artifact.weights_sha256)
         own = rows_of(rows, artifact.sha256)
         reason = reason_unproven(own)

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,8 +114,8 @@ def test_the_readme_says_what_is_unproven_and_what_ran(mixed: Plan) -> None:
     assert "tested on a phone" not in text
 
 
-def port(name: str, dtype: str = "float32", **changes: object) -> Port:
-    return replace(Port(name, name, (1, 4), "any", dtype), **changes)  # type: ignore[arg-type]
+def port(name: str, dtype: str = "float32", **changes: Any) -> Port:
+    return replace(Port(name, name, (1, 4), "any", dtype), **changes)
 
 
 def named_plan(sealed: Artifact, names: tuple[str, str], tensors: tuple[str, str, str]) -> Plan:
