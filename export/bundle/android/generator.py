@@ -191,6 +191,8 @@ def fill(name: str, net: Net) -> str:
         files=ships(plan.artifact),
         goldens=golden_rows(plan),
         photos=[(step, port) for step in plan.steps for port in step.photos],
+        planes=any(field.type == "Plane" for method in net.methods for field in method.fields),
+        features=any(method.features for method in net.methods),
         pixels=from_pixels(net),
         sample=choose_sample(net),
         versions=Versions(),

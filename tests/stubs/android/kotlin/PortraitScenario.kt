@@ -120,6 +120,15 @@ class PortraitScenario {
     }
 
     @Test
+    fun aLibraryThatIsNotInTheAppIsNoCrash() = runBlocking {
+        Faults.unlinked = setOf(Accelerator.GPU)
+        PortraitHydra.load(context, Device.GPU).use { net -> assertEquals("GPU: dlopen failed", net.fallback) }
+        Faults.unlinked = setOf(Accelerator.CPU)
+        expect<NetException.EngineFailed> { PortraitHydra.load(context) }
+        Unit
+    }
+
+    @Test
     fun aGpuThatWorksStays() = runBlocking {
         PortraitHydra.load(context, Device.GPU).use { net ->
             net.portrait(photo)
@@ -140,8 +149,11 @@ class PortraitScenario {
             assertArrayEquals(right, floats(net.segmentation(features).alpha), 0f)
             assertEquals(Device.CPU to "NPU: ErrorMemoryAllocationFailure", net.device to net.fallback)
             assertArrayEquals(right, floats(net.segmentation(features).alpha), 0f)
+            val closed = Faults.closed
             features.close()
             assertArrayEquals(right, floats(net.portrait(photo).alpha), 0f)
+            // The model and the environment of the NPU are closed with the last features that it holds.
+            assertEquals(closed + 2, Faults.closed)
             assertEquals(1, told)
         }
     }

@@ -13,6 +13,7 @@ import java.util.concurrent.atomic.AtomicInteger
 object Faults {
     /** Accelerators that cannot open a model, and the ones that fail in the next runs, after [runsBefore] good ones. */
     var open: Set<Accelerator> = setOf()
+    var unlinked: Set<Accelerator> = setOf()
     var run: Set<Accelerator> = setOf()
     var runsBefore = 0
     var inputType = TensorBufferType.HostMemory
@@ -26,6 +27,7 @@ object Faults {
 
     fun reset() {
         open = setOf()
+        unlinked = setOf()
         run = setOf()
         runsBefore = 0
         inputType = TensorBufferType.HostMemory
@@ -37,6 +39,7 @@ object Faults {
     }
 
     fun opening(accelerator: Accelerator) {
+        if (accelerator in unlinked) throw UnsatisfiedLinkError("dlopen failed")
         if (accelerator in open) throw LiteRtException("Failed to compile model")
     }
 

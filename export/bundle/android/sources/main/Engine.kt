@@ -46,7 +46,9 @@ internal class Lease(val engine: Engine, val step: Step, val tensors: Map<String
  * The compiled models of one device, and the tensors that they read and write.
  *
  * The tensors are created once and kept between calls. Features go from one signature to the next as they are, without a
- * copy, wherever LiteRT's requirements for both ends agree. One thread at a time may call an engine.
+ * copy, wherever LiteRT's requirements for both ends agree. LiteRT's Kotlin tensors take and give arrays alone, no direct
+ * buffers (https://github.com/google-ai-edge/LiteRT/issues/4920): that is one copy per input and per result. One thread at a
+ * time may call an engine.
  */
 internal class Engine(context: Context, files: List<String>, val device: Device) : AutoCloseable {
     private val owned = ArrayList<AutoCloseable>()
@@ -57,6 +59,10 @@ internal class Engine(context: Context, files: List<String>, val device: Device)
     private val shared = HashMap<String, Boolean>()
     private val lost = ReferenceQueue<Any>()
     private val watched = HashSet<Watch>()
+    private var lent = 0
+
+    /** Whether nobody holds features of this engine. */
+    val unused: Boolean get() = lent == 0
 
     init {
         try {
@@ -90,7 +96,7 @@ internal class Engine(context: Context, files: List<String>, val device: Device)
             throw error
         }
         val read = step.outputs.filter { it.name in step.results }.associate { it.name to read(targets.getValue(it.name), it) }
-        return Outcome(read, features?.let { Lease(this, step, it) })
+        return Outcome(read, features?.let { lent += 1; Lease(this, step, it) })
     }
 
     /** Return the arrays of features, for an engine that cannot read these tensors. */
@@ -105,6 +111,7 @@ internal class Engine(context: Context, files: List<String>, val device: Device)
     fun giveBack(lease: Lease) {
         if (lease.returned) return
         lease.returned = true
+        lent -= 1
         watched.removeAll { it.lease === lease }
         idleOf(lease.step).addLast(lease.tensors)
     }
@@ -157,7 +164,7 @@ internal class Engine(context: Context, files: List<String>, val device: Device)
     private class Watch(holder: Any, val lease: Lease, queue: ReferenceQueue<Any>) : PhantomReference<Any>(holder, queue)
 }
 
-// LiteRT's Kotlin tensors are read and written through arrays; uint8 goes through the methods of int8, which copy bytes.
+// uint8 goes through the methods of int8, which copy bytes.
 
 private fun write(tensor: TensorBuffer, port: Port, elements: Any) = when (port.kind) {
     Kind.FLOAT32 -> tensor.writeFloat(elements as FloatArray)

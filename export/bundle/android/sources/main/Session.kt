@@ -72,7 +72,7 @@ internal class Session private constructor(
             if (device == Device.CPU) throw NetException.EngineFailed(step.name, error)
             changeToCpu(error)
             return try {
-                runOn(engine, step, given, leases)
+                runOn(engine, step, given, leases).also { freeUnused() }
             } catch (second: Exception) {
                 throw NetException.EngineFailed(step.name, second)
             }
@@ -104,7 +104,10 @@ internal class Session private constructor(
     /** Close the features that [holder] stands for when it is closed, or no longer reachable. */
     fun watch(holder: Any, lease: Lease) = lease.engine.watch(holder, lease)
 
-    fun giveBack(lease: Lease) = later { lease.engine.giveBack(lease) }
+    fun giveBack(lease: Lease) = later {
+        lease.engine.giveBack(lease)
+        freeUnused()
+    }
 
     /** Free all memory as soon as the running call is over. A second call does nothing. */
     override fun close() {
@@ -127,7 +130,15 @@ internal class Session private constructor(
         return engine.run(step, all, leases.filter { it.engine === engine })
     }
 
-    /** The engine that failed stays until close(): features that the app holds are in its memory. */
+    /** Close engines that failed and hold no features of the app any more. */
+    private fun freeUnused() {
+        for (old in engines.dropLast(1).filter { it.unused }) {
+            engines.remove(old)
+            old.close()
+        }
+    }
+
+    /** The engine that failed stays while the app holds features in its memory. */
     private fun changeToCpu(reason: Throwable) {
         val failed = device
         engines += open(Device.CPU)
@@ -147,15 +158,17 @@ internal class Session private constructor(
             device = asked
             if (asked != Device.CPU) warmUp(first, steps)
         } catch (error: Throwable) {
-            // UnsatisfiedLinkError: the accelerator's library is not in the app.
-            val usable = error is Exception || error is LinkageError
-            if (asked == Device.CPU || !usable) throw NetException.EngineFailed("load", error)
+            // A LinkageError says that a library is not in the app: the accelerator's, or LiteRT's for this processor.
+            if (error !is Exception && error !is LinkageError) throw error
+            if (asked == Device.CPU) throw NetException.EngineFailed("load", error)
             engines.forEach { it.close() }
             engines.clear()
             device = asked
             try {
                 changeToCpu(error)
             } catch (second: Exception) {
+                throw NetException.EngineFailed("load", second)
+            } catch (second: LinkageError) {
                 throw NetException.EngineFailed("load", second)
             }
         }
