@@ -114,7 +114,7 @@ def test_words_of_the_model_cannot_become_code(texts: dict[str, str]) -> None:
 
 def refusal(sealed: Artifact, folder: Path, entry: Entry) -> str:
     with pytest.raises(StageError) as caught:
-        GradleModule().render([odd_plan(sealed, folder, (entry,), ())])
+        GradleModule().render([odd_plan(sealed, folder, (entry,))])
     return str(caught.value)
 
 

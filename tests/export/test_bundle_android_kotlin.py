@@ -25,7 +25,7 @@ from hydramobile.ports import from_file, to_file
 from hydramobile.preprocess import load_photo, to_range, to_tensor
 from support.fixtures import Artifacts, ModelDir
 from support.kotlin import STUBS, Compiled, compile_packages, run_probe, run_tests, unavailable
-from support.odd_net import odd_plan
+from support.odd_net import ENTRIES, PLAIN, odd_plan
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,21 +37,21 @@ SIZES = (
     (1000, 256), (640, 480), (480, 640), (1023, 767), (1777, 31), (31, 1777), (2048, 1536), (97, 1301), (4032, 3024),
 )  # fmt: skip
 TARGET = (192, 256)
-PACKAGES = {"portrait": "PortraitHydra", "mixed": "MixedHydra", "odd": "OdDNameHydra"}
+PACKAGES = {"portrait": "PortraitHydra", "mixed": "MixedHydra", "odd": "OdDNameHydra", "plain": "PlainNet"}
 
 
 @pytest.fixture(scope="module")
 def packages(artifact: Artifacts, model_dir: ModelDir, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return the folders of three packages: the portrait, a net with a chain of three steps, and the odd one."""
+    """Return the folders of packages: the portrait, a net with a chain of three steps, and two that nobody exported."""
     home = tmp_path_factory.mktemp("packages")
     for model, recipe in (("portrait", "float16"), ("mixed", "float32")):
         out = artifact(model, "litert", recipe).parents[2]
         build_bundle(BundleRequest("android", model_dir(model), recipe, out, home / model, unproven=True))
-    plan = odd_plan(read_artifact(artifact("portrait", "litert", "float16")), home / "source")
-    rendered = GradleModule().render([plan])
-    write_package(
-        home / "odd", {path: item.encode() if isinstance(item, str) else item for path, item in rendered.items()}
-    )
+    sealed = read_artifact(artifact("portrait", "litert", "float16"))
+    for name, entries in (("odd", ENTRIES), ("plain", PLAIN)):
+        files = GradleModule().render([odd_plan(sealed, home / f"{name}-source", entries)])
+        contents = {path: item.encode() if isinstance(item, str) else item for path, item in files.items()}
+        write_package(home / name, contents)
     return {name: home / name for name in PACKAGES}
 
 

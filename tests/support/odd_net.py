@@ -41,10 +41,12 @@ ENTRIES = (
     Entry("close", "close", ("close",), "odd $.tflite", (SMALL, FEATURE, *INPUTS), OUTPUTS, "close"),
     Entry("Photo", "Photo", ("Photo",), "odd $.tflite", (SMALL,), (Port("sum", "sum", (1,), "any", "float32"),), "p"),
 )
+# A net without photos and maps.
+PLAIN = (Entry("plain", "plain", ("plain",), "p.tflite", INPUTS, (OUTPUTS[2], OUTPUTS[4]), "plain"),)
 EDGES = (Edge("Größe", "val", ("Engine", "close")), Edge("class", "Engine", ("close", "Photo")))
 
 
-def odd_plan(sealed: Artifact, folder: Path, entries: Sequence[Entry] = ENTRIES, edges: Sequence[Edge] = EDGES) -> Plan:
+def odd_plan(sealed: Artifact, folder: Path, entries: Sequence[Entry] = ENTRIES) -> Plan:
     """Write the files of the net into `folder`, all zeros, and return its plan. `sealed` is any artifact."""
     golden = folder / "golden"
     golden.mkdir(parents=True)
@@ -56,11 +58,11 @@ def odd_plan(sealed: Artifact, folder: Path, entries: Sequence[Entry] = ENTRIES,
         (folder / entry.file).write_bytes(b"no model")
     artifact = replace(
         sealed,
-        model='od"d\n$name',
+        model='od"d\n$name' if len(entries) > 1 else entries[0].name,
         target="litert",
         description="An odd net */ val broken = 1 /*",
         entries=tuple(entries),
-        edges=tuple(edges),
+        edges=EDGES,
         files=list_files(folder),
     )
     return make_plan(folder, artifact, (), "")

@@ -82,7 +82,8 @@ private const val BAND = 1 shl 16
  * Stretch pictures to one size: bilinear, and antialiased where the picture shrinks.
  *
  * The algorithm is Pillow's `BILINEAR`: a triangle filter per axis with fixed-point weights, rows first, rounded to bytes
- * between the two passes. (Pillow 13 begins with the columns of some tall pictures, which changes a byte by 1 at most.) Transparent pixels are put over white first. Scratch memory is kept between calls, so one
+ * between the two passes. Pillow 13 begins with the columns where the height shrinks
+ * much more (https://github.com/python-pillow/Pillow/pull/9549), which changes a byte by 1 at most. Transparent pixels are put over white first. Scratch memory is kept between calls, so one
  * instance serves one thread.
  */
 internal class Resize(private val toWidth: Int, private val toHeight: Int) {

@@ -48,13 +48,23 @@ class Plane internal constructor(
         val from = if (low.isNaN()) elements.minOrNull()!! else low
         val to = if (low.isNaN()) elements.maxOrNull()!! else high
         val factor = if (to > from) 255f / (to - from) else 0f
-        val scaleX = width.toFloat() / toWidth
-        val scaleY = height.toFloat() / toHeight
-        return IntArray(toWidth * toHeight) { index ->
-            val value = sample((index % toWidth + 0.5f) * scaleX - 0.5f, (index / toWidth + 0.5f) * scaleY - 0.5f)
-            val grey = ((value - from) * factor + 0.5f).toInt().coerceIn(0, 255)
-            (255 shl 24) or (grey shl 16) or (grey shl 8) or grey
+        val columns = Line(width, toWidth)
+        val rows = Line(height, toHeight)
+        val result = IntArray(toWidth * toHeight)
+        for (y in 0 until toHeight) {
+            for (x in 0 until toWidth) {
+                val value = mix(columns.first[x], columns.second[x], columns.share[x], rows.first[y], rows.second[y], rows.share[y])
+                val grey = ((value - from) * factor + 0.5f).toInt().coerceIn(0, 255)
+                result[y * toWidth + x] = (255 shl 24) or (grey shl 16) or (grey shl 8) or grey
+            }
         }
+        return result
+    }
+
+    private fun mix(x0: Int, x1: Int, u: Float, y0: Int, y1: Int, v: Float): Float {
+        val upper = elements[y0 * width + x0] + (elements[y0 * width + x1] - elements[y0 * width + x0]) * u
+        val lower = elements[y1 * width + x0] + (elements[y1 * width + x1] - elements[y1 * width + x0]) * u
+        return upper + (lower - upper) * v
     }
 
     private fun sample(x: Float, y: Float): Float {
@@ -62,13 +72,23 @@ class Plane internal constructor(
         val top = y.coerceIn(0f, (height - 1).toFloat())
         val x0 = left.toInt()
         val y0 = top.toInt()
-        val x1 = minOf(x0 + 1, width - 1)
-        val y1 = minOf(y0 + 1, height - 1)
-        val u = left - x0
-        val v = top - y0
-        val upper = this[x0, y0] + (this[x1, y0] - this[x0, y0]) * u
-        val lower = this[x0, y1] + (this[x1, y1] - this[x0, y1]) * u
-        return upper + (lower - upper) * v
+        return mix(x0, minOf(x0 + 1, width - 1), left - x0, y0, minOf(y0 + 1, height - 1), top - y0)
+    }
+}
+
+/** The two neighbours of each target's center along one axis, and the share of the second one. */
+private class Line(from: Int, to: Int) {
+    val first = IntArray(to)
+    val second = IntArray(to)
+    val share = FloatArray(to)
+
+    init {
+        for (index in 0 until to) {
+            val center = ((index + 0.5f) * from / to - 0.5f).coerceIn(0f, (from - 1).toFloat())
+            first[index] = center.toInt()
+            second[index] = minOf(first[index] + 1, from - 1)
+            share[index] = center - first[index]
+        }
     }
 }
 
