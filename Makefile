@@ -47,7 +47,7 @@ PACKAGES := hydramobile reference export benchmarks demo ship
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor export export-ios export-android export-web goldens parity parity-arm instructions bench grid calibration \
-	bundle-ios bundle-android bundle-web bench-android bench-ios report all demo train qat eval ops docs check lint format types imports js test test-all clean
+	bundle-ios bundle-android bundle-web bench-android bench-ios report all demo train qat eval ops docs check lint format types imports js test test-all campaign clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -173,6 +173,9 @@ test: setup check ## the checks and the tests
 
 test-all: setup check ## the checks and every test, the slow ones too
 	$(PYTEST)
+
+campaign: setup ## bad inputs and faults through the real command lines; renews docs/reliability.md (half an hour)
+	PYTHONPATH=tests $(BIN)/python -m campaign --write
 
 clean: ## remove build/ and the caches (the environment stays: .venv, node_modules)
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
