@@ -88,7 +88,7 @@ def test_the_portrait_runs_in_litert_and_keeps_its_promises(
     assert {"everySignatureGivesItsGolden", "pixelsGiveTheGolden", "aDelegateWithoutMemoryFallsBackInTheCall"} <= {
         *passed
     }
-    assert len(passed) == 19
+    assert len(passed) == 21
 
 
 def test_a_chain_of_steps_runs_in_litert(compiled: Compiled, packages: dict[str, Path]) -> None:

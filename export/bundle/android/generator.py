@@ -23,9 +23,20 @@ RAN = (
     "The tests of Hydra Mobile compile packages of this generator, with their tests and sample app, with Kotlin "
     "2.4.20 on Linux, against stubs of the Android and LiteRT classes that they use. On the JVM there they run "
     "the resize, the orientations, packing, unpacking, pictures and the golden reader against goldens made by "
-    "Python, and the class of the net with its instrumented test on LiteRT 2.3.0 for Linux, which stands behind "
-    "the stubs. Gradle has not built this package, and it has not run on Android."
+    "Python, and the class of the net with its instrumented test, with LiteRT 2.3.0 for Linux behind the stubs. "
+    "The sample's activity is compiled only. Gradle has not built this package, and it has not run on Android."
 )
+# Since Android 12 an app must name the vendor's libraries that LiteRT's GPU accelerator loads:
+# https://developer.android.com/about/versions/12/behavior-changes-12#vendor-supplied-native-shared-libraries
+MANIFEST = """<?xml version="1.0" encoding="utf-8"?>
+<manifest xmlns:android="http://schemas.android.com/apk/res/android">
+    <application>
+        <uses-native-library android:name="libvndksupport.so" android:required="false" />
+        <uses-native-library android:name="libOpenCL.so" android:required="false" />
+        <uses-native-library android:name="libOpenCL-pixel.so" android:required="false" />
+    </application>
+</manifest>
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ def library(net: Net) -> dict[str, Content]:
     assets = f"{root}/src/main/assets/{net.module}"
     return {
         f"{root}/build.gradle.kts": fill("library.gradle.kts", net),
-        f"{root}/src/main/AndroidManifest.xml": ('<?xml version="1.0" encoding="utf-8"?>\n<manifest />\n'),
+        f"{root}/src/main/AndroidManifest.xml": MANIFEST,
         **model_files(net.plan, assets, [record.path for record in ships(net.plan.artifact)]),
         **sources("main", kotlin, net),
         f"{kotlin}/{net.name}.kt": fill("net.kt", net),

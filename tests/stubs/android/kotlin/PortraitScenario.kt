@@ -9,6 +9,9 @@ import com.google.ai.edge.litert.TensorBufferType
 import java.io.File
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import org.junit.Assert.assertArrayEquals
 import org.junit.Assert.assertEquals
@@ -218,6 +221,29 @@ class PortraitScenario {
             expect<NetException.WrongPhoto> { net.portrait(Photo(picture(4, 4, Bitmap.Config.ALPHA_8))) }
             val image = net.portrait(photo).depth.image(photo.width, photo.height)
             assertEquals(300 to 400, image.width to image.height)
+        }
+    }
+
+    @Test
+    fun aPhotoWithoutMemory() = runBlocking {
+        PortraitHydra.load(context).use { net ->
+            val right = floats(net.portrait(photo).depth)
+            Bitmap.exhausted = true
+            expect<NetException.OutOfMemory> { net.portrait(photo) }
+            Bitmap.exhausted = false
+            assertArrayEquals(right, floats(net.portrait(photo).depth), 0f)
+        }
+    }
+
+    @Test
+    fun cancelledCallsLeaveNothing() = runBlocking {
+        launch(Dispatchers.Default) { PortraitHydra.load(context) }.run { cancelAndJoin() }
+        PortraitHydra.load(context).use { net ->
+            val right = floats(net.portrait(photo).depth)
+            val job = launch(Dispatchers.Default) { repeat(100) { net.portrait(photo) } }
+            delay(50)
+            job.cancelAndJoin()
+            assertArrayEquals(right, floats(net.portrait(photo).depth), 0f)
         }
     }
 

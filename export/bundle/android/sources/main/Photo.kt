@@ -1,5 +1,6 @@
 package hydramobile.template
 
+import android.annotation.TargetApi
 import android.content.ContentResolver
 import android.content.Context
 import android.graphics.Bitmap
@@ -78,6 +79,7 @@ class Photo(val bitmap: Bitmap, val orientation: Orientation = Orientation.UP) {
             throw NetException.OutOfMemory(error)
         }
 
+        @TargetApi(Build.VERSION_CODES.P)
         private fun decode(resolver: ContentResolver, uri: Uri, maxPixels: Long): Photo {
             val bitmap = ImageDecoder.decodeBitmap(ImageDecoder.createSource(resolver, uri)) { decoder, info, _ ->
                 checkSize(info.size.width, info.size.height, maxPixels)

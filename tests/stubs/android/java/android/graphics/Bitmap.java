@@ -11,6 +11,9 @@ public class Bitmap {
         RGBA_F16
     }
 
+    // no field of Android: a test lets getPixels run out of memory
+    public static boolean exhausted;
+
     private final int[] pixels;
     private final int width;
     private final int height;
@@ -57,6 +60,7 @@ public class Bitmap {
 
     // #getPixels(int[], int, int, int, int, int, int): throws IllegalStateException for a hardware bitmap
     public void getPixels(int[] pixels, int offset, int stride, int x, int y, int width, int height) {
+        if (exhausted) throw new OutOfMemoryError();
         if (recycled) throw new IllegalStateException("Can't call getPixels() on a recycled bitmap");
         if (config == Config.HARDWARE) throw new IllegalStateException("unable to getPixels(), pixel access is not supported");
         for (int row = 0; row < height; row++) {
