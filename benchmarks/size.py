@@ -1,6 +1,7 @@
 """Size: bytes of an artifact by file, module and storage dtype, and the bytes that an app ships.
 
-Sizes are read from the files; nothing is run. The golden, USAGE.md and artifact.json are not model bytes.
+Sizes are read from the files; nothing is run. The golden and the documents (USAGE.md, sbom.json, provenance.json,
+artifact.json) are not model bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from hydramobile.targets import target_info
 # The compression level for the size of a download.
 GZIP_LEVEL = 9
 ROLES: tuple[Role, ...] = get_args(Role)
-DOCUMENTS = ("USAGE.md",)
+DOCUMENTS = ("USAGE.md", "sbom.json", "provenance.json")
 # entry id -> bytes by storage dtype.
 Weights = Mapping[str, Mapping[str, int]]
 

@@ -1,4 +1,4 @@
-"""Seal an artifact: write its golden, USAGE.md, and artifact.json with the hash of every file."""
+"""Seal an artifact: write its golden, USAGE.md, its provenance, and artifact.json with the hash of every file."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 from export.golden import write_golden
 from export.program import Program, file_dtype
+from export.provenance import PROVENANCE, SBOM, bill_of_materials, statement
 from export.target import Emitted, Target
 from hydramobile.artifact import Artifact, Edge, digest, list_files, write_artifact
 from hydramobile.errors import StageError
-from hydramobile.files import canonical_json, sha256_bytes, sha256_file, write_text
+from hydramobile.files import canonical_json, dump_json, sha256_bytes, sha256_file, write_text
 from hydramobile.float32 import dtype_name, upcasts
 from hydramobile.markdown import plain
 from hydramobile.model_code import code_files
@@ -82,6 +83,11 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
     tensors = {name: value.numpy() for name, value in program.tensors.items()}
     golden = write_golden(folder, emitted.entries, tensors, recipe, sample.name)
     write_text(folder / "USAGE.md", usage_text(program, target, recipe, emitted))
+    inputs, versions = input_hash(spec, target, recipe, program.calibration_hashes), toolchain(target)
+    made = list_files(folder)
+    parameters = {"target": target.name, "recipe": recipe.name}
+    write_text(folder / SBOM, dump_json(bill_of_materials(spec, versions, made)))
+    write_text(folder / PROVENANCE, dump_json(statement(spec, parameters, inputs, versions, made)))
     artifact = Artifact(
         model=spec.name,
         version=spec.version,
@@ -91,14 +97,14 @@ def seal(program: Program, target: Target, recipe: Recipe, emitted: Emitted, fol
         authors=spec.authors,
         description=spec.description,
         size=program.size,
-        input_hash=input_hash(spec, target, recipe, program.calibration_hashes),
+        input_hash=inputs,
         spec_sha256=spec.sha256,
         weights_sha256=spec.weights_sha256,
         entries=emitted.entries,
         edges=tuple(Edge(name, source, readers) for name, (source, readers) in spec.edges().items()),
         preprocessing=preprocessing(spec),
         requires=emitted.requires,
-        toolchain=toolchain(target),
+        toolchain=versions,
         golden={"folder": "golden", "sample": golden["sample"]},
         notes=(*emitted.notes, *border_notes(program)),
         files=list_files(folder),
