@@ -5,7 +5,7 @@
 /** @import {App} from './app/types.d.ts' */
 /** @import {Mode, Point, Settings} from './modes/types.d.ts' */
 
-import {messageOf} from './app/errors.js';
+import {messageOf} from '/runtime/errors.js';
 import {Painter} from './app/painter.js';
 import {openPhoto} from './app/photo.js';
 import {Session} from './app/session.js';

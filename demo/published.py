@@ -19,7 +19,7 @@ from hydramobile.spec import ModelSpec
 from hydramobile.targets import TARGET_ROWS
 from hydramobile.verdicts import passed_runtimes, read_verdicts, reason_unproven, rows_of
 
-# Target -> the engine of demo/engines that runs its files in a browser.
+# Target -> the engine of export/bundle/web/sources/engines that runs its files in a browser.
 ENGINES = {row.name: row.web_engine for row in TARGET_ROWS if row.web_engine}
 # Smallest download first. The page loads the first published one.
 PREFERRED = (

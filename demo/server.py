@@ -23,8 +23,22 @@ from hydramobile.npm_files import ENGINES, find_npm, with_full_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = Path(__file__).resolve().parent
+# Engines, downloads and preprocessing: what packages for the web hold too. The page gets them below /runtime/.
+RUNTIME = ROOT / "export/bundle/web/sources"
 NODE_MODULES = ROOT / "node_modules"
 PACKAGES = {**ENGINES, "three": ("build", "examples/jsm")}
+# The files of the runtime that the page imports.
+SHARED = (
+    "engines/import_url.js",
+    "engines/litert.js",
+    "engines/ort.js",
+    "engines/tfjs.js",
+    "errors.js",
+    "model.js",
+    "resize.js",
+    "store.js",
+    "tensors.js",
+)
 # Loaded when the 3D mode is opened. The service worker caches them from the start, for use without a network.
 LATER = (
     "three/build/three.core.js",
@@ -102,6 +116,8 @@ class Site:
         first, _, rest = path.partition("/")
         if first == "npm":
             return find_npm(NODE_MODULES, PACKAGES, rest)
+        if first == "runtime":
+            return file_below(RUNTIME, rest) if rest in SHARED else None
         file = file_below(PAGE, path or "index.html")
         return file if file and file.suffix in TYPES else None
 
@@ -119,7 +135,7 @@ def shell() -> list[str]:
     """Return the URLs of the page's own files, which the service worker caches for use without a network."""
     files = (path.relative_to(PAGE) for path in sorted(PAGE.rglob("*")) if path.suffix in TYPES)
     urls = (f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))
-    return ["/", *urls, *(f"/npm/{path}" for path in LATER)]
+    return ["/", *urls, *(f"/runtime/{path}" for path in SHARED), *(f"/npm/{path}" for path in LATER)]
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,5 @@
 // Keeps the page, its runtimes and samples for use without a network. With a network the server is asked first: an old
-// page must never meet a new model. Models themselves are kept by their hash (app/store.js).
+// page must never meet a new model. Models themselves are kept by their hash (the runtime's store.js).
 //
 // The server marks its answers with the hash of its build (X-Hydra-Build). Answers without the mark come from another
 // program on the same port: they pass through, nothing of them is kept, and the worker removes itself.

@@ -1,56 +1,34 @@
-// Types that the page and its worker share.
+// Types that the page and its worker share. Those of the runtime are the web package's.
 
-// Images and tensors
+import type {
+  Backend,
+  EngineFacts,
+  EngineName,
+  Port as FilePort,
+  FileRow as FileToFetch,
+  Floats,
+  ModuleFile,
+  Progress,
+  Rgba,
+  Size,
+} from '../export/bundle/web/sources/types.d.ts';
 
-export interface Size {
-  width: number;
-  height: number;
-}
-
-/** Floats that a worker may hand over: not in shared memory. */
-export type Floats = Float32Array<ArrayBuffer>;
-
-/** An RGBA image, first row on top, colour not multiplied by alpha. */
-export interface Rgba extends Size {
-  data: Uint8ClampedArray<ArrayBuffer>;
-}
-
-export type Dtype = 'float32' | 'int32' | 'int8' | 'uint8' | 'bool';
-export type TensorData = Float32Array | Int32Array | Int8Array | Uint8Array;
-
-/** A tensor in the page's memory. */
-export interface HostTensor {
-  data: TensorData;
-  shape: number[];
-  dtype: Dtype;
-}
+export type * from '../export/bundle/web/sources/types.d.ts';
 
 // catalog.json, written by published.py and site.py
 
-/** One tensor of a module. An element in the file is `reference * scale + zero_point`. */
-export interface Port {
-  name: string;
-  file_name: string;
-  shape: number[];
-  dtype: Dtype;
-  layout: string;
-  scale: number;
-  zero_point: number;
-  /** How an output is judged: `relative-depth`, `alpha-matte`; null for features. */
+/** One tensor of a module, and how an output is judged. */
+export interface Port extends FilePort {
+  /** `relative-depth`, `alpha-matte`; null for features. */
   judge: string | null;
 }
 
-/** One file to download: sizes in bytes, as it is and after gzip. */
-export interface FileRow {
-  path: string;
-  bytes: number;
+/** One file to download, with its size after gzip. */
+export interface FileRow extends FileToFetch {
   gzip: number;
-  sha256: string;
 }
 
-export interface ModuleRow {
-  file: string;
-  signature: string;
+export interface ModuleRow extends ModuleFile {
   inputs: Port[];
   outputs: Port[];
   files: FileRow[];
@@ -86,65 +64,6 @@ export interface Catalog {
   samples: SampleRow[];
 }
 
-// Engines: one interface over TF.js, ONNX Runtime Web and LiteRT.js. `Tensor` is the library's own class.
-
-export type EngineName = 'tfjs' | 'ort' | 'litert';
-export type Backend = 'wasm' | 'webgl' | 'webgpu';
-
-export interface EngineOptions {
-  /** Where the npm packages are served. */
-  npm: URL;
-  backend: Backend;
-  /** WebAssembly threads; one is used where the page is not cross-origin isolated. */
-  threads: number;
-}
-
-export interface EngineFacts {
-  backend: Backend;
-  /** WebAssembly threads in use. */
-  threads: number;
-  simd?: boolean;
-  /** Version of TF.js. */
-  tfjs?: string;
-  /** Version of ONNX Runtime Web. */
-  'onnxruntime-web'?: string;
-}
-
-export interface OpenOptions {
-  /** Path of the module's file among `files`. */
-  file: string;
-  /** Tells files of the same name apart where two artifacts share an engine; `file` by default. */
-  key?: string;
-  /** Path to content: the file itself and, of a graph model, every shard that it lists. */
-  files: Record<string, ArrayBuffer>;
-  /** The entry of a file that holds several (LiteRT). */
-  signature: string;
-  /** Names of the outputs in the file. */
-  outputs: string[];
-}
-
-/** A loaded module. Inputs and outputs stay on the device. */
-export interface Runner<Tensor> {
-  run(inputs: Record<string, Tensor>): Promise<Record<string, Tensor>>;
-  close(): void;
-}
-
-export interface Engine<Tensor = unknown> {
-  facts: EngineFacts;
-  /** Throws where the file does not load or lacks the signature. */
-  open(options: OpenOptions): Promise<Runner<Tensor>>;
-  upload(tensor: HostTensor): Tensor | Promise<Tensor>;
-  download(tensor: Tensor): Promise<TensorData>;
-  /** Resolves when the device has computed `results`: a GPU only queues work until something is read. */
-  synchronize(results: Record<string, Tensor>): Promise<void>;
-  /** Free a tensor's memory on the device. */
-  release(tensor: Tensor): void;
-}
-
-export interface EngineModule {
-  start(options: EngineOptions): Promise<Engine>;
-}
-
 // The worker (app/worker.js) and the page's side of it (app/net.js)
 
 /** Two artifacts may be loaded at once, to compare them. */
@@ -154,13 +73,6 @@ export interface LoadOptions {
   row: ArtifactRow;
   backend: Backend;
   threads: number;
-}
-
-/** Bytes: done of total, and how many of them came over the network instead of from the cache. */
-export interface Progress {
-  done: number;
-  total: number;
-  fetched: number;
 }
 
 export interface Timed {

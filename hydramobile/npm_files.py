@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from hydramobile.http_server import file_below
 
 SUFFIXES = frozenset({".js", ".mjs", ".wasm"})
-# Package -> the folders from which demo/engines loads.
+# Package -> the folders from which the engines of export/bundle/web load.
 ENGINES: dict[str, tuple[str, ...]] = {
     "@litertjs/core": ("dist", "wasm"),
     "@litertjs/wasm-utils": ("dist",),

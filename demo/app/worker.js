@@ -9,7 +9,7 @@
  *   Promise<{value: ReturnType<Calls[Name]>, transfer?: Transferable[]}>}} Handlers
  */
 
-const modules = Promise.all([import('./model.js'), import('./resize.js'), import('./lift.js')]);
+const modules = Promise.all([import('./model.js'), import('/runtime/resize.js'), import('./lift.js')]);
 /** @type {Map<Slot, Model>} "main", and "other" while two artifacts are compared */
 const models = new Map();
 

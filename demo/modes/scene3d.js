@@ -6,7 +6,7 @@
 /** @import {SpaceSettings} from './space.js' */
 /** @import {MountedMode} from './types.d.ts' */
 
-import {messageOf} from '../app/errors.js';
+import {messageOf} from '/runtime/errors.js';
 import {contextOf} from '../app/photo.js';
 import {VIEW} from '../gl/view.js';
 import {h} from '../ui/dom.js';

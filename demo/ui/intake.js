@@ -2,7 +2,7 @@
 
 /** @import {SampleRow} from '../types.d.ts' */
 
-import {messageOf} from '../app/errors.js';
+import {messageOf} from '/runtime/errors.js';
 import {takePhoto} from './camera.js';
 import {byId, h} from './dom.js';
 import {showNotice} from './notices.js';

@@ -1,6 +1,6 @@
 // The page without a network.
 
-import {messageOf} from '../app/errors.js';
+import {messageOf} from '/runtime/errors.js';
 
 const PATIENCE = 3000; // ms
 

@@ -4,7 +4,7 @@
 /** @import {Stage} from '../gl/stage.js' */
 /** @import {Mode, SaveFormat, Settings} from '../modes/types.d.ts' */
 
-import {messageOf} from '../app/errors.js';
+import {messageOf} from '/runtime/errors.js';
 import {save} from '../app/save.js';
 import {byId, h, megabytes} from './dom.js';
 

@@ -15,7 +15,7 @@ from benchmarks.latency import serve
 from benchmarks.runtimes.web import remote
 from benchmarks.runtimes.web.link import Refused
 from benchmarks.runtimes.web.remote import Desk
-from benchmarks.runtimes.web.server import ENGINES, NODE_MODULES, PACKAGES
+from benchmarks.runtimes.web.server import NODE_MODULES, PACKAGES, RUNTIME
 from hydramobile.http_server import file_below
 from hydramobile.npm_files import find_npm
 
@@ -50,7 +50,7 @@ def test_the_token_cannot_be_guessed(desk: Desk) -> None:
 
 
 def test_without_the_token_only_the_page(desk: Desk) -> None:
-    engine, package = "engines/tfjs.js", "npm/@tensorflow/tfjs-core/dist/tf-core.min.js"
+    engine, package = "runtime/engines/tfjs.js", "npm/@tensorflow/tfjs-core/dist/tf-core.min.js"
     for path in ("phone.html", "page/phone.js", "page/main.js"):
         assert get(desk, f"/{path}")[0] == 200
     for path in ("files/model.tflite", engine, package, "npm/nothing/dist/a.js", "files/lie"):
@@ -93,10 +93,10 @@ def test_even_with_it_no_other_file(desk: Desk, path: str, capfd: pytest.Capture
 
 def test_the_list_of_packages_has_what_the_engines_load() -> None:
     loaded = set()
-    for engine in ENGINES.glob("*.js"):
+    for engine in (RUNTIME / "engines").glob("*.js"):
         paths = re.findall(r"['`]((?:@[\w-]+/)?[\w-]+/(?:dist|wasm)/[\w./-]+\.m?js)['`]", engine.read_text())
         loaded |= set(paths)
-    assert len(loaded) == 8
+    assert len(loaded) == 9
     for path in loaded:
         assert find_npm(NODE_MODULES, PACKAGES, path) == file_below(NODE_MODULES, path) is not None
     folders = (NODE_MODULES / package / name for package, names in PACKAGES.items() for name in names)

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 PROJECTS = ("tsconfig.json", "tsconfig.worker.json", "tsconfig.node.json")
-FOLDERS = ("demo", "benchmarks")
+FOLDERS = ("demo", "benchmarks", "export")
 PATTERNS = ("*.js", "*.mjs", "*.d.ts")
-CONFIGURATION = ("package.json", "biome.json", "tsconfig.base.json", *PROJECTS)
+CONFIGURATION = (
+    "package.json",
+    "biome.json",
+    "tsconfig.base.json",
+    "export/bundle/web/sources/package.json",
+    *PROJECTS,
+)
 # A suppression, and the reason that must follow it.
 SUPPRESSION = re.compile(r"(?:biome-ignore\S*\s+[\w/]+:|@ts-expect-error)(.*)")
 FORBIDDEN = re.compile(r"@ts-nocheck|@ts-ignore|biome-ignore-all|\{any\}|\{\*\}|<any>|\bany\[\]")
@@ -22,9 +28,9 @@ EXPORT = re.compile(r"^export (?:async )?(?:function\*? |const \w+ = (?:async )?
 ERRORS = {
     "type error in the page": ("demo/app/filters.js", "return t * t", "return '' + t * t", "types", "error TS2322"),
     "type error in the worker": (
-        "demo/app/store.js",
-        "report(file.bytes,",
-        "report(file.path,",
+        "demo/app/model.js",
+        "this.upload(port,",
+        "this.upload(port.name,",
         "types",
         "error TS2345",
     ),

@@ -67,6 +67,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "export/targets/onnx/usage.md.j2",
         "demo/index.html",
         "demo/app/worker.js",
+        "export/bundle/web/sources/engines/ort.js",
+        "export/bundle/web/templates/net.js.j2",
     ):
         assert any(name.endswith(needed) for name in names), needed
 

@@ -30,7 +30,8 @@ from hydramobile.npm_files import find_npm, with_full_names
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = Path(__file__).with_name("page")
-ENGINES = ROOT / "demo/engines"
+# The runtime of packages for the web, by its path: its engines run here as in an app.
+RUNTIME = ROOT / "export/bundle/web/sources"
 NODE_MODULES = ROOT / "node_modules"
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -202,7 +203,7 @@ class Server:
         posts: Posts | None = None,
         names: Iterable[str] = (),
     ) -> None:
-        base = {"page": PAGE, "engines": ENGINES, "npm": NODE_MODULES}
+        base = {"page": PAGE, "runtime": RUNTIME, "npm": NODE_MODULES}
         self.served = Served({**base, **(folders or {})})
         handler = type("Bound", (Handler,), {"served": self.served, "posts": posts})
         self.http = LocalServer((host, 0), handler, names)

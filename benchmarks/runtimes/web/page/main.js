@@ -1,7 +1,11 @@
 // The commands that the benchmarks send to a browser (benchmarks/runtimes/web/link.py). A page has one engine. Outputs
 // of a run stay on its device under a handle, so that a head can read the encoder's features there.
 
-/** @import {Backend, Dtype, Engine, EngineModule, EngineName, Runner, TensorData} from '../../../../demo/types.d.ts' */
+/**
+ * @import {
+ *   Backend, Dtype, Engine, EngineModule, EngineName, Runner, TensorData,
+ * } from '../../../../export/bundle/web/sources/types.d.ts'
+ */
 
 /**
  * An opened entry of an artifact. It may own tensors that outlive it: the inputs it uploaded, and kept results.
@@ -19,8 +23,6 @@
 /** @typedef {{name: string, handle: number}} KeptInput an input that lies on the device already */
 /** @typedef {{name: string, handle?: undefined, data: string, shape: number[], dtype: Dtype}} SentInput in base64 */
 /** @typedef {{name: string, handle: number, data: string, bytes: number}} SentOutput in base64; bytes per element */
-
-const ARRAYS = {float32: Float32Array, int32: Int32Array, int8: Int8Array, uint8: Uint8Array, bool: Uint8Array};
 
 // Engines and files of artifacts have the token in their paths. The headless browser's page needs none.
 const token = location.hash.slice(1);
@@ -132,7 +134,7 @@ async function offers() {
 async function start({library, backend, threads}) {
   const started = performance.now();
   /** @type {EngineModule} */
-  const module = await import(`${ROOT}/engines/${library}.js`);
+  const module = await import(`${ROOT}/runtime/engines/${library}.js`);
   engine = await module.start({npm: new URL(`${ROOT}/npm/`, location.href), backend, threads});
   return {...engine.facts, start_ms: performance.now() - started};
 }
@@ -195,6 +197,7 @@ async function bind({id, tensors}) {
       continue;
     }
     const {name, data, shape, dtype} = /** @type {SentInput} */ (input);
+    const {ARRAYS} = await import(`${ROOT}/runtime/tensors.js`);
     const tensor = await startedEngine().upload({data: new ARRAYS[dtype](bytesOf(data).buffer), shape, dtype});
     session.inputs[name] = tensor;
     session.owned.push(tensor);

@@ -3,9 +3,21 @@
 /** @import * as Core from '@tensorflow/tfjs-core' */
 /** @import * as Converter from '@tensorflow/tfjs-converter' */
 /** @import * as Wasm from '@tensorflow/tfjs-backend-wasm' */
-/** @import {Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner} from '../types.d.ts' */
+/**
+ * @import {
+ *   Backend, Engine, EngineFacts, EngineOptions, EngineSettings, HostTensor, OpenOptions, Runner, TensorData,
+ * } from '../types.d.ts'
+ */
 
-/** @typedef {typeof Core & typeof Converter & {wasm: typeof Wasm}} Tf the content of globalThis.tf, set by the bundles */
+import {importUrl} from './import_url.js';
+
+/**
+ * TF.js, from its packages or from globalThis.tf, which the bundles set.
+ *
+ * @typedef {Pick<typeof Core, 'clone' | 'env' | 'ready' | 'setBackend' | 'tensor'> & {version_core: string} &
+ *   Pick<typeof Converter, 'loadGraphModel'> & {wasm: Pick<typeof Wasm, 'getThreadsCount' | 'setThreadsCount' |
+ *   'setWasmPaths'>}} Tf
+ */
 /** @typedef {Core.Tensor} Tensor */
 
 /** @type {Record<Backend, string>} */
@@ -16,28 +28,32 @@ const SCRIPTS = {
 };
 
 /**
- * Import a bundle that puts itself on globalThis: importing it runs it once.
- *
- * @param {URL} npm
- * @param {string} path
- */
-const load = (npm, path) => import(new URL(path, npm).href);
-
-/**
- * Start TF.js.
+ * Import TF.js by its URL and start it.
  *
  * @param {EngineOptions} options
  * @returns {Promise<Engine<Tensor>>}
  * @throws {Error} where the backend does not start
  */
 export async function start({npm, backend, threads}) {
-  await load(npm, '@tensorflow/tfjs-core/dist/tf-core.min.js');
-  await load(npm, '@tensorflow/tfjs-converter/dist/tf-converter.min.js');
-  await load(npm, SCRIPTS[backend]);
+  await importUrl(npm, '@tensorflow/tfjs-core/dist/tf-core.min.js');
+  await importUrl(npm, '@tensorflow/tfjs-converter/dist/tf-converter.min.js');
+  await importUrl(npm, SCRIPTS[backend]);
   const {tf} = /** @type {{tf: Tf}} */ (/** @type {unknown} */ (globalThis));
+  if (backend === 'wasm') tf.wasm.setWasmPaths(new URL('@tensorflow/tfjs-backend-wasm/dist/', npm).href);
+  return create(tf, {backend, threads});
+}
+
+/**
+ * Start TF.js.
+ *
+ * @param {Tf} tf
+ * @param {EngineSettings} settings
+ * @returns {Promise<Engine<Tensor>>}
+ * @throws {Error} where the backend does not start
+ */
+export async function create(tf, {backend, threads}) {
   if (backend === 'wasm') {
-    tf.wasm.setWasmPaths(new URL('@tensorflow/tfjs-backend-wasm/dist/', npm).href);
-    tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', threads > 1 && globalThis.crossOriginIsolated);
+    tf.env().set('WASM_HAS_MULTITHREAD_SUPPORT', threads > 1 && Boolean(globalThis.crossOriginIsolated));
     if (threads > 1) tf.wasm.setThreadsCount(threads);
   }
   if (!(await tf.setBackend(backend))) throw new Error(`the ${backend} backend of TF.js did not start`);
@@ -77,10 +93,14 @@ class TfjsEngine {
 
   /** @param {HostTensor} tensor */
   upload({data, shape, dtype}) {
+    if (data instanceof BigInt64Array) throw new Error('TF.js has no int64 tensors');
     return this.tf.tensor(data, shape, /** @type {Core.DataType} */ (dtype));
   }
 
-  /** @param {Tensor} tensor */
+  /**
+   * @param {Tensor} tensor
+   * @returns {Promise<TensorData>}
+   */
   download(tensor) {
     return tensor.data();
   }

@@ -3,15 +3,17 @@
 /** @import * as Ort from 'onnxruntime-web' */
 /**
  * @import {
- *   Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner, TensorData,
+ *   Backend, Engine, EngineFacts, EngineOptions, EngineSettings, HostTensor, OpenOptions, Runner, TensorData,
  * } from '../types.d.ts'
  */
+
+import {importUrl} from './import_url.js';
 
 /** @type {Partial<Record<Backend, string>>} */
 const BUNDLES = {wasm: 'onnxruntime-web/dist/ort.wasm.min.mjs', webgpu: 'onnxruntime-web/dist/ort.webgpu.min.mjs'};
 
 /**
- * Start ONNX Runtime Web.
+ * Import ONNX Runtime Web by its URL and start it.
  *
  * @param {EngineOptions} options
  * @returns {Promise<Engine<Ort.Tensor>>}
@@ -21,8 +23,20 @@ export async function start({npm, backend, threads}) {
   const bundle = BUNDLES[backend];
   if (!bundle) throw new Error(`ONNX Runtime Web has no ${backend} backend here (has: ${Object.keys(BUNDLES)})`);
   /** @type {typeof Ort} */
-  const ort = await import(new URL(bundle, npm).href);
+  const ort = await importUrl(npm, bundle);
   ort.env.wasm.wasmPaths = new URL('onnxruntime-web/dist/', npm).href;
+  return create(ort, {backend, threads});
+}
+
+/**
+ * Start ONNX Runtime Web.
+ *
+ * @param {typeof Ort} ort
+ * @param {EngineSettings} settings
+ * @returns {Promise<Engine<Ort.Tensor>>}
+ * @throws {Error} where the browser lacks the backend
+ */
+export async function create(ort, {backend, threads}) {
   ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
   ort.env.logLevel = 'error';
   if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) {

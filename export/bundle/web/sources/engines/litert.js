@@ -1,7 +1,13 @@
 // LiteRT.js: the same .tflite file as on Android, one signature per entry. Backends: wasm, webgpu.
 
 /** @import * as LiteRt from '@litertjs/core' */
-/** @import {Backend, Engine, EngineFacts, EngineOptions, HostTensor, OpenOptions, Runner} from '../types.d.ts' */
+/**
+ * @import {
+ *   Backend, Engine, EngineFacts, EngineOptions, EngineSettings, HostTensor, OpenOptions, Runner,
+ * } from '../types.d.ts'
+ */
+
+import {importUrl} from './import_url.js';
 
 /**
  * A compiled file that several runners share.
@@ -13,28 +19,96 @@
  */
 
 /**
- * Start LiteRT.js.
+ * Import LiteRT.js by its URL and start it.
  *
  * @param {EngineOptions} options
  * @returns {Promise<Engine<LiteRt.Tensor>>}
  * @throws {Error} where the browser lacks the backend
  */
 export async function start({npm, backend, threads}) {
+  const litert = await importLiteRt(npm);
+  return create(litert, {backend, threads}, (name) => new URL(`@litertjs/core/wasm/${name}`, npm).href);
+}
+
+/**
+ * Import LiteRT.js by its URL. It imports a package by its bare name, which a worker cannot resolve without a server
+ * that replaces the name. It is replaced here otherwise.
+ *
+ * @param {URL} npm
+ * @returns {Promise<typeof LiteRt>}
+ */
+async function importLiteRt(npm) {
+  try {
+    return await importUrl(npm, '@litertjs/core/dist/index.js');
+  } catch (error) {
+    const response = await fetch(new URL('@litertjs/core/dist/index.js', npm));
+    if (!response.ok) throw error;
+    const utils = new URL('@litertjs/wasm-utils/dist/index.js', npm).href;
+    return importText((await response.text()).replaceAll('"@litertjs/wasm-utils"', JSON.stringify(utils)));
+  }
+}
+
+/**
+ * Import a module by its text.
+ *
+ * @template Module
+ * @param {string} text
+ * @returns {Promise<Module>}
+ */
+async function importText(text) {
+  const url = URL.createObjectURL(new Blob([text], {type: 'text/javascript'}));
+  try {
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ url);
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/**
+ * Start LiteRT.js.
+ *
+ * @param {typeof LiteRt} litert
+ * @param {EngineSettings} settings
+ * @param {(name: string) => string} locate returns the URL of a file of the package's folder wasm/
+ * @returns {Promise<Engine<LiteRt.Tensor>>}
+ * @throws {Error} where the browser lacks the backend
+ */
+export async function create(litert, {backend, threads}, locate) {
   if (backend === 'webgl') throw new Error('LiteRT.js has no webgl backend (has: wasm, webgpu)');
-  /** @type {typeof LiteRt} */
-  const litert = await import(new URL('@litertjs/core/dist/index.js', npm).href);
-  const threaded = threads > 1 && Boolean(globalThis.crossOriginIsolated);
   if (backend === 'webgpu' && !(await navigator.gpu?.requestAdapter())) {
     throw new Error('the browser has no WebGPU adapter');
   }
-  // In a worker the loader cannot tell where its script came from, and would look beside the worker's.
-  /** @param {string} name */
-  const locateFile = (name) => new URL(`@litertjs/core/wasm/${name}`, npm).href;
-  if ('importScripts' in globalThis) Object.assign(globalThis, {Module: {locateFile}});
-  // Waiting for a GPU inside WebAssembly needs the build with JSPI, which has no threads.
-  const build = backend === 'webgpu' ? {jspi: true} : {threads: threaded};
-  await litert.loadLiteRt(new URL('@litertjs/core/wasm/', npm).href, build);
-  return new LiteRtEngine(litert, backend, build.threads ? threads : 1);
+  const threaded = backend === 'wasm' && threads > 1 && Boolean(globalThis.crossOriginIsolated);
+  const relaxed = await litert.supportsFeature('relaxedSimd');
+  // Waiting for a GPU inside WebAssembly needs the build with JSPI, which has no threads. Safari has no relaxed SIMD.
+  const build = backend === 'webgpu' ? '_jspi' : !relaxed ? '_compat' : threaded ? '_threaded' : '';
+  const script = locate(`litert_wasm${build}_internal.js`);
+  // The loader would look for its .wasm beside its script, or beside the worker's; bundlers rename files.
+  Object.assign(globalThis, {Module: {locateFile: locate, mainScriptUrlOrBlob: script}});
+  if ('importScripts' in globalThis) await loadInWorker(script);
+  await litert.loadLiteRt(script);
+  return new LiteRtEngine(litert, backend, build === '_threaded' ? threads : 1);
+}
+
+/**
+ * Load the script of the WebAssembly build in a module worker, where LiteRT.js would call importScripts, which throws
+ * there. In a classic worker do nothing.
+ *
+ * @param {string} script URL
+ */
+async function loadInWorker(script) {
+  const scope = /** @type {{importScripts: (...urls: string[]) => void}} */ (/** @type {unknown} */ (globalThis));
+  try {
+    scope.importScripts();
+    return;
+  } catch {
+    // A module worker.
+  }
+  const response = await fetch(script);
+  if (!response.ok) throw new Error(`${script} is missing (HTTP ${response.status})`);
+  // The script declares a variable of its own scope, which is the global one in a classic script only.
+  await importText(`${await response.text()}\n;globalThis.ModuleFactory = ModuleFactory;`);
+  scope.importScripts = () => {};
 }
 
 /** @implements {Engine<LiteRt.Tensor>} */

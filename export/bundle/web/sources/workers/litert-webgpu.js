@@ -1,0 +1,4 @@
+import {start} from '../bundled/litert-webgpu.js';
+import {serve} from '../serve.js';
+
+serve(start);

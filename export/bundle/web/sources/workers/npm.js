@@ -1,0 +1,4 @@
+import {start} from '../npm.js';
+import {serve} from '../serve.js';
+
+serve(start);

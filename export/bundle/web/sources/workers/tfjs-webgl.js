@@ -1,0 +1,4 @@
+import {start} from '../bundled/tfjs-webgl.js';
+import {serve} from '../serve.js';
+
+serve(start);
