@@ -26,5 +26,9 @@ def usage_javascript(emitted: Emitted) -> str:
         words=scale_words(photos[0].range) if photos else "",
         scaled=scale_code("rgba[4 * i + c]", photos[0].range) if photos else "",
         chain=(encoder, head) if head else None,
+        map=next(
+            (port for entry in entries for port in entry.outputs if len(port.shape) == 4 and port.shape[:2] == (1, 1)),
+            None,
+        ),
     )
     return text

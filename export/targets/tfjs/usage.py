@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from string import Template
 
 from export.target import Emitted
@@ -19,35 +20,32 @@ the weight shards. Image-like tensors are channels last (NHWC).
 | --- | --- | --- | --- | --- | --- | --- |
 $rows
 
+`hydra-mobile bundle web --model MODEL` makes an npm package of these files: types, a worker, checked
+downloads, the resize.
+
 `npm install @tensorflow/tfjs-core @tensorflow/tfjs-converter @tensorflow/tfjs-backend-wasm`
 
-Save the module below beside this file as `hydra.mjs`. It was executed by the project's tests in Node (wasm backend).
-In a browser serve this folder over HTTP, resolve the three packages by an import map or a bundler, and call
-`setWasmPaths` of the wasm backend with the URL of its `.wasm` files; or import
-`@tensorflow/tfjs-backend-webgl` and say `webgl` instead of `wasm`.
+The module below was executed by the project's tests in Node (wasm backend). In a browser call `setWasmPaths` of the
+wasm backend with the URL of the folder of its `.wasm` files; or import `@tensorflow/tfjs-backend-webgl` and say `webgl`
+instead of `wasm`.
 
 ```js
 import * as tf from '@tensorflow/tfjs-core';
 import {loadGraphModel} from '@tensorflow/tfjs-converter';
 import '@tensorflow/tfjs-backend-wasm';
 
-const base = new URL('./', import.meta.url); // the folder of this artifact
-const entries = $entries;
+/** @typedef {(path: string) => Promise<ArrayBuffer>} Read reads a file of this folder: by fetch, or by node:fs */
 
-async function read(path) {
-  const url = new URL(path, base);
-  if (url.protocol !== 'file:') return (await fetch(url)).arrayBuffer();
-  const bytes = await (await import('node:fs/promises')).readFile(url);
-  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
-}
+const ENTRIES = $entries;
+/** @type {Map<string, Promise<import('@tensorflow/tfjs-converter').GraphModel>>} opened entries */
+const models = new Map();
 
-const readJson = async (path) => JSON.parse(new TextDecoder().decode(await read(path)));
+/** @param {Read} read */
+const readJson = async (read, path) => JSON.parse(new TextDecoder().decode(await read(path)));
 
-// In a browser, loadGraphModel(url) is enough. Node has no fetch for files, so the parts are read here.
-async function load(name) {
-  const file = `$${name}/model.json`;
-  if (base.protocol !== 'file:') return loadGraphModel(new URL(file, base).href);
-  const {weightsManifest, ...model} = await readJson(file);
+async function open(name, read) {
+  if (tf.getBackend() !== 'wasm') await tf.setBackend('wasm');
+  const {weightsManifest, ...model} = await readJson(read, `$${name}/model.json`);
   const paths = weightsManifest.flatMap((group) => group.paths);
   const shards = await Promise.all(paths.map((path) => read(`$${name}/$${path}`)));
   const weightData = await new Blob(shards).arrayBuffer();
@@ -55,23 +53,33 @@ async function load(name) {
   return loadGraphModel({load: async () => ({...model, weightSpecs, weightData})});
 }
 
-await tf.setBackend('wasm');
-await tf.ready();
-const models = Object.create(null); // without the names of an object's methods
-
-// Tensors by name in, tensors by name out. The caller disposes both.
-export async function run(name, tensors) {
-  models[name] ??= await load(name);
-  const {inputs, outputs} = entries[name];
+/**
+ * Run one entry, whose files are opened once. The caller disposes all tensors.
+ *
+ * @param {keyof typeof ENTRIES} name
+ * @param {Record<string, tf.Tensor>} tensors by input
+ * @param {Read} read
+ * @returns {Promise<Record<string, tf.Tensor>>} by output
+ */
+export async function run(name, tensors, read) {
+  if (!models.has(name)) models.set(name, open(name, read));
+  const model = await models.get(name);
+  const {inputs, outputs} = ENTRIES[name];
   const feeds = Object.fromEntries(inputs.map((input) => [input, tensors[input]]));
-  const results = [models[name].execute(feeds, outputs)].flat();
+  const results = [model.execute(feeds, outputs)].flat();
   return Object.fromEntries(outputs.map((output, index) => [output, results[index]]));
 }
-$photo
+$photo$map
 $chain
-// Compare every entry with the golden tensors: does this device compute what the reference computes?
-export async function check() {
-  const golden = await readJson('golden/golden.json');
+/**
+ * Compare every entry with the golden tensors: does this device compute what the reference computes?
+ *
+ * @param {Read} read
+ * @throws {Error} where an output is off by more than is allowed
+ */
+export async function check(read) {
+  await tf.setBackend('wasm');
+  const golden = await readJson(read, 'golden/golden.json');
   const types = {float32: Float32Array, int32: Int32Array, bool: Uint8Array};
   const values = async ({file, dtype}) => new types[dtype](await read(`golden/$${file}`));
   for (const [name, {inputs, outputs}] of Object.entries(golden.entries)) {
@@ -79,7 +87,7 @@ export async function check() {
     for (const [input, stored] of Object.entries(inputs)) {
       feeds[input] = tf.tensor(await values(stored), stored.shape, stored.dtype);
     }
-    const results = await run(name, feeds);
+    const results = await run(name, feeds, read);
     for (const [output, stored] of Object.entries(outputs)) {
       const [result, expected] = [await results[output].data(), await values(stored)];
       const apart = (value, i) => (value === expected[i] ? 0 : Math.abs(value - expected[i]));
@@ -90,15 +98,17 @@ export async function check() {
     tf.dispose([feeds, results]);
   }
 }
-
-await check();
 ```
 """
 )
 
 PHOTO = Template(
     """
-// The whole photo, upright and in sRGB, drawn onto a canvas of $width x $height: pixels is its ImageData.
+/**
+ * Return the input of a whole photo, upright and in sRGB.
+ *
+ * @param {ImageData} pixels of a canvas of $width x $height
+ */
 export function photoTensor(pixels) {
   const rgb = new Float32Array($height * $width * 3);
   for (let i = 0; i < $height * $width; i++) {
@@ -109,12 +119,32 @@ export function photoTensor(pixels) {
 """
 )
 
+MAP = Template(
+    """
+/**
+ * Return a map with one channel as RGBA bytes of a grey picture: new ImageData(bytes, width, height).
+ *
+ * @param {ArrayLike<number>} data of `$name`, for instance
+ */
+export function toGrey(data, black = $black, white = $white) {
+  const rgba = new Uint8ClampedArray(4 * data.length).fill(255);
+  for (let i = 0; i < data.length; i++) rgba.fill((255 * (data[i] - black)) / (white - black), 4 * i, 4 * i + 3);
+  return rgba;
+}
+"""
+)
+
 CHAIN = Template(
     """
-// Run module after module: the encoder once, then each head on its features.
-export async function runModules(tensors) {
+/**
+ * Run module after module: the encoder once, then each head on its features.
+ *
+ * @param {Record<string, tf.Tensor>} tensors
+ * @param {Read} read
+ */
+export async function runModules(tensors, read) {
   const known = {...tensors};
-  for (const name of $modules) Object.assign(known, await run(name, known));
+  for (const name of $modules) Object.assign(known, await run(name, known, read));
   return known;
 }
 """
@@ -138,6 +168,7 @@ def usage_text(emitted: Emitted) -> str:
         rows="\n".join(row for entry in primary for row in table_rows(entry)),
         entries=json.dumps(names, indent=2),
         photo=photo_code(photos[0]) if photos else "",
+        map=map_code(primary),
         chain=CHAIN.substitute(modules=json.dumps(modules)) if len(modules) > 1 else "",
     )
 
@@ -145,6 +176,16 @@ def usage_text(emitted: Emitted) -> str:
 def photo_code(port: Port) -> str:
     _, height, width, _ = port.shape
     return PHOTO.substitute(height=height, width=width, scaled=scale_code("pixels.data[4 * i + c]", port.range))
+
+
+def map_code(entries: Sequence[Entry]) -> str:
+    """Return the code that draws the first output with one channel; "" without one."""
+    maps = (port for entry in entries for port in entry.outputs if len(port.shape) == 4 and port.shape[::3] == (1, 1))
+    port = next(maps, None)
+    if port is None:
+        return ""
+    black, white = port.range or (0, 1)
+    return MAP.substitute(name=port.file_name, black=f"{black:g}", white=f"{white:g}")
 
 
 def table_rows(entry: Entry) -> list[str]:
