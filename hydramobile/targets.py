@@ -54,11 +54,11 @@ class TargetInfo:
     `make setup` does not install: it is exported only when asked for by name, so that every machine makes the same
     files. `suffixes` are the file suffixes, or whole file names, by which `inspect` recognises the format.
     `float_dtype` is the dtype of the layers that a named recipe leaves unquantized. `web_engine` is the file of
-    export/bundle/web/sources/engines that runs the target in a browser; such files travel over HTTP, so their size is also reported after
-    gzip. `grid_runtime` is the runtime in which `make grid` judges and times the target on this computer;
-    `test_runtime` is the one that needs no child process. `runtimes` are runtimes that come with the target; all
-    others are rows of benchmarks/runtime.py. `steps` and `beyond` say how its evidence can be strengthened, and what
-    no command of this project can do yet.
+    export/bundle/web/sources/engines that runs the target in a browser; such files travel over HTTP, so their size is
+    also reported after gzip. `grid_runtime` is the runtime in which `make grid` judges and times the target on this
+    computer; `test_runtime` is the one that needs no child process. `runtimes` are runtimes that come with the target;
+    all others are rows of benchmarks/runtime.py. `steps` and `beyond` say how its evidence can be strengthened, and
+    what no command of this project can do yet.
     """
 
     name: str

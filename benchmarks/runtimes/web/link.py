@@ -27,7 +27,10 @@ SOFTWARE = ("swiftshader", "llvmpipe", "softpipe", "software", "basic render", "
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """An inference engine: `library` names a file in export/bundle/web/sources/engines, `backend` is wasm, webgl or webgpu."""
+    """An inference engine. `library` names a file in export/bundle/web/sources/engines.
+
+    `backend` is wasm, webgl or webgpu.
+    """
 
     library: str
     backend: str
