@@ -65,6 +65,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "benchmarks/report/templates/report.js",
         "benchmarks/runtimes/tfjs_node.mjs",
         "export/targets/onnx/usage.md.j2",
+        "export/bundle/android/sources/main/Engine.kt",
+        "export/bundle/android/templates/net.kt.j2",
         "demo/index.html",
         "demo/app/worker.js",
         "export/bundle/web/sources/engines/ort.js",
