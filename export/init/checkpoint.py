@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +54,15 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str]:
         return read_weights(path), ""
     try:
         content: Any = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, AttributeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the unpickler raises any type for a damaged file; each means that it is not readable
         lines = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line]
-        held = (lines or ["no checkpoint"])[0][:160]
-        raise UsageError(
-            f"{path} holds Python objects beside its tensors, which are not loaded ({held}); "
-            "where it was made: torch.save(net.state_dict(), 'weights.pth')"
-        ) from error
+        if lines:
+            fault = f"holds Python objects beside its tensors, which are not loaded ({lines[0][:160]})"
+        else:
+            fault = f"is no checkpoint, or is damaged ({type(error).__name__})"
+        raise UsageError(f"{path} {fault}; where it was made: torch.save(net.state_dict(), 'weights.pth')") from error
     wrapper = ""
     while isinstance(content, Mapping) and not tensors_of(content):
         inner = next((key for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)

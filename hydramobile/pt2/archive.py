@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -164,6 +163,8 @@ class Reader:
         if name not in self.names or not self.bytes(name):
             return {}
         values = self.unpickle(name)
+        if not isinstance(values, Mapping):
+            raise ArchiveError(self.path, f"{name} holds a {type(values).__name__}, not tensors by name")
         others = [key for key, value in values.items() if not isinstance(value, torch.Tensor)]
         if others:
             raise ArchiveError(self.path, f"{name}: {others[0]} is no tensor")
@@ -175,7 +176,9 @@ class Reader:
 
         try:
             return torch.load(io.BytesIO(self.bytes(name)), weights_only=True, map_location="cpu")
-        except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ValueError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # the unpickler raises any type for a damaged member
             raise ArchiveError(
                 self.path, f"{name} holds objects that are not tensors; they are not loaded ({refused_object(error)})"
             ) from error
@@ -185,9 +188,12 @@ class Reader:
         if name not in self.names or not self.bytes(name):
             return (), "the archive has no example inputs"
         try:
-            args, kwargs = self.unpickle(name)
+            content = self.unpickle(name)
         except ArchiveError as error:
             return (), str(error)
+        if not isinstance(content, tuple | list) or len(content) != 2:
+            return (), f"{name} holds no pair of arguments"
+        args, kwargs = content
         return tuple(leaves([args, kwargs])), ""
 
 
