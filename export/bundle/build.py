@@ -11,7 +11,7 @@ from pathlib import Path
 
 from export.bundle import proof
 from export.bundle.choose import check_platform, choose_plans
-from export.bundle.package import Content, Generator
+from export.bundle.package import Content, Generator, ModelPart
 from export.bundle.plan import STAGE, Plan
 from hydramobile.errors import UsageError
 from hydramobile.files import dump_json, inside, lock_of, locked, staging_folder, sweep
@@ -69,7 +69,8 @@ def build_bundle(request: BundleRequest) -> Built:
     copied = [content for content in contents.values() if isinstance(content, Path)]
     model_bytes = sum(path.stat().st_size for path in copied)
     written = sum(len(content) for content in contents.values() if isinstance(content, bytes))
-    return Built(folder, package, plans, model_bytes + written, model_bytes)
+    parts = sum(len(content) for content in contents.values() if isinstance(content, ModelPart))
+    return Built(folder, package, plans, model_bytes + written, model_bytes + parts)
 
 
 def load_generator(platform: str) -> Generator:

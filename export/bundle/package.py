@@ -14,6 +14,10 @@ Content = str | bytes | Path
 Files = Mapping[str, Content]
 
 
+class ModelPart(bytes):
+    """A part of a model file that a package splits: it counts among the model's bytes."""
+
+
 class Generator(Protocol):
     """Write the package of one platform. `ran` says which of its lines the project's tests run, and where."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from export.bundle.package import Content
+from export.bundle.package import Content, ModelPart
 from export.bundle.plan import PHOTO, STAGE, Plan, Source, Step
 from hydramobile.artifact import FileRecord, Port, files_of
 from hydramobile.errors import StageError
@@ -43,7 +43,7 @@ def split(plan: Plan, record: FileRecord, index: int) -> Parted:
         row = FileRecord(name, record.bytes, record.sha256)
         return Parted(record.path, {f"models/{name}": plan.folder / record.path}, (row,))
     content = (plan.folder / record.path).read_bytes()
-    blocks = [content[start : start + PART] for start in range(0, len(content), PART)]
+    blocks = [ModelPart(content[start : start + PART]) for start in range(0, len(content), PART)]
     rows = tuple(
         FileRecord(f"{name}.part{number}", len(block), sha256_bytes(block)) for number, block in enumerate(blocks)
     )

@@ -86,7 +86,8 @@ class NpmPackage:
         names = make_names(plans[0])
         for plan in plans[1:]:
             check_equal(plans[0], plan)
-        points = [point for plan in plans for point in ENTRIES[plan.artifact.target]]
+        proven_first = sorted(plans, key=lambda plan: bool(plan.unproven))
+        points = [point for plan in proven_first for point in ENTRIES[plan.artifact.target]]
         files: dict[str, Content] = {"package.json": package_json(plans[0], names, points)}
         files |= {"net.js": template("net.js.j2").render(names=names, method_inputs=method_inputs, quoted=quoted)}
         files |= {"index.js": "export {HydraError} from './runtime/errors.js';\n"}
@@ -141,7 +142,7 @@ def package_json(plan: Plan, names: Names, points: Sequence[EntryPoint]) -> str:
     content = {
         "name": names.npm,
         "version": plan.artifact.version if plan.artifact.version.count(".") == 2 else "0.0.0",
-        "description": " ".join(plan.artifact.description.split()),
+        "description": described(plan),
         "license": "SEE LICENSE IN LICENSE",
         "type": "module",
         "sideEffects": False,
@@ -156,9 +157,14 @@ def package_json(plan: Plan, names: Names, points: Sequence[EntryPoint]) -> str:
 
 def declarations(plan: Plan, names: Names) -> str:
     text: str = template("index.d.ts.j2").render(
-        names=names, version=plan.artifact.version, description=in_comment(plan.artifact.description)
+        names=names, version=plan.artifact.version, description=in_comment(described(plan))
     )
     return text
+
+
+def described(plan: Plan) -> str:
+    """Return the model's description on one line."""
+    return " ".join(plan.artifact.description.split()) or f"The net {plan.artifact.model}."
 
 
 def in_comment(text: str) -> str:
@@ -284,13 +290,14 @@ def readme(plans: Sequence[Plan], names: Names, points: Sequence[EntryPoint]) ->
     engines = dict.fromkeys(name for point in points for name in point.packages if name.startswith(("onnx", "@litert")))
     text: str = template("README.md.j2").render(
         names=names,
-        description=" ".join(plans[0].artifact.description.split()),
+        description=described(plans[0]),
         license=plans[0].artifact.license,
         proofs=[proof.summary(plan) for plan in plans],
         first=points[0],
         entries=points,
         start=start_code(names),
         photo=photo,
+        arguments=dict.fromkeys(argument for method in names.methods for _, argument in method.inputs),
         excluded="".join(f", '{name}'" for name in engines),
         ran=NpmPackage.ran,
     )
@@ -335,7 +342,10 @@ def sample_files(plan: Plan, names: Names, point: EntryPoint) -> dict[str, Conte
         "devDependencies": {"vite": "^8.4.0"},
     }
     excluded = ", ".join(f"'{name}'" for name in (names.npm, *point.packages) if not name.startswith("@tensorflow"))
-    config = f"export default {{\n  optimizeDeps: {{exclude: [{excluded}]}},\n  worker: {{format: 'es'}},\n}};\n"
+    config = (
+        f"export default {{\n  optimizeDeps: {{exclude: [{excluded}]}},\n"
+        "  server: {fs: {allow: ['../..']}}, // the package lies outside this folder\n};\n"
+    )
     base = "samples/web"
     return {
         f"{base}/package.json": json.dumps(content, indent=2) + "\n",
