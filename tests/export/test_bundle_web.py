@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_what_package_json_says(package: Path) -> None:
         for path in [conditions] if isinstance(conditions, str) else conditions.values():
             assert "*" in path or (package / path).is_file(), path
     assert not list(package.rglob("litert.js")) or not (package / "runtime/workers/litert.js").exists()
+
+
+def test_every_script_parses(package: Path) -> None:
+    """The generated scripts too, whose names and literals vary, and the sample app."""
+    scripts = [path for path in package.rglob("*.js") if "runtime" not in path.parts]
+    assert any("samples" in path.parts for path in scripts)
+    for script in scripts:
+        done = subprocess.run(["node", "--check", script], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
 
 
 def test_an_unproven_package_says_so(package: Path) -> None:
