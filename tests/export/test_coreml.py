@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -218,15 +219,28 @@ def test_usage_has_the_names_and_shapes_of_the_file(artifact: Artifacts) -> None
     sealed = read_artifact(artifact("portrait", "coreml", "float16"))
     text = CoreMLTarget().usage(Emitted(sealed.entries, dict(sealed.requires)))
     for word in (
-        'load("encoder")',
-        "functionName",
+        "hydra-mobile bundle ios",
+        "configuration.functionName = name",
         "192 x 256",
         "separate/depth.mlpackage",
-        "not compiled here",
-        '"f16"',
+        "They do not run it",
+        "| `depth` | `f2` float16 [1, 16, 128, 96];",
+        '["encoder": "encoder", "depth": "depth", "segmentation": "segmentation"]',
+        "never both",
     ):
         assert word in text, word
-    assert '"f2": MLFeatureValue(multiArray: encoder_f2)' in text
+    # Faults of earlier versions, each of which an app would notice.
+    for word in (
+        "CIContext(",
+        "kCVPixelBufferIOSurfacePropertiesKey",
+        ".clampedToExtent()",
+        "computeUnits",
+        "Float16.self",
+    ):
+        assert word in text, word
+    assert text.count("CIContext(") == 1 and "lazy var context" in text, "one context for all photos"
+    (code,) = re.findall(r"```swift\n(.*?)```", text, re.DOTALL)
+    assert not re.search(r"\w!|\)!", code), "a forced unwrap"
 
 
 @pytest.mark.parametrize("name", ["p6", "s50"])

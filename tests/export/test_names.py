@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from export.passes.rename_keywords import rename
 from export.program import Program, attribute_names
 from export.targets.coreml.names import unreserved
-from export.targets.coreml.usage import identifier as swift
+from export.targets.coreml.usage import literal as swift
 from export.targets.litert.usage import literal as kotlin
 from hydramobile.targets import target_info
 from support.emit import convert, run_entry
@@ -89,5 +89,5 @@ def test_no_two_names_become_one() -> None:
         "class": "class_", "class_": "class__", "type": "type_", "head": "head"
     }  # fmt: skip
     assert rename({"a.in.w", "a.in_.w", "b.w"}) == {"a.in.w": "a.in_.w_"}
-    assert [kotlin('a"$b'), swift("import"), swift("my-head")] == ['"a\\"\\$b"', "import_", "my_head"]
+    assert [kotlin('a"$b'), swift('a"b')] == ['"a\\"\\$b"', '"a\\"b"']
     assert [unreserved("any", {"any", "any_"}), unreserved("alpha", ())] == ["any__", "alpha"]

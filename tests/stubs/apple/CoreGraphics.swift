@@ -124,4 +124,6 @@ public final class CGContext {
 public struct CGAffineTransform: Sendable {
     // documentation/corefoundation/cgaffinetransform/init(translationx:y:)
     public init(translationX: CGFloat, y: CGFloat) {}
+    // documentation/corefoundation/cgaffinetransform/init(scalex:y:)
+    public init(scaleX: CGFloat, y: CGFloat) {}
 }

@@ -22,6 +22,9 @@ public final class CIImage {
         fakeImage = cgImage
     }
 
+    // documentation/coreimage/ciimage/init(data:options:)
+    public init?(data: Data, options: [CIImageOption: Any]? = nil) { return nil }
+
     // documentation/coreimage/ciimage/init(cvpixelbuffer:)
     public init(cvPixelBuffer: CVPixelBuffer) {
         extent = CGRect(x: 0, y: 0, width: cvPixelBuffer.fakeWidth, height: cvPixelBuffer.fakeHeight)
@@ -42,6 +45,12 @@ public final class CIImage {
     public func cropped(to rect: CGRect) -> CIImage { CIImage(fakeExtent: rect, fakeImage) }
     // documentation/coreimage/ciimage/applyingfilter(_:parameters:)
     public func applyingFilter(_ filterName: String, parameters params: [String: Any]) -> CIImage { self }
+}
+
+// documentation/coreimage/ciimageoption
+public struct CIImageOption: Hashable, Sendable {
+    // documentation/coreimage/ciimageoption/applyorientationproperty
+    public static var applyOrientationProperty: CIImageOption { CIImageOption() }
 }
 
 // documentation/coreimage/cicontextoption

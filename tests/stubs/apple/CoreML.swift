@@ -72,6 +72,12 @@ open class MLMultiArray: NSObject {
 
     deinit { memory.deallocate() }
 
+    // documentation/coreml/mlmultiarray/subscript(_:)-2gqpn. The fake's tensors of the tests that use it are packed floats.
+    public subscript(index: Int) -> NSNumber {
+        get { NSNumber(value: memory.load(fromByteOffset: index * 4, as: Float.self)) }
+        set { memory.storeBytes(of: newValue.floatValue, toByteOffset: index * 4, as: Float.self) }
+    }
+
     // documentation/coreml/mlmultiarray/withunsafebytes(_:)
     public func withUnsafeBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
         try body(UnsafeRawBufferPointer(start: memory, count: bytes))

@@ -82,9 +82,11 @@ class Toolchain:
         return program
 
 
-def run(command: Sequence[str], cwd: Path | None = None) -> str:
-    """Run a command; return its standard output. Raises AssertionError with all of its output where it fails."""
+def run(command: Sequence[str], text: str = "") -> str:
+    """Run a command with `text` as input; return its output. Raises AssertionError with all of it where it fails."""
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT)
+    done = subprocess.run(
+        command, env=environment, input=text, capture_output=True, text=True, check=False, timeout=LIMIT
+    )
     assert not done.returncode, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -14,6 +14,7 @@ STUBS = Path(__file__).parents[2] / "stubs/apple"
 PROBES = Path(__file__).parent / "probes"
 # In the order in which they import each other.
 MODULES = ("CoreGraphics", "CoreVideo", "ImageIO", "CoreImage", "CryptoKit", "CoreML")
+VIEWS = ("SwiftUI", "PhotosUI")
 # XCTest on Linux and its list of tests are not ready for complete checks of concurrency.
 LAX = ("-swift-version", "5", *(flag for flag in STRICT if flag.startswith("-solver")))
 
@@ -33,7 +34,7 @@ class Built:
 
 def build_stubs(toolchain: Toolchain, folder: Path, modules: Sequence[str] = MODULES) -> tuple[Path, ...]:
     """Compile the stubs into `folder`."""
-    flags = ("-parse-as-library", "-swift-version", "5")
+    flags = ("-parse-as-library", "-swift-version", "5", "-O")
     return tuple(toolchain.build(name, [STUBS / f"{name}.swift"], folder, flags) for name in modules)
 
 
@@ -54,6 +55,14 @@ def check_tests(toolchain: Toolchain, package: Path, built: Built, stubs: Path) 
     sources = [*swift_files(package / f"Tests/{built.name}Tests"), accessor]
     flags = (*STRICT, *built.flags, "-I", str(stubs), "-parse-as-library")
     toolchain.frontend(["-typecheck"], f"{built.name}Tests", sources, flags)
+
+
+def check_sample(toolchain: Toolchain, package: Path, built: Built, stubs: Path) -> None:
+    """Type-check the sample app with complete checks of concurrency. `stubs` gets the modules of views."""
+    build_stubs(toolchain, stubs, VIEWS)
+    sources = [path for path in swift_files(package / "samples/ios/Sample.swiftpm") if path.name != "Package.swift"]
+    flags = (*STRICT, "-I", str(built.folder), "-I", str(stubs), "-parse-as-library")
+    toolchain.frontend(["-typecheck"], "Sample", sources, flags)
 
 
 def run_tests(toolchain: Toolchain, package: Path, built: Built, stubs: Sequence[Path]) -> str:

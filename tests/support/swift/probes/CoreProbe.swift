@@ -1,6 +1,7 @@
 // Runs the plain Swift of the package on files that the tests write. Each line of standard input is one command:
 //
-//   resize IN width height bytesPerRow orientation toWidth toHeight OUT     bytes to bytes; prints milliseconds
+//   resize IN width height bytesPerRow orientation toWidth toHeight OUT     bytes to bytes; prints milliseconds of the clock and of the
+//                             processors
 //   floats IN OUT             float16 bits to float32
 //   halves IN OUT             float32 to float16 bits
 //   unpack IN type shape strides axes scale zero OUT     bytes of a file's tensor to float32
@@ -50,12 +51,13 @@ func execute(_ line: String) throws {
         let bytes = try words.bytes()
         let (width, height, row, orientation) = (words.int(), words.int(), words.int(), words.int())
         let (toWidth, toHeight) = (words.int(), words.int())
-        let start = DispatchTime.now().uptimeNanoseconds
+        let start = (DispatchTime.now().uptimeNanoseconds, clock())
         let result = try bytes.withUnsafeBytes {
             try Pixels($0, width: width, height: height, bytesPerRow: row, orientation: orientation)
                 .resized(width: toWidth, height: toHeight)
         }
-        print(Double(DispatchTime.now().uptimeNanoseconds - start) / 1e6)
+        let wall = Double(DispatchTime.now().uptimeNanoseconds - start.0) / 1e6
+        print(wall, Double(clock() - start.1) / 1e3)
         try words.write(result)
     case "floats":
         let bits = try words.array(UInt16.self)

@@ -1,35 +1,37 @@
 import Dispatch
 
 // The model's preprocessing: the whole photo, upright, stretched to the model's size, bilinear, antialiased where it
-// shrinks. It is Pillow's BILINEAR with its rounding to bytes between the two passes, so that the net gets the same
-// bytes here as in Python. A plain bilinear resize, as views and thumbnails have it, costs accuracy.
+// shrinks. It is Pillow's BILINEAR with its rounding to bytes between the two passes, rows first, so that the net gets the
+// same bytes here as in Python. A plain bilinear resize, as views and thumbnails have it, costs accuracy.
 
-/// One pixel's channels in two words, with 32 bits per channel: a multiplication by a weight serves two channels.
-private struct Sums {
-    var redBlue: UInt64
-    var green: UInt64
+/// The weighted sums of two pixels, 32 bits per channel: one multiplication serves a channel of both.
+private struct Lanes {
+    private var red = half
+    private var green = half
+    private var blue = half
 
-    static let half = UInt64(1) << (Windows.bits - 1)
+    private static let half = UInt64(1) << (Windows.bits - 1) | UInt64(1) << (Windows.bits + 31)
+    private static let bytes: UInt64 = 0xFF_0000_00FF
 
+    /// Add two pixels, each in 32 bits, with red in the lowest byte.
     @inline(__always)
-    init() {
-        redBlue = Self.half | Self.half << 32
-        green = Self.half
+    mutating func add(_ pixels: UInt64, _ weight: UInt64) {
+        red &+= (pixels & Self.bytes) &* weight
+        green &+= (pixels >> 8 & Self.bytes) &* weight
+        blue &+= (pixels >> 16 & Self.bytes) &* weight
     }
 
     @inline(__always)
-    mutating func add(_ pixel: UInt32, _ weight: UInt64) {
-        let pixel = UInt64(pixel)
-        redBlue &+= (pixel & 0xFF | (pixel & 0xFF_0000) << 16) &* weight
-        green &+= (pixel >> 8 & 0xFF) &* weight
-    }
-
-    /// The rounded pixel. Weights are positive and sum to one, so that no channel needs clipping but at 255.
+    var low: UInt32 { Self.pixel(red & 0xFFFF_FFFF, green & 0xFFFF_FFFF, blue & 0xFFFF_FFFF) }
     @inline(__always)
-    var pixel: UInt32 {
-        let red = min((redBlue & 0xFFFF_FFFF) >> Windows.bits, 255)
-        let blue = min(redBlue >> (32 + Windows.bits), 255)
+    var high: UInt32 { Self.pixel(red >> 32, green >> 32, blue >> 32) }
+
+    /// Weights are positive and sum to one, so that a channel needs clipping at 255 alone.
+    @inline(__always)
+    private static func pixel(_ red: UInt64, _ green: UInt64, _ blue: UInt64) -> UInt32 {
+        let red = min(red >> Windows.bits, 255)
         let green = min(green >> Windows.bits, 255)
+        let blue = min(blue >> Windows.bits, 255)
         return UInt32(truncatingIfNeeded: red | green << 8 | blue << 16 | 0xFF00_0000)
     }
 }
@@ -39,6 +41,14 @@ private struct Plane {
     var pixels: [UInt32]
     let width: Int
     let height: Int
+
+    static func make(width: Int, height: Int, _ fill: (Target) -> Void) -> Plane {
+        let pixels = [UInt32](unsafeUninitializedCapacity: width * height) { buffer, count in
+            if let base = buffer.baseAddress { fill(Target(start: base)) }
+            count = width * height
+        }
+        return Plane(pixels: pixels, width: width, height: height)
+    }
 }
 
 /// The pixels that a pass writes. Its parts write different rows at the same time.
@@ -55,51 +65,65 @@ extension Pixels {
         let turn = Orientation(orientation)
         let columns = Windows(from: self.width, to: turn.swaps ? height : width, flipped: turn.flipsColumns)
         let rows = Windows(from: self.height, to: turn.swaps ? width : height, flipped: turn.flipsRows)
-        // The pass along the upright photo's rows is the first, as in Pillow: the rounding between them depends on it.
+        // The pass along the upright photo's rows is the first: the rounding between them depends on it.
         let result = turn.swaps ? across(down(self, rows), columns) : down(across(self, columns), rows)
         return bytesOf(result, transposed: turn.swaps)
     }
 
+    private func across(_ source: Plane, _ windows: Windows) -> Plane {
+        source.pixels.withUnsafeBytes { across(Pixels($0, width: source.width, height: source.height), windows) }
+    }
+
+    private func down(_ source: Plane, _ windows: Windows) -> Plane {
+        source.pixels.withUnsafeBytes { down(Pixels($0, width: source.width, height: source.height), windows) }
+    }
+
+    /// Return the picture with the columns of the windows, two rows at a time.
     private func across(_ source: Pixels, _ windows: Windows) -> Plane {
-        Plane.make(width: windows.first.count, height: source.height) { target in
+        Plane.make(width: windows.count, height: source.height) { target in
             let weights = windows.fixed
-            Bands.run(source.height) { rows in
-                for y in rows {
-                    let row = source.row(y)
-                    windows.apply(weights, to: target.start + y * windows.first.count) { row.pixel($0) }
+            Bands.run((source.height + 1) / 2) { pairs in
+                for pair in pairs {
+                    // The last row of an odd number of rows is its own partner.
+                    let (first, second) = (pair * 2, min(pair * 2 + 1, source.height - 1))
+                    let rows = (source.row(first), source.row(second))
+                    windows.apply(weights, to: target.start + first * windows.count, target.start + second * windows.count)
+                    { rows.0.pixel($0) | rows.1.pixel($0) << 32 }
                 }
             }
         }
     }
 
-    private func across(_ source: Plane, _ windows: Windows) -> Plane {
-        source.pixels.withUnsafeBytes { bytes in
-            across(Pixels(bytes, width: source.width, height: source.height), windows)
-        }
-    }
-
-    private func down(_ source: Plane, _ windows: Windows) -> Plane {
-        source.pixels.withUnsafeBytes { bytes in
-            down(Pixels(bytes, width: source.width, height: source.height), windows)
-        }
-    }
-
-    /// Return the picture of the target rows; each is a weighted sum of source rows, which are read in order.
+    /// Return the picture with the rows of the windows, four columns at a time.
     private func down(_ source: Pixels, _ windows: Windows) -> Plane {
-        Plane.make(width: source.width, height: windows.first.count) { target in
+        Plane.make(width: source.width, height: windows.count) { target in
             let weights = windows.fixed
-            Bands.run(windows.first.count) { indices in
-                var sums = [Sums](repeating: Sums(), count: source.width)
-                sums.withUnsafeMutableBufferPointer { sums in
-                    for index in indices {
-                        for x in 0..<source.width { sums[x] = Sums() }
-                        for item in windows.start[index]..<windows.start[index + 1] {
-                            let y = windows.first[index] + item - windows.start[index]
-                            let row = source.row(y)
-                            let weight = weights[item]
-                            for x in 0..<source.width { sums[x].add(row.pixel(x), weight) }
+            let blocks = source.width - source.width % 4
+            Bands.run(windows.count) { indices in
+                for index in indices {
+                    let row = target.start + windows.target(index) * source.width
+                    let items = windows.start[index]..<windows.start[index + 1]
+                    let top = source.row(windows.first[index])
+                    weights.withUnsafeBufferPointer { weights in
+                        for x in stride(from: 0, to: blocks, by: 4) {
+                            var (left, right) = (Lanes(), Lanes())
+                            var place = top + x * 4
+                            for item in items {
+                                left.add(place.twoPixels, weights[item])
+                                right.add((place + 8).twoPixels, weights[item])
+                                place += source.bytesPerRow
+                            }
+                            (row[x], row[x + 1], row[x + 2], row[x + 3]) = (left.low, left.high, right.low, right.high)
                         }
-                        for x in 0..<source.width { target.start[index * source.width + x] = sums[x].pixel }
+                        for x in blocks..<source.width {
+                            var sums = Lanes()
+                            var place = top + x * 4
+                            for item in items {
+                                sums.add(place.pixel(0), weights[item])
+                                place += source.bytesPerRow
+                            }
+                            row[x] = sums.low
+                        }
                     }
                 }
             }
@@ -108,16 +132,18 @@ extension Pixels {
 
     /// The first byte of a row. `resized` has checked that there are rows.
     @inline(__always)
-    fileprivate func row(_ y: Int) -> UnsafeRawPointer { bytes.baseAddress! + y * bytesPerRow }
+    private func row(_ y: Int) -> UnsafeRawPointer { bytes.baseAddress! + y * bytesPerRow }
 
     private func bytesOf(_ plane: Plane, transposed: Bool) -> [UInt8] {
         let count = plane.width * plane.height
         return [UInt8](unsafeUninitializedCapacity: count * 4) { bytes, used in
-            for index in 0..<count {
-                let (x, y) = (index % plane.width, index / plane.width)
-                let place = transposed ? x * plane.height + y : index
-                let pixel = plane.pixels[index].littleEndian
-                UnsafeMutableRawBufferPointer(bytes).storeBytes(of: pixel, toByteOffset: place * 4, as: UInt32.self)
+            let memory = UnsafeMutableRawBufferPointer(bytes)
+            for y in 0..<plane.height {
+                for x in 0..<plane.width {
+                    let pixel = plane.pixels[y * plane.width + x].littleEndian
+                    let place = transposed ? x * plane.height + y : y * plane.width + x
+                    memory.storeBytes(of: pixel, toByteOffset: place * 4, as: UInt32.self)
+                }
             }
             used = count * 4
         }
@@ -125,38 +151,55 @@ extension Pixels {
 }
 
 extension Windows {
-    /// Write the weighted sums of one row of pixels.
+    /// Write the weighted sums of two rows. `pixels` returns a pixel of the first row, and of the second in its high half.
+    ///
+    /// Where the rows shrink, a pixel lies in two windows: it is read once for both.
     @inline(__always)
     fileprivate func apply(
-        _ fixed: [UInt64], to target: UnsafeMutablePointer<UInt32>, _ pixel: (Int) -> UInt32
+        _ fixed: [UInt64], to first: UnsafeMutablePointer<UInt32>, _ second: UnsafeMutablePointer<UInt32>,
+        _ pixels: (Int) -> UInt64
     ) {
         fixed.withUnsafeBufferPointer { fixed in
-            for index in 0..<first.count {
-                var sums = Sums()
-                let from = start[index]
-                let offset = first[index] - from
-                for item in from..<start[index + 1] { sums.add(pixel(offset + item), fixed[item]) }
-                target[index] = sums.pixel
+            var open = Lanes()
+            var openEnd = 0
+            var openWeights = 0
+            for index in 0..<count {
+                let (from, end) = (self.first[index], end(index))
+                let weights = start[index] - from
+                let next = index + 1 < count ? self.first[index + 1] : end
+                var sums = Lanes()
+                var x = from
+                while x < min(openEnd, next) {
+                    let pair = pixels(x)
+                    open.add(pair, fixed[openWeights + x])
+                    sums.add(pair, fixed[weights + x])
+                    x += 1
+                }
+                for x in x..<max(openEnd, x) { open.add(pixels(x), fixed[openWeights + x]) }
+                if index > 0 {
+                    first[target(index - 1)] = open.low
+                    second[target(index - 1)] = open.high
+                }
+                while x < min(next, end) {
+                    sums.add(pixels(x), fixed[weights + x])
+                    x += 1
+                }
+                (open, openEnd, openWeights) = (sums, end, weights)
             }
+            first[target(count - 1)] = open.low
+            second[target(count - 1)] = open.high
         }
     }
 }
 
 extension UnsafeRawPointer {
     @inline(__always)
-    fileprivate func pixel(_ index: Int) -> UInt32 {
-        UInt32(littleEndian: loadUnaligned(fromByteOffset: index * 4, as: UInt32.self))
+    fileprivate func pixel(_ index: Int) -> UInt64 {
+        UInt64(UInt32(littleEndian: loadUnaligned(fromByteOffset: index * 4, as: UInt32.self)))
     }
-}
 
-extension Plane {
-    static func make(width: Int, height: Int, _ fill: (Target) -> Void) -> Plane {
-        let pixels = [UInt32](unsafeUninitializedCapacity: width * height) { buffer, count in
-            if let base = buffer.baseAddress { fill(Target(start: base)) }
-            count = width * height
-        }
-        return Plane(pixels: pixels, width: width, height: height)
-    }
+    @inline(__always)
+    fileprivate var twoPixels: UInt64 { UInt64(littleEndian: loadUnaligned(as: UInt64.self)) }
 }
 
 /// Independent parts of a loop on all processors.

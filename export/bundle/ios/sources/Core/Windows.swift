@@ -6,10 +6,12 @@ package struct Windows: Sendable {
     /// The bits of Pillow's fixed-point weights.
     static let bits: UInt64 = 22
 
+    /// The windows in ascending order of the source.
     package let first: [Int]
     package let start: [Int]
     /// The weights of all windows; window `index` has `weights[start[index]..<start[index + 1]]`.
     package let weights: [Double]
+    private let flipped: Bool
 
     /// `flipped` reads the axis from its end.
     package init(from source: Int, to target: Int, flipped: Bool = false) {
@@ -19,8 +21,8 @@ package struct Windows: Sendable {
         var first: [Int] = []
         var start = [0]
         var weights: [Double] = []
-        for index in 0..<target {
-            let center = (Double(index) + 0.5) * scale
+        for position in 0..<target {
+            let center = (Double(flipped ? target - 1 - position : position) + 0.5) * scale
             let low = max(Int(center - reach + 0.5), 0)
             let high = min(Int(center + reach + 0.5), source)
             var window = (low..<high).map { max(1 - abs((Double($0) - center + 0.5) * inverse), 0) }
@@ -33,7 +35,16 @@ package struct Windows: Sendable {
         self.first = first
         self.start = start
         self.weights = weights
+        self.flipped = flipped
     }
+
+    var count: Int { first.count }
+
+    /// The source index behind a window.
+    func end(_ index: Int) -> Int { first[index] + start[index + 1] - start[index] }
+
+    /// The target index of a window.
+    func target(_ index: Int) -> Int { flipped ? count - 1 - index : index }
 
     /// The weights as Pillow rounds them for bytes.
     var fixed: [UInt64] { weights.map { UInt64(0.5 + $0 * Double(1 << Self.bits)) } }
