@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from export.bundle.ios.surface import Chain, Method, Parameter, Surface, make_chain, reference_shape
+from export.bundle.ios.surface import Chain, Field, Method, Parameter, Surface, make_chain, reference_shape
 from export.bundle.package import Content
 from export.bundle.plan import PHOTO, Plan
 
@@ -19,15 +19,15 @@ Render = Callable[[Path, dict[str, Any]], str]
 def sample_files(values: dict[str, Any], render: Render) -> dict[str, Content]:
     """Return the files of the sample by their path in the package."""
     plan, methods = values["plan"], values["surface"]
-    chain = shown_chain(methods)
-    maps = [(source, field) for source, field in chain.fields if field.map]
     takes_photo = any(port.kind == PHOTO for port in asked_ports(plan))
+    focus = first_map(methods) if takes_photo else None
+    chain = shown_chain(methods, focus)
     own = {
         **values,
         "calls": chain.calls,
         "arguments": [argument(plan, parameter) for parameter in chain.parameters],
         "results": chain.fields,
-        "map": maps[0] if maps and takes_photo else None,
+        "map": chain.fields[0] if focus else None,
         "takes_photo": takes_photo,
     }
     return {
@@ -38,10 +38,22 @@ def sample_files(values: dict[str, Any], render: Render) -> dict[str, Content]:
     }
 
 
-def shown_chain(methods: Surface) -> Chain:
-    """Return the calls that the sample shows: of all modules, in order."""
-    outputs = [field.port.name for method in methods.methods for field in method.fields]
-    return make_chain(methods.methods, "run", "Run", list(dict.fromkeys(outputs)))
+def first_map(methods: Surface) -> tuple[Method, Field] | None:
+    """Return the first output that is a map, with its method."""
+    return next(((method, field) for method in methods.methods for field in method.fields if field.map), None)
+
+
+def shown_chain(methods: Surface, focus: tuple[Method, Field] | None) -> Chain:
+    """Return the calls that the sample shows: the modules behind its map, or else all, in order."""
+    if focus is None:
+        outputs = [field.port.name for method in methods.methods for field in method.fields]
+        return make_chain(methods.methods, "run", "Run", list(dict.fromkeys(outputs)))
+    needed = {focus[0].step.name}
+    for method in reversed(methods.methods):
+        if method.step.name in needed:
+            needed |= set(method.step.reads)
+    chosen = [method for method in methods.methods if method.step.name in needed]
+    return make_chain(chosen, "run", "Run", [focus[1].port.name])
 
 
 def asked_ports(plan: Plan) -> list[Any]:
@@ -59,6 +71,3 @@ def argument(plan: Plan, parameter: Parameter) -> tuple[str, str]:
     least = port.range[0] if port.range else 0
     value = int(least) if parameter.type == "[Int32]" else float(least)
     return parameter.name, f"{parameter.type}(repeating: {value}, count: {count})"
-
-
-__all__ = ["Method", "sample_files"]

@@ -57,9 +57,7 @@ extension Never: View {
 @resultBuilder
 public struct ViewBuilder {
     public static func buildBlock<each Content: View>(_ content: repeat each Content) -> StubView { StubView() }
-    public static func buildIf<Content: View>(_ content: Content?) -> StubView { StubView() }
-    public static func buildEither<Content: View>(first: Content) -> StubView { StubView() }
-    public static func buildEither<Content: View>(second: Content) -> StubView { StubView() }
+    public static func buildIf(_ content: StubView?) -> StubView { StubView() }
 }
 
 /// What every modifier and container of the stub is.
