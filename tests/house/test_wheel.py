@@ -67,6 +67,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
         "export/targets/onnx/usage.md.j2",
         "export/bundle/android/sources/main/Engine.kt",
         "export/bundle/android/templates/net.kt.j2",
+        "export/bundle/ios/sources/Net/Engine.swift",
+        "export/bundle/ios/templates/sample/SampleApp.swift.j2",
         "demo/index.html",
         "demo/app/worker.js",
         "export/bundle/web/sources/engines/ort.js",
