@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 COMPLETE = "_HYDRA_MOBILE_COMPLETE"
 # The program's name in help texts: "hydra-mobile" where its console script started this command.
 PROGRAM = "HYDRA_MOBILE_PROGRAM"
+# The exit code of a command that SIGPIPE ended, as shells have it.
+READER_GONE = 128 + signal.SIGPIPE
 
 
 def run(app: typer.Typer) -> NoReturn:
@@ -46,6 +49,11 @@ def run(app: typer.Typer) -> NoReturn:
         code, reason = error.exit_code, str(error)
     except KeyboardInterrupt:
         code, reason = interrupts.exit_code(), "interrupted"
+    except SystemExit as stopped:
+        if not isinstance(stopped.__context__, BrokenPipeError):
+            raise
+        # click exits with 1 where the reader of stdout has gone (head, less); here 1 means a broken budget.
+        code, reason = READER_GONE, "the reader of the output has gone"
     except OSError as error:
         # A folder that cannot be written, a full disk: the system's message and the path say enough.
         code, reason = ExitCode.STAGE, f"{type(error).__name__}: {error.strerror or error}: {error.filename or ''}"

@@ -24,9 +24,15 @@ def read_verdicts(path: Path) -> Rows:
     signatures.check(path)
     rows = list(Table(read_json(path, "parity"), str(path), "parity").rows("results"))
     for row in rows:
-        for key in ("artifact", "verdict", "runtime", "stage", "reason", "mode", "evidence"):
+        for key in ("artifact", "verdict", "runtime", "stage", "reason", "mode", "evidence", "entry"):
             row.string(key)
-        row.items("measures")
+        row.whole("samples")
+        for measure in row.rows("measures"):
+            for key in ("output", "metric"):
+                measure.string(key)
+            for key in ("value", "limit"):
+                if measure.value(key) is not None:
+                    measure.number(key)
     return [row.data for row in rows]
 
 
