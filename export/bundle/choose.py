@@ -6,7 +6,7 @@ from pathlib import Path
 
 from export.bundle.plan import STAGE, Plan, make_plan
 from hydramobile import signatures
-from hydramobile.artifact import FILE, read_in_place, ships, verify
+from hydramobile.artifact import FILE, find_artifacts, read_in_place, ships, verify
 from hydramobile.budget import load_budget
 from hydramobile.errors import NothingJudged, StageError, unknown
 from hydramobile.spec import ModelSpec
@@ -51,7 +51,9 @@ def target_plans(
     root = out / spec.name
     rows = read_verdicts(root / signatures.PARITY)
     plans = []
-    for folder in sorted(path.parent for path in (root / target).glob(f"{recipe or '*'}/{FILE}")):
+    wanted = recipe.rpartition(":")[2]
+    folders = [path for path in find_artifacts(root) if path.parent.name == target and wanted in ("", path.name)]
+    for folder in folders:
         name = f"{target}/{folder.name}"
         artifact = read_in_place(folder)
         verify(folder, artifact)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from campaign.faults import FAULTS
-from campaign.inputs import KINDS, Kind, World, checkpoint, evidence, make_world, seeded
+from campaign.inputs import KINDS, Kind, World, checkpoint, evidence, make_world, names, seeded
 from campaign.runner import ROOT, Outcome, Server
 from hydramobile.targets import TARGETS
 from support.fixtures import Artifacts
 
 # Cases that once ended wrongly.
-FOUND = [(checkpoint, 18), (evidence, 55)]
+FOUND = [(checkpoint, 18), (evidence, 55), (names, 12)]
 CASES = [*FOUND, *((kind, number) for kind, (_, few) in KINDS.items() for number in range(few))]
 
 
