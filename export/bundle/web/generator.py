@@ -78,8 +78,8 @@ class NpmPackage:
     ran = (
         "Hydra Mobile's tests ran this package's runtime with the portrait net in headless Chromium on Linux (ONNX "
         "Runtime Web, LiteRT.js and TF.js in WebAssembly, from JPEG to depth, in a worker and without) and in Node 20 "
-        "(ONNX Runtime Web and TF.js), and built it with Vite and webpack. Of the GPU entry points only the way back to "
-        "WebAssembly ran, on a machine without a GPU. Nothing was run on a phone, in Safari or in Firefox."
+        "(ONNX Runtime Web and TF.js), and built it with Vite and webpack. Of the GPU entry points only the fallback "
+        "to WebAssembly ran, on a machine without a GPU. Nothing was run on a phone, in Safari or in Firefox."
     )
 
     def render(self, plans: Sequence[Plan]) -> Files:
