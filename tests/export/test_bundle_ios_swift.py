@@ -24,6 +24,7 @@ from support.swift.package import (
     build_package,
     build_stubs,
     check_sample,
+    check_swift_6,
     check_tests,
     run_tests,
     swift_files,
@@ -258,6 +259,7 @@ def test_the_package_runs(
     built = build_package(toolchain, package, tmp_path / "build", stubs[0].parent)
     check_tests(toolchain, package, built, stubs[0].parent)
     check_sample(toolchain, package, built, stubs[0].parent)
+    check_swift_6(toolchain, package, built, stubs[0].parent)
     text = run_tests(toolchain, package, built, stubs)
     assert "Executed 28 tests, with 0 failures" in text
 

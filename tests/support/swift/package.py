@@ -57,6 +57,13 @@ def check_tests(toolchain: Toolchain, package: Path, built: Built, stubs: Path) 
     toolchain.frontend(["-typecheck"], f"{built.name}Tests", sources, flags)
 
 
+def check_swift_6(toolchain: Toolchain, package: Path, built: Built, stubs: Path) -> None:
+    """Type-check the net's library in the language mode of Swift 6, where a data race is an error."""
+    sources = [*swift_files(package / "Sources" / built.name), built.folder / "resources.swift"]
+    flags = ("-swift-version", "6", "-parse-as-library", *built.flags, "-I", str(stubs))
+    toolchain.frontend(["-typecheck"], built.name, sources, flags)
+
+
 def check_sample(toolchain: Toolchain, package: Path, built: Built, stubs: Path) -> None:
     """Type-check the sample app with complete checks of concurrency. `stubs` gets the modules of views."""
     build_stubs(toolchain, stubs, VIEWS)
