@@ -14,6 +14,7 @@ from campaign.inputs import KINDS, World, make_world, seeded
 from campaign.runner import ROOT, Server
 
 PAGE = ROOT / "docs/reliability.md"
+LONGEST = 110
 PAGE_TEXT = """\
 # Reliability
 
@@ -86,11 +87,17 @@ def run_faults(world: World, scratch: Path, only: str) -> tuple[list[tuple[str, 
             continue
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             try:
-                rows.append((name, fault(world, Path(folder))))
+                rows.append((name, tidy(fault(world, Path(folder)), folder)))
             except AssertionError as error:
                 wrong.append(f"{fault.__name__}: {error}")
         print(f"{name}: {'wrong' if wrong and wrong[-1].startswith(fault.__name__) else 'right'}", file=sys.stderr)
     return rows, wrong
+
+
+def tidy(text: str, folder: str) -> str:
+    """Return a verdict for a table: without the folder that it ran in, and not too long."""
+    short = text.replace(f"{folder}/", "").replace("|", "/")
+    return short if len(short) <= LONGEST else f"{short[:LONGEST]}..."
 
 
 def page(rows: list[Row], faults: list[tuple[str, str]], minutes: float) -> str:
