@@ -59,9 +59,10 @@ class Server:
         return self
 
     def __exit__(self, *error: object) -> None:
-        assert self.process.stdin is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.process.stdout.close()
 
     def run(self, words: Sequence[object], folder: Path = ROOT, seconds: float = LIMIT) -> Outcome:
         """Run `python -m WORDS...` in `folder`."""
