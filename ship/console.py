@@ -37,8 +37,7 @@ hydra-mobile: any PyTorch net to Core ML, LiteRT, ONNX and TF.js, each file prov
 
   hydra-mobile init DEST NET.pt2             write a model folder (also from a factory: PACKAGE.MODULE:build)
   hydra-mobile ship ios android web --model DEST    export, judge, measure, report: which files may ship
-
-  bundle ios|android|web --model DEST        a package for apps: Swift, Kotlin or npm, with the proven files
+  hydra-mobile bundle ios --model DEST       a package for an app (ios, android or web) from a file that passed
 
   export inspect layers list search          single steps: make files, read them
   goldens parity size cost latency report    single steps: judge and measure them
