@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from hydramobile.errors import StageError, UsageError
 from hydramobile.files import sha256_file
-from reference.training.batches import Batches, Source, mirror, sample
+from reference.training.batches import Batches, Source, mirror, rotate, sample
 from reference.training.checkpoint import load_checkpoint
 from reference.training.loop import BEST, LAST, Job, Trainer
 from reference.training.options import Options, options_from, set_options
@@ -104,6 +104,19 @@ def test_a_mirror_image_mirrors_truth_and_points(sets: tuple[Path, Path, Path]) 
     assert float(flipped.points[0, 0, 0, 0]) == pytest.approx(31 - float(batch.points[0, 0, 0, 0]))
     assert float(flipped.points[0, 0, 2, 0]) == pytest.approx(31 - float(batch.points[0, 0, 3, 0])), "renamed"
     torch.testing.assert_close(mirror(flipped).points, batch.points)
+
+
+def test_a_rotation_moves_truth_and_points_with_the_picture(sets: tuple[Path, Path, Path]) -> None:
+    batch = sample(ViewSet(sets[0]).view(0), (64, 32), None)
+    turned = rotate(batch, 20)
+    inside = turned.person > 0
+    assert float(inside.sum()) == pytest.approx(float((batch.person > 0).sum()), rel=0.15)
+    assert set(turned.disparity.unique().tolist()) <= set(batch.disparity.unique().tolist()), "nothing is blended"
+    seen = turned.points[0, 0][turned.points[0, 0, :, 3] > 0]
+    assert len(seen) >= 8
+    for x, y, truth, _ in seen[2:-2].tolist():  # the outer ones lie on the silhouette
+        assert float(turned.disparity[0, round(y), round(x)]) == pytest.approx(truth, rel=0.02)
+    torch.testing.assert_close(rotate(batch, 0).image, batch.image, atol=1e-5, rtol=0)
 
 
 @pytest.fixture(scope="module")
