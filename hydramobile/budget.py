@@ -166,6 +166,16 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
         "w8a8s": {"iou": 0.980},
         "w8a16": {"iou": 0.990},
     },
+    # Degrees between the normals of a file and the reference's, the mean over the worst photo's people.
+    "surface-normals": {
+        "float32": {"angle_mean": 0.05},
+        "float16": {"angle_mean": 0.5},
+        "w8": {"angle_mean": 2.0},
+        "d8": {"angle_mean": 2.0},
+        "w8a8": {"angle_mean": 2.0},
+        "w8a8s": {"angle_mean": 2.0},
+        "w8a16": {"angle_mean": 2.0},
+    },
     "class-scores": {"float32": {"top1": 1.0}},
 }
 # judge -> metric -> limit. It holds for named recipes, and for recipes without a limit of their own whose weights are
@@ -174,6 +184,7 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 FEW: Mapping[str, Mapping[str, float]] = {
     "relative-depth": {"order_flips": 0.03},
     "alpha-matte": {"iou": 0.97},
+    "surface-normals": {"angle_mean": 4.0},
     "class-scores": {f"{MEAN}top1": 0.9},
 }
 

@@ -1,9 +1,9 @@
 """Compute every number that a report shows.
 
 Tensor measures compare two arrays element by element. Judges measure an output in units of its task: `relative-depth`,
-`alpha-matte`, `class-scores`. Both compare a candidate with the output of the reference network. Measures of truth
-(`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and labels (hydramobile/labels.py)
-measure how much worse than the reference a candidate is against ground truth.
+`alpha-matte`, `surface-normals`, `class-scores`. Both compare a candidate with the output of the reference network.
+Measures of truth (`depth_truth`, `matte_truth`, ...) compare the network itself with ground truth, and labels
+(hydramobile/labels.py) measure how much worse than the reference a candidate is against ground truth.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ TENSOR_METRICS = ("max_abs", "mean_abs", "p99_abs", "snr_db", "cosine", "err_sen
 JUDGE_METRICS: Mapping[str, tuple[str, ...]] = {
     "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
     "alpha-matte": ("iou", "mae"),
+    "surface-normals": ("angle_mean", "angle_p95", "turned_5"),
     "class-scores": ("top1",),
 }
 # The metrics that labels add (hydramobile/labels.py), by the judge of the output that they belong to.
@@ -66,6 +67,7 @@ LABEL_METRICS: Mapping[str, tuple[str, ...]] = {"relative-depth": ("whdr_loss",)
 HIGHER = frozenset(
     {"snr_db", "cosine", "iou", "top1", "spearman", "r2", "boundary_f", "relief"}
     | {"delta_1.05", "delta_1.25", "delta_1.25^2", "delta_1.25^3"}
+    | {"within_11.25", "within_22.5", "within_30"}
 )
 
 
@@ -237,6 +239,40 @@ def judge_matte(candidate: Array, reference: Array, person: NDArray[np.bool_] | 
     }
 
 
+def judge_normals(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
+    """Return the mean and the 95th percentile of the angle between two fields of normals, in degrees, in the person.
+
+    turned_5 is the share of pixels whose normal turned by more than 5 degrees. Both are [1, 3, H, W]; `person` is
+    [1, 1, H, W]. Where it is empty or None, all pixels count.
+    """
+    angles = angles_between(candidate[0], reference[0])
+    inside = angles[person[0, 0]] if person is not None and person.any() else angles.ravel()
+    return {
+        "angle_mean": float(inside.mean()),
+        "angle_p95": float(np.quantile(inside, 0.95)),
+        "turned_5": float((inside > 5).mean()),
+    }
+
+
+def angles_between(first: Array, second: Array) -> Floats:
+    """Return the angles [H, W] between vectors [3, H, W], in degrees. A vector of length 0 is at 90 degrees to all."""
+    a, b = first.astype(np.float64), second.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=0) * np.linalg.norm(b, axis=0)
+    # atan2 keeps small angles exact, which the arc cosine of nearly 1 does not.
+    across = np.linalg.norm(np.cross(a, b, axis=0), axis=0)
+    angles = np.degrees(np.arctan2(across, (a * b).sum(axis=0)))
+    return np.asarray(np.where(lengths > 0, angles, 90.0))
+
+
+def normal_figures(angles: Floats) -> Numbers:
+    """Return the figures of normals against truth, from angles in degrees: mean, median, and shares within a limit.
+
+    Sources: Eigen and Fergus 2015, Fouhey et al. 2013.
+    """
+    shares = {f"within_{limit:g}": float((angles <= limit).mean()) for limit in (11.25, 22.5, 30.0)}
+    return {"angle_mean": float(angles.mean()), "angle_median": float(np.median(angles)), **shares}
+
+
 def judge_scores(candidate: Array, reference: Array, person: NDArray[np.bool_] | None) -> Numbers:
     """Return top1, the share of rows whose best class is the same. Classes are on the last axis."""
     same = candidate.argmax(axis=-1) == reference.argmax(axis=-1)
@@ -246,6 +282,7 @@ def judge_scores(candidate: Array, reference: Array, person: NDArray[np.bool_] |
 JUDGES: Mapping[str, Callable[[Array, Array, NDArray[np.bool_] | None], Numbers]] = {
     "relative-depth": judge_depth,
     "alpha-matte": judge_matte,
+    "surface-normals": judge_normals,
     "class-scores": judge_scores,
 }
 

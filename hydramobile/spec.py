@@ -28,7 +28,7 @@ FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 LAYOUTS = ("NCHW", "any")
 DTYPES = ("float32", "int32", "int64", "bool", "uint8", "int8", "int16", "float16", "float64")
 KINDS = ("rgb-photo", "tensor")
-JUDGES = ("relative-depth", "alpha-matte", "class-scores")
+JUDGES = ("relative-depth", "alpha-matte", "surface-normals", "class-scores")
 
 
 @dataclass(frozen=True, slots=True)

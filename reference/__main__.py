@@ -269,13 +269,14 @@ def card(
 
 
 @app.command()
-def synthesize(
+def synthesize(  # noqa: PLR0913 - one parameter per flag
     assets: Annotated[Path, typer.Option(help="MakeHuman wardrobe: clothes/, hair/, skins/, eyes/, rigs/ ...")],
     views: Annotated[int, typer.Option(help="How many views.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same views.")],
     out: Annotated[Path, typer.Option(help="The dataset's folder; an unfinished one of the same order is completed.")],
     split: Annotated[str, typer.Option(help="train, validation or test; no identity is in two of them.")] = "train",
     bin: Annotated[str, typer.Option(help="A kind of view for evaluation; a wrong name lists them.")] = "",  # noqa: A002  # the option's name
+    normals: Annotated[bool, typer.Option("--normals", help="Also the people's surface normals.")] = False,
 ) -> str:
     """Render people with exact disparity, coverage and face points for training and evaluation."""
     import sys
@@ -284,7 +285,7 @@ def synthesize(
     from reference.synthesize.dataset import synthesize as make
     from reference.synthesize.sheet import write_sheet
 
-    order = Order(assets, views, seed, split, bin, BACKDROPS if BACKDROPS.is_dir() else None)  # type: ignore[arg-type]  # checked by make()
+    order = Order(assets, views, seed, split, bin, BACKDROPS if BACKDROPS.is_dir() else None, normals)  # type: ignore[arg-type]  # checked by make()
     index = make(order, out, lambda line: print(f"synthesize: {line}", file=sys.stderr, flush=True))
     write_sheet(out)
     return f"{index['views']} views in {out}, content {index['content_hash'][:16]}"

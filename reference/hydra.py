@@ -126,17 +126,17 @@ class Decoder(nn.Module):
     by 2 (nearest) and added to the next projection. The mean of f32 over the photo is added at the coarsest level as
     global context. The prediction has stride 2 and is upsampled by 2 bilinearly.
 
-    The inputs are (f2, f4, f8, f16, f32), the output is (N, 1, H, W), unbounded.
+    The inputs are (f2, f4, f8, f16, f32), the output is (N, `outputs`, H, W), unbounded.
     """
 
-    def __init__(self, width: int = FULL_WIDTH, bias: float = 0.0) -> None:
+    def __init__(self, width: int = FULL_WIDTH, bias: float = 0.0, outputs: int = 1) -> None:
         super().__init__()
         self.lateral = nn.ModuleList([nn.Conv2d(channels, width, 1) for channels in FEATURE_CHANNELS])
         self.context = nn.Conv2d(FEATURE_CHANNELS[-1], width, 1)
         # The two coarsest levels are cheap, so they get the larger kernel, twice.
         self.refine = nn.ModuleList([_separable(width, width, *shape) for shape in ((3, 1),) * 3 + ((5, 2),) * 2])
         self.smooth = _separable(width, width // 2, 3, 1)
-        self.predict = nn.Conv2d(width // 2, 1, 3, padding=1)
+        self.predict = nn.Conv2d(width // 2, outputs, 3, padding=1)
         assert self.predict.bias is not None
         nn.init.constant_(self.predict.bias, bias)
 
@@ -179,6 +179,29 @@ class SegmentationHead(nn.Module):
 
     def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
         return torch.sigmoid(self.decoder(f2, f4, f8, f16, f32))
+
+
+class NormalsHead(nn.Module):
+    """Surface normals of the people in a portrait, in camera space: x right, y up, z to the camera, of unit length.
+
+    The inputs are (f2, f4, f8, f16, f32), the output is (N, 3, H, W) in [-1, 1]. Outside people it means nothing.
+    `decoder` alone returns vectors of any length, for training.
+    """
+
+    def __init__(self, width: int = FULL_WIDTH) -> None:
+        super().__init__()
+        self.decoder = Decoder(width, outputs=3)
+        assert self.decoder.predict.bias is not None
+        # Before training every surface faces the camera.
+        nn.init.constant_(self.decoder.predict.bias[2:], 1.0)
+
+    def forward(self, f2: Tensor, f4: Tensor, f8: Tensor, f16: Tensor, f32: Tensor) -> Tensor:
+        return unit(self.decoder(f2, f4, f8, f16, f32))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Return `vectors` [N, 3, H, W] divided by their lengths. The floor of the length is a number of half precision."""
+    return vectors * torch.rsqrt((vectors * vectors).sum(1, keepdim=True) + 1e-4)
 
 
 def _separable(width: int, outputs: int, kernel: int, repeats: int) -> nn.Sequential:

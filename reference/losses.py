@@ -97,6 +97,11 @@ def order(d: Tensor, t: Tensor, mask: Tensor, offsets: Sequence[tuple[int, int]]
     return total / max(len(offsets), 1)
 
 
+def surface_normals(n: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of 1 - cosine of the angle between unit normals n and t, [B, 3, H, W], over the mask."""
+    return masked_mean(1 - (n * t).sum(1), mask, FEW)
+
+
 def background_hinge(d: Tensor, background: Tensor, margin: float) -> Tensor:
     """Return how far d exceeds `margin` on a background whose depth is unknown; mean over the photo."""
     return (torch.relu(d - margin) * background).mean((1, 2))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from hydramobile.errors import StageError
-from reference.hydra import FULL_MIDDLES, FULL_WIDTH, DepthHead, Encoder, SegmentationHead
+from reference.hydra import FULL_MIDDLES, FULL_WIDTH, DepthHead, Encoder, NormalsHead, SegmentationHead
 
 # Channels of each block and width of the decoders that pruning 0.3.0 to 260 MMAC at 256x192 left.
 SLIM_MIDDLES = (32, 24, 40, 72, 64, 232, 312, 280, 416, 448, 416, 288, 288, 288, 288, 288)
@@ -38,6 +38,10 @@ def shaped(middles: Sequence[int], width: int) -> dict[str, nn.Module]:
     return {name: module.eval() for name, module in modules.items()}
 
 
+# Heads beyond the first two, by name: a weights file has them or has them not.
+FURTHER_HEADS = {"normals": NormalsHead}
+
+
 def shaped_as(weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
     """Return modules that fit `weights`, full or pruned; the numbers of channels are read from the tensors' shapes.
 
@@ -48,4 +52,8 @@ def shaped_as(weights: Mapping[str, Tensor]) -> dict[str, nn.Module]:
         width = weights["depth.decoder.context.weight"].shape[0]
     except KeyError as error:
         raise StageError("weights", f"not the weights of a portrait Hydra: {error} is missing") from error
-    return shaped(middles, width)
+    modules = shaped(middles, width)
+    for name, head in FURTHER_HEADS.items():
+        if any(key.startswith(f"{name}.") for key in weights):
+            modules[name] = head(width).eval()
+    return modules

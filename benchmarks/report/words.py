@@ -27,12 +27,20 @@ METRICS: dict[str, tuple[str, str, str]] = {
     ),
     "iou": ("IoU", "f", "overlap of the two masks (alpha over one half): intersection over union"),
     "mae": ("MAE", "g", "mean absolute difference of the matte"),
+    "angle_mean": ("normals", "g", "mean angle between the surface normals, in degrees"),
+    "angle_p95": (
+        "normals p95",
+        "g",
+        "angle between the surface normals that 95 % of the pixels keep within, in degrees",
+    ),
+    "turned_5": ("turned > 5°", "share", "pixels whose surface normal turned by more than 5 degrees"),
     "top1": ("top-1", "share", "inputs with the same best class"),
 }
 # judge -> its task metrics; the first one summarizes an output.
 TASK = {
     "relative-depth": ("order_flips", "abs_rel", "delta_1.25", "delta_1.05"),
     "alpha-matte": ("iou", "mae"),
+    "surface-normals": ("angle_mean", "angle_p95", "turned_5"),
     "class-scores": ("top1",),
 }
 EVIDENCE = {

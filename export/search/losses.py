@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 # The metric that a search limits, by judge: a share of pixels, pairs or answers that changed.
-LOSS = {"relative-depth": "order_flips", "alpha-matte": "iou", "class-scores": "top1"}
+LOSS = {
+    "relative-depth": "order_flips",
+    "alpha-matte": "iou",
+    "surface-normals": "turned_5",
+    "class-scores": "top1",
+}
 PERSON = 0.9
 
 

@@ -43,7 +43,10 @@ _LEAST_COVER, _LEAST_POINTS, _TRIES = 0.03, 2, 8
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A request: `assets` is the wardrobe, `backdrops` a folder of photographs without people, or None."""
+    """A request: `assets` is the wardrobe, `backdrops` a folder of photographs without people, or None.
+
+    With `normals`, the set holds the people's surface normals as well.
+    """
 
     assets: Path
     views: int
@@ -51,11 +54,13 @@ class Order:
     split: Split = "train"
     bin: str = ""
     backdrops: Path | None = None
+    normals: bool = False
 
     def key(self) -> dict[str, Any]:
         """Return all that the content depends on, for the index and to compare orders."""
         photos = len(photo_paths(self.backdrops))
-        return {"seed": self.seed, "views": self.views, "split": self.split, "bin": self.bin, "backdrops": photos}
+        content = {"seed": self.seed, "views": self.views, "split": self.split, "bin": self.bin, "backdrops": photos}
+        return {**content, "normals": True} if self.normals else content
 
 
 def synthesize(order: Order, out: Path, report: Callable[[str], None]) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def synthesize(order: Order, out: Path, report: Callable[[str], None]) -> dict[s
         views = min(SHARD, order.views - number * SHARD)
         if (shards / f"{number:04d}.npz").exists() and (shards / f"{number:04d}.jsonl").exists():
             continue
-        painter = painter or Painter((WIDTH, HEIGHT))
+        painter = painter or Painter((WIDTH, HEIGHT), order.normals)
         _write_shard(_shots(order, wardrobe, painter, range(number * SHARD, number * SHARD + views)), out, number)
         done += views
         rate = done / (time.monotonic() - started)
@@ -156,6 +161,9 @@ def _write_shard(shots: list[tuple[Shot, dict[str, Any]]], out: Path, number: in
         "known": np.array([shot.known for shot, _ in shots], np.uint8),
         "face": np.stack([shot.face for shot, _ in shots]),
     }
+    normals = [shot.view.normal for shot, _ in shots if shot.view.normal is not None]
+    if normals:
+        arrays["normal"] = np.stack(normals)
     write_shard(out, number, arrays, [record for _, record in shots])
 
 

@@ -17,11 +17,15 @@ _TO_METRES = 10.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """`rgb` u8 [H, W, 3] (sRGB), `disparity` f16 [H, W] (1/metres, 0 unknown or infinitely far), `alpha` u8 [H, W]."""
+    """`rgb` u8 [H, W, 3] (sRGB), `disparity` f16 [H, W] (1/metres, 0 unknown or infinitely far), `alpha` u8 [H, W].
+
+    `normal` i8 [H, W, 3], 127 times the unit normal of the people (shaders.py), 0 elsewhere; None if not asked for.
+    """
 
     rgb: NDArray[np.uint8]
     disparity: NDArray[np.float16]
     alpha: NDArray[np.uint8]
+    normal: NDArray[np.int8] | None = None
 
 
 def develop(
@@ -48,7 +52,8 @@ def develop(
     share = float(rng.uniform(0, 0.25) if backlit else rng.uniform(0.3, 0.95))
     level = share * person + (1 - share) * float(luminance.mean())
     rgb = _tone(rng, light * (float(rng.lognormal(np.log(0.24), 0.3)) / max(level, 1e-4)))
-    return View(rgb, _disparity(scene.depth, people.depth), np.round(255 * alpha).astype(np.uint8))
+    normal = None if people.normal is None else _normal(people.normal, alpha)
+    return View(rgb, _disparity(scene.depth, people.depth), np.round(255 * alpha).astype(np.uint8), normal)
 
 
 def _shrink(image: Floats) -> Floats:
@@ -85,6 +90,14 @@ def _disparity(scene: Floats, people: Floats) -> NDArray[np.float16]:
     of_people, count = _inverse(people)
     of_scene, _ = _inverse(scene)
     return np.where(count >= OVERSAMPLING**2 / 2, of_people, of_scene).astype(np.float16)
+
+
+def _normal(normal: Floats, alpha: Floats) -> NDArray[np.int8]:
+    """Return the mean normal of a pixel's samples, of unit length times 127; 0 where people cover less than half."""
+    mean = _shrink(normal)
+    length = np.linalg.norm(mean, axis=-1, keepdims=True)
+    known = (length > 1e-3) & (alpha[..., None] >= 0.5)
+    return np.asarray(np.round(127 * np.where(known, mean / np.maximum(length, 1e-3), 0)), np.int8)
 
 
 def _inverse(depth: Floats) -> tuple[Floats, Floats]:

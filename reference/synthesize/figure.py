@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from reference.render.assets import Floats, Ints, rotation
 from reference.render.people import Material, Part
 from reference.synthesize.identity import Identity
-from reference.synthesize.posing import Stance, hanging_arms, head_and_back, reach
+from reference.synthesize.posing import Stance, hanging_arms, head_and_back, reach, seated_legs, wrist_targets
 from reference.synthesize.rig import Garment, Rig, Turns, face_vertices, load_rig, moved
 
 Vector = NDArray[np.float64]
+# Decimetres from the floor to the hip joints of a person on a seat of 4.3 dm.
+SEAT = 5.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,38 @@ def with_arms(rng: np.random.Generator, body: Body, hand: str, eye: Vector) -> B
         if hand == "face":
             turns[f"wrist.{side}"] = rotation((0, 0, 1), float(rng.uniform(-25, 25)))
     return Body(body.identity, body.rest, turns, body.facing, body.place, body.rig)
+
+
+def sit(rng: np.random.Generator, body: Body) -> Body:
+    """Bend the legs and lower the body onto a seat; SEAT is the height of the hips above the floor."""
+    hip = body.rig.skeleton.joint(body.rest, "upperleg01.L", "head")
+    down = body.world(hip[None])[0][1] - SEAT
+    place = body.place - np.array([0, down, 0])
+    return replace(body, turns={**body.turns, **seated_legs(rng)}, place=place)
+
+
+def with_pose(rng: np.random.Generator, body: Body, arms: str, eye: Vector) -> Body:
+    """Pose both arms by `arms` of a plan, or reach one of them out for the camera at `eye`."""
+    skeleton = body.rig.skeleton
+    hips, shoulders = (
+        np.stack([skeleton.joint(body.rest, f"{bone}.{side}", "head") for side in "LR"])
+        for bone in ("upperleg01", "upperarm01")
+    )
+    turns = {**body.turns, **hanging_arms(rng)}
+    if arms == "forward":
+        side, sign = ("L", 1.0) if rng.random() < 0.5 else ("R", -1.0)
+        shoulder = shoulders[0 if side == "L" else 1]
+        way = body.local(eye[None])[0] - shoulder + rng.normal(0, 2.0, 3)
+        wrist = shoulder + way / np.linalg.norm(way) * float(rng.uniform(3.4, 5.4))
+        targets = {side: (wrist, np.array([sign, -1.0, 0.0]))}
+    else:
+        targets = wrist_targets(rng, arms, hips, shoulders)
+    back = body.rig.bone_matrix("spine01", body.rest, body.turns)
+    for side, (wrist, elbow) in targets.items():
+        # A lap and hips stay where they are when the back bends; the others move with the chest.
+        target = back[:3, :3].T @ (wrist - back[:3, 3]) if arms in ("lap", "hips") else wrist
+        turns = reach(skeleton, body.rest, turns, side, target, elbow)
+    return replace(body, turns=turns)
 
 
 def _beside_face(rng: np.random.Generator, body: Body, sign: float) -> Vector:

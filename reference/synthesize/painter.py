@@ -47,19 +47,23 @@ class Lighting:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """`light` [h, w, 3], linear, and `depth` [h, w], decimetres along the optical axis; 0 where nothing was drawn."""
+    """`light` [h, w, 3], linear, and `depth` [h, w], decimetres along the optical axis; 0 where nothing was drawn.
+
+    `normal` [h, w, 3] is in camera space (shaders.py), of people only, and only if the painter was asked for it.
+    """
 
     light: Floats
     depth: Floats
+    normal: Floats | None = None
 
 
 class Painter:
-    """One OpenGL context for pictures of `size` = (width, height).
+    """One OpenGL context for pictures of `size` = (width, height), with the people's normals if `normals`.
 
     Raises StageError("render") if moderngl or EGL is not installed.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], normals: bool = False) -> None:
         try:
             import moderngl
 
@@ -79,9 +83,11 @@ class Painter:
         samples = (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
         shared = self._gl.depth_renderbuffer(samples)
         self._targets = [
-            (self._gl.texture(samples, 4, dtype="f2"), self._gl.texture(samples, 1, dtype="f4")) for _ in range(2)
+            [self._gl.texture(samples, 4, dtype="f2"), self._gl.texture(samples, 1, dtype="f4")] for _ in range(2)
         ]
-        self._frames = [self._gl.framebuffer(list(target), shared) for target in self._targets]
+        if normals:
+            self._targets[0].append(self._gl.texture(samples, 4, dtype="f2"))
+        self._frames = [self._gl.framebuffer(target, shared) for target in self._targets]
         # Textures by path, or by the identity of an array that is kept alive beside its texture.
         self._textures: OrderedDict[object, tuple[moderngl.Texture, object]] = OrderedDict()
 
@@ -129,6 +135,8 @@ class Painter:
         front, behind = self._layer(0), self._layer(1)
         hidden = behind.depth > 0
         front.depth[hidden], front.light[hidden] = 0, 0
+        if front.normal is not None:
+            front.normal[hidden] = 0
         return behind, front
 
     def _draw(self, program: Any, part: Part, buffer: moderngl.Buffer) -> None:
@@ -151,11 +159,14 @@ class Painter:
         array.release()
 
     def _layer(self, index: int) -> Layer:
-        color, depth = self._targets[index]
+        color, depth, *more = self._targets[index]
         width, height = color.size
         light = np.frombuffer(color.read(), np.float16).reshape(height, width, 4)[::-1, :, :3]
         far = np.frombuffer(depth.read(), np.float32).reshape(height, width)[::-1]
-        return Layer(light.astype(np.float32), np.ascontiguousarray(far))
+        normal = None
+        if more:
+            normal = np.frombuffer(more[0].read(), np.float16).reshape(height, width, 4)[::-1, :, :3].astype(np.float32)
+        return Layer(light.astype(np.float32), np.ascontiguousarray(far), normal)
 
     def _texture(self, material: Material) -> moderngl.Texture:
         source = material.texture

@@ -13,6 +13,9 @@ import numpy as np
 
 from hydramobile.errors import UsageError
 
+Arms = Literal["free", "lap", "table", "crossed", "hips", "forward"]
+ARMS: tuple[Arms, ...] = ("lap", "table", "crossed", "hips", "forward")
+SEATED_ARMS: tuple[Arms, ...] = ("free", "lap", "lap", "table", "table", "crossed")
 Framing = Literal["selfie", "portrait", "half", "full"]
 Setting = Literal["room", "garden", "street", "backdrop"]
 LIGHTS = ("soft", "side", "window", "sun", "dim", "backlit")
@@ -45,6 +48,8 @@ class Plan:
     hand: Literal["down", "phone", "face"]
     clutter: float
     skin: tuple[float, float] = (0.0, 1.0)
+    seated: bool = False
+    arms: Arms = "free"
 
 
 BINS: dict[str, str] = {
@@ -62,6 +67,8 @@ BINS: dict[str, str] = {
     "light-skin": "the lightest skins",
     "scene": "rooms, streets and gardens, metric everywhere",
     "standing": "the whole person as others photograph them: the camera anywhere from eyes to knees, the back straight",
+    "seated": "one person on a chair or a sofa, knees towards the camera, often behind a table",
+    "arms": "arms crossed, on the hips, on a table, or one reaching for the camera",
 }
 
 
@@ -70,9 +77,11 @@ def draw_plan(rng: np.random.Generator, name: str = "") -> Plan:
     if name and name not in BINS:
         raise UsageError(f"no bin {name!r}; there are: {', '.join(BINS)}")
     framing: Framing = "selfie" if name in ("pitch-back", "near") else _framing(rng)
+    if name in ("seated", "arms") and framing in ("selfie", "portrait"):
+        framing = "half"
     if name in ("full", "standing"):
         framing = "full"
-    elif name and name != "scene" and framing == "full":
+    elif name not in ("", "scene", "seated") and framing == "full":
         framing = "half"
     plan = _portrait(rng, framing)
     plan = replace(plan, people=_people(rng, framing))
@@ -114,6 +123,14 @@ def _bin(rng: np.random.Generator, name: str, plan: Plan) -> Plan:
         level = -float(np.rad2deg(np.arcsin(np.clip(under / plan.distance, -0.7, 0.7))))
         turned = level * float(rng.uniform(0, 0.8)) + float(rng.normal(0, 8))
         turns[name] = replace(plan, elevation=level, pitch=turned, lean=float(rng.normal(-1, 4)), hand="down")
+    if name in ("seated", "arms"):
+        # From the front and from the sides, at the height of the eyes as often as from below or above.
+        front = replace(plan, elevation=float(rng.uniform(-14, 22)), azimuth=float(rng.uniform(-45, 45)), hand="down")
+        if name == "arms":
+            return replace(front, arms=ARMS[int(rng.integers(len(ARMS)))])
+        place: Setting = "room" if plan.setting == "backdrop" else plan.setting
+        arms = SEATED_ARMS[int(rng.integers(len(SEATED_ARMS)))]
+        return replace(front, seated=True, setting=place, lean=float(rng.normal(2, 8)), arms=arms)
     solid: Setting = "room" if plan.setting == "backdrop" else plan.setting
     turns["scene"] = replace(plan, setting=solid)
     return turns[name]

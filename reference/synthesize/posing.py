@@ -58,6 +58,41 @@ def hanging_arms(rng: np.random.Generator) -> Turns:
     return turns
 
 
+def seated_legs(rng: np.random.Generator) -> Turns:
+    """Draw both legs of a person on a seat: thighs ahead, a little apart, shins down or stretched."""
+    turns: Turns = {}
+    for side, sign in _SIDES:
+        thigh, apart = float(rng.uniform(74, 96)), float(rng.uniform(-4, 20))
+        shin = thigh - float(rng.uniform(-14, 40))
+        turns[f"upperleg01.{side}"] = rotation((0, 1, 0), sign * apart) @ rotation((1, 0, 0), -thigh)
+        turns[f"lowerleg01.{side}"] = rotation((1, 0, 0), shin)
+    return turns
+
+
+def wrist_targets(
+    rng: np.random.Generator, arms: str, hips: Vector, shoulders: Vector
+) -> dict[str, tuple[Vector, Vector]]:
+    """Return (wrist, elbow's direction) per side for a pose of the arms, in the rest frame of the body.
+
+    `hips` and `shoulders` [2, 3] are the joints of the left and the right side.
+    """
+    targets = {}
+    for index, (side, sign) in enumerate(_SIDES):
+        hip, shoulder = hips[index], shoulders[index]
+        middle = np.array([0, shoulder[1], shoulder[2]])
+        noise = rng.normal(0, 0.2, 3)
+        if arms == "lap":
+            wrist, elbow = hip + np.array([-0.3 * sign, 0.9, 2.6]), [sign, -0.4, -0.6]
+        elif arms == "table":
+            wrist, elbow = middle + np.array([1.5 * sign, -2.6, 4.0]), [sign, -1.0, -0.2]
+        elif arms == "crossed":
+            wrist, elbow = middle + np.array([-0.9 * sign, -2.0 + 0.25 * sign, 1.9 + 0.25 * sign]), [sign, -1.2, 0.3]
+        else:  # hips
+            wrist, elbow = hip + np.array([0.75 * sign, 0.9, 0.5]), [sign, 0.1, -0.7]
+        targets[side] = (wrist + noise, np.array(elbow, np.float64))
+    return targets
+
+
 def curled_fingers(rng: np.random.Generator, side: str) -> Turns:
     """Draw a relaxed or half closed hand."""
     curl = float(rng.uniform(4, 42))

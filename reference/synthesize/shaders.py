@@ -1,4 +1,7 @@
-"""The OpenGL programs of the synthesizer: they output linear light and the distance along the optical axis."""
+"""The OpenGL programs of the synthesizer: they output linear light, the distance along the optical axis, and normals.
+
+A normal is the smooth shading normal without bumps, in camera space: x right, y up, z to the camera, unit length.
+"""
 
 VERTEX = """#version 330
 in vec3 place; in vec3 normal; in vec2 uv;
@@ -20,8 +23,8 @@ uniform sampler2D image; uniform sampler2DShadow shadow;
 uniform vec3 eye; uniform vec3 directions[3]; uniform vec3 colors[3]; uniform vec3 ambient[9];
 uniform float blur; uniform vec3 tint; uniform vec3 second; uniform vec4 pattern; uniform vec3 soft;
 uniform float gloss; uniform float shininess; uniform float cutoff; uniform float glow; uniform float dye;
-uniform float bump;
-layout(location = 0) out vec4 result; layout(location = 1) out float depth;
+uniform float bump; uniform mat4 view;
+layout(location = 0) out vec4 result; layout(location = 1) out float depth; layout(location = 2) out vec3 surface;
 float random(vec2 q) { return fract(sin(dot(q, vec2(12.9898, 78.233))) * 43758.5453); }
 vec3 around(vec3 n) {
   return max(ambient[0] + ambient[1] * n.y + ambient[2] * n.z + ambient[3] * n.x + ambient[4] * n.x * n.y
@@ -40,6 +43,7 @@ void main() {
   vec3 painted = texel.rgb * texel.rgb * (0.3 + 0.7 * texel.rgb);
   float bright = dot(painted, vec3(0.3, 0.6, 0.1));
   vec3 n = normalize(N);
+  surface = normalize(mat3(view) * (dot(n, eye - P) < 0.0 ? -n : n));
 #ifndef PLAIN
   if (bump > 0.0) {
     vec3 right = dFdx(P), up = dFdy(P);
@@ -54,8 +58,8 @@ void main() {
   if (texel.a < (cutoff < 0.0 ? 0.08 + 0.8 * random(floor(T * 1500.0)) : cutoff)) discard;
   vec3 shade = pattern.x > 0.5 ? mix(tint, second, woven(T * pattern.y)) : tint;
   vec3 albedo = mix(painted, vec3(0.08 + bright), dye) * shade;
-  vec3 view = normalize(eye - P);
-  if (dot(n, view) < 0.0) n = -n;
+  vec3 back = normalize(eye - P);
+  if (dot(n, back) < 0.0) n = -n;
   vec3 q = S.xyz * 0.5 + 0.5;
   float lit = 1.0;
   if (all(lessThan(abs(q - 0.5), vec3(0.5)))) {
@@ -69,17 +73,17 @@ void main() {
     lit += texture(shadow, vec3(q.xy + arm, q.z)) + texture(shadow, vec3(q.xy - arm, q.z));
     lit *= 0.25;
   }
-  float facing = 1.0 - max(dot(n, view), 0.0);
+  float facing = 1.0 - max(dot(n, back), 0.0);
 #ifdef PLAIN
   vec3 light = albedo * (around(n) + glow);
   for (int i = 0; i < 3; i++)
     light += (i == 0 ? lit : 1.0) * colors[i] * albedo * max(dot(n, directions[i]), 0.0);
 #else
-  vec3 light = albedo * (around(n) + glow) + around(reflect(-view, n)) * gloss * (0.4 + 3.0 * facing * facing * facing);
+  vec3 light = albedo * (around(n) + glow) + around(reflect(-back, n)) * gloss * (0.4 + 3.0 * facing * facing * facing);
   for (int i = 0; i < 3; i++) {
     float slant = dot(n, directions[i]);
     vec3 diffuse = max((slant + soft) / (1.0 + soft), 0.0);
-    float mirror = pow(max(dot(n, normalize(view + directions[i])), 0.0), shininess) * step(0.0, slant);
+    float mirror = pow(max(dot(n, normalize(back + directions[i])), 0.0), shininess) * step(0.0, slant);
     light += (i == 0 ? lit : 1.0) * colors[i] * (albedo * diffuse + gloss * (0.5 + 0.06 * shininess) * mirror);
   }
 #endif

@@ -16,7 +16,8 @@ from reference.synthesize import textures
 from reference.synthesize.develop import View, develop
 from reference.synthesize.dress import dress
 from reference.synthesize.extras import draw_extras
-from reference.synthesize.figure import Body, Figure, figure, stand, with_arms
+from reference.synthesize.figure import Body, Figure, figure, sit, stand, with_arms, with_pose
+from reference.synthesize.furniture import chair, sofa, table
 from reference.synthesize.identity import Identity, expression
 from reference.synthesize.light import draw_light, towards
 from reference.synthesize.painter import Painter
@@ -55,6 +56,8 @@ def shoot(
     facing = float(np.rad2deg(np.arctan2(*(camera.eye - figures[0].middle)[[0, 2]])))
     light = draw_light(rng, plan.light, facing)
     scene = build_scene(rng, plan, camera, figures[0].middle, backdrops)
+    if plan.seated:
+        scene += seat(rng, bodies[0], plan.arms)
     parts = [part for drawn in figures for part in drawn.parts]
     reach = float(np.clip(plan.distance * np.tan(np.deg2rad(plan.field / 2)) * 1.4 + 2, 5, 22))
     layers = painter.paint(merged(scene), parts, camera, light, reach)
@@ -77,9 +80,12 @@ def _arrange(
     yaw = float(np.clip(plan.yaw + plan.azimuth, -75, 75))
     stance = Stance(yaw, pitch, plan.roll, plan.lean, float(rng.normal(0, 4)), 0.3 * yaw + float(rng.normal(0, 6)))
     first = stand(people[0], expression(rng, people[0]), stance, 0.0, np.zeros(3), rigs)
+    if plan.seated:
+        first = sit(rng, first)
     middle, _ = first.head()
     camera = _camera(rng, plan, first, size)
-    bodies = [with_arms(rng, first, plan.hand, camera.eye)]
+    free = plan.arms == "free"
+    bodies = [with_arms(rng, first, plan.hand, camera.eye) if free else with_pose(rng, first, plan.arms, camera.eye)]
     taken = [0.0]
     for identity in people[1:]:
         side = -np.sign(taken[-1]) if taken[-1] else float(rng.choice([-1, 1]))
@@ -109,6 +115,17 @@ def _camera(rng: np.random.Generator, plan: Plan, body: Body, size: tuple[int, i
     above = np.cross(right, -way)
     shift = right * plan.place[0] * half * size[0] / size[1] + above * up * half
     return Camera(eye, middle - shift, plan.field, plan.tilt)
+
+
+def seat(rng: np.random.Generator, body: Body, arms: str) -> list[Part]:
+    """Build the chair or sofa under a seated person, and often a table before them."""
+    hip = body.rig.skeleton.joint(body.rest, "upperleg01.L", "head")
+    back = body.world(np.array([[0, hip[1], hip[2] - 1.5]]))[0] * [1, 0, 1]
+    parts = (chair if rng.random() < 0.6 else sofa)(rng, back, body.facing)
+    if arms == "table" or rng.random() < 0.25:
+        front = body.world(np.array([[0, hip[1], hip[2] + float(rng.uniform(6.5, 8.5))]]))[0] * [1, 0, 1]
+        parts += table(rng, front, body.facing)
+    return parts
 
 
 def _clothe(rng: np.random.Generator, body: Body, plan: Plan, first: bool) -> tuple[Figure, dict[str, str]]:

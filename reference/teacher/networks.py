@@ -16,15 +16,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from hydramobile.errors import UsageError
+from hydramobile.files import sha256_file
 
 Floats = NDArray[np.float32]
 
 # Points of the face mesh in the order of `views.POINT_NAMES`.
 MESH_POINTS = (1, 168, 425, 205, 263, 33, 152, 10, 454, 234, 356, 127)
+# The files of mediapipe 0.10.21 that are read, with their sha256.
 _FILES = {
-    "matte": "selfie_segmentation/selfie_segmentation.tflite",
-    "detector": "face_detection/face_detection_short_range.tflite",
-    "mesh": "face_landmark/face_landmark.tflite",
+    "selfie_segmentation/selfie_segmentation.tflite": (
+        "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c"
+    ),
+    "face_detection/face_detection_short_range.tflite": (
+        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8"
+    ),
+    "face_landmark/face_landmark.tflite": "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
 }
 # The detector's input side, and its (cells per side, anchors per cell): 16x16 cells with two, 8x8 cells with six.
 _SIDE, _GRIDS = 128, ((16, 2), (8, 6))
@@ -45,13 +51,15 @@ class Face:
 
 
 class Network:
-    """One .tflite file, run on one thread."""
+    """One .tflite file, run on one thread. Raises UsageError where it is missing or has another hash."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sha256: str) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         if not path.is_file():
             raise UsageError(f"no teacher at {path}: fetch them with bash scripts/setup.sh teachers")
+        if (digest := sha256_file(path)) != sha256:
+            raise UsageError(f"{path} is another file than was reviewed: its sha256 is {digest}, not {sha256}")
         self._interpreter: Any = Interpreter(str(path), num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
@@ -68,7 +76,7 @@ class Teachers:
 
     def __init__(self, folder: Path) -> None:
         modules = folder / "mediapipe" / "modules"
-        self._matte, self._detector, self._mesh = (Network(modules / file) for file in _FILES.values())
+        self._matte, self._detector, self._mesh = (Network(modules / file, digest) for file, digest in _FILES.items())
 
     def matte(self, photo: Image.Image) -> tuple[Floats, float]:
         """Return (alpha [256, 256] in [0, 1], agreement).

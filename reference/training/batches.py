@@ -38,7 +38,8 @@ class Batch:
     the person's median, 0 where unknown. alpha [B, H, W] in [0, 1]. Masks [B, H, W]: person (exact depth inside a
     person), background (exact depth outside), behind (outside people, known to be farther, depth unknown), sure (inside
     a person of a photo, where an ensemble labelled the depth `taught` [B, H, W], whose median is 1 inside a person).
-    points [B, 2, 12, 4] as in `ViewSet`, in the crop's pixels. known [B].
+    points [B, 2, 12, 4] as in `ViewSet`, in the crop's pixels. known [B]. normal [B, 3, H, W] is the unit surface
+    normal (x right, y up, z to the camera) where `surface` [B, H, W] is 1.
     """
 
     image: Tensor
@@ -52,6 +53,8 @@ class Batch:
     clean: Tensor
     taught: Tensor
     sure: Tensor
+    normal: Tensor
+    surface: Tensor
 
 
 class Source:
@@ -191,7 +194,20 @@ def resample(view: View, box: tuple[int, int, int, int], size: tuple[int, int]) 
         clean=shown,
         taught=taught[None],
         sure=sure[None],
+        **resampled_normals(view, window, size),
     )
+
+
+def resampled_normals(view: View, window: tuple[slice, slice], size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return `normal` and `surface` of a batch of one; zeros where the view has no normals."""
+    if view.normal is None:
+        return {"normal": torch.zeros(1, 3, *size), "surface": torch.zeros(1, *size)}
+    normal = torch.from_numpy(view.normal[window].astype(np.float32) / 127).permute(2, 0, 1)
+    known = (normal != 0).any(0, keepdim=True).float()
+    planes = torch.cat([normal, known])[None]
+    small = functional.interpolate(planes, size, mode="bilinear", antialias=True, align_corners=False)
+    surface = (small[:, 3] > 0.95).float()
+    return {"normal": functional.normalize(small[:, :3], dim=1) * surface[:, None], "surface": surface}
 
 
 def mirror(batch: Batch) -> Batch:
@@ -199,6 +215,7 @@ def mirror(batch: Batch) -> Batch:
     maps = {f.name: getattr(batch, f.name).flip(-1) for f in fields(batch) if f.name not in ("points", "known")}
     points = batch.points[:, :, list(MIRRORED)].clone()
     points[..., 0] = batch.image.shape[3] - 1 - points[..., 0]
+    maps["normal"] = maps["normal"] * maps["normal"].new_tensor([-1, 1, 1]).reshape(3, 1, 1)
     return replace(batch, points=points, **maps)
 
 
@@ -221,8 +238,10 @@ def rotate(batch: Batch, degrees: float) -> Batch:
         return turned if maps.ndim == 4 else turned[:, 0]
 
     smooth = {name: moved(getattr(batch, name), "bilinear").clamp(0, 1) for name in ("image", "clean", "alpha")}
-    names = ("disparity", "person", "background", "behind", "taught", "sure")
+    names = ("disparity", "person", "background", "behind", "taught", "sure", "normal", "surface")
     exact = {name: moved(getattr(batch, name), "nearest") for name in names}
+    right, up, out = exact["normal"].unbind(1)
+    exact["normal"] = torch.stack([cosine * right - sine * up, sine * right + cosine * up, out], 1)
     points = batch.points.clone()
     x, y = batch.points[..., 0] + 0.5 - width / 2, batch.points[..., 1] + 0.5 - height / 2
     points[..., 0] = cosine * x + sine * y + width / 2 - 0.5

@@ -51,14 +51,13 @@ class Trainer:
 
         self.job, self.rank, self.options = job, rank, job.options
         initial = load_file(job.init)
-        self.modules = shaped_as(initial)
-        files.load_named(self.modules, initial)
+        self.modules = self.load(initial)
         self.teacher = Teacher(job.teacher) if job.teacher is not None else None
         self.average = copy.deepcopy(self.modules)
         self.bf16 = choose_precision(self.modules.values())
         for module in (*self.modules.values(), *self.average.values()):
             module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-        freeze(self.modules["encoder"], self.options.frozen)
+        self.freeze()
         groups = parameter_groups(self.modules, self.options)
         self.rates = [float(group["lr"]) for group in groups]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -71,22 +70,27 @@ class Trainer:
         if job.resume:
             self.restore(files.load_checkpoint(job.run))
 
+    def load(self, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
+        """Return the modules with their initial weights."""
+        modules = shaped_as(tensors)
+        files.load_named(modules, tensors)
+        return modules
+
+    def freeze(self) -> None:
+        """Stop the gradients of everything that is not trained."""
+        freeze(self.modules["encoder"], self.options.frozen)
+
+    def validate(self) -> dict[str, float]:
+        """Return figures of the moving average on the validation views; of `score`, less is better."""
+        height, width, _ = self.options.sizes[0]
+        return validate(self.average, self.validation, self.options.validation_views, (height, width))
+
     def train_step(self, progress: float) -> dict[str, float]:
         """Do one step of the optimizer; return the mean of each term over this process's batch."""
         factor = rate_factor(self.step, self.options.warmup, progress, self.options.last_rate)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        batch = self.batches.batch(self.step)
-        image = batch.image.contiguous(memory_format=torch.channels_last)
-        with autocast(self.bf16):
-            features = self.modules["encoder"](image)
-            disparity, logit = (output.float() for output in decode(self.modules, features))
-        rng = objective_rng(self.options.seed, self.step, self.rank)
-        taught = self._taught(batch) if self.options.weights.photo_consistency > 0 else None
-        loss, terms = objective(disparity, logit, batch, self.options.weights, rng, taught)
-        if self.teacher is not None:
-            distilled, more = self.teacher.terms(image, features, disparity, logit, self.options.weights)
-            loss, terms = loss + distilled, {**terms, **more}
+        loss, terms = self.loss(self.batches.batch(self.step))
         if not bool(torch.isfinite(loss)):
             raise StageError("train", f"the loss is {float(loss)} at step {self.step}: {terms}")
         self.optimizer.zero_grad(set_to_none=True)
@@ -97,6 +101,20 @@ class Trainer:
         self.step += 1
         self._update_average()
         return {"loss": float(loss.detach()), "gradient_norm": float(norm), "rate": factor, **terms}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a batch and the mean of each of its terms."""
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        with autocast(self.bf16):
+            features = self.modules["encoder"](image)
+            disparity, logit = (output.float() for output in decode(self.modules, features))
+        rng = objective_rng(self.options.seed, self.step, self.rank)
+        taught = self._taught(batch) if self.options.weights.photo_consistency > 0 else None
+        loss, terms = objective(disparity, logit, batch, self.options.weights, rng, taught)
+        if self.teacher is not None:
+            distilled, more = self.teacher.terms(image, features, disparity, logit, self.options.weights)
+            loss, terms = loss + distilled, {**terms, **more}
+        return loss, terms
 
     @torch.no_grad()
     def _taught(self, batch: Batch) -> Tensor:
@@ -163,6 +181,7 @@ def freeze(encoder: nn.Module, blocks: int) -> None:
 def parameter_groups(modules: Mapping[str, nn.Module], options: Options) -> list[dict[str, Any]]:
     """Return AdamW's groups: one rate per module, weight decay on matrices and kernels only, no frozen parameters."""
     rates = {"encoder": options.encoder_rate, "depth": options.depth_rate, "segmentation": options.matte_rate}
+    rates |= {options.head: options.depth_rate} if options.head else {}
     groups: list[dict[str, Any]] = []
     for name, module in modules.items():
         trained = [p for p in module.parameters() if p.requires_grad]
@@ -181,10 +200,19 @@ def work(rank: int, job: Job, store: str) -> None:
     if processes > 1:
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
     try:
-        train(Trainer(job, rank))
+        train(trainer_of(job, rank))
     finally:
         if processes > 1:
             dist.destroy_process_group()
+
+
+def trainer_of(job: Job, rank: int) -> Trainer:
+    """Return the trainer of the whole net, or of the head that the options name."""
+    if not job.options.head:
+        return Trainer(job, rank)
+    from reference.training.head import HeadTrainer
+
+    return HeadTrainer(job, rank)
 
 
 def train(trainer: Trainer) -> None:
@@ -226,13 +254,11 @@ def _agreed(steps: float, seconds: float, options: Options) -> float:
 
 def _validate(trainer: Trainer, progress: Progress) -> None:
     """Measure the moving average on the validation views and save it if it is the best so far."""
-    options = trainer.options
     if not trainer.validation:
         files.save_weights(trainer.job.run / BEST, files.named(trainer.average))
         trainer.best = {"step": trainer.step}
         return
-    height, width, _ = options.sizes[0]
-    figures = validate(trainer.average, trainer.validation, options.validation_views, (height, width))
+    figures = trainer.validate()
     if trainer.best is None or figures["score"] < trainer.best["score"]:
         trainer.best = {"step": trainer.step, **figures}
         files.save_weights(trainer.job.run / BEST, files.named(trainer.average))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydramobile.errors import UsageError, unknown
+from reference.portrait import FURTHER_HEADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Weights:
     matte_l1: float = 2.0
     matte_edge: float = 0.5
     matte_overlap: float = 1.0
+    normals: float = 1.0
     distill_features: float = 1.0
     distill_depth: float = 2.0
     distill_matte: float = 2.0
@@ -47,7 +49,8 @@ class Options:
 
     `steps` fixes its length; with `minutes` above 0 the length follows the clock instead. A batch of each process is
     `synthetic` views and `photos` photos. `sizes` are (H, W, share of the steps). The rates are AdamW's. `frozen` is
-    the number of leading encoder blocks that are not trained; if it is above 0, the stem is frozen too.
+    the number of leading encoder blocks that are not trained; if it is above 0, the stem is frozen too. `head` names a
+    further head (reference/portrait.py) that is trained alone on the features of the frozen encoder, at `depth_rate`.
     """
 
     seed: int = 1
@@ -73,6 +76,7 @@ class Options:
     checkpoint_every: int = 100
     validate_every: int = 200
     validation_views: int = 96
+    head: str = ""
     weights: Weights = field(default_factory=Weights)
 
     def as_json(self) -> dict[str, Any]:
@@ -138,6 +142,8 @@ def check(options: Options) -> Options:
             raise UsageError(f"a size is two multiples of 32 and a share above 0, not {(height, width, share)}")
     if options.synthetic < 1 or options.photos < 0 or options.processes < 1:
         raise UsageError("a batch needs at least one synthetic view, no negative number of photos, and a process")
+    if options.head and options.head not in FURTHER_HEADS:
+        raise unknown("head", options.head, FURTHER_HEADS)
     if options.steps < 1 or options.minutes < 0 or not 0 <= options.ema < 1:
         raise UsageError("steps are at least 1, minutes not negative, ema in [0, 1)")
     return options

@@ -66,7 +66,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 
 def draw_curve(run: Path) -> None:
-    """Draw the loss, its depth and matte parts, and the validation figures over the steps into curve.png."""
+    """Draw the loss, its parts, and the validation figures that the run has over the steps into curve.png."""
     from matplotlib.figure import Figure
 
     log = read_log(run)
@@ -81,9 +81,16 @@ def draw_curve(run: Path) -> None:
         upper.set_yscale("log")
         upper.legend()
     checked = [line for line in log if line["kind"] == "validation"]
-    for name, label in (("whdr", "WHDR inside the person"), ("mae", "matte MAE")):
-        lower.plot([c["step"] for c in checked], [c[name] for c in checked], "o-", label=label)
-    lower.plot([c["step"] for c in checked], [1 - c["iou"] for c in checked], "o-", label="1 - matte IoU")
+    steps = [line["step"] for line in checked]
+    for name, label in (
+        ("whdr", "WHDR inside the person"),
+        ("mae", "matte MAE"),
+        ("angle_mean", "normals, mean angle in degrees"),
+    ):
+        if checked and name in checked[0]:
+            lower.plot(steps, [line[name] for line in checked], "o-", label=label)
+    if checked and "iou" in checked[0]:
+        lower.plot(steps, [1 - line["iou"] for line in checked], "o-", label="1 - matte IoU")
     lower.set_ylabel("synthetic validation, moving average")
     lower.set_xlabel("step")
     if checked:

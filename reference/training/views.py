@@ -43,6 +43,10 @@ POINT_NAMES = (
 MIRRORED = (0, 1, 3, 2, 5, 4, 6, 7, 9, 8, 11, 10)
 """The index of each point's mirror image."""
 
+OPTIONAL = {"normal": "int8"}
+"""Arrays that a shard may lack. normal [n, H, W, 3]: 127 times the unit surface normal of people in camera space (x
+right, y up, z to the camera), 0 where it is unknown."""
+
 ARRAYS = {"rgb": "uint8", "disparity": "float16", "alpha": "uint8", "known": "uint8", "face": "float16"}
 """The arrays of a shard, first axis its views.
 
@@ -55,7 +59,7 @@ without a unit: only its order and proportions mean something), visible 0/1.
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One view: the arrays of `ARRAYS` without their first axis, and its JSON line."""
+    """One view: the arrays of `ARRAYS` without their first axis, and its JSON line. `normal` may be missing."""
 
     rgb: Array
     disparity: Array
@@ -63,6 +67,7 @@ class View:
     known: int
     face: Array
     about: dict[str, Any]
+    normal: Array | None = None
 
 
 class ViewSet:
@@ -98,7 +103,8 @@ class ViewSet:
         row = number - (int(self._ends[shard - 1]) if shard else 0)
         arrays = self._shard(shard)
         values = {name: arrays[name][row] for name in ARRAYS if name != "known"}
-        return View(**values, known=int(arrays["known"][row]), about=self._lines(shard)[row])
+        normal = arrays["normal"][row] if "normal" in arrays else None
+        return View(**values, known=int(arrays["known"][row]), about=self._lines(shard)[row], normal=normal)
 
     def verify(self) -> None:
         """Compare every shard with its hash; raise StageError("data") for the first that differs."""
@@ -179,8 +185,10 @@ def _check(path: Path, arrays: dict[str, Array], views: int, height: int, width:
         "alpha": (views, height, width),
         "known": (views,),
         "face": (views, FACES, POINTS, 4),
+        "normal": (views, height, width, 3),
     }
-    for name, dtype in ARRAYS.items():
+    present = {name: dtype for name, dtype in OPTIONAL.items() if name in arrays}
+    for name, dtype in (ARRAYS | present).items():
         if name not in arrays:
             raise StageError(STAGE, f"{path} lacks {name!r} (it holds {', '.join(sorted(arrays))})")
         if arrays[name].dtype != dtype or arrays[name].shape != shapes[name]:

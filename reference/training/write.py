@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydramobile.files import canonical_json, dump_json, sha256_bytes, write_bytes, write_text
-from reference.training.views import ARRAYS, SCHEMA
+from reference.training.views import ARRAYS, OPTIONAL, SCHEMA
 
 
 def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]], about: Sequence[Any]) -> dict[str, Any]:
     """Write shard `number` and its JSON lines; return its row of the index."""
     buffer = io.BytesIO()
-    stored: dict[str, Any] = {name: np.ascontiguousarray(arrays[name].astype(dtype)) for name, dtype in ARRAYS.items()}
+    wanted = ARRAYS | {name: dtype for name, dtype in OPTIONAL.items() if name in arrays}
+    stored: dict[str, Any] = {name: np.ascontiguousarray(arrays[name].astype(dtype)) for name, dtype in wanted.items()}
     np.savez(buffer, **stored)
     data = buffer.getvalue()
     name = f"shards/{number:04d}.npz"
@@ -27,7 +28,7 @@ def write_shard(folder: Path, number: int, arrays: Mapping[str, NDArray[Any]], a
     write_bytes(folder / name, data)
     # The zip holds the time of writing, so the content hash covers the arrays instead.
     content = hashlib.sha256()
-    for array in ARRAYS:
+    for array in wanted:
         content.update(stored[array].tobytes())
     return {"file": name, "views": len(about), "sha256": sha256_bytes(data), "content": content.hexdigest()}
 

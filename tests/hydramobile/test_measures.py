@@ -16,7 +16,9 @@ from hydramobile.measures import (
     collect,
     judge_depth,
     judge_matte,
+    judge_normals,
     judge_scores,
+    normal_figures,
     order_errors,
     sensitivity,
     tensor_measures,
@@ -124,6 +126,24 @@ def test_scores_by_hand() -> None:
     assert judge_scores(np.array([[1, 2], [4, 3]]), np.array([[0, 9], [0, 9]]), None) == {"top1": 0.5}
 
 
+def test_normals_by_hand() -> None:
+    """Four normals that face the camera, against the same turned by 0, 3, 30 and 90 degrees to the right."""
+    angles = np.radians([0, 3, 30, 90]).reshape(1, 1, 4)
+    turned = np.stack([np.sin(angles), np.zeros_like(angles), np.cos(angles)], 1)
+    ahead = np.zeros((1, 3, 1, 4))
+    ahead[:, 2] = 1
+    numbers = judge_normals(turned, ahead, None)
+    assert numbers["angle_mean"] == pytest.approx(30.75) and numbers["turned_5"] == 0.5
+    person = np.array([True, True, False, False]).reshape(1, 1, 1, 4)
+    assert judge_normals(turned, ahead, person)["angle_mean"] == pytest.approx(1.5)
+    assert judge_normals(5 * turned, turned, None)["angle_mean"] == pytest.approx(0, abs=1e-6), "length is no error"
+    assert judge_normals(0 * turned, ahead, None)["angle_mean"] == 90.0
+    small = np.stack([np.full((1, 1, 1), 1e-6), np.zeros((1, 1, 1)), np.ones((1, 1, 1))], 1)
+    assert judge_normals(small, ahead[..., :1], None)["angle_mean"] == pytest.approx(np.degrees(1e-6), rel=1e-6)
+    figures = normal_figures(np.array([0.0, 3, 30, 90]))
+    assert (figures["angle_median"], figures["within_11.25"], figures["within_30"]) == (16.5, 0.5, 0.75)
+
+
 def test_collect_keeps_the_worst_sample() -> None:
     folded = collect("y", {"a": {"iou": 0.9, "mae": 0.1}, "b": {"iou": 0.7, "mae": 0.3}}, {"iou": 0.8})
     iou, mae = folded
@@ -145,5 +165,5 @@ def test_the_lists_of_metrics_are_true() -> None:
     assert tuple(tensor_measures(image, image, 1.0)) == TENSOR_METRICS
     assert set(JUDGES) == set(JUDGE_METRICS) == set(SPEC_JUDGES)
     for name, judge in JUDGES.items():
-        value = scores if name == "class-scores" else image
+        value = {"class-scores": scores, "surface-normals": np.concatenate([image] * 3, 1)}.get(name, image)
         assert tuple(judge(value, value, None)) == JUDGE_METRICS[name]

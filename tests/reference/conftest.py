@@ -13,7 +13,7 @@ from reference.training.write import write_index, write_shard
 MakeSet = Callable[..., Path]
 
 
-def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[str, np.ndarray]:
+def ball(rng: np.random.Generator, height: int, width: int, known: int, normals: bool = False) -> dict[str, np.ndarray]:
     """Draw a textured ball in front of a wall that comes nearer downwards, and points on the ball."""
     rows, columns = np.mgrid[:height, :width]
     x, y, radius = width * rng.uniform(0.4, 0.6), height * rng.uniform(0.4, 0.6), width * rng.uniform(0.25, 0.4)
@@ -22,6 +22,8 @@ def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[
     alpha = np.clip((1.05 - square) * 10, 0, 1)[..., None]
     rgb = alpha * rng.uniform(40, 200, 3) + (1 - alpha) * rng.uniform(0, 255, 3) + rng.normal(0, 6, (height, width, 3))
     near = 2 + 0.5 * np.sqrt(np.clip(1 - square, 0, 1))
+    # The ball is a bulge of half a unit in disparity; its normals are those of a half ball.
+    normal = np.stack([(columns - x) / radius, -(rows - y) / radius, np.sqrt(np.clip(1 - square, 0, 1))], -1)
     face = np.zeros((2, 12, 4))
     face[0, :, 0], face[0, :, 1] = x + radius * np.linspace(-0.9, 0.9, 12), y
     face[0, :, 2] = 2 + 0.5 * np.sqrt(1 - np.linspace(-0.9, 0.9, 12) ** 2)
@@ -32,19 +34,25 @@ def ball(rng: np.random.Generator, height: int, width: int, known: int) -> dict[
         "alpha": np.round(alpha[..., 0] * 255),
         "known": np.array(known),
         "face": face,
+        **({"normal": np.round(127 * normal * inside[..., None])} if normals else {}),
     }
 
 
 @pytest.fixture(scope="session")
 def make_set() -> MakeSet:
-    """Return `make_set(folder, seed, views, kind, known)`, which writes views of 96x72 pixels, four per shard."""
+    """Return `make_set(folder, seed, views, kind, known, normals)`: it writes views of 96x72 pixels, four per shard."""
 
     def make(
-        folder: Path, seed: int = 1, views: int = 6, kind: str = "synthetic", known: tuple[int, ...] = (2, 1)
+        folder: Path,
+        seed: int = 1,
+        views: int = 6,
+        kind: str = "synthetic",
+        known: tuple[int, ...] = (2, 1),
+        normals: bool = False,
     ) -> Path:
         rng, rows = np.random.default_rng(seed), []
         for number, start in enumerate(range(0, views, 4)):
-            shard = [ball(rng, 96, 72, known[n % len(known)]) for n in range(start, min(start + 4, views))]
+            shard = [ball(rng, 96, 72, known[n % len(known)], normals) for n in range(start, min(start + 4, views))]
             arrays = {name: np.stack([view[name] for view in shard]) for name in shard[0]}
             about = [
                 {"view": start + n, "pitch": 30.0 * (n % 2), "people": 1, "hair": f"hair{n % 2}", "backlit": n % 2 == 1}

@@ -19,8 +19,8 @@ from reference.render.assets import Skeleton, rotation
 from reference.render.raster import Camera
 from reference.synthesize.dataset import Order, synthesize
 from reference.synthesize.light import irradiance, towards
-from reference.synthesize.plan import BINS, draw_plan
-from reference.synthesize.posing import between, reach
+from reference.synthesize.plan import ARMS, BINS, draw_plan
+from reference.synthesize.posing import between, reach, seated_legs, wrist_targets
 from reference.synthesize.rig import base_mesh
 from reference.synthesize.view import project
 from reference.synthesize.wardrobe import HELD_OUT, Wardrobe, load_wardrobe
@@ -144,10 +144,10 @@ near = panel(np.array([-9.0, -9, 4]), np.array([18.0, 0, 0]), np.array([0, 8.0, 
 person = panel(np.array([-2.0, -6, 1]), np.array([4.0, 0, 0]), np.array([0, 10.0, -3]), gray)
 light = Lighting(np.tile([0.0, 0, 1], (3, 1)), np.ones((3, 3)), irradiance(np.ones(3), np.ones(3), []))
 camera = Camera(np.array([0.0, 0, 10]), np.zeros(3), 60.0)
-painter = Painter((60, 80))
+painter = Painter((60, 80), normals=True)
 scene, people = painter.paint([wall, near], [person], camera, light, 8.0)
 view = develop(np.random.default_rng(0), scene, people, None, False)
-np.savez(sys.argv[1], rgb=view.rgb, disparity=view.disparity, alpha=view.alpha)
+np.savez(sys.argv[1], rgb=view.rgb, disparity=view.disparity, alpha=view.alpha, normal=view.normal)
 """
 
 
@@ -176,6 +176,10 @@ def test_disparity_equals_the_disparity_of_the_drawn_planes(root: Path, tmp_path
     assert (view["alpha"][on_person] == 255).all() and (view["alpha"][on_wall] == 0).all()
     assert (view["alpha"][60:70, 26:34] == 0).all()
     assert 0 < ((view["alpha"] > 0) & (view["alpha"] < 255)).mean() < 0.1
+    # The person's plane rises away from the camera: its normal points up and at the camera, and is unknown elsewhere.
+    facing = np.array([0, 3, 10]) / np.hypot(3, 10)
+    np.testing.assert_allclose(view["normal"][on_person] / 127, np.broadcast_to(facing, (10, 8, 3)), atol=0.006)
+    assert (view["normal"][on_wall] == 0).all() and (view["normal"][60:70, 26:34] == 0).all()
 
 
 def test_a_point_is_projected_where_the_camera_sees_it() -> None:
@@ -292,6 +296,9 @@ def test_bins_hold_what_their_names_say() -> None:
     # The camera is anywhere from the eyes to the knees, so that neither end of the body is nearly always nearer.
     under = [-plan.distance * np.sin(np.deg2rad(plan.elevation)) for plan in plans["standing"]]
     assert 0 <= min(under) < 2 and 11 < max(under) <= 13.01 and 4.5 < np.median(under) < 8.5
+    assert all(plan.seated and plan.setting != "backdrop" for plan in plans["seated"])
+    assert {plan.arms for plan in plans["arms"]} == set(ARMS) and not any(plan.seated for plan in plans["arms"])
+    assert {plan.framing for plan in plans["seated"]} == {"half", "full"}
     assert {plan.framing for plan in plans[""]} == {"selfie", "portrait", "half", "full"}
     assert all(max(abs(plan.pitch), abs(plan.yaw), abs(plan.roll)) <= 45 for plan in plans[""])
 
@@ -302,6 +309,20 @@ def test_an_even_sky_lights_all_sides_alike_and_a_lobe_its_own() -> None:
     np.testing.assert_allclose(even[1:], 0, atol=2e-2)
     lit = irradiance(np.zeros(3), np.zeros(3), [(towards(0, 0), np.ones(3), 8.0)])
     assert lit[2, 0] > 0 and abs(lit[1, 0]) < 0.1 * lit[2, 0] and abs(lit[3, 0]) < 0.1 * lit[2, 0]
+
+
+def test_a_seated_persons_thighs_point_ahead_and_shins_down() -> None:
+    turns = seated_legs(np.random.default_rng(0))
+    for side in "LR":
+        thigh = turns[f"upperleg01.{side}"] @ [0, -1, 0]
+        shin = turns[f"upperleg01.{side}"] @ turns[f"lowerleg01.{side}"] @ [0, -1, 0]
+        assert thigh[2] > 0.85 and shin[1] < -0.7
+    hips, shoulders = np.array([[1, 2, 0], [-1, 2, 0]]), np.array([[1.6, 6, 0], [-1.6, 6, 0]])
+    for arms, height in (("lap", 2.9), ("table", 3.4), ("crossed", 4.0), ("hips", 2.9)):
+        targets = wrist_targets(np.random.default_rng(1), arms, hips, shoulders)
+        assert all(abs(wrist[1] - height) < 1 and wrist[2] > -0.5 for wrist, _ in targets.values()), arms
+    crossed = wrist_targets(np.random.default_rng(1), "crossed", hips, shoulders)
+    assert crossed["L"][0][0] < 0 < crossed["R"][0][0]
 
 
 def test_an_arm_reaches_its_target() -> None:

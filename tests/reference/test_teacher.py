@@ -32,6 +32,16 @@ def test_only_confident_mattes_are_kept() -> None:
     assert not confidence.keeps(doubtful, 0.99)
 
 
+def test_another_network_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"fetch them with bash scripts/setup\.sh teachers"):
+        Teachers(tmp_path)
+    file = tmp_path / "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"TFL3")
+    with pytest.raises(UsageError, match="another file than was reviewed"):
+        Teachers(tmp_path)
+
+
 def test_anchors_are_the_centres_of_two_grids() -> None:
     anchors = _anchors()
     assert anchors.shape == (896, 2)
