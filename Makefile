@@ -14,6 +14,7 @@
 #   TORCH_INDEX=url         an extra package index for PyTorch. Where plain pip would fetch PyTorch's CUDA build
 #                           (several GB, never used here), take the CPU build from PyTorch's own index:
 #                           make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#   LOCK=file               install the Python packages of a lock, by their hashes (scripts/lock.py writes one)
 
 MODEL ?= models/portrait
 RECIPES ?=
@@ -27,7 +28,8 @@ TOOL ?=
 DEVICE ?=
 PYTHON ?=
 TORCH_INDEX ?=
-export MODEL RECIPES OUT SAMPLES CALIBRATE AGAIN ARM_SAMPLES TOOL DEVICE PYTHON TORCH_INDEX
+LOCK ?=
+export MODEL RECIPES OUT SAMPLES CALIBRATE AGAIN ARM_SAMPLES TOOL DEVICE PYTHON TORCH_INDEX LOCK
 
 # Test workers. Two fit in 16 GB; TEST_WORKERS=0 runs the tests in one process.
 TEST_WORKERS ?= 2

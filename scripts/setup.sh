@@ -74,6 +74,14 @@ setup_python() {
   fi
   [ -d .venv ] || "$python" -m venv .venv
 
+  if [ -n "${LOCK:-}" ]; then
+    [ -f "$LOCK" ] || fail "LOCK=$LOCK is no file; scripts/lock.py writes one"
+    say "installing the Python packages of $LOCK, by their hashes"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r "$LOCK" \
+      ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
+    return
+  fi
+
   # pyproject.toml lists the direct dependencies; constraints.txt pins them and their dependencies.
   local requirements
   requirements=$(mktemp)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import metadata
 
 from hydramobile.cli import COMPLETE
 from hydramobile.errors import ExitCode, unknown
 from ship.commands import command_line, replace_process
+from ship.version import program_version
 
 # word -> (package, its command's words)
 COMMANDS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -62,7 +62,7 @@ def main() -> None:
         sys.stdout.write(HELP + "\n")
         sys.exit(0)
     if words[0] == "--version":
-        sys.stdout.write(f"hydra-mobile {version()}\n")
+        sys.stdout.write(f"hydra-mobile {program_version()}\n")
         sys.exit(0)
     if words[0] == "doctor":
         sys.exit(doctor(words[1:]))
@@ -78,14 +78,6 @@ def doctor(words: list[str]) -> int:
     """Run the doctors of targets and runtimes; return the first exit code that is not 0."""
     codes = [subprocess.call(command_line(package, ["doctor", *words])) for package in ("export", "benchmarks")]
     return next((code for code in codes if code), 0)
-
-
-def version() -> str:
-    """Return the version of the installed package, or "of a checkout"."""
-    try:
-        return metadata.version("hydra-mobile")
-    except metadata.PackageNotFoundError:
-        return "of a checkout"
 
 
 if __name__ == "__main__":

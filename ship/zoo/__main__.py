@@ -15,11 +15,12 @@ app = typer.Typer(add_completion=False, no_args_is_help=True)
 
 
 @app.command()
-def zoo(
+def zoo(  # noqa: PLR0913 - one parameter per flag
     nets: Annotated[Path, typer.Argument(help="ZOO.toml: the nets, as `init` takes them, or model folders.")],
     out: Annotated[Path, typer.Option(help="Files go to OUT/zoo/<net>, results to OUT/zoo.json.")] = Path("build"),
     page: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown page.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Nets at a time; each takes two processes and 2 to 4 GB.")] = 1,
+    scheduler: Annotated[str, typer.Option(help="A Dask cluster's scheduler, tcp://HOST:8786, instead of JOBS.")] = "",
     again: Annotated[bool, typer.Option("--again", help="Ship every net anew; kept results are replaced.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> str:
@@ -27,11 +28,11 @@ def zoo(
     from hydramobile.files import write_text
     from ship.zoo.page import page_text, zoo_table
     from ship.zoo.request import check_folders, read_zoo
-    from ship.zoo.run import conclude_zoo, run_zoo
+    from ship.zoo.run import How, conclude_zoo, run_zoo
 
     asked = read_zoo(nets)
     check_folders(asked)
-    rows = run_zoo(asked, out, jobs, again, lambda text: typer.echo(text, err=True))
+    rows = run_zoo(asked, out, How(jobs, again, scheduler), lambda text: typer.echo(text, err=True))
     if page:
         write_text(page, page_text(rows, str(nets), str(page)))
     if as_json:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from hydramobile.markdown import cell
 from ship.show import WIDTH
-from ship.zoo.run import ZooRow
+from ship.zoo.rows import ZooRow
 
 COLUMNS = ("net", "from", "target", "recipe", "verdict", "err / sens", "snr, dB", "size", "export", "reason")
 HEAD = """# Supported models

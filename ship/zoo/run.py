@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydramobile import interrupts
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError
 from hydramobile.files import dump_json, read_json, set_aside, write_text
-from ship.commands import Ended, run_command
+from ship.zoo.cluster import ship_on_cluster
 from ship.zoo.request import Net, Zoo
+from ship.zoo.rows import ABSENT, PASS, ZooRow, failure
+from ship.zoo.work import ship_here
 
-# A net whose process was killed is done once more: the system may have needed its memory for another.
-ATTEMPTS = 2
 RESULTS = "zoo.json"
-PASS = "pass"
-
-
-@dataclass(frozen=True, slots=True)
-class ZooRow:
-    """One file of one net. `reason` says why it does not pass; `figures` holds the worst value per metric."""
-
-    net: str
-    source: str
-    target: str
-    recipe: str
-    verdict: str
-    figures: dict[str, float] = field(default_factory=dict)
-    megabytes: float = 0.0
-    seconds: float = 0.0
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,81 +26,56 @@ class Kept:
     rows: tuple[ZooRow, ...]
 
 
-def run_zoo(zoo: Zoo, out: Path, jobs: int, again: bool, progress: Callable[[str], None]) -> list[ZooRow]:
-    """Ship the nets that have no kept rows, `jobs` at a time, each in a process of its own. Return all rows."""
-    path = out / RESULTS
-    kept = {} if again else read_results(path)
-    lock = threading.Lock()
+@dataclass(frozen=True, slots=True)
+class How:
+    """How nets are done: `jobs` at a time on this machine, or on the Dask cluster at `scheduler`; anew with `again`."""
 
-    def work(net: Net) -> None:
-        interrupts.check()
-        key, missing = zoo.key(net), net.missing()
-        if net.name in kept and kept[net.name].key == key:
+    jobs: int = 1
+    again: bool = False
+    scheduler: str = ""
+
+
+def run_zoo(zoo: Zoo, out: Path, how: How, progress: Callable[[str], None]) -> list[ZooRow]:
+    """Ship the nets that have no kept rows, each in a process of its own. Return all rows.
+
+    Raises UsageError where the cluster cannot be used.
+    """
+    path = out / RESULTS
+    kept = {} if how.again else read_results(path)
+    keys = {net.name: zoo.key(net) for net in zoo.nets}
+    waiting = []
+    for net in zoo.nets:
+        if net.name in kept and kept[net.name].key == keys[net.name]:
             progress(f"{net.name}: kept")
-            return
-        if missing:  # not kept: the library may be installed later
-            rows: tuple[ZooRow, ...] = (
-                failure(net, zoo, f"{missing} is not installed here (pip install '.[zoo]')", "not installed"),
-            )
-            key = ""
         else:
-            rows = shipped(net, zoo, out, progress)
-        with lock:
-            kept[net.name] = Kept(key, rows)
-            write_results(path, kept)
+            waiting.append(net)
+    done = (
+        ship_on_cluster(how.scheduler, zoo, waiting, out) if how.scheduler else here(zoo, waiting, out, how, progress)
+    )
+    for net, rows in done if waiting else ():
+        # Of a net whose library is missing nothing is kept: it may be installed later.
+        absent = any(row.verdict == ABSENT for row in rows)
+        kept[net.name] = Kept("" if absent else keys[net.name], tuple(rows))
+        write_results(path, kept)
         for row in rows:
             progress(f"{row.net} {row.target} {row.recipe}: {row.verdict} {row.reason}".rstrip())
-
-    with ThreadPoolExecutor(jobs) as pool:
-        for done in [pool.submit(work, net) for net in zoo.nets]:
-            done.result()
     return [row for net in zoo.nets for row in kept[net.name].rows]
 
 
-def shipped(net: Net, zoo: Zoo, out: Path, progress: Callable[[str], None]) -> tuple[ZooRow, ...]:
-    """Write the net's model folder and ship it."""
-    home, started = out / "zoo" / net.name, time.monotonic()
-    folder = zoo.base / net.folder if net.folder else home / "model"
-    if net.origins:
-        words = ("init", folder.resolve(), *net.origins, *net.options, "--name", net.name, "--overwrite")
-        ended = alone(net, progress, "export", *words, cwd=zoo.base)
-        if ended.code:
-            return (failure(net, zoo, ended.reason),)
-    recipes = [word for name in zoo.recipes for word in ("--recipe", name)]
-    ended = alone(net, progress, "ship", *zoo.targets, "--model", folder, "--out", home, *recipes, "--quick")
-    if not isinstance(ended.content, dict):
-        return (failure(net, zoo, ended.reason),)
-    progress(f"{net.name}: {time.monotonic() - started:.0f} s")
-    return tuple(zoo_row(net, row) for row in ended.content["rows"])
+def here(
+    zoo: Zoo, nets: Sequence[Net], out: Path, how: How, progress: Callable[[str], None]
+) -> Iterator[tuple[Net, Sequence[ZooRow]]]:
+    """Yield each net with its rows, in the order in which they are done on this machine."""
 
-
-def alone(net: Net, progress: Callable[[str], None], package: str, *words: object, cwd: Path | None = None) -> Ended:
-    """Run a command in a process group of its own; run it again where it was killed."""
-    for attempt in range(ATTEMPTS):
-        ended = run_command(package, *words, cwd=cwd, group=True)
+    def work(net: Net) -> tuple[Net, Sequence[ZooRow]]:
         interrupts.check()
-        if not ended.killed:
-            return ended
-        progress(f"{net.name}: {ended.reason}; {'again' if attempt + 1 < ATTEMPTS else 'given up'}")
-    return ended
+        if missing := net.missing():
+            return net, [failure(net, zoo, f"{missing} is not installed here (pip install '.[zoo]')", ABSENT)]
+        return net, ship_here(net, zoo, out, progress)
 
-
-def zoo_row(net: Net, row: dict[str, Any]) -> ZooRow:
-    passed = row["verdict"] == PASS
-    reason = "" if passed else ": ".join(filter(None, (row["stage"], row["limit"])))
-    recipes = ", ".join(row["recipes"])
-    return ZooRow(
-        *(net.name, net.source, row["target"], recipes, row["verdict"]),
-        figures=row["figures"],
-        megabytes=row["megabytes"],
-        seconds=row["seconds"],
-        reason=reason,
-    )
-
-
-def failure(net: Net, zoo: Zoo, reason: str, verdict: str = "failed") -> ZooRow:
-    """Return the row of a net that has no file at all."""
-    return ZooRow(net.name, net.source, ", ".join(zoo.targets), ", ".join(zoo.recipes), verdict, reason=reason)
+    with ThreadPoolExecutor(how.jobs) as pool:
+        for future in as_completed([pool.submit(work, net) for net in nets]):
+            yield future.result()
 
 
 def read_results(path: Path) -> dict[str, Kept]:
@@ -135,7 +91,7 @@ def read_results(path: Path) -> dict[str, Kept]:
 
 
 def write_results(path: Path, kept: dict[str, Kept]) -> None:
-    nets = {name: {"key": net.key, "rows": [asdict(row) for row in net.rows]} for name, net in sorted(kept.items())}
+    nets = {name: {"key": net.key, "rows": [row.as_json() for row in net.rows]} for name, net in sorted(kept.items())}
     write_text(path, dump_json({"schema": 1, "nets": nets}))
 
 
@@ -145,7 +101,7 @@ def conclude_zoo(rows: list[ZooRow]) -> str:
     Raises BudgetBroken where a file does not pass, NothingJudged where none was made.
     """
     passed = [row for row in rows if row.verdict == PASS]
-    absent = [row for row in rows if row.verdict == "not installed"]
+    absent = [row for row in rows if row.verdict == ABSENT]
     bad = [row for row in rows if row not in passed and row not in absent]
     text = f"{len(passed)} of {len(passed) + len(bad)} files of {len({row.net for row in rows})} nets pass"
     text += f", {len(absent)} nets need a library that is not installed" if absent else ""

@@ -6,6 +6,7 @@ process of its own, as a user starts it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import shutil
@@ -22,6 +23,8 @@ from campaign.server import left_over
 from hydramobile.artifact import artifact_folder, read_in_place, verify
 
 SECONDS = 180.0
+# unshare(2)
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 # Appended to a net's file: its first module does something else before it computes.
 SPOIL = """
 inner = build
@@ -275,7 +278,22 @@ def two_photos_of_one_name(world: World, folder: Path) -> str:
     return end
 
 
+def no_network(world: World, folder: Path) -> str:
+    """Without any network, loopback included, a browser is unavailable: no row fails, and none passes."""
+    words: list[object] = ["benchmarks", "parity", "--model", world.model, "--out", own_build(world, folder)]
+    outcome = ran([*words, "--runtime", "browser", "--only", "onnx/float32"], before=leave_network)
+    assert "loopback" in outcome.out + outcome.err, (outcome.out + outcome.err)[-500:]
+    return must(outcome, 4)
+
+
+def leave_network() -> None:
+    """Move this process into a network namespace of its own, as a user of a user namespace of its own."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no namespaces here")
+
+
 FAULTS = (
+    no_network,
     ctrl_c_early,
     ctrl_c_late,
     sigterm,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
 from export.provenance import PROVENANCE, SBOM, package_url
 from hydramobile.artifact import read_artifact
 from hydramobile.files import sha256_file
@@ -14,7 +17,9 @@ def test_documents_name_files_packages_and_inputs(artifact: Artifacts) -> None:
     folder = artifact("classifier", "onnx", "float32")
     sealed = read_artifact(folder)
     listed = {record.path: record.sha256 for record in sealed.files}
-    bill = json.loads((folder / SBOM).read_text())
+    text = (folder / SBOM).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None, "CycloneDX's own schema"
+    bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     model = bill["metadata"]["component"]
     assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", sealed.model, sealed.version)

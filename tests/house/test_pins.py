@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from scripts.lock import lines_of
+
 
 @pytest.fixture(scope="module")
 def pins(root: Path) -> list[Requirement]:
@@ -111,3 +113,11 @@ def test_npm_lock_names_no_registry_and_one_tfjs_version(root: Path) -> None:
     tfjs = {name: entry["version"] for name, entry in packages.items() if re.search(r"/@tensorflow/[^/]+$", name)}
     assert len(tfjs) == 6
     assert set(tfjs.values()) == {"4.22.0"}
+
+
+def test_a_lock_names_every_wheel_by_its_hash() -> None:
+    row = {"metadata": {"name": "NumPy", "version": "2.4"}, "download_info": {"url": "u", "archive_info": {}}}
+    with pytest.raises(SystemExit, match=r"no sha256 of numpy 2\.4: u"):
+        lines_of({"install": [row]})
+    row["download_info"] = {"archive_info": {"hashes": {"sha256": "ab"}}}
+    assert lines_of({"install": [row]}) == ["numpy==2.4 --hash=sha256:ab"]

@@ -14,10 +14,11 @@ import pytest
 from hydramobile.errors import BudgetBroken, NothingJudged, StageError, UsageError
 from ship import commands
 from ship.commands import Ended, run_command
-from ship.zoo import run as running
+from ship.zoo import work
 from ship.zoo.page import page_text
 from ship.zoo.request import Net, Zoo, read_zoo
-from ship.zoo.run import ZooRow, conclude_zoo, read_results, run_zoo
+from ship.zoo.rows import ZooRow
+from ship.zoo.run import How, conclude_zoo, read_results, run_zoo
 from support.fixtures import Command
 
 NETS = """
@@ -78,8 +79,8 @@ def test_a_good_and_a_broken_net(command: Command, listed: Path, root: Path, mon
 
     # A second run keeps both nets, and asks again for the library.
     zoo, asked = read_zoo(listed), list[str]()
-    monkeypatch.setattr(running, "run_command", lambda *words, **options: asked.append(str(words)))
-    again = run_zoo(zoo, home / "build", 1, False, say)
+    monkeypatch.setattr(work, "run_command", lambda *words, **options: asked.append(str(words)))
+    again = run_zoo(zoo, home / "build", How(), say)
     assert not asked and [row.verdict for row in again] == ["pass", "failed", "not installed"]
     assert "absent" in read_results(home / "build/zoo.json")
     # Other code is another net.
@@ -92,9 +93,9 @@ def test_a_killed_process_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     row: dict[str, Any] = {"target": "onnx", "recipes": ["float32"], "verdict": "pass", "figures": {"err_sens": 1e-6}}
     row |= {"megabytes": 1.0, "seconds": 2.0, "stage": "", "limit": ""}
     answers: list[Any] = [killed, Ended(0, "1 files may ship", {"rows": [row]}), killed, killed]
-    monkeypatch.setattr(running, "run_command", lambda *words, **options: answers.pop(0))
+    monkeypatch.setattr(work, "run_command", lambda *words, **options: answers.pop(0))
     zoo = Zoo(tmp_path, ("onnx",), ("float32",), (Net("one", folder=Path("one")), Net("two", folder=Path("two"))))
-    rows = run_zoo(zoo, tmp_path, 1, False, say)
+    rows = run_zoo(zoo, tmp_path, How(), say)
     assert [(row.net, row.verdict) for row in rows] == [("one", "pass"), ("two", "failed")]
     assert rows[1].reason == "ship was killed by SIGKILL" and not answers
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.evidence.envelope import typed
 from benchmarks.evidence.environment import Offer
+from benchmarks.runtime import Absent
 from benchmarks.runtimes.web.link import Engine, Link, Refused
 from benchmarks.runtimes.web.server import Server
 from hydramobile.errors import StageError
@@ -30,6 +31,8 @@ FLAGS = (
 )
 # WebGPU is off by default in headless Chromium on Linux.
 WEBGPU = ("--enable-unsafe-webgpu",)
+# The start of Chromium's errors of the network, as in a container without a loopback interface.
+NO_NETWORK = "net::ERR_"
 # Milliseconds.
 START_LIMIT = 60_000
 
@@ -64,6 +67,9 @@ class Page(Link):
             self.offer = typed(Offer, {"version": self.browser.version, **self.call("offers", {}, "open")})
         except Error as failure:
             self.close()
+            if NO_NETWORK in failure.message:
+                reason = f"Chromium does not reach {self.server.address}: is the loopback interface down?"
+                raise Absent("open", reason) from failure
             raise StageError("open", f"Chromium did not start: {failure.message}") from failure
         except StageError:
             self.close()
