@@ -10,13 +10,15 @@ import {Painter} from './app/painter.js';
 import {openPhoto} from './app/photo.js';
 import {Session} from './app/session.js';
 import {Stage} from './gl/stage.js';
+import {APERTURE, refocus} from './modes/refocus.js';
 import {MODES} from './modes/table.js';
 import {buildControls} from './ui/controls.js';
 import {byId, h, inside, prefersReducedMotion} from './ui/dom.js';
+import {showHero} from './ui/hero.js';
 import {openInspector} from './ui/inspector.js';
 import {listenForPhotos} from './ui/intake.js';
 import {showBusy, showNotice, showProgress} from './ui/notices.js';
-import {keepOffline} from './ui/offline.js';
+import {keepLater, keepOffline} from './ui/offline.js';
 import {listen} from './ui/pointer.js';
 import {openSaver} from './ui/saver.js';
 
@@ -48,6 +50,7 @@ async function boot() {
     choose,
   };
   Object.assign(globalThis, {demo: app});
+  showHero(catalog.hero);
   listenForPhotos(catalog.samples, photograph);
   buildTabs();
   wire();
@@ -68,10 +71,11 @@ async function loadNet() {
     document.body.dataset.net = `${app.choice.id} ${app.choice.backend}`;
     return true;
   } catch (error) {
-    showNotice(messageOf(error), async () => {
+    const retry = async () => {
       app.ready = loadNet();
       if ((await app.ready) && app.photo) await analyze(app.photo);
-    });
+    };
+    showNotice(messageOf(error), {label: 'Try again', run: retry});
     return false;
   } finally {
     showProgress(null);
@@ -125,9 +129,11 @@ async function analyze(photo, turn = app.turn) {
   byId('editor').hidden = false;
   document.body.classList.add('is-editing');
   choose(app.mode);
-  reveal();
+  if (scene.people.length) reveal();
+  else offerDepth();
   showBusy(null);
   document.body.dataset.scene = String(turn);
+  keepLater();
 }
 
 /** Glide from all sharp into the focus that was found: the first look at a photo. */
@@ -137,6 +143,16 @@ function reveal() {
   app.painter.change({...settings, aperture: 0});
   app.painter.paint();
   app.painter.change(settings, {glide: true, duration: REVEAL});
+}
+
+/** Say that nobody was found. The photo stays sharp until the user asks for the depth, which is less sure there. */
+function offerDepth() {
+  const blur = () => {
+    choose(refocus);
+    change({aperture: APERTURE});
+  };
+  const text = 'Nobody was found in this photo. The net knows people best, but it has a depth for everything.';
+  showNotice(text, {label: 'Refocus by depth', run: blur, calm: true});
 }
 
 /** Return the settings of the current mode. */

@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,16 +101,21 @@ def require_published(spec: ModelSpec, out: Path) -> tuple[list[Published], list
     return published, withheld
 
 
-def catalog(spec: ModelSpec, published: Sequence[Published], withheld: Sequence[Withheld]) -> dict[str, Any]:
-    """Return catalog.json but for its samples. `Catalog` in types.d.ts describes it for the page."""
+def catalog(
+    spec: ModelSpec, published: Sequence[Published], withheld: Sequence[Withheld], packed: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return catalog.json but for its samples. `Catalog` in types.d.ts describes it for the page.
+
+    `packed` is the compressed file per sha256 of a download.
+    """
     return {
         "model": {"name": spec.name, "version": spec.version, "description": spec.description},
-        "artifacts": [artifact_row(item) for item in published],
+        "artifacts": [artifact_row(item, packed) for item in published],
         "withheld": [asdict(item) for item in withheld],
     }
 
 
-def artifact_row(item: Published) -> dict[str, Any]:
+def artifact_row(item: Published, packed: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "id": item.id,
         "engine": ENGINES[item.artifact.target],
@@ -122,24 +125,15 @@ def artifact_row(item: Published) -> dict[str, Any]:
         "size": item.artifact.size,
         "proven_by": item.proven_by,
         "base": f"/model/{item.id}/",
-        "modules": {entry.name: module_row(item, entry) for entry in item.modules},
+        "modules": {entry.name: module_row(item, entry, packed) for entry in item.modules},
     }
 
 
-def module_row(item: Published, entry: Entry) -> dict[str, Any]:
+def module_row(item: Published, entry: Entry, packed: Mapping[str, Path]) -> dict[str, Any]:
     return {
         "file": entry.file,
         "signature": entry.function or entry.name,
         "inputs": [asdict(port) for port in entry.inputs],
         "outputs": [asdict(port) for port in entry.outputs],
-        "files": [
-            {**asdict(record), "gzip": gzip_size(item.folder / record.path, record.sha256)}
-            for record in item.downloads(entry)
-        ],
+        "files": [{**asdict(record), "gzip": packed[record.sha256].stat().st_size} for record in item.downloads(entry)],
     }
-
-
-@cache
-def gzip_size(path: Path, sha256: str) -> int:
-    """Return the bytes of a file as a web host sends it (gzip, level 6). `sha256` is part of the cache's key."""
-    return len(gzip.compress(path.read_bytes(), 6))

@@ -1,7 +1,11 @@
-"""Screenshots of the running demo for the README, taken in a headless browser."""
+"""Take pictures of the running demo in a headless browser: the screenshots of the docs, the start page's picture.
+
+`RECORD` beside the screenshots holds the hash of the page that they show, by which a test finds out that they are old.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
 import shutil
 import threading
@@ -13,10 +17,11 @@ from typing import TYPE_CHECKING, Literal
 
 from PIL import Image
 
-from demo.server import bind
+from demo.server import bind, page_hash
+from demo.showcase import Showcase, read_showcase
 from demo.site import make_site
 from hydramobile.errors import StageError
-from hydramobile.files import write_bytes
+from hydramobile.files import dump_json, sha256_file, write_bytes, write_text
 from hydramobile.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -25,6 +30,13 @@ if TYPE_CHECKING:
 STAGE = "screenshots"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 QUALITY = 82
+# Of the start page's picture.
+HERO_QUALITY = 70
+RECORD = "pictures.json"
+PIXELS = """(() => {
+  const {width, height, data} = demo.painter.pixels();
+  return [height, width, new Uint8Array(data.buffer).toBase64()];
+})()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +81,49 @@ SHOTS = {
 
 
 def take(spec: ModelSpec, out: Path, target: Path) -> list[Path]:
-    """Write the screenshots of SHOTS as JPEGs into `target`. Raise StageError where no browser is installed."""
+    """Write the start page's picture, then the screenshots of SHOTS as JPEGs into `target`, and their record.
+
+    Raises StageError where no browser is installed.
+    """
+    shown = read_showcase(spec)
     paths = []
-    with served(spec, out) as address, browsed() as page:
-        for name, shot in SHOTS.items():
-            path = target / f"{name}.jpg"
-            write_bytes(path, shoot(page, address, shot))
-            paths.append(path)
+    with browsed() as page:
+        if shown.hero:
+            with served(spec, out) as address:
+                paths += take_hero(page, address, shown)
+        with served(spec, out) as address:
+            for name, shot in SHOTS.items():
+                path = target / f"{name}.jpg"
+                write_bytes(path, shoot(page, address, shot))
+                paths.append(path)
+    taken = {path.name: sha256_file(path) for path in paths}
+    write_text(target / RECORD, dump_json({"schema": 1, "page": page_hash(), "pictures": taken}))
     return paths
+
+
+def take_hero(page: Page, address: str, shown: Showcase) -> list[Path]:
+    """Write every state of the start page's picture at the size of the photo's preview."""
+    open_sample(page, address, shown.hero_photo)
+    paths = []
+    for state in shown.hero:
+        page.evaluate(f"demo.change({state.change}, {{glide: false}})")
+        height, width, text = page.evaluate(PIXELS)
+        pixels = Image.frombytes("RGBA", (width, height), base64.b64decode(text)).convert("RGB")
+        packed = io.BytesIO()
+        pixels.save(packed, "WEBP", quality=HERO_QUALITY)
+        write_bytes(state.path, packed.getvalue())
+        paths.append(state.path)
+    return paths
+
+
+def open_sample(page: Page, address: str, name: str) -> None:
+    """Open the page, and a sample unless `name` is empty."""
+    page.goto(address)
+    page.wait_for_selector("body[data-net]", state="attached")
+    page.wait_for_function("() => [...document.querySelectorAll('.thumb img')].slice(0, 4).every((i) => i.complete)")
+    if name:
+        page.click(f"[data-name='{name}']")
+        page.wait_for_selector("body[data-scene]", state="attached")
 
 
 @contextmanager
@@ -113,12 +160,7 @@ def shoot(page: Page, address: str, shot: Shot) -> bytes:
     """Return one screenshot as JPEG."""
     page.set_viewport_size({"width": shot.width, "height": shot.height})
     page.emulate_media(color_scheme=shot.scheme, reduced_motion="reduce")
-    page.goto(address)
-    page.wait_for_selector("body[data-net]", state="attached")
-    page.wait_for_function("() => [...document.querySelectorAll('.thumb img')].slice(0, 4).every((i) => i.complete)")
-    if shot.sample:
-        page.click(f"[data-name='{shot.sample}']")
-        page.wait_for_selector("body[data-scene]", state="attached")
+    open_sample(page, address, shot.sample)
     for step in shot.steps:
         if step.startswith("until "):
             page.wait_for_function(f"() => {step.removeprefix('until ')}")

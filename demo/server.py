@@ -39,7 +39,7 @@ SHARED = (
     "store.js",
     "tensors.js",
 )
-# Loaded when the 3D mode is opened. The service worker caches them from the start, for use without a network.
+# Loaded when the 3D mode is opened. The page fetches them after its first picture, for use without a network.
 LATER = (
     "three/build/three.core.js",
     "three/build/three.module.js",
@@ -57,12 +57,13 @@ TYPES = {
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
     ".png": "image/png",
+    ".webp": "image/webp",
     ".jpg": "image/jpeg",
     ".onnx": "application/octet-stream",
     ".tflite": "application/octet-stream",
     ".bin": "application/octet-stream",
 }
-# File types worth compressing: photos and quantized weights gain too little for the time it takes.
+# File types that are compressed when they are asked for. packed.py compresses weights, which take longer, at the start.
 COMPRESSED = frozenset({".html", ".css", ".js", ".mjs", ".json", ".svg", ".wasm"})
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -87,18 +88,31 @@ INLINE = re.compile(rb"<script(?![^>]*\bsrc=)[^>]*>(.*?)</script>", re.DOTALL)
 class Site:
     """The served content: `catalog` as JSON, `files` by the path of their URL, the runtimes and the page itself.
 
+    `packed` is the compressed file of a file, where it was compressed before; `made` are type and content of files that
+    exist in memory only, by path.
+
     `build` is the hash of the page and the catalog. Every answer has it (X-Hydra-Build), so that the service worker
     keeps no page of another program, and none of another build.
     """
 
-    def __init__(self, catalog: Mapping[str, Any], files: Mapping[str, Path]) -> None:
+    def __init__(
+        self,
+        catalog: Mapping[str, Any],
+        files: Mapping[str, Path],
+        packed: Mapping[Path, Path] | None = None,
+        made: Mapping[str, tuple[str, bytes]] | None = None,
+    ) -> None:
         self.files = dict(files)
+        self.packed = dict(packed or {})
         listing, urls = json.dumps(catalog).encode(), shell()
-        self.build = hash_of(listing, (self.find(url[1:]) for url in [*urls, "/sw.js"]))
+        later = [*(f"/npm/{path}" for path in LATER), *(row["url"] for row in catalog.get("samples", ()))]
+        self.build = hash_of(listing, (self.find(url[1:]) for url in [*urls, *later, "/sw.js"]))
+        files_of_page = {"build": self.build, "files": urls, "later": later}
         script = (PAGE / "sw.js").read_bytes().replace(BUILD, f"'{self.build}'".encode())
         self.generated = {
+            **(made or {}),
             "catalog.json": ("application/json", listing),
-            "shell.json": ("application/json", json.dumps({"build": self.build, "files": urls}).encode()),
+            "shell.json": ("application/json", json.dumps(files_of_page).encode()),
             "sw.js": (TYPES[".js"], script),
         }
         hashes = [hashlib.sha256(text).digest() for text in INLINE.findall((PAGE / "index.html").read_bytes())]
@@ -131,11 +145,16 @@ def hash_of(listing: bytes, files: Iterable[Path | None]) -> str:
     return digest.hexdigest()[:16]
 
 
+def page_hash() -> str:
+    """Return a hash that changes with every file of the page, and with nothing else."""
+    return hash_of(b"", (PAGE / (url[1:] or "index.html") for url in shell() if not url.startswith("/runtime/")))
+
+
 def shell() -> list[str]:
-    """Return the URLs of the page's own files, which the service worker caches for use without a network."""
+    """Return the URLs of the page's own files, which the service worker caches when it is installed."""
     files = (path.relative_to(PAGE) for path in sorted(PAGE.rglob("*")) if path.suffix in TYPES)
     urls = (f"/{path.as_posix()}" for path in files if path.name not in ("index.html", "sw.js"))
-    return ["/", *urls, *(f"/runtime/{path}" for path in SHARED), *(f"/npm/{path}" for path in LATER)]
+    return ["/", *urls, *(f"/runtime/{path}" for path in SHARED)]
 
 
 @lru_cache(maxsize=256)
@@ -163,10 +182,14 @@ class Handler(LocalHandler):
         if file is None:
             self.answer(HTTPStatus.NOT_FOUND, b"not found", {"Content-Type": "text/plain"})
             return
-        packed = file.suffix in COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", "")
-        headers = {"Content-Type": TYPES[file.suffix], **({"Content-Encoding": "gzip"} if packed else {})}
-        script = file.suffix in (".js", ".mjs")
-        self.answer(HTTPStatus.OK, body(file, file.stat().st_mtime_ns, packed) if packed or script else file, headers)
+        compressed = "gzip" in self.headers.get("Accept-Encoding", "")
+        ready = self.site.packed.get(file) if compressed else None
+        compressed = compressed and (ready is not None or file.suffix in COMPRESSED)
+        headers = {"Content-Type": TYPES[file.suffix], **({"Content-Encoding": "gzip"} if compressed else {})}
+        answer: Path | bytes = ready or file
+        if ready is None and (compressed or file.suffix in (".js", ".mjs")):
+            answer = body(file, file.stat().st_mtime_ns, compressed)
+        self.answer(HTTPStatus.OK, answer, headers)
 
 
 def bind(site: Site, port: int = 0) -> LocalServer:

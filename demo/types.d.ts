@@ -52,9 +52,17 @@ export interface ArtifactRow {
 
 export interface SampleRow extends Size {
   url: string;
+  /** URL of a small copy. */
+  thumbnail: string;
   name: string;
   title: string;
   license: string;
+}
+
+/** One state of the picture on the start page. */
+export interface HeroRow extends Size {
+  url: string;
+  label: string;
 }
 
 export interface Catalog {
@@ -62,6 +70,7 @@ export interface Catalog {
   artifacts: ArtifactRow[];
   withheld: {id: string; reason: string}[];
   samples: SampleRow[];
+  hero: HeroRow[];
 }
 
 // The worker (app/worker.js) and the page's side of it (app/net.js)

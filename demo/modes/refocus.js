@@ -11,6 +11,7 @@ import {Bokeh} from '../gl/bokeh.js';
 /** @typedef {{focus: [number, number], depth: number}} Aim depths between which all is sharp; the slider's depth */
 /** @typedef {Aim & {aperture: number, shape: ShapeName, bloom: number}} RefocusSettings */
 
+export const APERTURE = 0.55; // of a photo with people, at first
 const WIDEST = 0.032; // radius of the blur at full aperture, of the photo's diagonal
 const KEY_STEP = 0.02; // of the slider
 /** @type {Record<ShapeName, string>} */
@@ -72,7 +73,7 @@ export const refocus = {
   start(scene) {
     const [person] = scene.people;
     const aim = person ? onPerson(person) : plane(scene.depthOf(0.9));
-    return {...aim, aperture: 0.55, shape: 'disc', bloom: 0.5};
+    return {...aim, aperture: person ? APERTURE : 0, shape: 'disc', bloom: 0.5};
   },
 
   controls: (scene) => [

@@ -4,6 +4,7 @@
  * The elements of index.html that scripts use, by id.
  *
  * @typedef {object} Elements
+ * @property {HTMLButtonElement} act
  * @property {HTMLElement} busy
  * @property {HTMLDialogElement} camera
  * @property {HTMLCanvasElement} canvas
@@ -13,6 +14,7 @@
  * @property {HTMLElement} editor
  * @property {HTMLInputElement} file
  * @property {HTMLElement} frame
+ * @property {HTMLElement} hero
  * @property {HTMLElement} hint
  * @property {HTMLButtonElement} home
  * @property {HTMLButtonElement} inspect
@@ -23,7 +25,6 @@
  * @property {HTMLButtonElement} original
  * @property {HTMLButtonElement} pick
  * @property {HTMLElement} progress
- * @property {HTMLButtonElement} retry
  * @property {HTMLElement} ring
  * @property {HTMLElement} samples
  * @property {HTMLButtonElement} save

@@ -33,15 +33,39 @@ export function buildHistogram({key, label, values, spread}, change) {
       change({[key]: input.valueAsNumber}, {glide: false});
     },
   });
+  let [threshold, softness] = [0, 0];
+  // The colours are the page's, so there are none before the canvas is in the page.
+  const redraw = () => {
+    if (canvas.isConnected) draw(canvas, counts, threshold, softness);
+  };
+  followColours(canvas, redraw);
   /** @param {Settings} current */
   const update = (current) => {
-    const threshold = Number(current[key]);
+    threshold = Number(current[key]);
+    softness = Number(current[spread]);
     input.value = String(threshold);
     input.setAttribute('aria-valuetext', `${Math.round((threshold / counts.most) * 100)} % from far to near`);
-    draw(canvas, counts, threshold, Number(current[spread]));
+    redraw();
   };
   const plot = h('div', {class: 'plot'}, canvas, input);
   return {element: h('div', {class: 'control histogram'}, h('label', {for: id}, label), plot), update};
+}
+
+/**
+ * Draw when the canvas enters the page and whenever the page goes from dark to light or back.
+ *
+ * @param {HTMLCanvasElement} canvas
+ * @param {() => void} redraw
+ */
+function followColours(canvas, redraw) {
+  const scheme = matchMedia('(prefers-color-scheme: dark)');
+  const observer = new ResizeObserver(() => {
+    if (canvas.isConnected) return redraw();
+    observer.disconnect();
+    scheme.removeEventListener('change', redraw);
+  });
+  observer.observe(canvas);
+  scheme.addEventListener('change', redraw);
 }
 
 /**

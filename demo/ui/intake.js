@@ -58,7 +58,7 @@ function listenForDrops(open) {
  * @param {SampleRow} sample
  * @param {OpenPhoto} open
  */
-function thumbnail({url, name, title, width, height}, open) {
+function thumbnail({url, thumbnail: small, name, title}, open) {
   const load = async () => {
     try {
       const response = await fetch(url);
@@ -71,6 +71,6 @@ function thumbnail({url, name, title, width, height}, open) {
   return h(
     'button',
     {type: 'button', class: 'thumb', 'data-name': name, onclick: load},
-    h('img', {src: url, alt: title, width, height, loading: 'lazy', decoding: 'async'}),
+    h('img', {src: small, alt: title, width: 124, height: 164, loading: 'lazy', decoding: 'async'}),
   );
 }

@@ -1,23 +1,25 @@
-// Progress and error messages.
+// Progress, errors and what was found.
 
 /** @import {Progress} from '../types.d.ts' */
 
 import {byId, inside} from './dom.js';
 
 /**
- * Show an error, or take it away.
+ * Show a message, or take it away.
  *
- * @param {string | null} error
- * @param {() => void} [retry] the action of "Try again", where trying again may help
+ * @param {string | null} text
+ * @param {{label: string, run: () => void, calm?: boolean}} [action] a button; `calm` where nothing went wrong
  */
-export function showNotice(error, retry) {
+export function showNotice(text, action) {
   const box = byId('notice');
-  box.hidden = !error;
-  inside(box, 'span').textContent = error ?? '';
-  byId('retry').hidden = !retry;
-  byId('retry').onclick = () => {
+  box.hidden = !text;
+  box.classList.toggle('calm', Boolean(action?.calm));
+  inside(box, 'span').textContent = text ?? '';
+  byId('act').hidden = !action;
+  byId('act').textContent = action?.label ?? '';
+  byId('act').onclick = () => {
     box.hidden = true;
-    retry?.();
+    action?.run();
   };
   byId('dismiss').onclick = () => {
     box.hidden = true;

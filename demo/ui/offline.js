@@ -23,3 +23,20 @@ export async function keepOffline() {
     console.info(`no offline use: ${messageOf(error)}`); // a private window: all else works
   }
 }
+
+/**
+ * Fetch what the page needs later, so that the service worker keeps it: the 3D mode's files and the sample photos. Call it
+ * when the page has nothing else to do.
+ *
+ * @returns {Promise<void>}
+ */
+export async function keepLater() {
+  if (!navigator.serviceWorker?.controller || document.body.dataset.kept) return;
+  try {
+    const {later} = await (await fetch('/shell.json')).json();
+    for (const url of later) await fetch(url, {priority: 'low'});
+    document.body.dataset.kept = 'true';
+  } catch (error) {
+    console.info(`not all is kept for offline use: ${messageOf(error)}`); // the next picture tries again
+  }
+}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hydramobile.errors import StageError
-from hydramobile.measures import angles_between, normal_figures
+from hydramobile.surface import angles_between, normal_figures
 from reference import losses
 from reference.hydra import unit
 from reference.portrait import FURTHER_HEADS, shaped_as
@@ -51,7 +51,7 @@ class HeadTrainer(Trainer):
         with autocast(self.bf16):
             with torch.no_grad():
                 features = self.modules["encoder"](image)
-            raw: Tensor = self.modules[self.options.head].decoder(*features).float()  # type: ignore[operator]  # a Decoder
+            raw: Tensor = self.modules[self.options.head].decoder(*features).float()  # type: ignore[operator]  # a head has a decoder
         there = (batch.surface.sum((1, 2)) > 0).float()
         values = losses.surface_normals(unit(raw), batch.normal, batch.surface)
         mean = values.sum() / there.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""The training loop: one or several processes of one thread each; an interruption does not change the result."""
+"""The training loop of one process; an interruption does not change the result."""
 
 from __future__ import annotations
 
@@ -191,28 +191,6 @@ def parameter_groups(modules: Mapping[str, nn.Module], options: Options) -> list
                 decay = options.weight_decay if decayed else 0.0
                 groups.append({"params": chosen, "lr": rates[name], "weight_decay": decay})
     return groups
-
-
-def work(rank: int, job: Job, store: str) -> None:
-    """Run one process; rank 0 validates, writes checkpoints and prints."""
-    torch.set_num_threads(1)
-    processes = job.options.processes
-    if processes > 1:
-        dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
-    try:
-        train(trainer_of(job, rank))
-    finally:
-        if processes > 1:
-            dist.destroy_process_group()
-
-
-def trainer_of(job: Job, rank: int) -> Trainer:
-    """Return the trainer of the whole net, or of the head that the options name."""
-    if not job.options.head:
-        return Trainer(job, rank)
-    from reference.training.head import HeadTrainer
-
-    return HeadTrainer(job, rank)
 
 
 def train(trainer: Trainer) -> None:

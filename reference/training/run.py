@@ -15,11 +15,12 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from hydramobile.errors import StageError, UsageError
 from hydramobile.files import dump_json, read_json, sha256_file, write_text
-from reference.training.loop import BEST, LAST, Job, work
+from reference.training.loop import BEST, LAST, Job
 from reference.training.options import options_from
 from reference.training.precision import cpu_has_bf16
 from reference.training.progress import draw_curve, read_log
 from reference.training.views import ViewSet, open_sets
+from reference.training.work import work
 
 RUN, RECORD = "run.json", "record.json"
 STAGE = "train"

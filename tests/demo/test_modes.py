@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -107,3 +108,21 @@ def test_the_threshold_moves_on_the_histogram(opened: Demo) -> None:
         opened.page.keyboard.press(key)
         darkened.append((opened.pixels()[..., :3] != opened.source()[..., :3]).any(-1).mean())
     assert darkened[0] < 0.05 and darkened[1] > 0.8
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_an_untouched_histogram_has_the_pages_colours(opened: Demo, scheme: Literal["dark", "light"]) -> None:
+    opened.page.emulate_media(color_scheme=scheme)
+    opened.mode("refocus")
+    opened.mode("edit")
+    script = """() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => {
+      const canvas = document.querySelector('.plot canvas');
+      const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      const seen = new Set();
+      for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] === 255) seen.add(`${data[i]} ${data[i + 1]} ${data[i + 2]}`);
+      }
+      resolve([...seen]);
+    })))"""
+    accent, quiet = {"dark": ("255 181 71", "154 158 171"), "light": ("168 88 0", "102 106 117")}[scheme]
+    assert {accent, quiet} <= set(opened.page.evaluate(script))

@@ -5,19 +5,27 @@ from __future__ import annotations
 import base64
 import io
 import struct
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser
 
+from demo.server import Handler, bind
+from demo.site import make_site
 from hydramobile.goldens import build_folder, golden_path, load_golden
 from hydramobile.samples import load_samples
 from hydramobile.spec import load_spec
-from support.demo import Demo
+from support.demo import Demo, opened_page
+
+# Bytes of a first visit (docs/benchmarks.md): what is shown, and the service worker's copy of the page.
+LOADED = 3_600_000
 
 
 def is_open(demo: Demo, photo: Path) -> bool:
@@ -105,16 +113,17 @@ def test_a_damaged_model_is_refused_and_downloaded_again(fresh: Demo, photos: di
     assert "group1-shard1of1.bin is damaged: its content does not match the sha256" in fresh.notice()
     page.context.unroute(broken)
     page.context.route(broken, lambda route: route.fulfill(status=404))
-    page.click("#retry")
+    page.click("#act")
     page.wait_for_function("() => document.querySelector('#notice span').textContent.includes('missing on the server')")
     page.context.unroute(broken)
-    page.click("#retry")
+    page.click("#act")
     page.wait_for_selector("body[data-net='tfjs/balanced wasm']", state="attached")
     fresh.upload(photos["astronaut"])
 
 
-def test_the_page_works_offline_after_the_first_visit(fresh: Demo, photos: dict[str, Path]) -> None:
-    fresh.page.wait_for_selector("body[data-net]", state="attached")
+def test_the_page_works_offline_after_the_first_picture(fresh: Demo, photos: dict[str, Path]) -> None:
+    fresh.upload(photos["astronaut"])
+    fresh.page.wait_for_selector("body[data-kept]", state="attached")
     fresh.page.context.set_offline(True)
     try:
         fresh.page.reload()
@@ -122,8 +131,50 @@ def test_the_page_works_offline_after_the_first_visit(fresh: Demo, photos: dict[
         fresh.upload(photos["render-105"])
         fresh.page.click("#home")
         fresh.await_scene(lambda: fresh.page.click("[data-name='astronaut.png']"))
+        fresh.mode("scene3d")
+        fresh.page.wait_for_function("() => Number(document.body.dataset.spaceFrames) > 0")
     finally:
         fresh.page.context.set_offline(False)
+
+
+def test_a_photo_of_nobody_stays_sharp_and_says_so(demo: Demo, tmp_path: Path) -> None:
+    ramp = np.linspace(40, 200, 240, dtype=np.uint8)
+    Image.fromarray(np.stack([np.tile(ramp, (180, 1))] * 3, -1)).save(tmp_path / "ramp.png")
+    demo.upload(tmp_path / "ramp.png")
+    assert demo.page.evaluate("demo.scene.people.length") == 0
+    assert demo.notice().startswith("Nobody was found in this photo.")
+    assert (demo.pixels() == demo.source()).all()
+    demo.page.click("text=Refocus by depth")
+    assert demo.settings()["aperture"] == 0.55 and demo.page.is_hidden("#notice")
+
+
+def test_what_is_loaded_before_the_first_tap(
+    browser: Browser, proven: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server counts: page, runtime, model, thumbnails and the service worker's copies."""
+    sent: dict[str, int] = {}
+    answer = Handler.answer
+
+    def count(handler: Handler, status: HTTPStatus, content: bytes | Path, headers: Mapping[str, str]) -> None:
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        sent[handler.path] = sent.get(handler.path, 0) + size
+        answer(handler, status, content, headers)
+
+    monkeypatch.setattr(Handler, "answer", count)
+    server = bind(make_site(load_spec(root / "models/portrait"), proven))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with opened_page(browser, f"http://localhost:{server.server_port}/") as page:
+            page.page.wait_for_selector("body[data-net]", state="attached")
+            page.page.wait_for_load_state("networkidle")
+    finally:
+        server.shutdown()
+        server.server_close()
+    photos = (".jpg", ".png")
+    assert not [path for path in sent if path.startswith("/npm/three") or path.endswith(photos)], (
+        "before they are asked for"
+    )
+    assert sum(sent.values()) <= LOADED, sorted(sent.items(), key=lambda row: -row[1])[:8]
 
 
 def inspect(demo: Demo, field: str, value: str) -> None:

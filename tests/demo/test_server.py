@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.message import Message
 from pathlib import Path
 
@@ -23,8 +24,9 @@ def copied(proven: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(proven, tmp_path / "out"))
 
 
-def get(address: str, path: str) -> tuple[bytes, Message]:
-    with urllib.request.urlopen(address + path, timeout=30) as answer:
+def get(address: str, path: str, headers: Mapping[str, str] | None = None) -> tuple[bytes, Message]:
+    request = urllib.request.Request(address + path, headers=dict(headers or {}))
+    with urllib.request.urlopen(request, timeout=30) as answer:
         return answer.read(), answer.headers
 
 
@@ -116,8 +118,30 @@ def test_every_listed_file_is_served_whole(address: str) -> None:
                 content = get(address, row["base"][1:] + file["path"])[0]
                 assert hashlib.sha256(content).hexdigest() == file["sha256"]
                 assert file["gzip"] <= file["bytes"] * 1.01
-    for path in json.loads(get(address, "shell.json")[0])["files"]:
+    shell = json.loads(get(address, "shell.json")[0])
+    for path in [*shell["files"], *shell["later"]]:
         get(address, path[1:])
+
+
+def test_models_arrive_compressed(address: str) -> None:
+    """What a module costs over the network is what the catalog says."""
+    catalog = json.loads(get(address, "catalog.json")[0])
+    row = catalog["artifacts"][0]
+    for module in row["modules"].values():
+        for file in module["files"]:
+            content, headers = get(address, row["base"][1:] + file["path"], {"Accept-Encoding": "gzip"})
+            assert headers["Content-Encoding"] == "gzip"
+            assert len(content) == file["gzip"]
+            assert len(gzip.decompress(content)) == file["bytes"]
+
+
+def test_thumbnails_are_small_and_people_come_first(address: str) -> None:
+    rows = json.loads(get(address, "catalog.json")[0])["samples"]
+    assert sum(row["url"].startswith("/showcase/") for row in rows[:6]) == 6
+    assert sum(row["width"] > row["height"] for row in rows[:6]) >= 2
+    for row in rows:
+        content, headers = get(address, row["thumbnail"][1:])
+        assert headers["Content-Type"] == "image/webp" and len(content) <= 15_000, row["name"]
 
 
 def test_a_taken_port_is_a_usage_error(command: Command, proven: Path, address: str) -> None:

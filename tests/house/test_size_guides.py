@@ -24,6 +24,8 @@ EXCEPTIONS: dict[str, tuple[int, str]] = {
     "benchmarks/__main__.py::instructions parameters": (7, "a flag each"),
     "export/__main__.py::bundle parameters": (7, "one parameter per flag"),
     "reference/__main__.py::evaluate parameters": (8, "one parameter per flag"),
+    "reference/__main__.py::synthesize parameters": (7, "one parameter per flag"),
+    "ship/zoo/__main__.py::zoo parameters": (7, "one parameter per flag"),
     "benchmarks/__main__.py::compare parameters": (11, "two sides, and the flags of grid for timing them now"),
 }
 

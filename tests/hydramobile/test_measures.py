@@ -16,14 +16,13 @@ from hydramobile.measures import (
     collect,
     judge_depth,
     judge_matte,
-    judge_normals,
     judge_scores,
-    normal_figures,
     order_errors,
     sensitivity,
     tensor_measures,
 )
 from hydramobile.spec import JUDGES as SPEC_JUDGES
+from hydramobile.surface import judge_normals, normal_figures
 
 
 def test_tensor_measures_by_hand() -> None:
