@@ -128,7 +128,7 @@ async function analyze(photo, turn = app.turn) {
   byId('welcome').hidden = true;
   byId('editor').hidden = false;
   document.body.classList.add('is-editing');
-  choose(app.mode);
+  choose(offered(app.mode) ? app.mode : MODES[0]);
   if (scene.people.length) reveal();
   else offerDepth();
   showBusy(null);
@@ -192,14 +192,26 @@ function showTransparency() {
 }
 
 /**
+ * Return whether the loaded net has the output that a mode draws with.
+ *
+ * @param {Mode} mode
+ */
+function offered({judge}) {
+  if (!judge) return true;
+  const {modules} = app.session.slot('main').row;
+  return Object.values(modules).some(({outputs}) => outputs.some((output) => output.judge === judge));
+}
+
+/**
  * Mark the tab of a mode.
  *
  * @param {Mode} mode
  */
 function markTab(mode) {
-  for (const {id} of MODES) {
-    const tab = inside(byId('tabs'), `#tab-${id}`);
-    const chosen = id === mode.id;
+  for (const other of MODES) {
+    const tab = inside(byId('tabs'), `#tab-${other.id}`);
+    const chosen = other === mode;
+    tab.hidden = !offered(other);
     tab.setAttribute('aria-selected', String(chosen));
     tab.tabIndex = chosen ? 0 : -1;
   }
@@ -225,7 +237,7 @@ function buildTabs() {
   /** @type {Record<string, number>} */
   const steps = {ArrowRight: 1, ArrowLeft: -1};
   byId('tabs').replaceChildren(
-    ...MODES.map((mode, index) =>
+    ...MODES.map((mode) =>
       h(
         'button',
         {
@@ -236,7 +248,8 @@ function buildTabs() {
           onclick: () => choose(mode),
           onkeydown: (/** @type {KeyboardEvent} */ {key}) => {
             if (!steps[key]) return;
-            const next = MODES[(index + steps[key] + MODES.length) % MODES.length];
+            const shown = MODES.filter(offered);
+            const next = shown[(shown.indexOf(mode) + steps[key] + shown.length) % shown.length];
             const tab = inside(byId('tabs'), `#tab-${next.id}`);
             tab.focus();
             tab.click();

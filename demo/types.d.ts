@@ -99,6 +99,8 @@ export interface Loaded extends Timed {
 export interface NetMaps extends Size {
   alpha: Float32Array;
   depth: Float32Array;
+  /** [3, height, width], where the net has them. */
+  normals: Float32Array | null;
 }
 
 export interface LiftJob {

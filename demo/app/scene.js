@@ -1,7 +1,7 @@
 // The scene that a mode draws: one photo with its maps, at preview size on the graphics card and as arrays.
 
-/** @import {Floats, Layers, NetMaps} from '../types.d.ts' */
-/** @import {Stage} from '../gl/stage.js' */
+/** @import {Floats, Layers, NetMaps, Size} from '../types.d.ts' */
+/** @import {Stage, Texture} from '../gl/stage.js' */
 /** @import {Photo} from './photo.js' */
 
 import {Lifted, View} from '../gl/view.js';
@@ -44,6 +44,8 @@ export class Scene {
     this.height = photo.preview.height;
     /** @type {Maps | null} */
     this.maps = null;
+    /** @type {Texture | null} the net's surface normals, (n + 1) / 2 in red, green and blue */
+    this.normals = net.normals ? stage.texture(packedNormals(net.normals, net)) : null;
     this.people = findPeople(net);
     this.quantiles = quantiles(this.pixels.depth);
   }
@@ -121,7 +123,26 @@ export class Scene {
   free() {
     this.view.free();
     this.lifted.free();
+    if (this.normals) this.stage.free(this.normals);
   }
+}
+
+/**
+ * Pack normals [3, height, width] into RGBA bytes, which every graphics card filters.
+ *
+ * @param {Float32Array} normals
+ * @param {Size} size
+ * @returns {{width: number, height: number, data: Uint8Array}}
+ */
+export function packedNormals(normals, {width, height}) {
+  const plane = width * height;
+  const data = new Uint8Array(plane * 4).fill(255);
+  for (let index = 0; index < plane; index++) {
+    for (let axis = 0; axis < 3; axis++) {
+      data[index * 4 + axis] = Math.round((normals[axis * plane + index] * 0.5 + 0.5) * 255);
+    }
+  }
+  return {width, height, data};
 }
 
 /**

@@ -144,10 +144,12 @@ export class Session {
     const heads = Object.fromEntries(Object.entries(row.modules).map(([head, {outputs}]) => [outputs[0].judge, head]));
     const depth = await this.head(name, heads['relative-depth']);
     const alpha = await this.head(name, heads['alpha-matte']);
+    const facing = heads['surface-normals'];
+    const normals = facing ? await this.head(name, facing) : null;
     const [height, width] = row.size;
     const guide = pixels(photo.guide);
     const layers = await this.timed(slot, 'lift', () => net.lift({guide, depth, alpha, net: {width, height}}));
-    const scene = new Scene(this.stage, photo, {width, height, depth, alpha}, layers);
+    const scene = new Scene(this.stage, photo, {width, height, depth, alpha, normals}, layers);
     slot.total = performance.now() - started;
     return scene;
   }

@@ -7,7 +7,8 @@ import {cutout} from './cutout.js';
 import {edit} from './edit.js';
 import {place} from './place.js';
 import {refocus} from './refocus.js';
+import {relight} from './relight.js';
 import {scene3d} from './scene3d.js';
 
 /** @type {Mode[]} */
-export const MODES = [refocus, cutout, edit, place, scene3d];
+export const MODES = [refocus, cutout, edit, place, scene3d, relight];

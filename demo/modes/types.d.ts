@@ -36,6 +36,8 @@ interface ModeBase<S extends Settings> {
   id: string;
   title: string;
   hint: string;
+  /** The judge of the output that the mode draws with; it has a tab where the net has such an output. */
+  judge?: string;
   start(scene: Scene): S;
   controls(scene: Scene, settings: S): Control<S>[];
   transparent?(settings: S): boolean;
