@@ -13,7 +13,7 @@ import {Stage} from './gl/stage.js';
 import {APERTURE, refocus} from './modes/refocus.js';
 import {MODES} from './modes/table.js';
 import {buildControls} from './ui/controls.js';
-import {byId, h, inside, prefersReducedMotion} from './ui/dom.js';
+import {byId, inside, prefersReducedMotion} from './ui/dom.js';
 import {showHero} from './ui/hero.js';
 import {openInspector} from './ui/inspector.js';
 import {listenForPhotos} from './ui/intake.js';
@@ -21,6 +21,7 @@ import {showBusy, showNotice, showProgress} from './ui/notices.js';
 import {keepLater, keepOffline} from './ui/offline.js';
 import {listen} from './ui/pointer.js';
 import {openSaver} from './ui/saver.js';
+import {buildTabs, markTab} from './ui/tabs.js';
 
 const REVEAL = 900; // ms
 
@@ -52,7 +53,7 @@ async function boot() {
   Object.assign(globalThis, {demo: app});
   showHero(catalog.hero);
   listenForPhotos(catalog.samples, photograph);
-  buildTabs();
+  buildTabs(MODES, offered, choose);
   wire();
   app.ready = loadNet();
   document.body.dataset.ready = 'true';
@@ -178,7 +179,7 @@ function choose(mode) {
   app.panel = buildControls(mode.controls(scene, settings), settings, change);
   byId('controls').replaceChildren(app.panel.element);
   byId('controls').setAttribute('aria-labelledby', `tab-${mode.id}`);
-  markTab(mode);
+  markTab(MODES, mode, offered);
   fitFrame();
   if (mode.mount) mode.mount(byId('mount'), {stage: app.stage, scene, settings});
   else app.painter.show(scene, mode, settings, app.other);
@@ -203,21 +204,6 @@ function offered({judge}) {
 }
 
 /**
- * Mark the tab of a mode.
- *
- * @param {Mode} mode
- */
-function markTab(mode) {
-  for (const other of MODES) {
-    const tab = inside(byId('tabs'), `#tab-${other.id}`);
-    const chosen = other === mode;
-    tab.hidden = !offered(other);
-    tab.setAttribute('aria-selected', String(chosen));
-    tab.tabIndex = chosen ? 0 : -1;
-  }
-}
-
-/**
  * Change some settings of the current mode.
  *
  * @param {Partial<Settings>} patch
@@ -230,35 +216,6 @@ function change(patch, {glide = true} = {}) {
   showTransparency();
   if (app.mode.mount) app.mode.update(settings);
   else app.painter.change(settings, {glide});
-}
-
-/** Make the tabs of the modes; arrow keys go from one to the next. */
-function buildTabs() {
-  /** @type {Record<string, number>} */
-  const steps = {ArrowRight: 1, ArrowLeft: -1};
-  byId('tabs').replaceChildren(
-    ...MODES.map((mode) =>
-      h(
-        'button',
-        {
-          id: `tab-${mode.id}`,
-          type: 'button',
-          role: 'tab',
-          'aria-controls': 'controls',
-          onclick: () => choose(mode),
-          onkeydown: (/** @type {KeyboardEvent} */ {key}) => {
-            if (!steps[key]) return;
-            const shown = MODES.filter(offered);
-            const next = shown[(shown.indexOf(mode) + steps[key] + shown.length) % shown.length];
-            const tab = inside(byId('tabs'), `#tab-${next.id}`);
-            tab.focus();
-            tab.click();
-          },
-        },
-        mode.title,
-      ),
-    ),
-  );
 }
 
 /** Connect the page's elements. */

@@ -179,8 +179,8 @@ CEILINGS: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     "class-scores": {"float32": {"top1": 1.0}},
 }
 # judge -> metric -> limit. It holds for named recipes, and for recipes without a limit of their own whose weights are
-# pruned or have fewer than eight bits. The portrait's smallest build (`compact`) may lose as much. A classifier with
-# one changed answer in ten is another classifier.
+# pruned or have fewer than eight bits. The portrait's smallest build (`compact`) may lose as much. A surface that turns
+# by 4 degrees changes its diffuse shading by at most 7 %. A classifier with one changed answer in ten is another one.
 FEW: Mapping[str, Mapping[str, float]] = {
     "relative-depth": {"order_flips": 0.03},
     "alpha-matte": {"iou": 0.97},

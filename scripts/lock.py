@@ -1,6 +1,6 @@
-"""Write a lock of the Python packages: every one at its version in constraints.txt, with the sha256 of its wheel here.
+"""Write a lock of the Python packages: each at its version in constraints.txt, with the sha256 of its distribution.
 
-    .venv/bin/python scripts/lock.py build/requirements.lock [--extra-index-url URL]
+    .venv/bin/python -m scripts.lock build/requirements.lock [--extra-index-url URL]
     make setup LOCK=build/requirements.lock     # installs these bytes and no others
 
 constraints.txt pins versions for every platform and index. A lock is of one platform and of the index that it was made
@@ -13,26 +13,24 @@ import json
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.pin import direct_dependencies
+
 ROOT = Path(__file__).resolve().parents[1]
-HEAD = "# Written by scripts/lock.py: pip install --require-hashes -r THIS\n"
+HEAD = "# Written by scripts/lock.py. Install it: pip install --require-hashes -r FILE\n"
 
 
-def asked() -> list[str]:
-    """Return the direct dependencies, those for development among them."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+def installation_report(words: Sequence[str]) -> dict[str, Any]:
+    """Return pip's installation report of the direct dependencies and all of theirs, as if nothing was installed.
 
-
-def resolved(words: Sequence[str]) -> dict[str, Any]:
-    """Return pip's installation report of everything that is asked for, as if nothing was installed."""
+    `words` are further options of pip. Raises CalledProcessError where pip fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         wanted, report = Path(folder) / "wanted.txt", Path(folder) / "report.json"
-        wanted.write_text("\n".join(asked()) + "\n", encoding="utf-8")
+        wanted.write_text("\n".join(map(str, direct_dependencies())) + "\n", encoding="utf-8")
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
         pip += ["--dry-run", "--ignore-installed", "--report", str(report)]
         subprocess.run([*pip, "-c", str(ROOT / "constraints.txt"), "-r", str(wanted), *words], check=True)
@@ -57,7 +55,7 @@ def lines_of(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     target, words = Path(sys.argv[1]), sys.argv[2:]
-    lines = lines_of(resolved(words))
+    lines = lines_of(installation_report(words))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
     sys.stderr.write(f"lock: {len(lines)} packages in {target}\n")

@@ -74,6 +74,10 @@ def standing_of(budget: Budget, pair: tuple[str, str], rows: Sequence[ParityRow]
     return Standing(target, recipe, ship, state, reason)
 
 
+def nothing_compared(row: ParityRow) -> bool:
+    return row.verdict == "pass" and not row.measures
+
+
 def explain(row: ParityRow) -> str:
     return f"{row.where}: {row.reason}" if row.where else row.reason
 
@@ -88,8 +92,10 @@ def conclude(spec: ModelSpec, evidence: ParityEvidence, request: Request | None 
         asked = [row for row in evidence.results if request.covers(row)]
         if not asked:
             raise NothingJudged(NONE)
-        if all(row.verdict == "unavailable" for row in asked):
-            raise NothingJudged(f"{asked[0].runtime} is unavailable: {asked[0].reason}")
+        absent = [row for row in asked if row.verdict == "unavailable"]
+        # A size within its limit is a passing row, too, but it compares no output.
+        if absent and all(row.verdict == "unavailable" or nothing_compared(row) for row in asked):
+            raise NothingJudged(f"{absent[0].runtime} is unavailable: {absent[0].reason}")
     every = standings(load_budget(spec), evidence.results)
     if not every:
         raise NothingJudged(NONE)

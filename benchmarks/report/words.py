@@ -31,7 +31,7 @@ METRICS: dict[str, tuple[str, str, str]] = {
     "angle_p95": (
         "normals p95",
         "g",
-        "angle between the surface normals that 95 % of the pixels keep within, in degrees",
+        "95th percentile of the angle between the surface normals, in degrees",
     ),
     "turned_5": ("turned > 5°", "share", "pixels whose surface normal turned by more than 5 degrees"),
     "top1": ("top-1", "share", "inputs with the same best class"),

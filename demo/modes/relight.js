@@ -1,5 +1,4 @@
-// Relight: a lamp that is dragged around the people. The net's surface normals say which way the skin and the clothes face,
-// the depth what stands in the lamp's way.
+// Relight: a lamp that is dragged around the people. Shading comes from the net's surface normals, shadows from its depth.
 
 /** @import {PaintedMode} from './types.d.ts' */
 
@@ -8,7 +7,7 @@ import {rgbOf} from './color.js';
 
 /**
  * `azimuth` and `height` are degrees: right of and above the line to the camera. `distance` is in heights of the photo.
- * `strength`, `warmth` and `room` (how dark the rest of the room is) are in [0, 1], warmth in [-1, 1].
+ * `strength` and `room` (how dark the background becomes) are in [0, 1], `warmth` is in [-1, 1].
  *
  * @typedef {{azimuth: number, height: number, distance: number, strength: number, warmth: number, room: number}}
  *   RelightSettings

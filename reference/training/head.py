@@ -1,4 +1,4 @@
-"""Train a further head alone, on the features of an encoder whose weights stay as they are."""
+"""Train one further head on the features of a frozen encoder. HEADS names the trainer of each head."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _BATCH = 8
 
 
 class HeadTrainer(Trainer):
-    """The trainer of `options.head`. The encoder and the other heads are loaded, and saved unchanged.
+    """Train `options.head` and nothing else: the other modules are saved with the bits that were loaded.
 
-    Raises StageError("data") for a batch without the head's truth.
+    A subclass defines the head's loss and its validation.
     """
 
     def load(self, tensors: Mapping[str, Tensor]) -> dict[str, nn.Module]:
@@ -43,6 +43,10 @@ class HeadTrainer(Trainer):
     def freeze(self) -> None:
         for name, module in self.modules.items():
             module.requires_grad_(name == self.options.head)
+
+
+class NormalsTrainer(HeadTrainer):
+    """Train surface normals by the mean of 1 - cosine. Raises StageError("data") for data without normals."""
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         if not bool(batch.surface.any()):
@@ -84,3 +88,6 @@ def validate_normals(
         raise StageError("data", "no validation view has surface normals: synthesize the set with --normals")
     figures = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return {**figures, "score": figures["angle_mean"]}
+
+
+HEADS = {"normals": NormalsTrainer}

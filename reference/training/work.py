@@ -1,11 +1,11 @@
-"""The work of one process of a run: the whole net, or a further head."""
+"""Run one process of a training: the trainer of the whole net, or of one head."""
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
 
-from reference.training.head import HeadTrainer
+from reference.training.head import HEADS
 from reference.training.loop import Job, Trainer, train
 
 
@@ -24,6 +24,4 @@ def work(rank: int, job: Job, store: str) -> None:
 
 def trainer_of(job: Job, rank: int) -> Trainer:
     """Return the trainer of the whole net, or of the head that the options name."""
-    if not job.options.head:
-        return Trainer(job, rank)
-    return HeadTrainer(job, rank)
+    return HEADS[job.options.head](job, rank) if job.options.head else Trainer(job, rank)

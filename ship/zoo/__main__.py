@@ -28,11 +28,11 @@ def zoo(  # noqa: PLR0913 - one parameter per flag
     from hydramobile.files import write_text
     from ship.zoo.page import page_text, zoo_table
     from ship.zoo.request import check_folders, read_zoo
-    from ship.zoo.run import How, conclude_zoo, run_zoo
+    from ship.zoo.run import Execution, conclude_zoo, run_zoo
 
     asked = read_zoo(nets)
     check_folders(asked)
-    rows = run_zoo(asked, out, How(jobs, again, scheduler), lambda text: typer.echo(text, err=True))
+    rows = run_zoo(asked, out, Execution(jobs, again, scheduler), lambda text: typer.echo(text, err=True))
     if page:
         write_text(page, page_text(rows, str(nets), str(page)))
     if as_json:

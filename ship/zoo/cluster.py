@@ -16,15 +16,15 @@ from hydramobile.errors import UsageError
 from ship.version import program_version
 from ship.zoo.request import Net, Zoo
 from ship.zoo.rows import ABSENT, ZooRow, failure
-from ship.zoo.work import ship_here
+from ship.zoo.work import ship_net
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 # Seconds to wait for the scheduler, and for its first worker.
 PATIENCE = 20.0
-# Seconds between two looks at signals while nets are under way.
-LOOK = 1.0
+# Seconds between two checks for an interrupt.
+POLL = 1.0
 
 
 def ship_on_cluster(scheduler: str, zoo: Zoo, nets: Sequence[Net], out: Path) -> Iterator[tuple[Net, list[ZooRow]]]:
@@ -67,11 +67,11 @@ def connected(scheduler: str) -> Iterator[Client]:
 
 
 def ended(futures: Sequence[Future[Any]]) -> list[Future[Any]]:
-    """Return the futures that have ended within LOOK seconds."""
+    """Return the futures that have ended within POLL seconds."""
     from distributed import wait
 
     try:
-        done = wait(futures, timeout=LOOK, return_when="FIRST_COMPLETED")  # type: ignore[no-untyped-call]  # the same
+        done = wait(futures, timeout=POLL, return_when="FIRST_COMPLETED")  # type: ignore[no-untyped-call]  # the same
         return list(done.done)
     except TimeoutError:
         return []
@@ -91,7 +91,7 @@ def on_worker(zoo: Zoo, net: Net, out: Path, version: str) -> list[dict[str, Any
     if missing := net.missing():
         reason = f"{missing} is not installed on {where} (pip install '.[zoo]')"
         return [failure(net, zoo, reason, ABSENT).as_json()]
-    return [row.as_json() for row in ship_here(net, zoo, out, quiet)]
+    return [row.as_json() for row in ship_net(net, zoo, out, quiet)]
 
 
 def quiet(text: str) -> None:

@@ -13,7 +13,7 @@ from hydramobile.files import dump_json, read_json, set_aside, write_text
 from ship.zoo.cluster import ship_on_cluster
 from ship.zoo.request import Net, Zoo
 from ship.zoo.rows import ABSENT, PASS, ZooRow, failure
-from ship.zoo.work import ship_here
+from ship.zoo.work import ship_net
 
 RESULTS = "zoo.json"
 
@@ -27,21 +27,24 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
-    """How nets are done: `jobs` at a time on this machine, or on the Dask cluster at `scheduler`; anew with `again`."""
+class Execution:
+    """How nets run: `jobs` at a time on this machine, or on the Dask cluster at `scheduler`.
+
+    With `again`, nets with kept rows run too.
+    """
 
     jobs: int = 1
     again: bool = False
     scheduler: str = ""
 
 
-def run_zoo(zoo: Zoo, out: Path, how: How, progress: Callable[[str], None]) -> list[ZooRow]:
+def run_zoo(zoo: Zoo, out: Path, execution: Execution, progress: Callable[[str], None]) -> list[ZooRow]:
     """Ship the nets that have no kept rows, each in a process of its own. Return all rows.
 
     Raises UsageError where the cluster cannot be used.
     """
     path = out / RESULTS
-    kept = {} if how.again else read_results(path)
+    kept = {} if execution.again else read_results(path)
     keys = {net.name: zoo.key(net) for net in zoo.nets}
     waiting = []
     for net in zoo.nets:
@@ -49,10 +52,13 @@ def run_zoo(zoo: Zoo, out: Path, how: How, progress: Callable[[str], None]) -> l
             progress(f"{net.name}: kept")
         else:
             waiting.append(net)
-    done = (
-        ship_on_cluster(how.scheduler, zoo, waiting, out) if how.scheduler else here(zoo, waiting, out, how, progress)
-    )
-    for net, rows in done if waiting else ():
+    if not waiting:
+        done: Iterator[tuple[Net, Sequence[ZooRow]]] = iter(())
+    elif execution.scheduler:
+        done = ship_on_cluster(execution.scheduler, zoo, waiting, out)
+    else:
+        done = ship_locally(zoo, waiting, out, execution.jobs, progress)
+    for net, rows in done:
         # Of a net whose library is missing nothing is kept: it may be installed later.
         absent = any(row.verdict == ABSENT for row in rows)
         kept[net.name] = Kept("" if absent else keys[net.name], tuple(rows))
@@ -62,8 +68,8 @@ def run_zoo(zoo: Zoo, out: Path, how: How, progress: Callable[[str], None]) -> l
     return [row for net in zoo.nets for row in kept[net.name].rows]
 
 
-def here(
-    zoo: Zoo, nets: Sequence[Net], out: Path, how: How, progress: Callable[[str], None]
+def ship_locally(
+    zoo: Zoo, nets: Sequence[Net], out: Path, jobs: int, progress: Callable[[str], None]
 ) -> Iterator[tuple[Net, Sequence[ZooRow]]]:
     """Yield each net with its rows, in the order in which they are done on this machine."""
 
@@ -71,9 +77,9 @@ def here(
         interrupts.check()
         if missing := net.missing():
             return net, [failure(net, zoo, f"{missing} is not installed here (pip install '.[zoo]')", ABSENT)]
-        return net, ship_here(net, zoo, out, progress)
+        return net, ship_net(net, zoo, out, progress)
 
-    with ThreadPoolExecutor(how.jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         for future in as_completed([pool.submit(work, net) for net in nets]):
             yield future.result()
 

@@ -15,7 +15,7 @@ from ship.zoo.rows import ZooRow, failure, zoo_row
 ATTEMPTS = 2
 
 
-def ship_here(net: Net, zoo: Zoo, out: Path, progress: Callable[[str], None]) -> tuple[ZooRow, ...]:
+def ship_net(net: Net, zoo: Zoo, out: Path, progress: Callable[[str], None]) -> tuple[ZooRow, ...]:
     """Write the net's model folder and ship it."""
     home, started = out / "zoo" / net.name, time.monotonic()
     folder = zoo.base / net.folder if net.folder else home / "model"

@@ -17,7 +17,7 @@ from benchmarks.request import Request
 from benchmarks.runtime import GROUPS, REGISTRY, Runtime, load_runtime
 from hydramobile.artifact import read_artifact
 from hydramobile.budget import load_budget
-from hydramobile.errors import BudgetBroken
+from hydramobile.errors import BudgetBroken, NothingJudged
 from hydramobile.measures import Measure
 from hydramobile.spec import ModelSpec, load_spec
 
@@ -109,6 +109,22 @@ def test_a_forced_arithmetic_is_refused_and_moves_nothing(root: Path) -> None:
     rows.append(row("litert-arm-a53", "mismatch", lost))
     with pytest.raises(BudgetBroken, match="litert float16: litert-arm-a53"):
         conclude(spec, evidence_of(spec, rows))
+
+
+def test_a_runtime_that_could_not_run_is_no_pass(root: Path) -> None:
+    """Another runtime's pass and a size within its limit do not stand in for the runtime that was asked for."""
+    spec = load_spec(root / "models/portrait")
+    base = ParityRow(target="onnx", recipe="float32", artifact="", runtime="ort-web")
+    judged = (Measure("alpha", "mean_abs", 0.0, 0.0, None, "a"),)
+    rows = [
+        replace(base, runtime="onnxruntime", verdict="pass", mode="direct", measures=judged),
+        replace(base, verdict="pass", mode="size"),
+        replace(base, verdict="unavailable", mode="direct", reason="no loopback"),
+    ]
+    asked = Request(spec, Path("build"), runtimes=("ort-web",))
+    with pytest.raises(NothingJudged, match="ort-web is unavailable: no loopback"):
+        conclude(spec, evidence_of(spec, rows), asked)
+    assert conclude(spec, evidence_of(spec, rows)).startswith("1 artifacts agree")
 
 
 def test_the_last_line_of_a_report_says_what_passed(root: Path, tmp_path: Path) -> None:

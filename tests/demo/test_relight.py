@@ -38,7 +38,7 @@ def opened(demo: Demo, photos: dict[str, Path]) -> Demo:
 
 def light(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return how bright pixels [H, W, 4] are, [H, W]."""
-    return pixels[..., :3].astype(np.float64).mean(-1)
+    return np.asarray(pixels[..., :3].astype(np.float64).mean(-1))
 
 
 def test_a_net_without_normals_has_no_tab(demo: Demo, photos: dict[str, Path]) -> None:

@@ -17,7 +17,7 @@ import pytest
 from hydramobile.errors import UsageError
 from ship.zoo import cluster
 from ship.zoo.request import read_zoo
-from ship.zoo.run import How, read_results, run_zoo
+from ship.zoo.run import Execution, read_results, run_zoo
 
 NETS = """
 import torch
@@ -98,7 +98,7 @@ def test_a_killed_worker_costs_time_and_no_row(root: Path, tmp_path: Path, sched
         Client(scheduler) as client,  # type: ignore[no-untyped-call]  # distributed has few types
     ):
         client.wait_for_workers(2, timeout=WAIT)
-        under_way = pool.submit(run_zoo, zoo, out, How(scheduler=scheduler), say)
+        under_way = pool.submit(run_zoo, zoo, out, Execution(scheduler=scheduler), say)
         address = {row["name"]: key for key, row in client.scheduler_info()["workers"].items()}["one"]
         eventually(lambda: "busy" if client.processing().get(address) else "")
         one.kill()
@@ -109,7 +109,7 @@ def test_a_killed_worker_costs_time_and_no_row(root: Path, tmp_path: Path, sched
     # Finished nets are kept as they are on one machine.
     heard: list[str] = []
     with pytest.raises(UsageError, match="has no worker"):
-        run_zoo(zoo, out, How(scheduler=scheduler), heard.append)
+        run_zoo(zoo, out, Execution(scheduler=scheduler), heard.append)
     assert heard == ["first: kept", "second: kept"]
     assert set(read_results(out / "zoo.json")) == {"first", "second", "absent"}
 
@@ -122,4 +122,4 @@ def test_a_cluster_that_is_not_there_is_bad_usage(tmp_path: Path, monkeypatch: p
         ("nonsense://x", "nonsense"),
     ):
         with pytest.raises(UsageError, match=words):
-            run_zoo(read_zoo(tmp_path / "zoo.toml"), tmp_path / "build", How(scheduler=address), say)
+            run_zoo(read_zoo(tmp_path / "zoo.toml"), tmp_path / "build", Execution(scheduler=address), say)

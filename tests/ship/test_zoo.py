@@ -18,7 +18,7 @@ from ship.zoo import work
 from ship.zoo.page import page_text
 from ship.zoo.request import Net, Zoo, read_zoo
 from ship.zoo.rows import ZooRow
-from ship.zoo.run import How, conclude_zoo, read_results, run_zoo
+from ship.zoo.run import Execution, conclude_zoo, read_results, run_zoo
 from support.fixtures import Command
 
 NETS = """
@@ -80,7 +80,7 @@ def test_a_good_and_a_broken_net(command: Command, listed: Path, root: Path, mon
     # A second run keeps both nets, and asks again for the library.
     zoo, asked = read_zoo(listed), list[str]()
     monkeypatch.setattr(work, "run_command", lambda *words, **options: asked.append(str(words)))
-    again = run_zoo(zoo, home / "build", How(), say)
+    again = run_zoo(zoo, home / "build", Execution(), say)
     assert not asked and [row.verdict for row in again] == ["pass", "failed", "not installed"]
     assert "absent" in read_results(home / "build/zoo.json")
     # Other code is another net.
@@ -95,7 +95,7 @@ def test_a_killed_process_is_started_again(tmp_path: Path, monkeypatch: pytest.M
     answers: list[Any] = [killed, Ended(0, "1 files may ship", {"rows": [row]}), killed, killed]
     monkeypatch.setattr(work, "run_command", lambda *words, **options: answers.pop(0))
     zoo = Zoo(tmp_path, ("onnx",), ("float32",), (Net("one", folder=Path("one")), Net("two", folder=Path("two"))))
-    rows = run_zoo(zoo, tmp_path, How(), say)
+    rows = run_zoo(zoo, tmp_path, Execution(), say)
     assert [(row.net, row.verdict) for row in rows] == [("one", "pass"), ("two", "failed")]
     assert rows[1].reason == "ship was killed by SIGKILL" and not answers
 

@@ -31,8 +31,8 @@ FLAGS = (
 )
 # WebGPU is off by default in headless Chromium on Linux.
 WEBGPU = ("--enable-unsafe-webgpu",)
-# The start of Chromium's errors of the network, as in a container without a loopback interface.
-NO_NETWORK = "net::ERR_"
+# Chromium's errors where the machine has no loopback interface. A refused connection is a fault of the server's own.
+NO_NETWORK = ("net::ERR_INTERNET_DISCONNECTED", "net::ERR_ADDRESS_UNREACHABLE", "net::ERR_NETWORK_CHANGED")
 # Milliseconds.
 START_LIMIT = 60_000
 
@@ -67,7 +67,7 @@ class Page(Link):
             self.offer = typed(Offer, {"version": self.browser.version, **self.call("offers", {}, "open")})
         except Error as failure:
             self.close()
-            if NO_NETWORK in failure.message:
+            if any(error in failure.message for error in NO_NETWORK):
                 reason = f"Chromium does not reach {self.server.address}: is the loopback interface down?"
                 raise Absent("open", reason) from failure
             raise StageError("open", f"Chromium did not start: {failure.message}") from failure
